@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * connecting.c - see connecting.h. The name of a failed far end, little-endian:
+ *      offset  size
+ *           0     4  "IDC" and 2 (a connected end has 1 there, see handover.c)
+ *           4     8  a number that no other failed end has
+ *          12     2  errno
+ *          14  0-93  why
+ *
+ * A Unix socket polls writable when what it has sent, counted in the kernel's own bookkeeping (some 768 bytes for a
+ * message of one), takes no more than a quarter of its send buffer; a send fails when it takes all of it. So the buffer
+ * is made small enough to be filled by a few sends, and large enough that the one message that stays takes
+ * less than a quarter.
+ */
+#include "common/connecting.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/handover.h"
+
+#define FAIL_MAGIC "IDC\2"
+#define FAIL_FIXED 14
+#define SMALL_BUFFER 8192 /* the kernel doubles it */
+#define FILLER '\0'
+#define FILLER_LAST '\1'
+#define FILLER_MIN 2
+#define FILLER_MAX 4096
+#define FILLER_BLOCK (64 * 1024)
+#define FILLER_BYTES_MAX (64 << 20)
+
+static const size_t name_prefix = offsetof(struct sockaddr_un, sun_path) + 1;
+
+/* ---- near end ---- */
+
+static int send_buffer(int fd)
+{
+    int size = 0;
+    socklen_t len = sizeof(size);
+    return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) == 0 ? size : -1;
+}
+
+static bool put(int near_end, char message)
+{
+    return send(near_end, &message, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+}
+
+/* Full first; then one is taken out at the other end, to make room for the marked one behind them all. */
+int connecting_fill(int near_end, int far_end)
+{
+    int small = SMALL_BUFFER, count = 0;
+    char taken;
+    if (setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) < 0)
+        return -errno;
+    while (count <= FILLER_MAX && put(near_end, FILLER))
+        count++;
+    if (count < FILLER_MIN || count > FILLER_MAX || errno != EAGAIN)
+        return -ENOBUFS;
+    if (recv(far_end, &taken, 1, MSG_DONTWAIT) != 1 || !put(near_end, FILLER_LAST))
+        return -ENOBUFS;
+    return 0;
+}
+
+static bool polls_writable(int near_end)
+{
+    struct pollfd p = {.fd = near_end, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
+}
+
+/* Blocks of a quarter of the buffer, with what the kernel counts besides: one or two are enough, and there is room for the
+ * last one behind them. */
+int connecting_fill_roughly(int near_end)
+{
+    static const char block[FILLER_BLOCK];
+    int size = send_buffer(near_end) / 4;
+    size = size < FILLER_BLOCK ? size : FILLER_BLOCK;
+    for (int i = 0; i < FILLER_MAX && size > 0; i++) {
+        if (send(near_end, block, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL) <= 0)
+            return -ENOBUFS;
+        if (!polls_writable(near_end))
+            return put(near_end, FILLER_LAST) ? 0 : -ENOBUFS;
+    }
+    return -ENOBUFS;
+}
+
+void connecting_settle(int near_end)
+{
+    int type = 0;
+    if (send_buffer(near_end) != 2 * SMALL_BUFFER)
+        return;
+    if (getsockopt(near_end, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) == 0 && type == SOCK_SEQPACKET) {
+        handover_make_room(near_end);
+        return;
+    }
+    int fresh = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int usual = send_buffer(fresh) / 2;
+    if (usual > 0)
+        setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &usual, sizeof(usual));
+    if (fresh >= 0)
+        close(fresh);
+}
+
+/* The error in a failed end's name, 0 when it is no such name. */
+static int error_in_name(const uint8_t *name, size_t len, char why[CONNECTING_WHY_MAX])
+{
+    if (len < FAIL_FIXED || len - FAIL_FIXED >= CONNECTING_WHY_MAX || memcmp(name, FAIL_MAGIC, 4) != 0)
+        return 0;
+    memcpy(why, name + FAIL_FIXED, len - FAIL_FIXED);
+    why[len - FAIL_FIXED] = '\0';
+    int error = name[12] | name[13] << 8;
+    return error != 0 ? error : ECONNRESET;
+}
+
+static int unnamed_outcome(int near_end, char why[CONNECTING_WHY_MAX])
+{
+    struct pollfd p = {.fd = near_end, .events = POLLOUT};
+    if (poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP))
+        return p.revents & POLLOUT ? -EINVAL : -EINPROGRESS;
+    strcpy(why, "link_mgr ended meanwhile");
+    return -ECONNRESET;
+}
+
+int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX])
+{
+    struct handover_name connected;
+    struct sockaddr_un address = {0};
+    socklen_t len = sizeof(address);
+
+    why[0] = '\0';
+    if (handover_name(near_end, &connected) == 0)
+        return 0;
+    if (getpeername(near_end, (struct sockaddr *)&address, &len) < 0)
+        return errno == ENOTCONN ? -EINVAL : -errno;
+    if (address.sun_family != AF_UNIX || len > sizeof(address))
+        return -EINVAL;
+    if (len <= name_prefix)
+        return unnamed_outcome(near_end, why);
+    int error = error_in_name((const uint8_t *)address.sun_path + 1, len - name_prefix, why);
+    return error != 0 ? -error : -EINVAL;
+}
+
+/* ---- far end ---- */
+
+static ssize_t zeros(const char *bytes, ssize_t len)
+{
+    ssize_t count = 0;
+    while (count < len && bytes[count] == FILLER)
+        count++;
+    return count;
+}
+
+/* Peeks, and then takes as much as is filler. */
+static int drain_stream(int far_end)
+{
+    char bytes[FILLER_BLOCK / 4];
+    for (ssize_t total = 0; total <= FILLER_BYTES_MAX;) {
+        ssize_t there = recv(far_end, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_PEEK);
+        ssize_t filler = there > 0 ? zeros(bytes, there) : 0;
+        if (there <= 0 || (filler < there && bytes[filler] != FILLER_LAST))
+            return -EINVAL;
+        if (filler > 0 && recv(far_end, bytes, (size_t)filler, MSG_DONTWAIT) != filler)
+            return -EINVAL;
+        if (filler < there)
+            return 0;
+        total += filler;
+    }
+    return -EINVAL;
+}
+
+/* One by one, for a message cannot be looked at behind another. */
+static int drain_messages(int far_end)
+{
+    char first;
+    for (int i = 0; i <= FILLER_MAX; i++) {
+        if (recv(far_end, &first, 1, MSG_DONTWAIT | MSG_PEEK) != 1)
+            return -EINVAL;
+        if (first == FILLER_LAST)
+            return 0;
+        if (first != FILLER || recv(far_end, &first, 1, MSG_DONTWAIT) != 1)
+            return -EINVAL;
+    }
+    return -EINVAL;
+}
+
+int connecting_drain(int far_end)
+{
+    int type = 0;
+    socklen_t len = sizeof(type);
+    if (getsockopt(far_end, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+        return -EINVAL;
+    return type == SOCK_STREAM ? drain_stream(far_end) : drain_messages(far_end);
+}
+
+/* The clock makes it differ from those of an earlier run of the daemon, whose names may live on. */
+static uint64_t unique_number(void)
+{
+    static atomic_uint_fast64_t count;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec << 32 | (uint32_t)atomic_fetch_add(&count, 1);
+}
+
+int connecting_fail(int far_end, int error, const char *why)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    uint8_t *name = (uint8_t *)address.sun_path + 1;
+    uint64_t number = unique_number();
+    size_t why_len = strnlen(why, CONNECTING_WHY_MAX - 1);
+
+    memcpy(name, FAIL_MAGIC, 4);
+    memcpy(name + 4, &number, sizeof(number));
+    name[12] = (uint8_t)error;
+    name[13] = (uint8_t)(error >> 8);
+    memcpy(name + FAIL_FIXED, why, why_len);
+    socklen_t len = (socklen_t)(name_prefix + FAIL_FIXED + why_len);
+    return bind(far_end, (struct sockaddr *)&address, len) == 0 ? 0 : -errno;
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * handover.c - theory of operation
+ *
+ * Nothing here keeps state, and nothing here trusts the other side: the daemon runs this code on what programs send,
+ * libidc on what the daemon sends. All numbers are little-endian.
+ *
+ * Names. An abstract Unix address: NUL, then
+ *      offset  size
+ *           0     4  "IDC" and the layout's version, 1
+ *           4     6  serial
+ *          10     2  local domid     12  4  local port
+ *          16     2  peer domid      18  4  peer port     22  4  uid of the peer
+ *          26     1  NAME_* flags
+ *          27  0-79  service name, without NUL
+ * An abstract address vanishes with its socket, and the serial makes it unique within its network namespace.
+ *
+ * Descriptors. A descriptor that cannot be placed in the process's table is lost with its message, so that case is an
+ * error (EMFILE) and not a message without a descriptor. What came beyond the caller's room is closed here.
+ *
+ * Long messages. The receiver takes a memfd's bytes with pread, never by mmap, and only from a file that is sealed
+ * against writing and shrinking. Only memory files can have seals, so the receiver never waits for a file system of
+ * the sender's making (FUSE, a pipe, a device), gets no SIGBUS, and what it reads does not change under it.
+ */
+#include "common/handover.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/service_name.h"
+
+/* Since Linux 6.3; where vm.memfd_noexec is 2 a memfd cannot be had without it. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+#define NAME_MAGIC "IDC\1"
+#define NAME_FIXED 27
+
+enum {
+    NAME_SEQPACKET = 1,     /* else stream */
+    NAME_LISTENER = 2,      /* else connection */
+    NAME_LOCAL_SERVICE = 4, /* the service name is local's */
+    NAME_PEER_SERVICE = 8,  /* the service name is peer's */
+    NAME_FLAGS = 15,
+};
+
+static_assert(1 + NAME_FIXED + IDC_SERVICE_MAX <= sizeof(((struct sockaddr_un *)0)->sun_path), "a name fits");
+static_assert(sizeof(HANDOVER_STUB_MAGIC) - 1 + sizeof(uint32_t) <= HANDOVER_STUB_SIZE, "a stub fits");
+
+/* ---- little-endian numbers ---- */
+
+static uint8_t *put_le(uint8_t *to, uint64_t value, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        to[i] = (uint8_t)(value >> (8 * i));
+    return to + bytes;
+}
+
+static uint64_t get_le(const uint8_t *from, int bytes)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < bytes; i++)
+        value |= (uint64_t)from[i] << (8 * i);
+    return value;
+}
+
+/* ---- names ---- */
+
+static bool valid_domid(uint64_t domid)
+{
+    return domid < IDC_DOMID_SELF;
+}
+
+static uint8_t name_flags(const struct handover_name *name)
+{
+    uint8_t flags = name->listener ? NAME_LISTENER : 0;
+    if (name->local.type == IDC_SEQPACKET)
+        flags |= NAME_SEQPACKET;
+    if (name->local.service[0] != '\0')
+        flags |= NAME_LOCAL_SERVICE;
+    if (name->peer.service[0] != '\0')
+        flags |= NAME_PEER_SERVICE;
+    return flags;
+}
+
+int handover_bind(int fd, const struct handover_name *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    uint8_t *at = (uint8_t *)address.sun_path + 1;
+    const char *service = name->local.service[0] != '\0' ? name->local.service : name->peer.service;
+    size_t service_len = strnlen(service, IDC_SERVICE_MAX);
+
+    memcpy(at, NAME_MAGIC, 4);
+    at = put_le(at + 4, name->serial, HANDOVER_SERIAL_BITS / 8);
+    at = put_le(at, name->local.domid, 2);
+    at = put_le(at, name->local.port, 4);
+    at = put_le(at, name->peer.domid, 2);
+    at = put_le(at, name->peer.port, 4);
+    at = put_le(at, name->peer.uid, 4);
+    *at++ = name_flags(name);
+    memcpy(at, service, service_len);
+
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + NAME_FIXED + service_len);
+    return bind(fd, (struct sockaddr *)&address, len) == 0 ? 0 : -errno;
+}
+
+static int decode_name(const uint8_t *in, size_t len, struct handover_name *name)
+{
+    if (len < NAME_FIXED || memcmp(in, NAME_MAGIC, 4) != 0 || (in[26] & ~NAME_FLAGS) != 0)
+        return -EINVAL;
+    const char *service = (const char *)in + NAME_FIXED;
+    size_t service_len = len - NAME_FIXED;
+    uint8_t flags = in[26];
+    uint32_t type = flags & NAME_SEQPACKET ? IDC_SEQPACKET : IDC_STREAM;
+    bool named = (flags & (NAME_LOCAL_SERVICE | NAME_PEER_SERVICE)) != 0;
+
+    if (named ? !service_name_valid(service, service_len) : service_len != 0)
+        return -EINVAL;
+    *name = (struct handover_name){
+        .serial = get_le(in + 4, HANDOVER_SERIAL_BITS / 8),
+        .listener = flags & NAME_LISTENER,
+        .local = {.domid = (uint32_t)get_le(in + 10, 2), .port = (uint32_t)get_le(in + 12, 4), .uid = UINT32_MAX},
+        .peer = {.domid = (uint32_t)get_le(in + 16, 2),
+                 .port = (uint32_t)get_le(in + 18, 4),
+                 .uid = (uint32_t)get_le(in + 22, 4)},
+    };
+    name->local.type = name->peer.type = type;
+    if (flags & NAME_LOCAL_SERVICE)
+        memcpy(name->local.service, service, service_len);
+    if (flags & NAME_PEER_SERVICE)
+        memcpy(name->peer.service, service, service_len);
+    return valid_domid(name->local.domid) && valid_domid(name->peer.domid) ? 0 : -EINVAL;
+}
+
+int handover_name(int fd, struct handover_name *name)
+{
+    struct sockaddr_un address = {0};
+    socklen_t len = sizeof(address);
+    size_t prefix = offsetof(struct sockaddr_un, sun_path) + 1;
+
+    if (getpeername(fd, (struct sockaddr *)&address, &len) < 0)
+        return errno == ENOTSOCK || errno == EBADF ? -errno : -EINVAL;
+    if (len > sizeof(address) || len <= prefix || address.sun_family != AF_UNIX || address.sun_path[0] != '\0')
+        return -EINVAL;
+    return decode_name((const uint8_t *)address.sun_path + 1, len - prefix, name);
+}
+
+/* ---- descriptors ---- */
+
+ssize_t handover_sendv(int sock, const struct iovec *parts, int part_count, const int *fds, int count, int flags)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
+    } control = {0};
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)part_count};
+    size_t size = (size_t)count * sizeof(int);
+
+    assert(count >= 0 && count <= HANDOVER_FDS_MAX);
+    if (count > 0) {
+        control.header =
+            (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(size)};
+        memcpy(CMSG_DATA(&control.header), fds, size);
+        message.msg_control = &control;
+        message.msg_controllen = CMSG_SPACE(size);
+    }
+    ssize_t sent = sendmsg(sock, &message, MSG_NOSIGNAL | flags);
+    return sent < 0 ? -errno : sent;
+}
+
+ssize_t handover_send(int sock, const void *buf, size_t len, const int *fds, int count, int flags)
+{
+    const struct iovec bytes = {(void *)(uintptr_t)buf, len};
+    return handover_sendv(sock, &bytes, 1, fds, count, flags);
+}
+
+static int take_fds(struct msghdr *message, int fds[HANDOVER_FDS_MAX])
+{
+    int count = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t size = c->cmsg_len - CMSG_LEN(0);
+        memcpy(fds + count, CMSG_DATA(c), size);
+        count += (int)(size / sizeof(int));
+    }
+    return count;
+}
+
+static void close_fds(const int *fds, int count)
+{
+    for (int i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int flags)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
+    } control;
+    struct iovec bytes = {buf, len};
+    struct msghdr message = {
+        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    int room = *count;
+    int came[HANDOVER_FDS_MAX];
+
+    *count = 0;
+    ssize_t got = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | flags);
+    if (got < 0)
+        return -errno;
+    int total = take_fds(&message, came);
+    if ((message.msg_flags & MSG_CTRUNC) && total < HANDOVER_FDS_MAX) {
+        close_fds(came, total);
+        return -EMFILE;
+    }
+    for (int i = 0; i < total && i < room; i++)
+        fds[(*count)++] = came[i];
+    close_fds(came + *count, total - *count);
+    return got;
+}
+
+/* ---- the message on a listener: domid, port, uid, type (2 bytes), marked (2), service name padded with NUL ---- */
+
+void handover_encode_waiting(uint8_t out[HANDOVER_WAITING_SIZE], const struct idc_addr *peer, bool marked)
+{
+    memset(out, 0, HANDOVER_WAITING_SIZE);
+    put_le(out, peer->domid, 4);
+    put_le(out + 4, peer->port, 4);
+    put_le(out + 8, peer->uid, 4);
+    put_le(out + 12, peer->type, 2);
+    put_le(out + 14, marked, 2);
+    memcpy(out + 16, peer->service, strnlen(peer->service, IDC_SERVICE_MAX));
+}
+
+int handover_decode_waiting(const uint8_t *in, size_t len, struct idc_addr *peer, bool *marked)
+{
+    if (len != HANDOVER_WAITING_SIZE || in[len - 1] != '\0')
+        return -EINVAL;
+    *peer = (struct idc_addr){
+        .domid = (uint32_t)get_le(in, 4),
+        .port = (uint32_t)get_le(in + 4, 4),
+        .uid = (uint32_t)get_le(in + 8, 4),
+        .type = (uint32_t)get_le(in + 12, 2),
+    };
+    uint64_t mark = get_le(in + 14, 2);
+    *marked = mark == 1;
+    memcpy(peer->service, in + 16, IDC_SERVICE_MAX + 1);
+    bool service_ok = peer->service[0] == '\0' || service_name_valid(peer->service, strlen(peer->service));
+    bool type_ok = peer->type == IDC_STREAM || peer->type == IDC_SEQPACKET;
+    return valid_domid(peer->domid) && peer->port != 0 && type_ok && mark <= 1 && service_ok ? 0 : -EINVAL;
+}
+
+int handover_take_mark(int fd)
+{
+    char mark;
+    return recv(fd, &mark, 1, MSG_DONTWAIT) == 1 ? 0 : -EPROTO;
+}
+
+/* accept(2) fails before it takes a connection when there is no room for its descriptor; so does this. */
+static int check_room(int fd)
+{
+    int probe = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (probe < 0)
+        return -errno;
+    close(probe);
+    return 0;
+}
+
+/* An error means that the daemon has gone: the connection that was taken tells so itself. */
+static void answer_taken(int listener)
+{
+    struct pollfd p = {.fd = listener, .events = POLLOUT};
+    while (send(listener, &(char){HANDOVER_TAKEN}, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+           (errno == EAGAIN || errno == EINTR))
+        poll(&p, 1, -1);
+}
+
+int handover_accept(int listener, struct idc_addr *peer, int flags)
+{
+    uint8_t message[HANDOVER_WAITING_SIZE + 1];
+    int fd = -1, count = 1;
+    bool marked;
+    int room = check_room(listener);
+
+    if (room < 0)
+        return room;
+    ssize_t got = handover_recv(listener, message, sizeof(message), &fd, &count, flags);
+    if (got == 0 || got == -ECONNRESET)
+        return -ECONNABORTED;
+    if (got < 0)
+        return (int)got;
+    answer_taken(listener);
+    if (count == 1 && handover_decode_waiting(message, (size_t)got, peer, &marked) == 0 &&
+        (!marked || handover_take_mark(fd) == 0))
+        return fd;
+    close_fds(&fd, count);
+    return -EPROTO;
+}
+
+/* ---- messages of seqpacket connections ---- */
+
+static int new_memfd(void)
+{
+    int fd = memfd_create("idc-message", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create("idc-message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return fd < 0 ? -errno : fd;
+}
+
+static int fill_memfd(int fd, const uint8_t *buf, size_t len)
+{
+    while (len > 0) {
+        ssize_t wrote = write(fd, buf, len);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote <= 0)
+            return wrote < 0 ? -errno : -EIO;
+        buf += wrote;
+        len -= (size_t)wrote;
+    }
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0 ? 0 : -errno;
+}
+
+/* A full socket that does not block is noticed before megabytes are copied in vain. */
+void handover_make_room(int fd)
+{
+    /* The kernel doubles it, and counts some memory besides the bytes. */
+    int size = 2 * (int)(HANDOVER_INLINE_MAX + HANDOVER_INLINE_MAX / 4);
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
+static bool would_block(int sock, int flags)
+{
+    if (!(flags & MSG_DONTWAIT) && !(fcntl(sock, F_GETFL) & O_NONBLOCK))
+        return false;
+    struct pollfd p = {.fd = sock, .events = POLLOUT};
+    return poll(&p, 1, 0) == 0;
+}
+
+ssize_t handover_send_by_memfd(int sock, const void *buf, size_t len, int flags)
+{
+    uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC;
+    if (would_block(sock, flags))
+        return -EAGAIN;
+    int fd = new_memfd();
+    if (fd < 0)
+        return fd;
+    ssize_t result = fill_memfd(fd, buf, len);
+    put_le(stub + sizeof(HANDOVER_STUB_MAGIC) - 1, len, 4);
+    if (result == 0)
+        result = handover_send(sock, stub, sizeof(stub), &fd, 1, flags);
+    close(fd);
+    return result < 0 ? result : (ssize_t)len;
+}
+
+ssize_t handover_send_message(int sock, const void *buf, size_t len, int flags)
+{
+    if (len > IDC_MESSAGE_MAX)
+        return -EMSGSIZE;
+    if (len > HANDOVER_INLINE_MAX)
+        return handover_send_by_memfd(sock, buf, len, flags);
+    return handover_send(sock, buf, len, NULL, 0, flags);
+}
+
+/* Whether fd is a memory file of len bytes that nobody can change or shorten any more. */
+static bool memfd_is_sound(int fd, size_t len)
+{
+    struct stat status;
+    const int needed = F_SEAL_SHRINK | F_SEAL_WRITE;
+    int seals = fcntl(fd, F_GET_SEALS);
+    return len <= IDC_MESSAGE_MAX && seals >= 0 && (seals & needed) == needed && fstat(fd, &status) == 0 &&
+           S_ISREG(status.st_mode) && status.st_size == (off_t)len;
+}
+
+int handover_stub(const uint8_t *message, size_t len, int fd, size_t *total)
+{
+    const size_t magic = sizeof(HANDOVER_STUB_MAGIC) - 1;
+    if (fd < 0 || len != HANDOVER_STUB_SIZE || memcmp(message, HANDOVER_STUB_MAGIC, magic) != 0)
+        return 0;
+    *total = get_le(message + magic, 4);
+    return memfd_is_sound(fd, *total) ? 1 : -EPROTO;
+}
+
+static ssize_t read_memfd(int fd, size_t message_len, uint8_t *buf, size_t len)
+{
+    size_t wanted = message_len < len ? message_len : len;
+    for (size_t done = 0; done < wanted;) {
+        ssize_t got = pread(fd, buf + done, wanted - done, (off_t)done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return -EPROTO;
+        done += (size_t)got;
+    }
+    return (ssize_t)wanted;
+}
+
+ssize_t handover_recv_message(int sock, void *buf, size_t len, int flags)
+{
+    /* Room for a stub is needed even when the caller wants fewer bytes than a stub has. */
+    uint8_t small[HANDOVER_STUB_SIZE];
+    bool use_small = len < sizeof(small);
+    uint8_t *message = use_small ? small : buf;
+    int fd = -1, count = 1;
+
+    ssize_t got = handover_recv(sock, message, use_small ? sizeof(small) : len, &fd, &count, flags);
+    size_t total;
+    int stub = got >= 0 ? handover_stub(message, (size_t)got, count == 1 ? fd : -1, &total) : 0;
+    if (stub != 0) {
+        got = stub < 0 ? stub : read_memfd(fd, total, buf, len);
+    } else if (use_small && got > 0) {
+        got = (size_t)got < len ? got : (ssize_t)len;
+        memcpy(buf, small, (size_t)got);
+    }
+    if (count == 1)
+        close(fd);
+    return got;
+}
