@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of reasons: one row for each code of the protocol. */
+#include "link_mgr/core/reason.h"
+
+#include <assert.h>
+#include <errno.h>
+
+static const struct {
+    int error;
+    const char *text;
+} reasons[] = {
+    [REASON_OK] = {0, "ended cleanly"},
+    [REASON_NO_LISTENER] = {ECONNREFUSED, "nothing listens on that port or service"},
+    [REASON_BACKLOG_FULL] = {ECONNREFUSED, "the listener's backlog is full: its program does not accept fast enough"},
+    [REASON_POLICY] = {EACCES, "policy does not allow it (the administrator can, with idc-setup)"},
+    [REASON_NO_RESOURCES] = {ENOBUFS, "the memory or descriptors set aside for that domain are used up"},
+    [REASON_WRONG_TYPE] = {EPROTOTYPE, "the listener is of the other type (stream or seqpacket)"},
+    [REASON_PROGRAM_RESET] = {ECONNRESET, "the program on the other side closed without reading everything"},
+    [REASON_REVOKED] = {EACCES, "the permission for this connection was withdrawn"},
+    [REASON_LISTENER_CLOSED] = {ECONNRESET, "the listener closed before it accepted the connection"},
+    [REASON_TIMED_OUT] = {ETIMEDOUT, "the other domain did not answer in time"},
+    [REASON_UNREACHABLE] = {EHOSTUNREACH, "there is no such domain, or no link_mgr that answers in it"},
+    [REASON_VERSION] = {EPROTO, "the two link_mgr have no protocol version in common"},
+    [REASON_LINK_LOST] = {ECONNRESET, "the link was lost: the other domain or its link_mgr ended"},
+    [REASON_PROTOCOL] = {ECONNRESET, "the link was ended because the other side broke the protocol"},
+    [REASON_SHUTDOWN] = {ECONNRESET, "link_mgr was told to end"},
+    [REASON_TOO_LONG] = {EMSGSIZE, "a message is longer than the receiving side can take"},
+};
+static_assert(sizeof(reasons) / sizeof(reasons[0]) == REASON_COUNT, "one row for each reason");
+
+enum reason reason_from_wire(uint32_t code)
+{
+    return code < REASON_COUNT ? (enum reason)code : REASON_PROGRAM_RESET;
+}
+
+int reason_errno(enum reason reason)
+{
+    return reasons[reason].error;
+}
+
+const char *reason_text(enum reason reason)
+{
+    return reasons[reason].text;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * wire.h - frames of the link protocol (docs/protocol.md): encode, decode, validate. Pure functions.
+ *
+ * Decoding takes bytes that were copied out of the ring, and yields a struct only if everything in them that can be judged
+ * without knowing the state of the link is right. Otherwise it returns what is wrong, as text for the log.
+ */
+#ifndef IDC_WIRE_H
+#define IDC_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "idc.h"
+
+#define WIRE_VERSION_MIN 1u
+#define WIRE_VERSION_MAX 1u
+#define WIRE_HEADER 16u
+#define WIRE_MAGIC 0x31434449u /* "IDC1" */
+#define WIRE_FRAME_MIN 1024u   /* bounds of max_frame */
+#define WIRE_FRAME_MAX (1024u * 1024)
+#define WIRE_REQUESTS_MAX 4096u
+#define WIRE_HELLO 56u
+#define WIRE_CONNECT_REQ 20u
+#define WIRE_CONNECT_RSP 12u
+#define WIRE_CONTROL_MAX 1024u /* longest payload of a frame other than DATA_ind, and of one that is skipped: max_frame */
+#define WIRE_MESSAGE_COST 64u  /* credit for the boundary of a message */
+#define WIRE_CREDIT_MAX (1u << 30)
+
+enum wire_type {
+    WIRE_TYPE_HELLO = 1,
+    WIRE_TYPE_CONNECT_REQ,
+    WIRE_TYPE_CONNECT_RSP,
+    WIRE_TYPE_DATA,
+    WIRE_TYPE_CREDIT,
+    WIRE_TYPE_DISCONNECT,
+    WIRE_TYPE_BYE,
+    WIRE_TYPE_COUNT,
+    WIRE_TYPE_SKIPPED = 128, /* from here on */
+};
+
+#define WIRE_DATA_MORE 0x1u
+#define WIRE_DATA_TOTAL 0x2u
+
+#define WIRE_NO_MORE_DATA 0x1u
+#define WIRE_NO_MORE_WANTED 0x2u
+#define WIRE_RESET 0x4u
+#define WIRE_LAST 0x8u
+
+struct wire_frame {
+    uint32_t length;
+    uint8_t type;
+    uint8_t flags;
+    uint32_t connection;
+    uint32_t credit;
+};
+
+struct wire_hello {
+    uint16_t version_min, version_max;
+    uint64_t features;
+    uint64_t epoch, generation;
+    uint32_t max_frame, max_requests;
+    uint16_t domid;
+    uint64_t wish;
+};
+
+struct wire_connect_req {
+    uint32_t id;
+    uint32_t source_port, port;
+    uint32_t uid;
+    enum idc_type type;
+    char name[IDC_SERVICE_MAX + 1];
+};
+
+struct wire_connect_rsp {
+    uint32_t status; /* as on the wire; reason_from_wire */
+    uint32_t id;
+    uint32_t port;
+};
+
+void wire_put_frame(uint8_t out[WIRE_HEADER], const struct wire_frame *frame);
+void wire_put_hello(uint8_t out[WIRE_HELLO], const struct wire_hello *hello);
+/* Returns the payload's length. */
+uint32_t wire_put_connect_req(uint8_t out[WIRE_CONNECT_REQ + IDC_SERVICE_MAX], const struct wire_connect_req *req);
+void wire_put_connect_rsp(uint8_t out[WIRE_CONNECT_RSP], const struct wire_connect_rsp *rsp);
+void wire_put_u32(uint8_t out[4], uint32_t value);
+uint32_t wire_get_u32(const uint8_t in[4]);
+
+/* Each returns NULL, or what is wrong. max_frame is what this side announced. */
+const char *wire_get_frame(const uint8_t in[WIRE_HEADER], uint32_t max_frame, struct wire_frame *frame);
+const char *wire_get_hello(const uint8_t *in, uint32_t length, struct wire_hello *hello);
+const char *wire_get_connect_req(const uint8_t *in, uint32_t length, struct wire_connect_req *req);
+const char *wire_get_connect_rsp(const uint8_t *in, uint32_t length, struct wire_connect_rsp *rsp);
+
+#endif
