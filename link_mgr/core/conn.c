@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The state machine of conn.h: what both halves share (life, owing frames, credit, the end), and the frames that tell of
+ * a connection rather than carry its data. The half towards the program is in conn_in.c, the one from it in conn_out.c.
+ *
+ * Invariants, which the simulation checks after each step:
+ *   consumed <= received <= in_limit; received - consumed is what the queue and an unfinished message hold;
+ *   sent <= send_limit;
+ *   phase OPEN means link and (ep, or in DROPPING/DONE and out DONE);
+ *   the budget is charged with in_limit - consumed while the connection exists.
+ */
+#include "link_mgr/core/conn_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "link_mgr/core/budget.h"
+#include "link_mgr/core/core.h"
+#include "link_mgr/core/link.h"
+#include "link_mgr/core/peer.h"
+
+struct conn *conn_new(struct peer *peer, enum idc_type type)
+{
+    if (!budget_open(&peer->budget))
+        return NULL;
+    struct conn *conn = calloc(1, sizeof(*conn));
+    if (!conn) {
+        budget_close(&peer->budget);
+        return NULL;
+    }
+    conn->peer = peer;
+    conn->type = type;
+    conn->in_limit = budget_window(&peer->budget, 0, false);
+    if (!budget_change(&peer->budget, 0, conn->in_limit))
+        conn->in_limit = BUDGET_WINDOW_MIN;
+    TAILQ_INSERT_TAIL(&peer->conns, conn, of_peer);
+    peer->conn_count++;
+    peer_count_changed(peer);
+    return conn;
+}
+
+static void leave_hungry(struct conn *conn)
+{
+    if (conn->in_hungry)
+        TAILQ_REMOVE(&conn->peer->hungry, conn, hungry);
+    conn->in_hungry = false;
+}
+
+static void conn_free(struct conn *conn)
+{
+    struct peer *peer = conn->peer;
+    leave_hungry(conn);
+    queue_clear(&conn->queue);
+    budget_change(&peer->budget, conn->in_limit - conn->consumed, 0);
+    budget_close(&peer->budget);
+    TAILQ_REMOVE(&peer->conns, conn, of_peer);
+    peer->conn_count--;
+    free(conn);
+    peer_count_changed(peer);
+}
+
+void conn_settle(struct conn *conn)
+{
+    if (conn->phase != CONN_ENDING)
+        return;
+    if (conn->link && conn->sent_last && conn->got_last)
+        link_forget(conn->link, conn);
+    if (!conn->link && !conn->ep)
+        conn_free(conn);
+}
+
+void conn_owe(struct conn *conn, unsigned frames)
+{
+    conn->owed |= frames;
+    if (conn->link)
+        link_owe(conn->link, conn);
+}
+
+/* ---- credit ---- */
+
+/* How far the limit should reach: a window beyond what the program took, and to the end of a message that has begun. */
+static uint64_t wanted_limit(const struct conn *conn, uint32_t window)
+{
+    uint64_t limit = conn->consumed + window;
+    if (conn->in_message > 0 && conn->message_end > limit)
+        limit = conn->message_end;
+    return limit;
+}
+
+static bool raise_limit(struct conn *conn, uint64_t limit)
+{
+    struct budget *budget = &conn->peer->budget;
+    if (limit <= conn->in_limit)
+        return true;
+    if (!budget_change(budget, conn->in_limit - conn->consumed, limit - conn->consumed))
+        return false;
+    conn->in_limit = limit;
+    conn_owe(conn, OWED_CREDIT);
+    return true;
+}
+
+/* Moves the limit on, if that is worth a frame: half a window, or the sender can't go on without. */
+void conn_update_limit(struct conn *conn)
+{
+    if (conn->phase != CONN_OPEN || conn->got_end)
+        return;
+    uint32_t window = budget_window(&conn->peer->budget, conn->in_limit - conn->consumed, conn->busy);
+    uint64_t limit = wanted_limit(conn, window);
+    if (limit <= conn->in_limit)
+        return;
+    if (2 * (limit - conn->in_limit) < window && conn->received != conn->in_limit)
+        return;
+    if (raise_limit(conn, limit))
+        return;
+    raise_limit(conn, conn->consumed + BUDGET_WINDOW_MIN); /* is reserved, so it can't fail */
+    if (conn->in_message > 0 && conn->message_end > conn->in_limit && !conn->in_hungry) {
+        TAILQ_INSERT_TAIL(&conn->peer->hungry, conn, hungry);
+        conn->in_hungry = true;
+    }
+}
+
+bool conn_feed(struct conn *conn)
+{
+    if (conn->in_message > 0 && !raise_limit(conn, conn->message_end))
+        return false;
+    leave_hungry(conn);
+    return true;
+}
+
+void conn_consume(struct conn *conn, uint64_t credit)
+{
+    uint64_t outstanding = conn->in_limit - conn->consumed;
+    budget_change(&conn->peer->budget, outstanding, outstanding - credit);
+    conn->consumed += credit;
+    if (!TAILQ_EMPTY(&conn->peer->hungry))
+        peer_wake(conn->peer);
+}
+
+uint32_t conn_credit_field(struct conn *conn)
+{
+    conn->owed &= ~OWED_CREDIT;
+    return (uint32_t)conn->in_limit;
+}
+
+const char *conn_on_credit(struct conn *conn, uint32_t credit)
+{
+    int32_t step = (int32_t)(credit - (uint32_t)conn->send_limit);
+    if (step < 0)
+        return "a credit limit that goes back";
+    if (conn->send_limit + (uint32_t)step - conn->sent > WIRE_CREDIT_MAX)
+        return "a credit limit that is too far ahead";
+    conn->send_limit += (uint32_t)step;
+    if (step > 0 && conn->readable && conn->phase == CONN_OPEN)
+        link_ready(conn->link, conn);
+    return NULL;
+}
+
+/* ---- the end ---- */
+
+void conn_drop_queue(struct conn *conn)
+{
+    queue_clear(&conn->queue);
+    conn_consume(conn, conn->received - conn->consumed);
+}
+
+void conn_close_program(struct conn *conn, enum reason reason)
+{
+    conn_drop_queue(conn);
+    leave_hungry(conn);
+    conn->listener = NULL;
+    if (conn->ep)
+        conn_host(conn)->close(conn->ep, reason);
+    conn->ep = NULL;
+}
+
+/* Both directions are over and told: the normal end. */
+void conn_check_end(struct conn *conn)
+{
+    if (conn->phase != CONN_OPEN || conn->in != IN_DONE || conn->out != OUT_DONE)
+        return;
+    conn->phase = CONN_ENDING;
+    conn_close_program(conn, conn->lost ? REASON_PROGRAM_RESET : REASON_OK);
+    conn_owe(conn, OWED_LAST);
+}
+
+void conn_reset(struct conn *conn, enum reason reason)
+{
+    conn_close_program(conn, reason);
+    conn->in = IN_DONE;
+    conn->out = OUT_DONE;
+    if (conn->phase != CONN_OPEN)
+        return;
+    conn->phase = CONN_ENDING;
+    conn->reset = reason;
+    conn->owed &= OWED_RESPONSE;
+    conn_owe(conn, OWED_RESET | OWED_LAST);
+}
+
+/* Is there something in the queue that the program can still get? */
+bool conn_deliverable(const struct conn *conn)
+{
+    struct iovec message;
+    return conn->type == IDC_STREAM ? !queue_empty(&conn->queue) : queue_peek_message(&conn->queue, &message);
+}
+
+/* The other side is gone. The program gets what has arrived, then the error. */
+static void broken(struct conn *conn, enum reason reason)
+{
+    conn->phase = CONN_ENDING;
+    conn->out = OUT_DONE;
+    conn->owed &= OWED_LAST;
+    if (conn->ep && conn->in <= IN_DRAINING && conn_deliverable(conn)) {
+        conn_host(conn)->shut(conn->ep, SHUT_RD);
+        conn->in = IN_DRAINING;
+        conn->end = reason;
+        return;
+    }
+    conn->in = IN_DONE;
+    conn_close_program(conn, reason);
+}
+
+/* ---- frames ---- */
+
+uint8_t conn_disconnect_flags(const struct conn *conn)
+{
+    return (uint8_t)((conn->owed & OWED_NO_MORE_DATA ? WIRE_NO_MORE_DATA : 0) |
+                     (conn->owed & OWED_NO_MORE_WANTED ? WIRE_NO_MORE_WANTED : 0) |
+                     (conn->owed & OWED_RESET ? WIRE_RESET : 0) | (conn->owed & OWED_LAST ? WIRE_LAST : 0));
+}
+
+/* That this side is through with the connection; or, to a program that reads no more, that no more will come either. */
+bool conn_is_bookkeeping(const struct conn *conn, uint8_t flags)
+{
+    return flags == WIRE_LAST || (conn->unread && flags == (WIRE_NO_MORE_DATA | WIRE_LAST));
+}
+
+void conn_disconnect_sent(struct conn *conn, uint8_t flags)
+{
+    conn->owed &= ~(OWED_NO_MORE_DATA | OWED_NO_MORE_WANTED | OWED_RESET | OWED_LAST);
+    conn->sent_last |= flags & WIRE_LAST;
+    if (conn->sent_last)
+        conn->owed = 0;
+}
+
+/* The program no longer waits, or can't be given the connection. */
+static void refuse_late(struct conn *conn, enum reason reason)
+{
+    conn->phase = CONN_OPEN;
+    conn_reset(conn, reason);
+}
+
+const char *conn_on_response(struct conn *conn, const struct wire_frame *frame, const struct wire_connect_rsp *rsp)
+{
+    struct host *host = conn_host(conn);
+    void *cookie = conn->cookie;
+    if (conn->phase != CONN_REQUESTED)
+        return "a CONNECT_rsp to no request";
+    if (rsp->status == 0 && frame->credit > WIRE_CREDIT_MAX)
+        return "a credit limit that is too far ahead"; /* the program still waits: the end of the link answers it */
+    conn->cookie = NULL;
+    if (rsp->status != 0) {
+        conn->phase = CONN_ENDING;
+        link_forget(conn->link, conn);
+        conn->peer->core->count.refused++;
+        if (cookie)
+            host->connected(host, cookie, conn, reason_from_wire(rsp->status), &conn->ep);
+        return NULL;
+    }
+    conn->peer_id = rsp->id;
+    conn->peer_port = rsp->port;
+    conn->send_limit = frame->credit;
+    if (!cookie) {
+        refuse_late(conn, REASON_TIMED_OUT);
+        return NULL;
+    }
+    conn->phase = CONN_OPEN;
+    conn->peer->core->count.connected++;
+    if (!host->connected(host, cookie, conn, REASON_OK, &conn->ep))
+        refuse_late(conn, REASON_NO_RESOURCES);
+    return NULL;
+}
+
+/* What is wrong with these flags in this state, if anything. */
+static const char *judge_disconnect(const struct conn *conn, uint8_t flags)
+{
+    if (conn->phase < CONN_OPEN || conn->got_last)
+        return "a DISCONNECT_ind where none may come";
+    if ((flags & WIRE_NO_MORE_DATA) && conn->got_end)
+        return "a second end of data";
+    if ((flags & WIRE_NO_MORE_DATA) && conn->in_message > 0 && conn->in == IN_OPEN && conn->phase == CONN_OPEN)
+        return "an end of data inside a message";
+    bool got_end = conn->got_end || (flags & WIRE_NO_MORE_DATA);
+    bool sent_end = conn->out == OUT_DONE && !(conn->owed & OWED_NO_MORE_DATA);
+    if ((flags & WIRE_LAST) && !(flags & WIRE_RESET) && conn->phase == CONN_OPEN && (!got_end || !sent_end))
+        return "a LAST before the ends of data";
+    return NULL;
+}
+
+const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame, enum reason reason)
+{
+    const char *wrong = judge_disconnect(conn, frame->flags);
+    if (wrong)
+        return wrong;
+    conn->got_end |= frame->flags & WIRE_NO_MORE_DATA;
+    conn->got_last |= frame->flags & WIRE_LAST;
+    conn->unread |= frame->flags & WIRE_NO_MORE_WANTED;
+    if (frame->flags & WIRE_RESET) {
+        if (conn->phase == CONN_OPEN)
+            broken(conn, reason);
+        if (!conn->sent_last)
+            conn_owe(conn, OWED_LAST);
+        return NULL;
+    }
+    if (conn->phase != CONN_OPEN)
+        return NULL;
+    const uint8_t both = WIRE_NO_MORE_DATA | WIRE_NO_MORE_WANTED;
+    if ((frame->flags & both) == both && conn->in == IN_OPEN && conn->out == OUT_OPEN && conn->ep && !conn_deliverable(conn)) {
+        conn_peer_closed(conn);
+        return NULL;
+    }
+    if ((frame->flags & WIRE_NO_MORE_WANTED) && conn->out == OUT_OPEN && conn->ep) {
+        conn->out = OUT_DROPPING;
+        conn_host(conn)->shut(conn->ep, SHUT_RD);
+        conn_readable(conn);
+    }
+    if (frame->flags & WIRE_NO_MORE_DATA) {
+        if (conn->in == IN_OPEN && conn_deliverable(conn))
+            conn->in = IN_DRAINING;
+        else
+            conn_finish_in(conn);
+    }
+    return NULL;
+}
+
+void conn_on_link_lost(struct conn *conn, enum reason reason)
+{
+    struct host *host = conn_host(conn);
+    conn->link = NULL;
+    if (conn->phase == CONN_OPEN) {
+        broken(conn, reason);
+    } else if (conn->phase == CONN_REQUESTED || conn->phase == CONN_WAITING) {
+        conn->phase = CONN_ENDING;
+        if (conn->cookie)
+            host->connected(host, conn->cookie, conn, reason, &conn->ep);
+        conn->cookie = NULL;
+    }
+    conn->owed = 0;
+    conn->in_control = conn->in_ready = false;
+    conn_settle(conn);
+}
+
+void conn_abandon(struct conn *conn)
+{
+    conn->cookie = NULL;
+    if (conn->phase != CONN_WAITING)
+        return;
+    if (conn->link) {
+        link_forget(conn->link, conn);
+    } else {
+        TAILQ_REMOVE(&conn->peer->waiting, conn, control);
+    }
+    conn->phase = CONN_ENDING;
+    conn_settle(conn);
+}
+
+void conn_taken(struct conn *conn)
+{
+    conn->listener = NULL;
+}
