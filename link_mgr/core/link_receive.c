@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Frames out of the ring: one function for each type, in a table. Each returns what is wrong, if anything is; then the link ends.
+ */
+#include "link_mgr/core/link_private.h"
+
+#include <string.h>
+
+struct arrival {
+    const struct wire_frame *frame;
+    const uint8_t *payload; /* a copy, of all frames but DATA_ind */
+    enum reason reason;     /* why the link ends, when a handler says that it does */
+};
+
+static const char *on_hello(struct link *link, struct arrival *arrival)
+{
+    const char *wrong = wire_get_hello(arrival->payload, arrival->frame->length, &link->other);
+    if (wrong)
+        return wrong;
+    if (link->other.epoch != link->own.epoch || link->other.generation != link->own.generation ||
+        link->other.domid != (uint16_t)link->peer->domid)
+        return "a HELLO that belongs to another link";
+    uint16_t version = link->other.version_max < link->own.version_max ? link->other.version_max : link->own.version_max;
+    if (version < link->other.version_min || version < link->own.version_min) {
+        arrival->reason = REASON_VERSION;
+        return "no protocol version in common";
+    }
+    if (link->other.max_frame + WIRE_HEADER > link->rings.out.size)
+        return "a HELLO with max_frame larger than the ring";
+    link->max_frame = link->other.max_frame < LINK_QUANTUM ? link->other.max_frame : LINK_QUANTUM;
+    link->up = true;
+    return NULL;
+}
+
+/* Finds the listener that a request means, if the peer may connect to it. */
+static enum reason resolve(struct link *link, const struct wire_connect_req *req, struct listener **listener)
+{
+    struct listener_table *table = &link->peer->core->listeners;
+    *listener = req->name[0] ? listener_by_name(table, req->name) : listener_by_port(table, req->port);
+    uint32_t port = *listener ? (*listener)->port : req->port;
+    const char *name = *listener ? (*listener)->name : req->name;
+    if (!link->peer->allowed || !policy_allows_in(&link->peer->policy, port, name))
+        return REASON_POLICY;
+    if (!*listener || (*listener)->backlog == 0)
+        return REASON_NO_LISTENER;
+    if ((*listener)->type != req->type)
+        return REASON_WRONG_TYPE;
+    if ((*listener)->waiting >= (*listener)->backlog)
+        return REASON_BACKLOG_FULL;
+    return REASON_OK;
+}
+
+static enum reason admit(struct link *link, const struct wire_connect_req *req, uint32_t credit)
+{
+    struct host *host = link->peer->core->host;
+    struct listener *listener;
+    enum reason reason = resolve(link, req, &listener);
+    struct conn *conn = reason == REASON_OK ? conn_new(link->peer, req->type) : NULL;
+    if (!conn)
+        return reason == REASON_OK ? REASON_NO_RESOURCES : reason;
+    conn->incoming = true;
+    conn->peer_id = req->id;
+    conn->peer_port = req->source_port;
+    conn->local_port = listener->port;
+    conn->uid = req->uid;
+    conn->send_limit = credit;
+    strcpy(conn->name, req->name);
+    strcpy(conn->service, listener->name);
+    if (link_enter(link, conn) && host->incoming(host, listener, conn, &conn->ep)) {
+        conn->phase = CONN_OPEN;
+        conn->listener = listener;
+        conn->owed |= OWED_RESPONSE;
+        link_owe(link, conn);
+        return REASON_OK;
+    }
+    conn->phase = CONN_ENDING;
+    if (conn->link)
+        link_forget(link, conn);
+    conn_settle(conn);
+    return REASON_NO_RESOURCES;
+}
+
+static const char *on_connect_req(struct link *link, struct arrival *arrival)
+{
+    struct wire_connect_req req;
+    const char *wrong = wire_get_connect_req(arrival->payload, arrival->frame->length, &req);
+    if (wrong)
+        return wrong;
+    if (link->unanswered_in == LINK_REQUESTS)
+        return "more requests than were allowed";
+    if (arrival->frame->credit > WIRE_CREDIT_MAX)
+        return "a credit limit that is too far ahead";
+    link->unanswered_in++;
+    link->end_proposed = false; /* the peer has ignored it */
+    enum reason reason = admit(link, &req, arrival->frame->credit);
+    if (reason != REASON_OK) {
+        uint32_t last = (link->refusal_first + link->refusal_count++) % LINK_REQUESTS;
+        link->refusals[last] = (struct refusal){req.id, reason};
+        link->peer->core->count.requests_refused++;
+    }
+    return NULL;
+}
+
+static const char *on_connect_rsp(struct link *link, struct arrival *arrival)
+{
+    struct wire_connect_rsp rsp;
+    struct conn *conn = link_find(link, arrival->frame->connection);
+    const char *wrong = wire_get_connect_rsp(arrival->payload, arrival->frame->length, &rsp);
+    if (wrong || !conn)
+        return wrong ? wrong : "a CONNECT_rsp for an id that is not in use";
+    wrong = conn_on_response(conn, arrival->frame, &rsp);
+    if (!wrong) {
+        link->unanswered_out--;
+        conn_settle(conn);
+    }
+    return wrong;
+}
+
+static const char *on_data(struct link *link, struct arrival *arrival)
+{
+    struct conn *conn = link_find(link, arrival->frame->connection);
+    if (!conn || conn->phase < CONN_OPEN)
+        return "a DATA_ind for an id that is not in use";
+    const char *wrong = conn_on_credit(conn, arrival->frame->credit);
+    if (!wrong)
+        wrong = conn_on_data(conn, arrival->frame, &link->rings.in);
+    if (!wrong) {
+        link->stats.bytes_received += arrival->frame->length;
+        conn_settle(conn);
+    }
+    return wrong;
+}
+
+static const char *on_credit(struct link *link, struct arrival *arrival)
+{
+    struct conn *conn = link_find(link, arrival->frame->connection);
+    if (!conn || conn->phase < CONN_OPEN || conn->got_last)
+        return "a CREDIT_ind for an id that is not in use";
+    return conn_on_credit(conn, arrival->frame->credit);
+}
+
+static const char *on_disconnect(struct link *link, struct arrival *arrival)
+{
+    struct conn *conn = link_find(link, arrival->frame->connection);
+    enum reason reason = REASON_PROGRAM_RESET;
+    if (!conn || conn->phase < CONN_OPEN)
+        return "a DISCONNECT_ind for an id that is not in use";
+    if (arrival->frame->flags & WIRE_RESET)
+        reason = reason_from_wire(wire_get_u32(arrival->payload));
+    const char *wrong = conn_on_credit(conn, arrival->frame->credit);
+    if (!wrong)
+        wrong = conn_on_disconnect(conn, arrival->frame, reason == REASON_OK ? REASON_PROGRAM_RESET : reason);
+    if (!wrong)
+        conn_settle(conn);
+    return wrong;
+}
+
+static const char *on_bye(struct link *link, struct arrival *arrival)
+{
+    arrival->reason = reason_from_wire(wire_get_u32(arrival->payload));
+    /* What waited for the link becomes its requests only after this batch, in which HELLO may have come too. */
+    bool wanted = !link_idle(link) || !TAILQ_EMPTY(&link->peer->waiting);
+    if (arrival->reason == REASON_OK && wanted)
+        return NULL;
+    return arrival->reason == REASON_OK ? "idle" : reason_text(arrival->reason);
+}
+
+static const char *(*const handlers[WIRE_TYPE_COUNT])(struct link *, struct arrival *) = {
+    [WIRE_TYPE_HELLO] = on_hello,
+    [WIRE_TYPE_CONNECT_REQ] = on_connect_req,
+    [WIRE_TYPE_CONNECT_RSP] = on_connect_rsp,
+    [WIRE_TYPE_DATA] = on_data,
+    [WIRE_TYPE_CREDIT] = on_credit,
+    [WIRE_TYPE_DISCONNECT] = on_disconnect,
+    [WIRE_TYPE_BYE] = on_bye,
+};
+
+static const char *dispatch(struct link *link, const struct wire_frame *frame, enum reason *reason)
+{
+    uint8_t payload[WIRE_CONTROL_MAX];
+    struct arrival arrival = {.frame = frame, .payload = payload, .reason = REASON_PROTOCOL};
+    if ((frame->type == WIRE_TYPE_HELLO) == link->up)
+        return link->up ? "a second HELLO" : "a frame before HELLO";
+    if (frame->type >= WIRE_TYPE_SKIPPED)
+        return NULL;
+    if (frame->type != WIRE_TYPE_DATA)
+        ring_get(&link->rings.in, WIRE_HEADER, payload, frame->length);
+    const char *wrong = handlers[frame->type](link, &arrival);
+    *reason = arrival.reason;
+    return wrong;
+}
+
+/* Tells the peer, if it waits for it, that there is space: when it is much, so that it can go on while we do, or before we
+ * sleep. */
+static void tell_space(struct link *link, bool end)
+{
+    if (link->consumed == 0 || (!end && link->consumed < link->rings.in.size / 4))
+        return;
+    link->consumed = 0;
+    if (ring_take_wish(&link->rings, RING_WANT_SPACE))
+        peer_notify(link->peer);
+}
+
+/* One frame. 1: done; 0: there is none; -1: the link has to end. */
+static int receive_one(struct link *link, const char **wrong, enum reason *reason)
+{
+    uint8_t header[WIRE_HEADER];
+    struct wire_frame frame;
+    int64_t ready = ring_ready(&link->rings.in);
+    *reason = REASON_PROTOCOL;
+    *wrong = ready < 0 ? "a ring index that lies" : NULL;
+    if (ready < (int64_t)WIRE_HEADER)
+        return *wrong ? -1 : 0;
+    ring_get(&link->rings.in, 0, header, sizeof(header));
+    *wrong = wire_get_frame(header, link->own.max_frame, &frame);
+    if (*wrong)
+        return -1;
+    if (ready < (int64_t)WIRE_HEADER + frame.length)
+        return 0;
+    *wrong = dispatch(link, &frame, reason);
+    if (*wrong)
+        return -1;
+    ring_consume(&link->rings.in, WIRE_HEADER + frame.length);
+    link->consumed += WIRE_HEADER + frame.length;
+    link->stats.frames_received++;
+    tell_space(link, false);
+    return 1;
+}
+
+const char *link_receive(struct link *link, bool *more, enum reason *reason)
+{
+    const char *wrong = NULL;
+    int done = 1;
+    int64_t before = 0;
+    uint64_t end = link->stats.bytes_received + LINK_TURN_BYTES;
+    for (int i = 0; i < LINK_TURN_FRAMES && link->stats.bytes_received < end && done > 0; i++) {
+        done = receive_one(link, &wrong, reason);
+        if (done == 0) {
+            /* Say that we sleep, then look once more: what came in between notified nobody. */
+            int64_t ready = ring_ready(&link->rings.in);
+            ring_want(&link->rings, RING_WANT_DATA);
+            if (ready != before || ring_ready(&link->rings.in) != ready)
+                done = 1;
+            before = ready;
+        }
+    }
+    tell_space(link, done <= 0);
+    *more |= done > 0;
+    return wrong;
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Frames into the ring: one function for each source of them, in order of precedence: what connections owe, refusals (at a
+ * limited rate), requests, data.
+ */
+#include "link_mgr/core/link_private.h"
+
+#include <string.h>
+
+#define CONTROL_ROOM 128u   /* no frame but DATA_ind needs more */
+#define DATA_ROOM_MIN 1024u /* less than that is not worth a frame's header, its system calls and its events */
+
+/* Puts a frame that has no data of a program; there is room. */
+static void put(struct link *link, const struct wire_frame *frame, const void *payload)
+{
+    uint8_t header[WIRE_HEADER];
+    wire_put_frame(header, frame);
+    ring_put(&link->rings.out, 0, header, sizeof(header));
+    if (payload)
+        ring_put(&link->rings.out, WIRE_HEADER, payload, frame->length);
+}
+
+static void publish(struct link *link, uint32_t length)
+{
+    ring_publish(&link->rings.out, WIRE_HEADER + length);
+    link->stats.frames_sent++;
+    link->quiet = false;
+    if (ring_take_wish(&link->rings, RING_WANT_DATA))
+        peer_notify(link->peer);
+}
+
+/* The same for a frame that can wait until the peer looks at the ring for another reason. */
+static void publish_quietly(struct link *link, uint32_t length)
+{
+    ring_publish(&link->rings.out, WIRE_HEADER + length);
+    link->stats.frames_sent++;
+    if (!link->quiet)
+        link->quiet_until = link->now + LINK_QUIET_MS;
+    link->quiet = true;
+}
+
+static void end_quiet(struct link *link)
+{
+    if (link->quiet && ring_take_wish(&link->rings, RING_WANT_DATA))
+        peer_notify(link->peer);
+    link->quiet = false;
+}
+
+static void send_hello(struct link *link)
+{
+    uint8_t payload[WIRE_HELLO];
+    wire_put_hello(payload, &link->own);
+    put(link, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO}, payload);
+    publish(link, WIRE_HELLO);
+    link->hello_sent = true;
+}
+
+static void send_bye(struct link *link, enum reason reason)
+{
+    uint8_t payload[4];
+    wire_put_u32(payload, reason);
+    put(link, &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(payload)}, payload);
+    publish(link, sizeof(payload));
+}
+
+static void send_response(struct link *link, struct conn *conn)
+{
+    uint8_t payload[WIRE_CONNECT_RSP];
+    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.id = conn->id, .port = conn->local_port});
+    conn->owed &= ~OWED_RESPONSE;
+    put(link,
+        &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
+                             .length = sizeof(payload),
+                             .connection = conn->peer_id,
+                             .credit = conn_credit_field(conn)},
+        payload);
+    publish(link, sizeof(payload));
+    link->unanswered_in--;
+    link->peer->core->count.accepted++;
+}
+
+static void send_disconnect(struct link *link, struct conn *conn, uint8_t flags)
+{
+    uint8_t payload[4];
+    uint32_t length = flags & WIRE_RESET ? sizeof(payload) : 0;
+    wire_put_u32(payload, conn->reset);
+    put(link,
+        &(struct wire_frame){.type = WIRE_TYPE_DISCONNECT,
+                             .flags = flags,
+                             .length = length,
+                             .connection = conn->peer_id,
+                             .credit = conn_credit_field(conn)},
+        length ? payload : NULL);
+    if (conn_is_bookkeeping(conn, flags))
+        publish_quietly(link, length);
+    else
+        publish(link, length);
+    conn_disconnect_sent(conn, flags);
+}
+
+/* One frame that a connection owes; the connection leaves the list when it owes no more. */
+static void send_control(struct link *link)
+{
+    struct conn *conn = TAILQ_FIRST(&link->control);
+    uint8_t flags = conn_disconnect_flags(conn);
+    if (conn->owed & OWED_RESPONSE)
+        send_response(link, conn);
+    else if (flags)
+        send_disconnect(link, conn, flags);
+    else if (conn->owed & OWED_CREDIT) {
+        put(link,
+            &(struct wire_frame){
+                .type = WIRE_TYPE_CREDIT, .connection = conn->peer_id, .credit = conn_credit_field(conn)},
+            NULL);
+        publish(link, 0);
+    }
+    if (conn->owed)
+        return;
+    TAILQ_REMOVE(&link->control, conn, control);
+    conn->in_control = false;
+    conn_settle(conn);
+}
+
+/* Tokens come back with time. */
+static bool may_refuse(struct link *link, uint64_t now)
+{
+    uint64_t most = 1000ull * LINK_REFUSAL_BURST;
+    uint64_t earned = (now - link->tokens_at) * LINK_REFUSALS_PER_SECOND;
+    if (link->refusal_count == 0)
+        return false;
+    link->tokens = link->tokens + earned < most ? link->tokens + earned : most;
+    link->tokens_at = now;
+    return link->tokens >= 1000;
+}
+
+static void send_refusal(struct link *link)
+{
+    uint8_t payload[WIRE_CONNECT_RSP];
+    struct refusal *refusal = &link->refusals[link->refusal_first];
+    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = refusal->status});
+    put(link,
+        &(struct wire_frame){
+            .type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(payload), .connection = refusal->id},
+        payload);
+    publish(link, sizeof(payload));
+    link->refusal_first = (link->refusal_first + 1) % LINK_REQUESTS;
+    link->refusal_count--;
+    link->unanswered_in--;
+    link->tokens -= 1000;
+}
+
+static void send_request(struct link *link)
+{
+    uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
+    struct conn *conn = TAILQ_FIRST(&link->requests);
+    TAILQ_REMOVE(&link->requests, conn, control);
+    if (!link_enter(link, conn)) {
+        conn_on_link_lost(conn, REASON_NO_RESOURCES);
+        return;
+    }
+    struct wire_connect_req req = {
+        .id = conn->id,
+        .source_port = conn->local_port,
+        .port = conn->name[0] ? 0 : conn->peer_port,
+        .uid = conn->uid,
+        .type = conn->type,
+    };
+    strcpy(req.name, conn->name);
+    uint32_t length = wire_put_connect_req(payload, &req);
+    put(link,
+        &(struct wire_frame){
+            .type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = conn_credit_field(conn)},
+        payload);
+    publish(link, length);
+    conn->phase = CONN_REQUESTED;
+    link->unanswered_out++;
+}
+
+static struct conn *next_ready(struct link *link)
+{
+    struct conn *conn = TAILQ_FIRST(&link->fresh);
+    struct conn_list *list = conn ? &link->fresh : &link->ready;
+    conn = TAILQ_FIRST(list);
+    TAILQ_REMOVE(list, conn, ready);
+    conn->in_ready = conn->is_fresh = false;
+    return conn;
+}
+
+/* At the end of the line. Also one that has nothing left: it is found out when its turn comes, and not fresh before. */
+static void line_up(struct link *link, struct conn *conn)
+{
+    if (conn->in_ready)
+        return;
+    conn->in_ready = true;
+    TAILQ_INSERT_TAIL(&link->ready, conn, ready);
+}
+
+/* A small request of one connection, while another sends much? */
+static void note_size(struct link *link, const struct conn *conn, bool fresh, uint32_t length)
+{
+    if (length >= LINK_SMALL) {
+        link->bulk_id = conn->id;
+        if (link->small_id == conn->id)
+            link->small_until = 0; /* a bulk flow that had begun with something small */
+    } else if (fresh && conn->id != link->bulk_id) {
+        link->small_id = conn->id;
+        link->small_until = link->now + LINK_SMALL_MS;
+    }
+}
+
+/* Room for data, header included. Who had nothing for a while has room for something small in any case. */
+static uint32_t data_room(const struct link *link, uint32_t space)
+{
+    uint32_t size = link->rings.out.size, most = LINK_BULK_SHARE(size), used = size - space;
+    uint32_t least = TAILQ_EMPTY(&link->fresh) ? 0 : WIRE_HEADER + LINK_SMALL;
+    uint32_t room = used < most ? most - used : 0;
+    if (link->now >= link->small_until)
+        return space;
+    if (room < least)
+        room = least;
+    return room < space ? room : space;
+}
+
+/* Returns how many bytes were sent. */
+static uint32_t send_data(struct link *link, uint32_t room)
+{
+    struct wire_frame frame;
+    bool fresh = !TAILQ_EMPTY(&link->fresh);
+    struct conn *conn = next_ready(link);
+    int64_t length = conn_fill_data(conn, &link->rings.out, room < link->max_frame ? room : link->max_frame, &frame);
+    if (length >= 0) {
+        put(link, &frame, NULL);
+        publish(link, (uint32_t)length);
+        link->stats.bytes_sent += (uint64_t)length;
+        note_size(link, conn, fresh, (uint32_t)length);
+        line_up(link, conn);
+    }
+    conn_settle(conn);
+    return length > 0 ? (uint32_t)length : 0;
+}
+
+/* Something to send of the highest precedence for which there is room. False: nothing, or no room (*blocked). Adds what
+ * it was to *bytes, if it was data. */
+static bool send_one(struct link *link, uint64_t now, uint32_t space, bool *blocked, uint32_t *bytes)
+{
+    bool request = !TAILQ_EMPTY(&link->requests) && !link->end_proposed &&
+                   link->unanswered_out < link->other.max_requests;
+    bool control = !TAILQ_EMPTY(&link->control);
+    bool refusal = may_refuse(link, now);
+    bool data = !TAILQ_EMPTY(&link->fresh) || !TAILQ_EMPTY(&link->ready);
+    *blocked = control || refusal || request || data;
+    if (space < CONTROL_ROOM)
+        return false;
+    if (control)
+        send_control(link);
+    else if (refusal)
+        send_refusal(link);
+    else if (request)
+        send_request(link);
+    else if (data && data_room(link, space) >= WIRE_HEADER + DATA_ROOM_MIN)
+        *bytes += send_data(link, data_room(link, space) - WIRE_HEADER);
+    else
+        return false;
+    return true;
+}
+
+const char *link_send(struct link *link, uint64_t now, bool *more, enum reason *reason)
+{
+    bool blocked = false, wanted = false;
+    link->now = now;
+    if (link->quiet && now >= link->quiet_until)
+        end_quiet(link);
+    uint32_t bytes = 0;
+    for (int i = 0; i < LINK_TURN_FRAMES && bytes < LINK_TURN_BYTES; i++) {
+        int64_t space = ring_space(&link->rings.out);
+        if (space < 0) {
+            *reason = REASON_PROTOCOL;
+            return "a ring index that lies";
+        }
+        if (!link->hello_sent)
+            send_hello(link); /* the ring is new: there is room */
+        if (!link->up)
+            return NULL;
+        if (send_one(link, now, (uint32_t)space, &blocked, &bytes)) {
+            wanted = false;
+            continue;
+        }
+        if (!blocked || wanted)
+            return NULL;
+        /* The ring is full. Say so, and look once more. The peer has to, too. */
+        end_quiet(link);
+        ring_want(&link->rings, RING_WANT_SPACE);
+        wanted = true;
+    }
+    *more = true;
+    return NULL;
+}
+
+uint64_t link_deadline(const struct link *link)
+{
+    uint64_t quiet = link->quiet ? link->quiet_until : UINT64_MAX;
+    if (link->refusal_count == 0 || link->tokens >= 1000)
+        return quiet;
+    uint64_t refusal = link->tokens_at + (1000 - link->tokens + LINK_REFUSALS_PER_SECOND - 1) / LINK_REFUSALS_PER_SECOND;
+    return refusal < quiet ? refusal : quiet;
+}
+
+void link_propose_end(struct link *link)
+{
+    if (ring_space(&link->rings.out) < (int64_t)CONTROL_ROOM)
+        return;
+    send_bye(link, REASON_OK);
+    link->end_proposed = true;
+}
+
+void link_say_bye(struct link *link, enum reason reason)
+{
+    if (link->hello_sent && ring_space(&link->rings.out) >= (int64_t)CONTROL_ROOM)
+        send_bye(link, reason);
+}
