@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A peer's life, its policy, its turns, and the end of its link. How a link comes about is in peer_setup.c.
+ */
+#include "link_mgr/core/peer_private.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "link_mgr/core/link.h"
+
+static const char *const state_names[] = {
+    [PEER_DOWN] = "down",           [PEER_WAITING] = "waiting",   [PEER_OFFERING] = "offering",
+    [PEER_ATTACHING] = "attaching", [PEER_GREETING] = "greeting", [PEER_UP] = "up",
+    [PEER_BACKOFF] = "backoff",
+};
+
+const char *peer_state_name(const struct peer *peer)
+{
+    return peer->state == PEER_UP && peer->link && link_end_proposed(peer->link) ? "closing" : state_names[peer->state];
+}
+
+void peer_log(struct peer *peer, int priority, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    int length = snprintf(text, sizeof(text), "domain %d: ", peer->domid);
+    va_start(args, format);
+    vsnprintf(text + length, sizeof(text) - (size_t)length, format, args);
+    va_end(args);
+    peer_host(peer)->log(peer_host(peer), &peer->log_limit, priority, text);
+}
+
+/* Of the two, the earlier one. */
+static void update_deadline(struct peer *peer)
+{
+    uint64_t link = peer->link ? link_deadline(peer->link) : PEER_NO_DEADLINE;
+    peer->deadline = link < peer->due ? link : peer->due;
+    if (peer->deadline < peer->core->deadline)
+        peer->core->deadline = peer->deadline;
+}
+
+void peer_set_deadline(struct peer *peer, uint64_t due)
+{
+    peer->due = due;
+    update_deadline(peer);
+}
+
+void peer_set_state(struct peer *peer, enum peer_state state, uint64_t within_ms)
+{
+    peer_log(peer, LOG_DEBUG, "link %s -> %s", state_names[peer->state], state_names[state]);
+    peer->state = state;
+    peer_set_deadline(peer, within_ms == PEER_NO_DEADLINE ? PEER_NO_DEADLINE : peer_now(peer) + within_ms);
+}
+
+void peer_wake(struct peer *peer)
+{
+    if (peer->is_busy)
+        return;
+    peer->is_busy = true;
+    TAILQ_INSERT_TAIL(&peer->core->busy, peer, busy);
+}
+
+void peer_notify(struct peer *peer)
+{
+    peer->total.notifications_sent++;
+    peer_host(peer)->ops->channel_notify(peer->channel);
+}
+
+/* ---- the end of a link ---- */
+
+void peer_fail_waiting(struct peer *peer, enum reason reason)
+{
+    struct conn *conn;
+    while ((conn = TAILQ_FIRST(&peer->waiting))) {
+        TAILQ_REMOVE(&peer->waiting, conn, control);
+        conn_on_link_lost(conn, reason);
+    }
+}
+
+static void keep_totals(struct peer *peer, const struct link *link)
+{
+    struct link_stats stats;
+    link_stats(link, &stats);
+    peer->total.bytes_sent += stats.bytes_sent;
+    peer->total.bytes_received += stats.bytes_received;
+    peer->total.frames_sent += stats.frames_sent;
+    peer->total.frames_received += stats.frames_received;
+}
+
+void peer_drop_link(struct peer *peer, enum reason reason, const char *text)
+{
+    struct host *host = peer_host(peer);
+    struct link *link = peer->link;
+    peer_stop_wanting(peer);
+    if (!peer->channel)
+        return;
+    if (reason != REASON_OK) {
+        snprintf(peer->last_error, sizeof(peer->last_error), "%s", text);
+        peer_log(peer, LOG_NOTICE, "link ended: %s", text);
+        peer->core->count.links_lost++;
+    }
+    if (peer_offers(peer))
+        peer_retract(peer, "offer");
+    host->watch(host, peer, -1, &peer->watch);
+    peer->link = NULL;
+    if (link) {
+        keep_totals(peer, link);
+        link_free(link, reason);
+    }
+    host->ops->channel_close(peer->channel);
+    peer->channel = NULL;
+    peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
+    peer_wake(peer);
+}
+
+/* The link could not be made: once more, unless it was too often. */
+void peer_setup_failed(struct peer *peer, const char *text)
+{
+    peer_drop_link(peer, REASON_LINK_LOST, text);
+    if (++peer->attempts >= PEER_ATTEMPTS) {
+        peer->attempts = 0;
+        peer_fail_waiting(peer, REASON_UNREACHABLE);
+    }
+    peer_set_state(peer, PEER_BACKOFF, PEER_RETRY_MS);
+}
+
+static void misbehaved(struct peer *peer, enum reason reason, const char *text)
+{
+    char line[96];
+    if (reason == REASON_OK || reason == REASON_SHUTDOWN) {
+        peer_drop_link(peer, reason == REASON_OK ? REASON_OK : REASON_LINK_LOST, text);
+        return;
+    }
+    /* The pages of a domain that was restored, or destroyed, read as zeros before the news of it comes. */
+    if (reason == REASON_PROTOCOL && peer_host(peer)->ops->channel_poll(peer->channel) == CHANNEL_DEAD) {
+        peer->silent = true;
+        peer_drop_link(peer, REASON_LINK_LOST, "the other domain or its link_mgr ended");
+        return;
+    }
+    snprintf(line, sizeof(line), "the peer sent %s", text);
+    if (reason == REASON_PROTOCOL)
+        peer->core->count.protocol_errors++;
+    peer_drop_link(peer, reason, reason == REASON_PROTOCOL ? line : text);
+    peer_fail_waiting(peer, reason);
+    peer_set_state(peer, PEER_BACKOFF, PEER_BACKOFF_MS);
+}
+
+/* ---- turns ---- */
+
+static void check_channel(struct peer *peer)
+{
+    enum channel_state state = peer_host(peer)->ops->channel_poll(peer->channel);
+    peer->channel_event = false;
+    if (state == CHANNEL_OPEN && (peer->state == PEER_OFFERING || peer->state == PEER_ATTACHING))
+        peer_greet(peer);
+    peer->channel_dead = state == CHANNEL_DEAD;
+}
+
+static void channel_died(struct peer *peer)
+{
+    peer->channel_dead = false;
+    if (peer->state != PEER_UP)
+        peer_setup_failed(peer, "the other side gave up");
+    else if (link_end_proposed(peer->link) && peer->conn_count == 0)
+        peer_drop_link(peer, REASON_OK, "idle");
+    else {
+        peer->silent = true;
+        peer_drop_link(peer, REASON_LINK_LOST, "the other domain or its link_mgr ended");
+    }
+}
+
+/* Memory has come free, perhaps enough for a message that waits for some. */
+static void feed(struct peer *peer)
+{
+    struct conn *conn;
+    while ((conn = TAILQ_FIRST(&peer->hungry)) && conn_feed(conn))
+        ;
+}
+
+/* Moves frames. False when the link is gone. */
+static bool run_link(struct peer *peer, bool *more)
+{
+    enum reason reason = REASON_OK;
+    const char *wrong = link_receive(peer->link, more, &reason);
+    if (!wrong && peer->state == PEER_GREETING && link_is_up(peer->link))
+        peer_arrived(peer);
+    feed(peer);
+    if (!wrong)
+        wrong = link_send(peer->link, peer_now(peer), more, &reason);
+    if (wrong)
+        misbehaved(peer, reason, wrong);
+    else
+        update_deadline(peer);
+    return !wrong;
+}
+
+bool peer_turn(struct peer *peer)
+{
+    bool more = false;
+    peer->again = false;
+    if (peer->channel && peer->channel_event)
+        check_channel(peer);
+    bool alive = peer->link && run_link(peer, &more);
+    /* What was in the ring when the peer died has been taken by now, unless there is more. */
+    if (peer->channel && peer->channel_dead && !(alive && more))
+        channel_died(peer);
+    peer_evaluate(peer);
+    return more || peer->again;
+}
+
+void peer_channel_event(struct peer *peer)
+{
+    peer->total.notifications_received++;
+    peer->channel_event = true;
+    peer_wake(peer);
+}
+
+static void up_expired(struct peer *peer)
+{
+    peer_set_deadline(peer, PEER_NO_DEADLINE);
+    if (!peer->allowed)
+        peer_drop_link(peer, REASON_REVOKED, "the policy no longer names the domain");
+    else if (link_end_proposed(peer->link) && link_idle(peer->link))
+        peer_drop_link(peer, REASON_OK, "idle");
+    else if (link_idle(peer->link)) {
+        link_propose_end(peer->link);
+        peer_set_deadline(peer, peer_now(peer) + PEER_SETUP_MS);
+    }
+    peer_wake(peer);
+}
+
+void peer_expired(struct peer *peer)
+{
+    if (peer_now(peer) < peer->due) { /* it is for the link, in its next turn */
+        peer->deadline = peer->due;
+        peer_wake(peer);
+        return;
+    }
+    switch (peer->state) {
+    case PEER_UP:
+        up_expired(peer);
+        break;
+    case PEER_DOWN:
+    case PEER_BACKOFF:
+        peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
+        break;
+    default:
+        peer->silent = true;
+        peer_drop_link(peer, REASON_LINK_LOST, "the other side does not answer");
+        peer_fail_waiting(peer, REASON_UNREACHABLE);
+        peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
+    }
+    peer_wake(peer);
+}
+
+void peer_count_changed(struct peer *peer)
+{
+    if (peer->state != PEER_UP || !peer->allowed)
+        return;
+    if (peer->conn_count == 0)
+        peer_set_deadline(peer, peer_now(peer) + peer->core->config.idle_ms);
+    else
+        peer_set_deadline(peer, PEER_NO_DEADLINE);
+}
+
+void peer_request(struct peer *peer, struct conn *conn)
+{
+    if (peer->link && peer->state == PEER_UP) {
+        link_request(peer->link, conn);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&peer->waiting, conn, control);
+    if (!peer->known && peer->deadline == PEER_NO_DEADLINE)
+        peer_set_state(peer, PEER_WAITING, PEER_SETUP_MS);
+    peer_wake(peer);
+}
+
+/* ---- policy, life ---- */
+
+static bool still_allowed(const struct peer *peer, const struct conn *conn)
+{
+    if (!peer->allowed)
+        return false;
+    return conn->incoming ? policy_allows_in(&peer->policy, conn->local_port, conn->service)
+                          : policy_allows_out(&peer->policy, conn->peer_port, conn->name);
+}
+
+static void revoke(struct peer *peer)
+{
+    struct conn *conn, *next;
+    for (conn = TAILQ_FIRST(&peer->conns); conn; conn = next) {
+        next = TAILQ_NEXT(conn, of_peer);
+        if (still_allowed(peer, conn))
+            continue;
+        if (conn->phase < CONN_OPEN && conn->cookie)
+            peer_host(peer)->connected(peer_host(peer), conn->cookie, conn, REASON_POLICY, &conn->ep);
+        if (conn->phase < CONN_OPEN) {
+            conn_abandon(conn);
+            continue;
+        }
+        conn_reset(conn, REASON_REVOKED);
+        conn_settle(conn);
+    }
+    if (peer->allowed)
+        return;
+    /* The link, and our `alive` node, stay for a moment, so that the other side's programs learn the reason. */
+    if (peer->state == PEER_UP)
+        peer_set_deadline(peer, peer_now(peer) + PEER_CLOSING_MS);
+    peer_wake(peer);
+}
+
+void peer_set_policy(struct peer *peer, const char *value)
+{
+    const char *why = NULL;
+    bool before = peer->allowed;
+    peer->allowed = value != NULL;
+    if (policy_parse(&peer->policy, value ? value : "", &why))
+        peer_log(peer, LOG_ERR, "its policy allows nothing, because it can't be read: %s", why);
+    if (peer->allowed && !before) {
+        peer->allowed_since = peer_now(peer);
+        peer_publish(peer, "alive", 0, 0);
+        peer_wake(peer);
+    }
+    revoke(peer);
+}
+
+struct peer *peer_new(struct core *core, int domid)
+{
+    char path[PLATFORM_PATH_MAX + 1];
+    struct peer *peer = calloc(1, sizeof(*peer));
+    if (!peer)
+        return NULL;
+    peer->core = core;
+    peer->domid = domid;
+    peer->due = peer->deadline = PEER_NO_DEADLINE;
+    TAILQ_INIT(&peer->conns);
+    TAILQ_INIT(&peer->waiting);
+    TAILQ_INIT(&peer->hungry);
+    budget_init(&peer->budget, core->config.memory_ceiling);
+    peer_their_path(peer, "", path);
+    int error = core->host->ops->subscribe(core->host->platform, path);
+    if (error) {
+        core_log(core, LOG_ERR, "cannot watch %s: %s", path, strerror(-error));
+        free(peer);
+        return NULL;
+    }
+    TAILQ_INSERT_TAIL(&core->peers, peer, all);
+    core->by_domid[domid] = peer;
+    return peer;
+}
+
+void peer_free(struct peer *peer, enum reason reason)
+{
+    char path[PLATFORM_PATH_MAX + 1];
+    struct core *core = peer->core;
+    struct conn *conn, *next;
+    if (peer->link && reason == REASON_SHUTDOWN)
+        link_say_bye(peer->link, reason);
+    peer_drop_link(peer, reason, reason_text(reason));
+    peer_fail_waiting(peer, reason);
+    for (conn = TAILQ_FIRST(&peer->conns); conn; conn = next) {
+        next = TAILQ_NEXT(conn, of_peer);
+        conn_reset(conn, reason);
+        conn_settle(conn);
+    }
+    assert(peer->conn_count == 0 && peer->budget.charged == 0);
+    peer_their_path(peer, "", path);
+    core->host->ops->unsubscribe(core->host->platform, path);
+    peer_retract(peer, "");
+    TAILQ_REMOVE(&core->peers, peer, all);
+    if (peer->is_busy)
+        TAILQ_REMOVE(&core->busy, peer, busy);
+    core->by_domid[peer->domid] = NULL;
+    free(peer);
+}

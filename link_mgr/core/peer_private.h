@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* peer_private.h - what peer.c and peer_setup.c share; nobody else includes it. */
+#ifndef IDC_PEER_PRIVATE_H
+#define IDC_PEER_PRIVATE_H
+
+#include "link_mgr/core/core.h"
+#include "link_mgr/core/peer.h"
+
+static inline struct host *peer_host(const struct peer *peer)
+{
+    return peer->core->host;
+}
+
+static inline uint64_t peer_now(const struct peer *peer)
+{
+    return peer_host(peer)->now(peer_host(peer));
+}
+
+/* The one with the higher domid offers. */
+static inline bool peer_offers(const struct peer *peer)
+{
+    return peer->core->domid > peer->domid;
+}
+
+/* ---- peer.c ---- */
+/* Of the state. */
+void peer_set_deadline(struct peer *peer, uint64_t due);
+void peer_set_state(struct peer *peer, enum peer_state state, uint64_t within_ms);
+/* Connects that wait for a link fail. */
+void peer_fail_waiting(struct peer *peer, enum reason reason);
+/* The link could not be made: once more, unless it was too often. */
+void peer_setup_failed(struct peer *peer, const char *text);
+
+/* ---- peer_setup.c ---- */
+/* A path below the peer's rendezvous directory for us; leaf "": the directory. */
+void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFORM_PATH_MAX + 1]);
+/* Writes a node below our rendezvous directory for the peer: the epoch, and the number and the reader's epoch unless they are 0. */
+void peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader);
+void peer_retract(struct peer *peer, const char *leaf);
+/* The `want` node, if any, goes. */
+void peer_stop_wanting(struct peer *peer);
+/* What the nodes of the store and the wishes of programs ask for. */
+void peer_evaluate(struct peer *peer);
+/* The channel is open: HELLO is next. */
+void peer_greet(struct peer *peer);
+/* HELLO came: requests can be sent. */
+void peer_arrived(struct peer *peer);
+
+#endif

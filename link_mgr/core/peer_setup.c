@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How a link comes about: the rendezvous of docs/xenstore.md. Store events only record what the peer's nodes say; what
+ * follows from them is decided in the peer's next turn (peer_evaluate), so the order in which the events of one batch arrive
+ * does not matter.
+ */
+#include "link_mgr/core/peer_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "link_mgr/core/link.h"
+
+/* ---- the store ---- */
+
+static void own_path(const struct peer *peer, const char *leaf, char path[PLATFORM_PATH_MAX + 1])
+{
+    snprintf(path, PLATFORM_PATH_MAX + 1, "/local/domain/%d/data/idc/%d%s%s", peer->core->domid, peer->domid,
+             leaf[0] ? "/" : "", leaf);
+}
+
+void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFORM_PATH_MAX + 1])
+{
+    snprintf(path, PLATFORM_PATH_MAX + 1, "/local/domain/%d/data/idc/%d%s%s", peer->domid, peer->core->domid,
+             leaf[0] ? "/" : "", leaf);
+}
+
+void peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader)
+{
+    char path[PLATFORM_PATH_MAX + 1], value[64];
+    own_path(peer, leaf, path);
+    int length = snprintf(value, sizeof(value), "%016" PRIx64, peer->core->epoch);
+    if (number)
+        length += snprintf(value + length, sizeof(value) - (size_t)length, " %" PRIu64, number);
+    if (reader)
+        snprintf(value + length, sizeof(value) - (size_t)length, " %016" PRIx64, reader);
+    int error = peer_host(peer)->ops->publish(peer_host(peer)->platform, path, value, peer->domid);
+    if (error)
+        peer_log(peer, LOG_ERR, "cannot write %s: %s", path, strerror(-error));
+}
+
+void peer_retract(struct peer *peer, const char *leaf)
+{
+    char path[PLATFORM_PATH_MAX + 1];
+    own_path(peer, leaf, path);
+    peer_host(peer)->ops->retract(peer_host(peer)->platform, path);
+}
+
+/* "EPOCH NUMBER", for an offer also "READER"; zeros when it is not that. */
+static void parse_numbers(const char *value, uint64_t *epoch, uint64_t *number, uint64_t *reader)
+{
+    *epoch = *number = *reader = 0;
+    if (value && sscanf(value, "%16" SCNx64 " %20" SCNu64 " %16" SCNx64, epoch, number, reader) < 2)
+        *epoch = *number = 0;
+}
+
+void peer_store_event(struct peer *peer, const char *leaf, const char *value)
+{
+    uint64_t epoch = 0, unused;
+    peer->known = true;
+    if (!leaf || strcmp(leaf, "alive") == 0) {
+        if (value && sscanf(value, "%16" SCNx64, &epoch) != 1)
+            epoch = 0;
+        peer->alive = epoch;
+    }
+    if (!leaf || strcmp(leaf, "want") == 0)
+        parse_numbers(value, &peer->wish_epoch, &peer->wish_number, &unused);
+    if (!leaf || strcmp(leaf, "offer") == 0)
+        parse_numbers(value, &peer->offer_epoch, &peer->offer_generation, &peer->offer_reader);
+    peer_wake(peer);
+}
+
+void peer_stop_wanting(struct peer *peer)
+{
+    if (peer->want_published)
+        peer_retract(peer, "want");
+    peer->want_published = false;
+}
+
+/* ---- the way up ---- */
+
+/* For the answer to a wish or an offer. After kill -9 of the other side's link_mgr its `alive` stays, and so would connects: until
+ * there is a new one, or anything else that it writes, they wait only as long as a link_mgr needs to be started anew. */
+static uint64_t patience(const struct peer *peer)
+{
+    return peer->silent ? PEER_SILENT_MS : PEER_SETUP_MS;
+}
+
+static void watch_channel(struct peer *peer)
+{
+    struct host *host = peer_host(peer);
+    host->watch(host, peer, host->ops->channel_fd(peer->channel), &peer->watch);
+    /* It may be open already, and say so by no event. */
+    peer->channel_event = peer->again = true;
+}
+
+static void offer(struct peer *peer)
+{
+    char path[PLATFORM_PATH_MAX + 1];
+    struct host *host = peer_host(peer);
+    own_path(peer, "link", path);
+    int error = host->ops->offer(host->platform, peer->domid, path, peer->core->config.ring_size, &peer->channel);
+    if (error) {
+        peer_log(peer, LOG_ERR, "cannot offer a link: %s", strerror(-error));
+        peer->channel = NULL;
+        peer_fail_waiting(peer, REASON_NO_RESOURCES);
+        peer_set_state(peer, PEER_BACKOFF, PEER_RETRY_MS);
+        return;
+    }
+    peer->generation = ++peer->core->generation;
+    peer_set_state(peer, PEER_OFFERING, patience(peer));
+    peer_publish(peer, "offer", peer->generation, peer->alive);
+    watch_channel(peer);
+}
+
+static void attach(struct peer *peer)
+{
+    char path[PLATFORM_PATH_MAX + 1];
+    struct host *host = peer_host(peer);
+    peer->attached_epoch = peer->offer_epoch;
+    peer->attached = peer->generation = peer->offer_generation;
+    peer_stop_wanting(peer);
+    peer_their_path(peer, "link", path);
+    int error = host->ops->attach(host->platform, peer->domid, path, &peer->channel);
+    if (error) {
+        peer->channel = NULL;
+        peer_setup_failed(peer, strerror(-error));
+        return;
+    }
+    peer_set_state(peer, PEER_ATTACHING, PEER_SETUP_MS);
+    watch_channel(peer);
+}
+
+static void want(struct peer *peer)
+{
+    peer->want_number = ++peer->core->wish;
+    peer->want_published = true;
+    peer_publish(peer, "want", peer->want_number, 0);
+    peer_set_state(peer, PEER_WAITING, patience(peer));
+}
+
+void peer_greet(struct peer *peer)
+{
+    struct host *host = peer_host(peer);
+    struct link_config config = {
+        .peer = peer,
+        .epoch = peer_offers(peer) ? peer->core->epoch : peer->attached_epoch,
+        .generation = peer->generation,
+        .own_domid = (uint16_t)peer->core->domid,
+        .wish = peer_offers(peer) ? 0 : peer->want_number,
+    };
+    host->ops->channel_rings(peer->channel, &config.rings);
+    peer->link = link_new(&config);
+    if (!peer->link) {
+        peer_setup_failed(peer, "out of memory");
+        return;
+    }
+    peer_set_state(peer, PEER_GREETING, PEER_SETUP_MS);
+}
+
+void peer_arrived(struct peer *peer)
+{
+    struct conn *conn;
+    peer->attempts = 0;
+    peer->silent = false;
+    if (link_wish(peer->link) > peer->answered) /* its `want` node may come to our notice only later */
+        peer->answered = link_wish(peer->link);
+    peer->total.links++;
+    peer->core->count.links_made++;
+    peer_set_state(peer, PEER_UP, PEER_NO_DEADLINE);
+    peer_log(peer, LOG_INFO, "link %" PRIu64 " is up", peer->generation);
+    while ((conn = TAILQ_FIRST(&peer->waiting))) {
+        TAILQ_REMOVE(&peer->waiting, conn, control);
+        link_request(peer->link, conn);
+    }
+    peer_count_changed(peer);
+}
+
+/* A wish of the peer's that has not been answered? */
+static bool wished(const struct peer *peer)
+{
+    return peer_offers(peer) && peer->wish_epoch == peer->alive && peer->wish_number > peer->answered;
+}
+
+/* An offer of the peer's, to us and not to the link_mgr that was here before, that has not been taken? (Or the peer, when it learns
+ * that there is a new one here, would end the link, which it has with the new one already, for that.) */
+static bool offered(const struct peer *peer)
+{
+    return !peer_offers(peer) && peer->offer_epoch == peer->alive &&
+           (peer->offer_reader == peer->core->epoch || peer->offer_reader == 0) &&
+           (peer->attached_epoch != peer->alive || peer->offer_generation > peer->attached);
+}
+
+/* The peer's epoch that the present link, if any, belongs to. */
+static void check_epoch(struct peer *peer, uint64_t *seen)
+{
+    if (*seen == peer->alive)
+        return;
+    if (*seen != 0) {
+        peer_drop_link(peer, REASON_LINK_LOST, peer->alive ? "its link_mgr was started anew" : "its link_mgr has ended");
+        peer->answered = 0;
+    }
+    *seen = peer->alive;
+    peer->silent = false;
+}
+
+/* Its `alive` isn't there, but may be on its way. Waits for that, if there is somebody to wait for it; true: it does. */
+static bool await_alive(struct peer *peer)
+{
+    uint64_t end = peer->allowed_since + PEER_GRACE_MS, now = peer_now(peer);
+    if (peer->alive != 0 || !peer->allowed || now >= end || TAILQ_EMPTY(&peer->waiting))
+        return false;
+    peer_stop_wanting(peer);
+    if (peer->state != PEER_WAITING || peer->deadline != end)
+        peer_set_state(peer, PEER_WAITING, end - now);
+    return true;
+}
+
+/* What the nodes of the store and the wishes of programs ask for. */
+void peer_evaluate(struct peer *peer)
+{
+    if (!peer->known || peer->state == PEER_BACKOFF)
+        return;
+    check_epoch(peer, &peer->epoch_seen);
+    if (await_alive(peer))
+        return;
+    if (peer->alive == 0 || !peer->allowed) {
+        peer_stop_wanting(peer);
+        peer_fail_waiting(peer, peer->allowed ? REASON_UNREACHABLE : REASON_POLICY);
+        if (peer->state == PEER_WAITING)
+            peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
+        return;
+    }
+    if (wished(peer)) {
+        peer->silent = false;
+        peer->answered = peer->wish_number;
+        if (peer->state == PEER_GREETING || peer->state == PEER_UP)
+            peer_drop_link(peer, REASON_LINK_LOST, "the other side has lost it");
+        if (!peer->channel)
+            offer(peer);
+    } else if (offered(peer)) {
+        peer->silent = false;
+        peer_drop_link(peer, REASON_LINK_LOST, "the other side has made a new one");
+        attach(peer);
+    } else if (!TAILQ_EMPTY(&peer->waiting) && !peer->channel && !peer->want_published) {
+        if (peer_offers(peer))
+            offer(peer);
+        else
+            want(peer);
+    }
+}
