@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * local.c - the `local` platform: domains are processes of one user on one machine, Xenstore is a directory, and a
+ * channel is memory that two processes share.
+ *
+ * Theory of operation
+ *
+ * struct platform holds an epoll set, which is the event_fd: inotify, the listening socket, the sockets of hand-overs
+ * and of channels, and an eventfd (kick) that is readable while something waits in our own memory, so that the set is
+ * readable whenever next_event has something. next_event first tells what waits; then it looks at the set once, does
+ * what the sockets ask for, which the owners of channels learn from their channels' descriptors, and tells what that
+ * brought.
+ *
+ * One process may be a domain, on one store, at a time. What says so is a socket with an abstract name, made from the
+ * directory's identity and the domid: the kernel releases it with the process, however that ends. Its own published
+ * nodes are noted, for close to retract them.
+ */
+#include "link_mgr/platform/local/local.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "link_mgr/platform/local/channel.h"
+#include "link_mgr/platform/local/rendezvous.h"
+
+#define EVENTS_AT_ONCE 32
+#define LOG_LINES_A_SECOND 10
+
+/* ---- shared with the other files ---- */
+
+int platform_poll(struct platform *platform, int fd, struct source *source)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
+    return epoll_ctl(platform->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+void platform_poll_end(struct platform *platform, int fd)
+{
+    epoll_ctl(platform->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+void platform_log_limited(struct platform *platform, int priority, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+    time_t now = time(NULL);
+    if (now != platform->log_second)
+        platform->log_count = 0;
+    platform->log_second = now;
+    if (platform->log == NULL || platform->log_count++ >= LOG_LINES_A_SECOND)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    platform->log(priority, text);
+}
+
+/* ---- opening ---- */
+
+static int take_lock(struct platform *platform)
+{
+    struct stat status;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (fstat(platform->store.dir, &status) != 0)
+        return -errno;
+    int length = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "idc-link_mgr/%llx:%llx/%d",
+                          (unsigned long long)status.st_dev, (unsigned long long)status.st_ino, platform->domid);
+    platform->lock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (platform->lock < 0)
+        return -errno;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    return bind(platform->lock, (struct sockaddr *)&address, size) == 0 ? 0 : -errno;
+}
+
+static int open_descriptors(struct platform *platform)
+{
+    platform->epoll = epoll_create1(EPOLL_CLOEXEC);
+    platform->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (platform->epoll < 0 || platform->kick < 0)
+        return -errno;
+    return platform_poll(platform, platform->kick, &platform->kick_source);
+}
+
+static int open_watch(struct platform *platform)
+{
+    char guard[RENDEZVOUS_NAME_MAX];
+    rendezvous_name(platform->domid, guard);
+    int result = watch_open(&platform->watch, &platform->store, guard);
+    return result != 0 ? result : platform_poll(platform, platform->watch.fd, &platform->watch_source);
+}
+
+static int explain(int error, const struct platform_config *config, const char *step, char *why, size_t size)
+{
+    if (error == -EADDRINUSE)
+        snprintf(why, size, "domain %d has a link_mgr already on the store %s; stop that one, or give another --domid",
+                 config->domid, config->store);
+    else if (error == -EMFILE && strcmp(step, "watch") == 0)
+        snprintf(why, size, "no inotify instance is left for this user; raise fs.inotify.max_user_instances");
+    else
+        snprintf(why, size, "cannot %s the store %s: %s", step, config->store, strerror(-error));
+    return error;
+}
+
+/* The socket comes before the watch, for which the removal of an older one must not be news. */
+static int open_rest(struct platform *platform, const struct platform_config *config, char *why, size_t why_size)
+{
+    int result = open_descriptors(platform);
+    if (result == 0)
+        result = take_lock(platform);
+    if (result != 0)
+        return explain(result, config, "lock", why, why_size);
+    result = rendezvous_open(platform);
+    if (result != 0)
+        return explain(result, config, "make a socket in", why, why_size);
+    store_sweep(&platform->store);
+    result = open_watch(platform);
+    return result == 0 ? 0 : explain(result, config, "watch", why, why_size);
+}
+
+static struct platform *platform_new(const struct platform_config *config)
+{
+    struct platform *platform = calloc(1, sizeof(*platform));
+    if (platform == NULL)
+        return NULL;
+    platform->domid = config->domid;
+    platform->log = config->log;
+    platform->epoll = platform->kick = platform->lock = platform->store.dir = platform->watch.fd = -1;
+    platform->rendezvous.listener = platform->rendezvous.spare = -1;
+    platform->rendezvous.source.kind = SOURCE_LISTENER;
+    for (int i = 0; i < CALLERS_MAX; i++)
+        platform->rendezvous.callers[i] = (struct caller){.source.kind = SOURCE_CALLER, .fd = -1};
+    platform->watch_source.kind = SOURCE_WATCH;
+    platform->kick_source.kind = SOURCE_KICK;
+    TAILQ_INIT(&platform->channels);
+    return platform;
+}
+
+static void local_close(struct platform *platform)
+{
+    struct channel *channel;
+    while ((channel = TAILQ_FIRST(&platform->channels)) != NULL)
+        channel_close(channel);
+    for (size_t i = 0; i < platform->published.count; i++)
+        store_remove_node(&platform->store, platform->published.paths[i]);
+    path_set_clear(&platform->published);
+    watch_close(&platform->watch);
+    rendezvous_close(platform);
+    store_close(&platform->store);
+    int fds[] = {platform->epoll, platform->kick, platform->lock};
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+    free(platform);
+}
+
+static int local_open(const struct platform_config *config, struct platform **opened, char *why, size_t why_size)
+{
+    if (config->store == NULL || config->store[0] == '\0') {
+        snprintf(why, why_size, "there is no store; give its directory with --store, or set IDC_STORE");
+        return -EINVAL;
+    }
+    if (config->domid < 0) {
+        snprintf(why, why_size, "it is not known which domain this is; give it with --domid, 0 to %d", STORE_DOMID_MAX);
+        return -EINVAL;
+    }
+    struct platform *platform = platform_new(config);
+    if (platform == NULL) {
+        snprintf(why, why_size, "out of memory");
+        return -ENOMEM;
+    }
+    int result = store_open(&platform->store, config->store, config->domid, true, why, why_size);
+    if (result == 0)
+        result = open_rest(platform, config, why, why_size);
+    if (result != 0) {
+        local_close(platform);
+        return result;
+    }
+    *opened = platform;
+    return 0;
+}
+
+static int local_domid(struct platform *platform)
+{
+    return platform->domid;
+}
+
+/* ---- the store ---- */
+
+static int local_publish(struct platform *platform, const char *path, const char *value, int reader)
+{
+    if (!store_valid_path(path))
+        return -EINVAL;
+    int result = path_set_add(&platform->published, path);
+    return result != 0 ? result : store_write(&platform->store, path, value, reader);
+}
+
+static bool not_below(void *arg, const char *path)
+{
+    return !store_is_below(path, arg);
+}
+
+static int local_retract(struct platform *platform, const char *path)
+{
+    char prefix[PLATFORM_PATH_MAX + 1];
+    int result = store_remove(&platform->store, path);
+    if (result != 0)
+        return result;
+    strcpy(prefix, path);
+    path_set_filter(&platform->published, not_below, prefix);
+    return 0;
+}
+
+/* Makes kick readable exactly while something waits. */
+static void update_kick(struct platform *platform)
+{
+    uint64_t count = 1;
+    bool pending = watch_pending(&platform->watch);
+    if (pending == platform->kicked)
+        return;
+    ssize_t ignored =
+        pending ? write(platform->kick, &count, sizeof(count)) : read(platform->kick, &count, sizeof(count));
+    (void)ignored;
+    platform->kicked = pending;
+}
+
+static int local_subscribe(struct platform *platform, const char *path)
+{
+    int result = watch_subscribe(&platform->watch, path);
+    update_kick(platform);
+    return result;
+}
+
+static int local_unsubscribe(struct platform *platform, const char *path)
+{
+    int result = watch_unsubscribe(&platform->watch, path);
+    update_kick(platform);
+    return result;
+}
+
+/* ---- events ---- */
+
+static int local_event_fd(struct platform *platform)
+{
+    return platform->epoll;
+}
+
+static void handle(struct platform *platform, struct source *source)
+{
+    switch (source->kind) {
+    case SOURCE_WATCH:
+        watch_fill(&platform->watch);
+        break;
+    case SOURCE_LISTENER:
+        rendezvous_accept(platform);
+        break;
+    case SOURCE_CALLER:
+        rendezvous_caller_event(platform, source);
+        break;
+    case SOURCE_CHANNEL:
+        channel_socket_event(source);
+        break;
+    case SOURCE_KICK:
+        break;
+    }
+}
+
+/* No handler frees a source, so that the events of one look stay good: callers have fixed places, and channels end by a
+ * call from above only. */
+static void look_at_descriptors(struct platform *platform)
+{
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int count = epoll_wait(platform->epoll, events, EVENTS_AT_ONCE, 0);
+    for (int i = 0; i < count; i++)
+        handle(platform, events[i].data.ptr);
+}
+
+static int local_next_event(struct platform *platform, struct store_event *event)
+{
+    int told = watch_next(&platform->watch, event);
+    if (told == 0) {
+        look_at_descriptors(platform);
+        told = watch_next(&platform->watch, event);
+    }
+    update_kick(platform);
+    return told;
+}
+
+const struct platform_ops platform_local = {
+    .name = "local",
+    .open = local_open,
+    .close = local_close,
+    .domid = local_domid,
+    .publish = local_publish,
+    .retract = local_retract,
+    .subscribe = local_subscribe,
+    .unsubscribe = local_unsubscribe,
+    .event_fd = local_event_fd,
+    .next_event = local_next_event,
+    .offer = channel_offer,
+    .attach = channel_attach,
+    .channel_fd = channel_fd,
+    .channel_poll = channel_poll,
+    .channel_rings = channel_rings,
+    .channel_notify = channel_notify,
+    .channel_close = channel_close,
+};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * local.h - the local platform as its own files see it: struct platform, and the descriptors in its epoll set.
+ */
+#ifndef IDC_LOCAL_H
+#define IDC_LOCAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <time.h>
+
+#include "link_mgr/platform/local/path_set.h"
+#include "link_mgr/platform/local/store.h"
+#include "link_mgr/platform/local/watch.h"
+#include "link_mgr/platform/platform.h"
+
+/* What a descriptor in the epoll set belongs to; epoll hands back the pointer. Channels and callers embed one. */
+struct source {
+    enum source_kind { SOURCE_WATCH, SOURCE_KICK, SOURCE_LISTENER, SOURCE_CALLER, SOURCE_CHANNEL } kind;
+};
+
+#define CALLERS_MAX 16
+
+/* One who connected to our socket and has not said yet what it wants. */
+struct caller {
+    struct source source;
+    int fd; /* -1: free */
+    unsigned number;
+};
+
+/* rendezvous.h */
+struct rendezvous {
+    struct source source;
+    int listener;
+    int spare; /* held to be given up for one accept when the process has no descriptor left */
+    unsigned next_number;
+    struct caller callers[CALLERS_MAX];
+};
+
+TAILQ_HEAD(channel_list, channel);
+
+struct platform {
+    int domid;
+    int epoll; /* event_fd */
+    int kick;  /* an eventfd, readable while next_event has something that no other descriptor tells of */
+    bool kicked;
+    int lock; /* a socket whose abstract name says that this domid is taken */
+    struct store_local store;
+    struct watch watch;
+    struct path_set published;
+    struct rendezvous rendezvous;
+    struct channel_list channels;
+    struct source watch_source, kick_source;
+    void (*log)(int priority, const char *text);
+    time_t log_second; /* of the latest lines that a peer could trigger, */
+    unsigned log_count; /* and how many there were in it */
+};
+
+/* Puts fd into the epoll set (readable) or takes it out. */
+int platform_poll(struct platform *platform, int fd, struct source *source);
+void platform_poll_end(struct platform *platform, int fd);
+
+/* One line that a peer can trigger; of more than 10 in a second the rest is dropped. */
+void platform_log_limited(struct platform *platform, int priority, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
