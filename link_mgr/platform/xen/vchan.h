@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vchan.h - the memory and the event channel of one vchan, in the layout of libxenvchan.
+ *
+ * Theory of operation
+ *
+ * The offering side (server) shares a page that describes two rings (struct ring_page, then the grant references of the
+ * rings' pages) and the pages of the rings, and opens an event channel to the peer. The reference of the first page and
+ * the port are what the peer must learn. The attaching side (client) binds the port and maps the pages. Each side's
+ * end, also by a crash, is told by its kernel: it clears a byte of the page (cli_live, srv_live) and sends an event.
+ *
+ * libxenvchan itself is not used for this, though a program that uses it can be the other side: when the kernel's limit
+ * of shared pages is reached, libxenvchan_server_init (Xen 4.17) unmaps and frees pointers that it has not set; it
+ * returns no reason; and it and client_init wait for xenstored. Here nothing waits: Xenstore is the caller's business,
+ * and the calls of the grant and event-channel devices don't wait for anybody.
+ *
+ * The page is the peer's to write. All that is taken from it is what the client reads once at the beginning (the sizes,
+ * which are checked and then kept, and the grant references, which Xen checks), and the peer's live byte.
+ */
+#ifndef IDC_XEN_VCHAN_H
+#define IDC_XEN_VCHAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <xenevtchn.h>
+#include <xengnttab.h>
+
+#include "link_mgr/platform/xen/foreign.h"
+
+struct ring_page;
+struct ring_pair;
+
+#define VCHAN_RING_MAX (1024u * 1024) /* the references of two such rings just fit the page */
+
+enum vchan_peer {
+    VCHAN_PEER_AWAITED,
+    VCHAN_PEER_THERE,
+    VCHAN_PEER_GONE,
+};
+
+struct vchan {
+    bool server;
+    int peer;
+    xenevtchn_handle *events;
+    evtchn_port_t port;
+    xengntshr_handle *shared; /* server */
+    struct foreign mapped;    /* client */
+    struct ring_page *page;
+    uint32_t page_reference; /* server */
+    void *left, *right;
+    uint32_t left_size, right_size;
+};
+
+/* Opens the event device only, so that there is a descriptor to poll. These return 0 or a negative errno; after an
+ * error vchan_close is to be called all the same. */
+int vchan_open(struct vchan *vchan, bool server, int peer);
+int vchan_offer(struct vchan *vchan, uint32_t ring_size);
+int vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port);
+/* Makes the descriptor readable, when nothing else will any more. own: this domain's id. */
+void vchan_wake_self(struct vchan *vchan, int own);
+
+int vchan_fd(const struct vchan *vchan);
+/* Takes a pending event off the descriptor, which is readable again after a later one. */
+void vchan_drain(struct vchan *vchan);
+void vchan_notify(struct vchan *vchan);
+enum vchan_peer vchan_peer(const struct vchan *vchan);
+void vchan_rings(const struct vchan *vchan, struct ring_pair *rings);
+/* Tells the peer, and gives everything back. */
+void vchan_close(struct vchan *vchan);
+/* The same after this domain was restored, when the ports are not what they were. own: its present id. -EBUSY: what it
+ * holds can't be given back safely, and is kept until the process ends. */
+int vchan_retire(struct vchan *vchan, int own);
+
+#endif
