@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * loop.h - the clock and the log of the event loop. Everything in the daemon runs on one libevent base in one thread.
+ */
+#ifndef IDC_LOOP_H
+#define IDC_LOOP_H
+
+#include <event2/event.h>
+#include <stdint.h>
+#include <syslog.h>
+
+#include "link_mgr/core/host.h"
+
+/* Monotonic milliseconds, good to a tick of the kernel (at most 10 ms). */
+uint64_t loop_now_ms(void);
+
+/* One line to stderr (and the journal's priority prefix when stderr is the journal). Thread-safe. Lines that a peer or a
+ * program can trigger are limited: 10 in a second for one peer (log_limited_line with its limit) or call
+ * site (log_limited), and 100 of all together. How many were left out is said with the next one that passes. */
+void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_set_verbose(int level);
+void log_limited_line(struct log_limit *limit, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#define log_limited(priority, ...)                                                                                     \
+    do {                                                                                                               \
+        static struct log_limit log_limit_here;                                                                        \
+        log_limited_line(&log_limit_here, (priority), __VA_ARGS__);                                                    \
+    } while (0)
+
+#endif

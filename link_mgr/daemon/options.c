@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Command line of link_mgr: getopt_long, with ranges checked, and defaults from the environment. */
+#include "link_mgr/daemon/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_SOCKET "/run/idc/rpc.sock"
+
+static const char help[] =
+    "Usage: link_mgr [OPTION]...\n"
+    "Carries the connections of this domain's programs to other domains. Runs in the foreground.\n"
+    "\n"
+    "  --platform auto|xen|local  what links are made of (auto: xen where there is Xen)\n"
+    "  --store DIR       local: the directory that stands for Xenstore (default $IDC_STORE)\n"
+    "  --domid N         this domain's id, 0 to 32751 (local; on xen it is known)\n"
+    "  --socket PATH     where programs reach it (default $IDC_SOCKET, else " DEFAULT_SOCKET ")\n"
+    "  --ring-size KIB   size of each ring of a link that this domain offers: 4 to 1024, a power of two (256)\n"
+    "  --memory MIB      most memory held for one other domain: 1 to 65536 (64)\n"
+    "  --idle MS         how long a link without connections is kept: 1 to 86400000 (10000)\n"
+    "  --verbose         log more\n"
+    "  --help, --version\n";
+
+enum { OPT_PLATFORM = 1, OPT_STORE, OPT_DOMID, OPT_SOCKET, OPT_RING, OPT_MEMORY, OPT_IDLE, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+
+static const struct option long_options[] = {
+    {"platform", required_argument, NULL, OPT_PLATFORM},
+    {"store", required_argument, NULL, OPT_STORE},
+    {"domid", required_argument, NULL, OPT_DOMID},
+    {"socket", required_argument, NULL, OPT_SOCKET},
+    {"ring-size", required_argument, NULL, OPT_RING},
+    {"memory", required_argument, NULL, OPT_MEMORY},
+    {"idle", required_argument, NULL, OPT_IDLE},
+    {"verbose", no_argument, NULL, OPT_VERBOSE},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static int usage(const char *what, const char *value)
+{
+    fprintf(stderr, "link_mgr: %s%s%s (see link_mgr --help)\n", what, value ? ": " : "", value ? value : "");
+    return 2;
+}
+
+static bool parse_number(const char *text, unsigned long least, unsigned long most, unsigned long *number)
+{
+    char *rest;
+    errno = 0;
+    *number = strtoul(text, &rest, 10);
+    return text[0] >= '0' && text[0] <= '9' && *rest == '\0' && errno == 0 && *number >= least && *number <= most;
+}
+
+/* The platform that a name means; NULL if it is not known. */
+static const struct platform_ops *find_platform(const char *name, const char *store)
+{
+    bool is_auto = strcmp(name, "auto") == 0;
+    if (strcmp(name, "xen") == 0 || (is_auto && !store && platform_xen_is_here())) {
+#ifdef IDC_WITH_XEN
+        return &platform_xen;
+#else
+        return NULL;
+#endif
+    }
+    return is_auto || strcmp(name, "local") == 0 ? &platform_local : NULL;
+}
+
+static int take(int option, struct options *options, const char **platform)
+{
+    unsigned long number;
+    switch (option) {
+    case OPT_PLATFORM:
+        *platform = optarg;
+        return -1;
+    case OPT_STORE:
+        options->store = optarg;
+        return -1;
+    case OPT_SOCKET:
+        options->socket = optarg;
+        return -1;
+    case OPT_VERBOSE:
+        options->verbose = 1;
+        return -1;
+    case OPT_DOMID:
+        if (!parse_number(optarg, 0, IDC_DOMID_SELF - 1, &number))
+            return usage("--domid takes a number from 0 to 32751", optarg);
+        options->domid = (int)number;
+        return -1;
+    case OPT_RING:
+        if (!parse_number(optarg, 4, 1024, &number) || (number & (number - 1)) != 0)
+            return usage("--ring-size takes a power of two from 4 to 1024 (KiB)", optarg);
+        options->core.ring_size = (uint32_t)number * 1024;
+        return -1;
+    case OPT_MEMORY:
+        if (!parse_number(optarg, 1, 65536, &number))
+            return usage("--memory takes a number from 1 to 65536 (MiB)", optarg);
+        options->core.memory_ceiling = (uint64_t)number << 20;
+        return -1;
+    case OPT_IDLE:
+        if (!parse_number(optarg, 1, 86400000, &number))
+            return usage("--idle takes a number from 1 to 86400000 (ms)", optarg);
+        options->core.idle_ms = number;
+        return -1;
+    case OPT_HELP:
+        fputs(help, stdout);
+        return 0;
+    case OPT_VERSION:
+        puts("link_mgr " IDC_VERSION);
+        return 0;
+    default:
+        return 2; /* getopt has said why */
+    }
+}
+
+int options_parse(int argc, char **argv, struct options *options)
+{
+    const char *platform = "auto";
+    int option;
+    *options = (struct options){.domid = -1, .core = CORE_CONFIG_DEFAULT};
+    options->store = getenv("IDC_STORE");
+    if (options->store && !options->store[0])
+        options->store = NULL;
+    options->socket = getenv("IDC_SOCKET");
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        int status = take(option, options, &platform);
+        if (status >= 0)
+            return status;
+    }
+    if (optind < argc)
+        return usage("an argument that is no option", argv[optind]);
+    options->ops = find_platform(platform, options->store);
+    if (!options->ops)
+        return usage("--platform takes auto, xen or local", platform);
+    if (options->ops == &platform_local && !options->store)
+        return usage("the local platform needs --store DIR (or IDC_STORE): a directory that stands for Xenstore", NULL);
+    if (options->ops == &platform_local && options->domid < 0)
+        return usage("the local platform needs --domid N: which domain this is", NULL);
+    if (!options->socket || !options->socket[0])
+        options->socket = DEFAULT_SOCKET;
+    return -1;
+}

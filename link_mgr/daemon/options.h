@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* options.h - link_mgr's command line. */
+#ifndef IDC_OPTIONS_H
+#define IDC_OPTIONS_H
+
+#include "link_mgr/core/core.h"
+
+struct options {
+    const struct platform_ops *ops;
+    const char *store;
+    int domid; /* -1: not given */
+    const char *socket;
+    int verbose;
+    struct core_config core;
+};
+
+/* Returns -1 to go on, or the exit status (0 after --help and --version, 2 after a usage error, which it has explained). */
+int options_parse(int argc, char **argv, struct options *options);
+
+#endif
