@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * endpoint.h - the program's side of a connection: the daemon's end of a Unix-domain socket pair.
+ *
+ * Theory of operation
+ *
+ * End of file or reset? A Unix socket's reader gets ECONNRESET only if the other end is closed with unread bytes in it;
+ * otherwise it sees a clean end of file, which after a lost link, or a daemon that was killed, would be a lie.
+ * Therefore one byte (stream) or one message (seqpacket), the *held* one, always stays unread in the daemon's end: at first one
+ * that the daemon put there itself, later the last one that was forwarded. At a clean end it is consumed before the close. So if
+ * the daemon is killed, the kernel resets the programs' connections by itself.
+ *
+ * Reading: SO_PEEK_OFF stands after what was forwarded, so MSG_PEEK yields what is new. A little is only looked at, at
+ * first. Consuming it at once would be a system call more, and, what costs most, would wake the program up for nothing if
+ * it waits for an answer: Linux wakes who sleeps in recv on a Unix socket also when there is room to send. So while
+ * a program asks and is answered in turn, what it sent is consumed some messages later, but never so late that it
+ * could not send: there are limits of bytes and of looks, and after LAG_MS all of it is consumed anyway.
+ *
+ * Much is read straight to its place, and no byte is copied twice: while more waits behind what is read, that is what
+ * stays unread, and one call is enough; else the last byte is only peeked. How much there is is asked only when what was
+ * known to be there has been read. Which way is taken follows from the last read.
+ *
+ * Events: always unread bytes make level-triggered polling useless, so it is edge-triggered; EPOLLOUT is asked for only while the
+ * program's buffer is full. After -EAGAIN from pull or message the core is told when there is more (conn_readable), after
+ * -EAGAIN from push when there is room (conn_writable).
+ */
+#ifndef IDC_ENDPOINT_H
+#define IDC_ENDPOINT_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "common/handover.h"
+#include "link_mgr/core/reason.h"
+
+struct conn;
+struct endpoint;
+
+/* What the endpoints of one loop have in common. */
+struct endpoints {
+    struct event_base *base;
+    TAILQ_HEAD(, endpoint) lagging; /* more than the held byte was forwarded and is unread */
+    struct event timer;
+};
+
+void endpoints_init(struct endpoints *all, struct event_base *base);
+/* No endpoint is left. */
+void endpoints_end(struct endpoints *all);
+
+struct endpoint_config {
+    struct endpoints *all;
+    struct conn *conn;
+    const struct handover_name *name;
+    int far_end;  /* -1: make a pair; else the daemon's end of the program's own pair, with the filler of
+                     common/connecting.h in it. Taken over in every case */
+    void (*ended)(void *arg, struct conn *conn, enum reason reason); /* just before the endpoint is freed */
+    void *arg;
+};
+
+/* 0 and *program_fd (the program's end; -1 with far_end), or a negative errno. */
+int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoint, int *program_fd);
+
+/* What struct host asks for. */
+ssize_t endpoint_pull(struct endpoint *ep, const struct iovec *spans, int count);
+ssize_t endpoint_message(struct endpoint *ep);
+/* Bytes in it that were not pulled. */
+int64_t endpoint_unsent(const struct endpoint *ep);
+bool endpoint_gone(struct endpoint *ep);
+ssize_t endpoint_push(struct endpoint *ep, const struct iovec *spans, int count);
+void endpoint_shut(struct endpoint *ep, int how);
+void endpoint_close(struct endpoint *ep, enum reason reason);
+
+#endif
