@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * channel.c - theory of operation
+ *
+ * A channel is one upgraded RPC connection. A thread that makes a call has a channel for itself from the first byte it
+ * sends to the last byte of the answer, so answers need no sorting out, and closing the channel cancels the call.
+ * Between calls a few channels stay open, idle, in a pool; a burst of calls opens as many as it needs.
+ *
+ * Exactly once. An idle channel may be dead, when the daemon was restarted. Then the send fails with nothing sent, and the
+ * next channel is tried, in the end a fresh one. Once bytes were sent a call is never repeated. A channel is kept only if the
+ * answer was all that came, so what is read next belongs to the next call.
+ *
+ * A fresh channel's upgrade request and first message go out in one write, and both answers are read as they come: one
+ * round trip. Except with a descriptor, which would be lost before the upgrade.
+ *
+ * The program's own hand. A program that closes all descriptors (to become a daemon) closes idle channels too, and may
+ * get their numbers for files of its own. So before a channel is used or closed its descriptor is compared with what it was.
+ *
+ * Fork. All channels are on one list, also those that some thread is using, and the child closes its copies: else the
+ * daemon would not see its parent die, and two processes would mix their calls.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/handover.h"
+#include "libidc/internal.h"
+
+#define DEFAULT_PATH "/run/idc/rpc.sock"
+#define IDLE_MAX 8
+#define DAEMONS_MAX 8
+#define ANSWER_MAX (256u * 1024 * 1024)
+#define RESPONSE_MAX 1024 /* the head of the HTTP response to an upgrade */
+
+struct libidc_channel {
+    LIST_ENTRY(libidc_channel) entry;
+    int fd;
+    uint64_t cookie; /* of fd's socket: no other one ever has it */
+    bool idle;
+    int64_t deadline_ms; /* of the call that uses it; -1: none */
+    struct sockaddr_un address;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static LIST_HEAD(, libidc_channel) channels = LIST_HEAD_INITIALIZER(channels);
+static int idle_count;
+
+/* The daemons that were called. A path is never freed: they are few, and other threads may be reading them. */
+static struct {
+    char *path;
+    int pid; /* of the daemon that served it last */
+} daemons[DAEMONS_MAX];
+
+/* New channels get numbers from here on, if there are any. */
+static int lowest_fd;
+
+void libidc_channel_lowest_fd(int fd)
+{
+    lowest_fd = fd;
+}
+
+/* ---- descriptors ---- */
+
+/* Asked before each call: half as dear as fstat. 0: fd is no socket. */
+static uint64_t cookie_of(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof(cookie);
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
+static bool still_ours(const struct libidc_channel *c)
+{
+    return cookie_of(c->fd) == c->cookie;
+}
+
+static void close_channel(const struct libidc_channel *c)
+{
+    if (still_ours(c))
+        close(c->fd);
+}
+
+static int open_socket(uint64_t *cookie)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int higher = fd >= 0 && fd < lowest_fd ? fcntl(fd, F_DUPFD_CLOEXEC, lowest_fd) : -1;
+    if (higher >= 0) {
+        close(fd);
+        fd = higher;
+    }
+    *cookie = fd >= 0 ? cookie_of(fd) : 0;
+    return fd;
+}
+
+/* ---- fork ---- */
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+/* The memory of a channel that another thread was using is left alone: that thread does not exist here. */
+static void after_fork_in_child(void)
+{
+    struct libidc_channel *c;
+    while ((c = LIST_FIRST(&channels)) != NULL) {
+        LIST_REMOVE(c, entry);
+        close_channel(c);
+        if (c->idle)
+            free(c);
+    }
+    idle_count = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+static void initialise(void)
+{
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* ---- paths ---- */
+
+const char *libidc_socket_path(const char *option)
+{
+    const char *path = option != NULL ? option : secure_getenv("IDC_SOCKET");
+    return path != NULL && path[0] != '\0' ? path : DEFAULT_PATH;
+}
+
+static int peer_pid(int fd)
+{
+    struct ucred peer = {.pid = -1};
+    socklen_t len = sizeof(peer);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : -1;
+}
+
+static void remember_daemon(const char *path, int pid)
+{
+    int at = 0;
+    pthread_mutex_lock(&lock);
+    while (at < DAEMONS_MAX && daemons[at].path != NULL && strcmp(daemons[at].path, path) != 0)
+        at++;
+    if (at < DAEMONS_MAX && daemons[at].path == NULL)
+        daemons[at].path = strdup(path);
+    if (at < DAEMONS_MAX)
+        daemons[at].pid = pid;
+    pthread_mutex_unlock(&lock);
+}
+
+/* The kernel knows which process made a socket pair. If we made it ourselves (a nonblocking connect), or if it was
+ * inherited by a process that has made no call yet, there is an answer only when there is no choice. */
+const char *libidc_path_of_maker(int fd)
+{
+    const char *path = NULL;
+    int count = 0, pid = peer_pid(fd);
+    pthread_mutex_lock(&lock);
+    for (; count < DAEMONS_MAX && daemons[count].path != NULL; count++)
+        if (daemons[count].pid == pid)
+            path = daemons[count].path;
+    if (path == NULL && count == 1 && pid == getpid())
+        path = daemons[0].path;
+    pthread_mutex_unlock(&lock);
+    return count == 0 ? libidc_socket_path(NULL) : path;
+}
+
+/* ---- time ---- */
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void set_deadline(struct libidc_channel *c, int wait_ms)
+{
+    c->deadline_ms = wait_ms == LIBIDC_WAIT_FOREVER ? -1 : now_ms() + wait_ms;
+}
+
+/* Before an operation that could block. Without a deadline it may: the kernel then knows what to do about signals. */
+static int await(const struct libidc_channel *c, short events)
+{
+    struct pollfd p = {.fd = c->fd, .events = events};
+    if (c->deadline_ms < 0)
+        return 0;
+    for (;;) {
+        int64_t left = c->deadline_ms - now_ms();
+        int ready = poll(&p, 1, left > 0 ? (int)left : 0);
+        if (ready > 0)
+            return 0;
+        if (ready == 0)
+            return -ETIMEDOUT;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+/* ---- bytes ---- */
+
+/* What is to be sent: a header and a document, and descriptors that go with the first byte. */
+struct message {
+    const char *bytes;
+    size_t len;
+    const int *fds;
+    int fd_count;
+};
+
+/* Sends all of it. *sent tells how much went out when it fails. */
+static int send_all(const struct libidc_channel *c, const struct message *m, size_t *sent)
+{
+    for (*sent = 0; *sent < m->len;) {
+        int error = await(c, POLLOUT);
+        int count = *sent == 0 ? m->fd_count : 0;
+        ssize_t n = error < 0 ? error : handover_send(c->fd, m->bytes + *sent, m->len - *sent, m->fds, count, 0);
+        if (n < 0)
+            return (int)n;
+        *sent += (size_t)n;
+    }
+    return 0;
+}
+
+/* Reads exactly len bytes; the descriptor that comes with them, if fd is not NULL. */
+static int recv_all(const struct libidc_channel *c, void *to, size_t len, int *fd)
+{
+    char *bytes = to;
+    for (size_t have = 0; have < len;) {
+        int count = fd != NULL && *fd < 0 ? 1 : 0;
+        int error = await(c, POLLIN);
+        ssize_t n = error < 0 ? error : handover_recv(c->fd, bytes + have, len - have, fd, &count, 0);
+        if (n <= 0)
+            return n < 0 ? (int)n : -ECONNRESET;
+        have += (size_t)n;
+    }
+    return 0;
+}
+
+/* What is read first of an answer. */
+struct beginning {
+    size_t have;
+    char bytes[512];
+};
+
+/* The head of the HTTP response, byte-exact: what follows it may have a descriptor, which a read of both would lose. */
+static int recv_response(const struct libidc_channel *c)
+{
+    static const char expected[] = "HTTP/1.1 101 ";
+    char head[RESPONSE_MAX + 1];
+    for (;;) {
+        int error = await(c, POLLIN);
+        ssize_t n = error < 0 ? error : recv(c->fd, head, RESPONSE_MAX, MSG_PEEK);
+        if (n < 0)
+            return error < 0 ? error : -errno;
+        head[n] = '\0';
+        const char *end = strstr(head, "\r\n\r\n");
+        if (n == 0)
+            return -ECONNRESET;
+        if ((size_t)n >= sizeof(expected) - 1 && strncmp(head, expected, sizeof(expected) - 1) != 0)
+            return -EPROTO;
+        if (end != NULL)
+            return recv_all(c, head, (size_t)(end + 4 - head), NULL);
+        if (n == RESPONSE_MAX)
+            return -EPROTO;
+        /* Peeking again at once would spin; a head in several pieces is rare enough for a short sleep. */
+        poll(NULL, 0, 1);
+    }
+}
+
+/* ---- opening and closing ---- */
+
+static void unlink_channel(struct libidc_channel *c)
+{
+    pthread_mutex_lock(&lock);
+    LIST_REMOVE(c, entry);
+    close_channel(c); /* under the lock, so that a fork does not close somebody else's descriptor of that number */
+    pthread_mutex_unlock(&lock);
+    free(c);
+}
+
+/* Not connected yet, but on the list. */
+static struct libidc_channel *new_channel(const char *path)
+{
+    struct libidc_channel *c = calloc(1, sizeof(*c));
+    if (c == NULL || strlen(path) >= sizeof(c->address.sun_path)) {
+        errno = c == NULL ? ENOMEM : ENAMETOOLONG;
+        free(c);
+        return NULL;
+    }
+    c->address.sun_family = AF_UNIX;
+    strcpy(c->address.sun_path, path);
+    pthread_once(&once, initialise);
+    pthread_mutex_lock(&lock);
+    c->fd = open_socket(&c->cookie);
+    if (c->fd >= 0)
+        LIST_INSERT_HEAD(&channels, c, entry);
+    pthread_mutex_unlock(&lock);
+    if (c->fd >= 0)
+        return c;
+    free(c);
+    return NULL;
+}
+
+/* connect(2) of a Unix socket waits only while the backlog is full; SO_SNDTIMEO bounds that. */
+static int connect_channel(struct libidc_channel *c, int wait_ms)
+{
+    struct timeval time = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+    if (wait_ms != LIBIDC_WAIT_FOREVER)
+        setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
+    if (connect(c->fd, (const struct sockaddr *)&c->address, sizeof(c->address)) < 0)
+        return errno == EAGAIN ? -ETIMEDOUT : -errno;
+    time = (struct timeval){0};
+    if (wait_ms != LIBIDC_WAIT_FOREVER)
+        setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
+    remember_daemon(c->address.sun_path, peer_pid(c->fd));
+    return 0;
+}
+
+static int fail_to_open(const char *path, int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ECONNREFUSED:
+        return libidc_fail(error, "no link_mgr serves %s: is it running? (--socket or IDC_SOCKET names another one)",
+                           path);
+    case EACCES:
+        return libidc_fail(error, "no permission for %s: you need to be root or in the group of that socket", path);
+    case EPROTO:
+        return libidc_fail(error, "what serves %s is no link_mgr", path);
+    case ETIMEDOUT:
+        return libidc_fail(error, "link_mgr at %s does not answer", path);
+    default:
+        return libidc_fail(error, "link_mgr at %s: %s", path, strerror(error));
+    }
+}
+
+static const char upgrade_request[] = "GET / HTTP/1.1\r\nHost: idc\r\n"
+                                      "Connection: Upgrade\r\nUpgrade: idc-rpc/2\r\n\r\n";
+
+/* Upgrades, and sends the message: in one write when it has no descriptors. */
+static int start_channel(struct libidc_channel *c, const struct message *m)
+{
+    const size_t request_len = sizeof(upgrade_request) - 1;
+    struct message first = {.len = request_len + (m->fd_count == 0 ? m->len : 0)};
+    size_t sent;
+    char *bytes = malloc(first.len);
+    if (bytes == NULL)
+        return -ENOMEM;
+    memcpy(bytes, upgrade_request, request_len);
+    memcpy(bytes + request_len, m->bytes, first.len - request_len);
+    first.bytes = bytes;
+    int error = send_all(c, &first, &sent);
+    free(bytes);
+    if (error == 0)
+        error = recv_response(c);
+    if (error == 0 && m->fd_count > 0)
+        error = send_all(c, m, &sent);
+    return error;
+}
+
+/* ---- the pool ---- */
+
+static struct libidc_channel *take_idle(const char *path)
+{
+    struct libidc_channel *c;
+    pthread_mutex_lock(&lock);
+    LIST_FOREACH(c, &channels, entry)
+        if (c->idle && strcmp(c->address.sun_path, path) == 0)
+            break;
+    if (c != NULL) {
+        c->idle = false;
+        idle_count--;
+    }
+    pthread_mutex_unlock(&lock);
+    return c;
+}
+
+/* NULL and errno 0 when no idle channel would do. NULL and errno set: it failed on the way. */
+static struct libidc_channel *send_over_idle(const char *path, const struct message *m, int wait_ms)
+{
+    struct libidc_channel *c;
+    while ((c = take_idle(path)) != NULL) {
+        size_t sent = 0;
+        set_deadline(c, wait_ms);
+        int error = still_ours(c) ? send_all(c, m, &sent) : -ECONNRESET;
+        if (error == 0)
+            return c;
+        unlink_channel(c);
+        if (sent > 0 || (error != -EPIPE && error != -ECONNRESET)) {
+            errno = -error;
+            return NULL;
+        }
+    }
+    errno = 0;
+    return NULL;
+}
+
+static int send_over_fresh(const char *path, const struct message *m, int wait_ms, struct libidc_channel **channel)
+{
+    struct libidc_channel *c = new_channel(path);
+    if (c == NULL)
+        return libidc_fail(errno, "cannot open a socket to %s: %s", path, strerror(errno));
+    set_deadline(c, wait_ms);
+    int error = connect_channel(c, wait_ms);
+    if (error == 0)
+        error = start_channel(c, m);
+    if (error != 0) {
+        unlink_channel(c);
+        return fail_to_open(path, -error);
+    }
+    *channel = c;
+    return 0;
+}
+
+int libidc_channel_send(const char *path, const void *message, size_t len, const int *fds, int fd_count, int wait_ms,
+                        struct libidc_channel **channel)
+{
+    const struct message m = {message, len, fds, fd_count};
+    *channel = send_over_idle(path, &m, wait_ms);
+    if (*channel != NULL)
+        return 0;
+    return errno != 0 ? fail_to_open(path, errno) : send_over_fresh(path, &m, wait_ms, channel);
+}
+
+static int fail_to_recv(int error)
+{
+    if (error == ECONNRESET)
+        return libidc_fail(error, "link_mgr ended during the call");
+    return libidc_fail(error, "no answer of link_mgr: %s", strerror(error));
+}
+
+/* Header, and as much of the document as comes with it, in one read: the daemon sends nothing else until the next call. */
+static int recv_begin(const struct libidc_channel *c, struct beginning *begin, int *fd)
+{
+    while (begin->have < LIBIDC_HEADER_SIZE) {
+        int count = *fd < 0 ? 1 : 0;
+        int error = await(c, POLLIN);
+        ssize_t n = error < 0 ? error
+                              : handover_recv(c->fd, begin->bytes + begin->have, sizeof(begin->bytes) - begin->have, fd,
+                                              &count, 0);
+        if (n <= 0)
+            return n < 0 ? (int)n : -ECONNRESET;
+        begin->have += (size_t)n;
+    }
+    return 0;
+}
+
+static int recv_document(const struct libidc_channel *c, char **document, size_t *len, int *fd)
+{
+    struct beginning begin = {.have = 0};
+    uint32_t size;
+    int error = recv_begin(c, &begin, fd);
+    if (error < 0)
+        return error;
+    memcpy(&size, begin.bytes, sizeof(size));
+    *len = le32toh(size);
+    size_t have = begin.have - LIBIDC_HEADER_SIZE;
+    if (*len == 0 || *len > ANSWER_MAX || have > *len)
+        return -EPROTO;
+    *document = malloc(*len + 1);
+    if (*document == NULL)
+        return -ENOMEM;
+    memcpy(*document, begin.bytes + LIBIDC_HEADER_SIZE, have);
+    (*document)[*len] = '\0';
+    return recv_all(c, *document + have, *len - have, NULL);
+}
+
+int libidc_channel_recv(struct libidc_channel *c, int wait_ms, char **document, size_t *len, int *fd)
+{
+    set_deadline(c, wait_ms);
+    *fd = -1;
+    *document = NULL;
+    int error = recv_document(c, document, len, fd);
+    if (error == 0)
+        return 0;
+    free(*document);
+    if (*fd >= 0)
+        close(*fd);
+    return fail_to_recv(-error);
+}
+
+void libidc_channel_give_back(struct libidc_channel *c, bool good)
+{
+    pthread_mutex_lock(&lock);
+    bool keep = good && idle_count < IDLE_MAX;
+    if (keep) {
+        c->idle = true;
+        idle_count++;
+    }
+    pthread_mutex_unlock(&lock);
+    if (!keep)
+        unlink_channel(c);
+}

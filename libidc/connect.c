@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * connect.c - idc_connect and its relatives.
+ *
+ * A connect that waits is one call, whose answer brings the socket. One that does not wait makes the socket pair itself
+ * and hands link_mgr the far end; everything else is told by the pair (common/connecting.h), so nothing is kept here.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/connecting.h"
+#include "libidc/internal.h"
+
+#define TIMEOUT_DEFAULT_MS 30000
+/* A link_mgr that runs takes a request at once; this is for one that hangs. */
+#define HAND_OVER_MS 2000
+
+struct target {
+    uint32_t domid, port;
+    const char *service; /* NULL: port */
+};
+
+/* The call, but for what becomes of the socket. */
+static void begin_call(struct compact_writer *call, const struct target *target, const struct idc_options *options)
+{
+    compact_begin(call, COMPACT_CALL, "idc.connect");
+    compact_put_number(call, "domid", target->domid);
+    if (target->service != NULL)
+        compact_put_text(call, "name", target->service);
+    else
+        compact_put_number(call, "port", target->port);
+    if (options->type == IDC_SEQPACKET)
+        compact_put_text(call, "type", "seqpacket");
+    compact_put_number(call, "timeout_ms", options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS);
+}
+
+static int connect_waiting(const struct target *target, const struct idc_options *options)
+{
+    struct compact_writer call;
+    int fd = -1;
+    begin_call(&call, target, options);
+    compact_put_boolean(&call, "fd", true);
+    int status = libidc_call(libidc_socket_path(options->socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
+    return status < 0 ? -1 : fd;
+}
+
+static int hand_over(const struct target *target, const struct idc_options *options, int near_end, int far_end)
+{
+    struct compact_writer call;
+    const int ends[2] = {far_end, near_end};
+    int error = connecting_fill(near_end, far_end);
+    if (error < 0)
+        return libidc_fail(-error, "cannot prepare a socket: %s", strerror(-error));
+    begin_call(&call, target, options);
+    compact_put_boolean(&call, "far_end", true);
+    return libidc_post(libidc_socket_path(options->socket), &call, HAND_OVER_MS, ends, 2);
+}
+
+static int connect_nonblocking(const struct target *target, const struct idc_options *options)
+{
+    int pair[2];
+    int type = options->type == IDC_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM;
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+        return libidc_fail(errno, "cannot make a socket pair: %s", strerror(errno));
+    fcntl(pair[0], F_SETFL, O_NONBLOCK); /* ours alone: the far end may become another program's */
+    int status = hand_over(target, options, pair[0], pair[1]);
+    int error = errno;
+    close(pair[1]);
+    if (status == 0)
+        return pair[0];
+    close(pair[0]);
+    errno = error;
+    return -1;
+}
+
+static int connect_to(const struct target *target, const struct idc_options *given)
+{
+    struct idc_options options;
+    if (libidc_options(given, &options) < 0)
+        return -1;
+    return options.nonblocking ? connect_nonblocking(target, &options) : connect_waiting(target, &options);
+}
+
+int idc_connect_with(uint32_t domid, uint32_t port, const struct idc_options *options)
+{
+    return connect_to(&(struct target){.domid = domid, .port = port}, options);
+}
+
+int idc_connect_name_with(uint32_t domid, const char *service, const struct idc_options *options)
+{
+    if (service == NULL)
+        return libidc_fail(EINVAL, "the service name is NULL");
+    return connect_to(&(struct target){.domid = domid, .service = service}, options);
+}
+
+int idc_connect(uint32_t domid, uint32_t port)
+{
+    return idc_connect_with(domid, port, NULL);
+}
+
+int idc_connect_name(uint32_t domid, const char *service)
+{
+    return idc_connect_name_with(domid, service, NULL);
+}
+
+int idc_connect_finish(int fd)
+{
+    char why[CONNECTING_WHY_MAX];
+    int outcome = connecting_outcome(fd, why);
+    if (outcome == -EINPROGRESS)
+        return libidc_fail(EINPROGRESS, "the attempt to connect is under way");
+    if (outcome < 0)
+        return libidc_fail(-outcome, "%s", why[0] != '\0' ? why : "no descriptor of an IDC connection");
+    connecting_settle(fd);
+    return 0;
+}
+
+int idc_disconnect(int fd)
+{
+    return close(fd) == 0 ? 0 : libidc_fail(errno, "close: %s", strerror(errno));
+}

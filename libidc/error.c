@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "libidc/internal.h"
+
+static __thread char last_error[320];
+
+int libidc_fail(int error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(last_error, sizeof(last_error), format, args);
+    va_end(args);
+    errno = error;
+    return -1;
+}
+
+const char *idc_last_error(void)
+{
+    return last_error;
+}
+
+const char *idc_version(void)
+{
+    return IDC_VERSION;
+}
+
+/* A caller that knows more members than we do may not have set them: it would get less than it asked for. */
+static bool unknown_members_set(const struct idc_options *options)
+{
+    const char *bytes = (const char *)options;
+    for (size_t i = sizeof(*options); i < options->size; i++)
+        if (bytes[i] != 0)
+            return true;
+    return false;
+}
+
+int libidc_options(const struct idc_options *options, struct idc_options *out)
+{
+    *out = (struct idc_options)IDC_OPTIONS_INIT;
+    if (options != NULL) {
+        if (options->size < sizeof(options->size) || unknown_members_set(options))
+            return libidc_fail(EINVAL, "struct idc_options: initialise it with IDC_OPTIONS_INIT");
+        memcpy(out, options, options->size < sizeof(*out) ? options->size : sizeof(*out));
+    }
+    if (out->type != IDC_STREAM && out->type != IDC_SEQPACKET)
+        return libidc_fail(EINVAL, "type %d is neither IDC_STREAM nor IDC_SEQPACKET", out->type);
+    if (out->timeout_ms < IDC_TIMEOUT_NONE)
+        return libidc_fail(EINVAL, "timeout_ms %d is negative", out->timeout_ms);
+    return 0;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * internal.h - what the parts of libidc share. None of it is exported.
+ *
+ *   error.c       errno and the text beside it
+ *   channel.c     upgraded RPC connections to link_mgr (docs/rpc.md, 4), and the pool of idle ones
+ *   call.c        one call: exchange, decode
+ *   connect.c     idc_connect*, idc_connect_finish, idc_disconnect
+ *   listen.c      idc_listen*, idc_accept, idc_unlisten
+ *   io.c          idc_send, idc_recv
+ *   address.c     idc_getsockname, idc_getpeername
+ *
+ * Functions return 0 or a descriptor, or -1 after libidc_fail; the public ones return that as it is.
+ */
+#ifndef IDC_LIBIDC_INTERNAL_H
+#define IDC_LIBIDC_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/compact.h"
+#include "idc.h"
+
+/* ---- error.c ---- */
+
+/* Sets errno and the thread's text, returns -1. */
+int libidc_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* NULL, size 0 or unknown members that are set: -1. All defaults are filled in but the socket's. */
+int libidc_options(const struct idc_options *options, struct idc_options *out);
+
+/* ---- channel.c ---- */
+
+struct libidc_channel;
+
+#define LIBIDC_HEADER_SIZE 8
+#define LIBIDC_WAIT_FOREVER (-1)
+
+/* For a program that does not know of us: descriptors of channels opened from now on are out of its way, from fd on. */
+void libidc_channel_lowest_fd(int fd);
+/* The path that a call is to use: option, environment, default. */
+const char *libidc_socket_path(const char *option);
+/* The path of the link_mgr that made the socket fd, among those that this process has called; NULL when that is not
+ * known. */
+const char *libidc_path_of_maker(int fd);
+
+/*
+ * Sends a message (header and document) over an idle channel, or over a fresh one. The descriptors go with it. *channel
+ * is then to be given back. wait_ms bounds the whole, if not LIBIDC_WAIT_FOREVER. Tries again only when nothing was
+ * sent.
+ */
+int libidc_channel_send(const char *path, const void *message, size_t len, const int *fds, int fd_count, int wait_ms,
+                        struct libidc_channel **channel);
+/* The next message: a malloced document with a NUL behind it, and its descriptor (-1: none). */
+int libidc_channel_recv(struct libidc_channel *channel, int wait_ms, char **document, size_t *len, int *fd);
+/* Into the pool when it is good for another call, else closed. */
+void libidc_channel_give_back(struct libidc_channel *channel, bool good);
+
+/* ---- call.c ---- */
+
+/* The members of a result. */
+struct libidc_answer {
+    size_t len;
+    uint8_t bytes[COMPACT_MAX];
+};
+
+/* One call. answer and fd may be NULL; the descriptor that is returned is the caller's. */
+int libidc_call(const char *path, const struct compact_writer *call, int wait_ms, struct libidc_answer *answer, int *fd);
+/* The same, with descriptors; they stay the caller's. */
+int libidc_call_with(const char *path, const struct compact_writer *call, int wait_ms, const int *fds, int fd_count,
+                     struct libidc_answer *answer, int *fd);
+/* A call that has no answer, with descriptors. */
+int libidc_post(const char *path, const struct compact_writer *call, int wait_ms, const int *fds, int fd_count);
+
+int64_t libidc_answer_int(const struct libidc_answer *answer, const char *name, int64_t fallback);
+/* Copies at most size - 1 bytes. */
+void libidc_answer_text(const struct libidc_answer *answer, const char *name, char *out, size_t size);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * listen.c - listeners. A listener is a descriptor on which link_mgr hands connections over (common/handover.h); after
+ * idc_listen no RPC is needed any more.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/handover.h"
+#include "libidc/internal.h"
+
+#define UNLISTEN_TIMEOUT_MS 5000
+
+int idc_listen_with(uint32_t port, const char *service, int backlog, const struct idc_options *given)
+{
+    struct idc_options options;
+    struct compact_writer call;
+    int fd = -1;
+    if (libidc_options(given, &options) < 0)
+        return -1;
+    compact_begin(&call, COMPACT_CALL, "idc.listen");
+    compact_put_number(&call, "port", port);
+    if (service != NULL)
+        compact_put_text(&call, "name", service);
+    if (options.type == IDC_SEQPACKET)
+        compact_put_text(&call, "type", "seqpacket");
+    compact_put_number(&call, "backlog", backlog);
+    compact_put_boolean(&call, "fd", true);
+    int status = libidc_call(libidc_socket_path(options.socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
+    return status < 0 ? -1 : fd;
+}
+
+int idc_listen(uint32_t port, int backlog)
+{
+    return idc_listen_with(port, NULL, backlog, NULL);
+}
+
+int idc_listen_name(const char *service, int backlog)
+{
+    if (service == NULL)
+        return libidc_fail(EINVAL, "the service name is NULL");
+    return idc_listen_with(IDC_PORT_ANY, service, backlog, NULL);
+}
+
+/* So that a descriptor given by mistake is not read from. */
+static int check_listener(int fd)
+{
+    struct handover_name name;
+    int error = handover_name(fd, &name);
+    if (error == -EBADF)
+        return libidc_fail(EBADF, "%d is no open descriptor", fd);
+    if (error < 0 || !name.listener)
+        return libidc_fail(EINVAL, "descriptor %d is no listener", fd);
+    return 0;
+}
+
+int idc_accept(int listener, struct idc_addr *peer)
+{
+    struct idc_addr address;
+    if (check_listener(listener) < 0)
+        return -1;
+    int fd = handover_accept(listener, &address, 0);
+    if (fd == -ECONNABORTED)
+        return libidc_fail(ECONNABORTED, "the listener was ended, or its link_mgr was");
+    if (fd < 0)
+        return libidc_fail(-fd, "accept: %s", strerror(-fd));
+    if (peer != NULL)
+        *peer = address;
+    return fd;
+}
+
+/* link_mgr frees port and name first and then closes its end. */
+static void await_end(int listener)
+{
+    struct pollfd p = {.fd = listener};
+    while (poll(&p, 1, UNLISTEN_TIMEOUT_MS) < 0 && errno == EINTR)
+        ;
+}
+
+int idc_unlisten(int listener)
+{
+    if (check_listener(listener) < 0)
+        return -1;
+    shutdown(listener, SHUT_WR);
+    await_end(listener);
+    return close(listener) == 0 ? 0 : libidc_fail(errno, "close: %s", strerror(errno));
+}
