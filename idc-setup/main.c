@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * idc-setup - says which domains may connect to each other. It is the toolstack's tool: its rules are read-only to the
+ * domains. idc-setup(8) describes it.
+ *
+ * Exit status: 0 done, 1 it failed, 2 the command line is wrong. Every failure is one line on stderr that says what to
+ * do.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "idc-setup/print.h"
+#include "idc-setup/rules.h"
+#include "link_mgr/platform/platform.h"
+
+#define EXIT_USAGE 2
+
+struct options {
+    const char *platform, *directory, *ports;
+    bool directory_given, remove, list, json, done; /* done: --help or --version was answered */
+    struct policy_list allowed;
+    struct domids domids;
+    const struct setup_store_ops *ops;
+};
+
+static const char usage[] =
+    "usage: idc-setup [OPTION]... DOMID DOMID...      let all pairs among the DOMIDs connect\n"
+    "       idc-setup --remove DOMID [DOMID]...       take that back (one DOMID: all of its rules)\n"
+    "       idc-setup --list [--json] [DOMID]...      show the rules\n"
+    "\n"
+    "  --ports LIST       only to these services: ports, ranges and service names, separated by\n"
+    "                     commas (80,5000-5010,org.example.clipboard); default *, which is all\n"
+    "  --platform NAME    xen, local, or auto (default): local if there is a store directory, else xen\n"
+    "  --store DIR        the local platform's store directory; default $IDC_STORE. It is made if its\n"
+    "                     parent exists\n"
+    "  --help, --version\n"
+    "\n"
+    "DOMIDs are 0 to 32751. A rule that the pair had already is replaced. See idc-setup(8).\n";
+
+static int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static int fail(int status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("idc-setup: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputs(status == EXIT_USAGE ? " (see idc-setup --help)\n" : "\n", stderr);
+    va_end(arguments);
+    return status;
+}
+
+/* ---- the command line ---- */
+
+static int answer(struct options *options, const char *text)
+{
+    options->done = true;
+    fputs(text, stdout);
+    return 0;
+}
+
+static int parse_option(struct options *options, int option)
+{
+    switch (option) {
+    case 'p': options->platform = optarg; return 0;
+    case 's': options->directory = optarg; options->directory_given = true; return 0;
+    case 'P': options->ports = optarg; return 0;
+    case 'r': options->remove = true; return 0;
+    case 'l': options->list = true; return 0;
+    case 'j': options->json = true; return 0;
+    case 'h': return answer(options, usage);
+    case 'v': return answer(options, "idc-setup " IDC_VERSION "\n");
+    default: return EXIT_USAGE;
+    }
+}
+
+static int parse_options(struct options *options, int argc, char **argv)
+{
+    static const struct option known[] = {
+        {"platform", required_argument, NULL, 'p'}, {"store", required_argument, NULL, 's'},
+        {"ports", required_argument, NULL, 'P'},    {"remove", no_argument, NULL, 'r'},
+        {"list", no_argument, NULL, 'l'},           {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},           {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":", known, NULL)) != -1) {
+        if (option == ':')
+            return fail(EXIT_USAGE, "%s needs an argument", argv[optind - 1]);
+        if (option == '?')
+            return fail(EXIT_USAGE, "%s is not an option, or takes no argument", argv[optind - 1]);
+        int result = parse_option(options, option);
+        if (result != 0 || options->done)
+            return result;
+    }
+    return 0;
+}
+
+static int parse_domids(struct options *options, char **arguments)
+{
+    struct domids *domids = &options->domids;
+    size_t count = 0;
+    while (arguments[count] != NULL)
+        count++;
+    domids->list = calloc(count + 1, sizeof(*domids->list));
+    if (domids->list == NULL)
+        return fail(EXIT_FAILURE, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        int domid = setup_parse_domid(arguments[i]);
+        if (domid < 0)
+            return fail(EXIT_USAGE, "'%s' is not a DOMID; give a number from 0 to %d", arguments[i], SETUP_DOMID_MAX);
+        if (domids->has[domid])
+            return fail(EXIT_USAGE, "DOMID %d is given twice", domid);
+        domids->has[domid] = true;
+        domids->list[domids->count++] = domid;
+    }
+    return 0;
+}
+
+static int check_combination(struct options *options)
+{
+    const char *wrong;
+    size_t count = options->domids.count;
+    if (options->remove && options->list)
+        return fail(EXIT_USAGE, "--remove and --list exclude each other");
+    if (options->json && !options->list)
+        return fail(EXIT_USAGE, "--json is only for --list");
+    if (options->ports != NULL && (options->remove || options->list))
+        return fail(EXIT_USAGE, "--ports is only for allowing; --remove takes a pair's rule away as a whole");
+    if (options->remove && count == 0)
+        return fail(EXIT_USAGE, "--remove needs a DOMID, whose rules all go, or several, and those among them go");
+    if (!options->remove && !options->list && count < 2)
+        return fail(EXIT_USAGE, "give at least two DOMIDs, which may then connect to each other");
+    if (policy_parse_list(&options->allowed, options->ports == NULL ? "*" : options->ports, &wrong) != 0)
+        return fail(EXIT_USAGE, "--ports '%s': %s", options->ports, wrong);
+    return 0;
+}
+
+/* ---- the platform ---- */
+
+static int choose_xen(struct options *options)
+{
+#ifdef IDC_WITH_XEN
+    options->ops = &setup_store_xen;
+    return 0;
+#else
+    (void)options;
+    return fail(EXIT_FAILURE, "this idc-setup was built without Xen; build it where libxenstore is, or use --store");
+#endif
+}
+
+static int choose_platform(struct options *options)
+{
+    const char *environment = getenv("IDC_STORE");
+    bool automatic = strcmp(options->platform, "auto") == 0;
+    if (!options->directory_given && environment != NULL && environment[0] != '\0')
+        options->directory = environment;
+    if (options->directory_given && options->directory[0] == '\0')
+        return fail(EXIT_USAGE, "--store needs a directory");
+    if (strcmp(options->platform, "xen") == 0)
+        return options->directory_given ? fail(EXIT_USAGE, "--store is for the local platform") : choose_xen(options);
+    if (!automatic && strcmp(options->platform, "local") != 0)
+        return fail(EXIT_USAGE, "there is no platform '%s'; it is auto, xen or local", options->platform);
+    if (automatic && options->directory == NULL && platform_xen_is_here())
+        return choose_xen(options);
+    if (options->directory == NULL)
+        return fail(EXIT_USAGE, "%sgive a store directory with --store, or set IDC_STORE",
+                    automatic ? "this is not a Xen domain; " : "");
+    options->ops = &setup_store_local;
+    return 0;
+}
+
+/* ---- doing it ---- */
+
+static int show(const struct options *options, struct setup_store *store)
+{
+    char why[SETUP_WHY_MAX] = "";
+    struct rules rules;
+    if (rules_collect(store, &options->domids, &rules, why) != 0)
+        return fail(EXIT_FAILURE, "%s", why);
+    if (options->json)
+        print_json(stdout, &rules, store->ops->name);
+    else
+        print_table(stdout, &rules);
+    rules_free(&rules);
+    return 0;
+}
+
+static int forbid(const struct options *options, struct setup_store *store)
+{
+    char why[SETUP_WHY_MAX] = "";
+    int removed = rules_forbid(store, &options->domids, why);
+    if (removed < 0)
+        return fail(EXIT_FAILURE, "%s", why);
+    if (removed == 0)
+        fputs("idc-setup: note: there was no such rule; nothing has changed\n", stderr);
+    return 0;
+}
+
+static int allow(const struct options *options, struct setup_store *store)
+{
+    char why[SETUP_WHY_MAX] = "";
+    return rules_allow(store, &options->domids, &options->allowed, why) == 0 ? 0 : fail(EXIT_FAILURE, "%s", why);
+}
+
+static int run(const struct options *options)
+{
+    char why[SETUP_WHY_MAX] = "";
+    struct setup_store *store;
+    bool make = !options->remove && !options->list;
+    /* choose_platform has set ops. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
+    if (options->ops->open(&store, options->directory, make, why) != 0)
+        return fail(EXIT_FAILURE, "%s", why);
+    int status;
+    if (options->list)
+        status = show(options, store);
+    else
+        status = options->remove ? forbid(options, store) : allow(options, store);
+    store->ops->close(store);
+    return status;
+}
+
+static int parse(struct options *options, int argc, char **argv)
+{
+    int status = parse_options(options, argc, argv);
+    if (status != 0 || options->done)
+        return status;
+    status = parse_domids(options, argv + optind);
+    if (status == 0)
+        status = check_combination(options);
+    return status != 0 ? status : choose_platform(options);
+}
+
+int main(int argc, char **argv)
+{
+    static struct options options = {.platform = "auto"};
+    int status = parse(&options, argc, argv);
+    if (status == 0 && !options.done)
+        status = run(&options);
+    free(options.domids.list);
+    if (fflush(stdout) != 0 && status == 0)
+        status = fail(EXIT_FAILURE, "cannot write the output: %s", strerror(errno));
+    return status;
+}

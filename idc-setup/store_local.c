@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rules in the directory of the local platform. There are no transactions: changes are made one after the other, and if
+ * one fails those before it are undone, the latest first. A lock on the directory, which the kernel releases
+ * with the process, keeps two idc-setup apart.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "idc-setup/setup_store.h"
+#include "link_mgr/platform/local/store.h"
+
+struct local_store {
+    struct setup_store base;
+    struct store_local directory;
+};
+
+static struct local_store *local_of(struct setup_store *store)
+{
+    return (struct local_store *)store;
+}
+
+static int local_open(struct setup_store **opened, const char *directory, bool make, char why[SETUP_WHY_MAX])
+{
+    struct local_store *store = calloc(1, sizeof(*store));
+    if (store == NULL) {
+        snprintf(why, SETUP_WHY_MAX, "out of memory");
+        return -ENOMEM;
+    }
+    if (make && mkdir(directory, 0700) != 0 && errno != EEXIST) {
+        int error = errno;
+        snprintf(why, SETUP_WHY_MAX, "cannot make the store directory %s: %s; make its parent, or choose another",
+                 directory, strerror(error));
+        free(store);
+        return -error;
+    }
+    store->base.ops = &setup_store_local;
+    int result = store_open(&store->directory, directory, STORE_TOOLSTACK, make, why, SETUP_WHY_MAX);
+    if (result != 0) {
+        free(store);
+        return result;
+    }
+    *opened = &store->base;
+    return 0;
+}
+
+static void local_close(struct setup_store *store)
+{
+    store_close(&local_of(store)->directory);
+    free(store);
+}
+
+static int local_read(struct setup_store *store, int domid, int peer, char value[SETUP_VALUE_MAX + 1])
+{
+    char path[SETUP_PATH_MAX];
+    setup_path(domid, peer, path);
+    return store_read(&local_of(store)->directory, path, value);
+}
+
+/* ---- changing ---- */
+
+static int make_change(struct local_store *store, int domid, int peer, const char *value)
+{
+    char path[SETUP_PATH_MAX];
+    setup_path(domid, peer, path);
+    return value == NULL ? store_remove_node(&store->directory, path)
+                         : store_write(&store->directory, path, value, domid);
+}
+
+/* The present values, for undoing. One that can't be read allows nothing, as none would, and counts as none. */
+static char **remember(struct local_store *store, const struct setup_change *changes, size_t count)
+{
+    char value[SETUP_VALUE_MAX + 1];
+    char **values = calloc(count + 1, sizeof(*values));
+    for (size_t i = 0; values != NULL && i < count; i++) {
+        if (local_read(&store->base, changes[i].domid, changes[i].peer, value) < 0)
+            continue;
+        values[i] = strdup(value);
+        if (values[i] == NULL) {
+            while (i > 0)
+                free(values[--i]);
+            free(values);
+            return NULL;
+        }
+    }
+    return values;
+}
+
+/* Change number failed is the one that could not be made. */
+static void undo(struct local_store *store, const struct setup_change *changes, size_t failed, char **values,
+                 char why[SETUP_WHY_MAX])
+{
+    const struct setup_change *first = NULL;
+    size_t left = 0;
+    for (size_t i = failed; i > 0; i--) {
+        if (make_change(store, changes[i - 1].domid, changes[i - 1].peer, values[i - 1]) == 0)
+            continue;
+        first = &changes[i - 1];
+        left++;
+    }
+    size_t length = strlen(why);
+    if (left == 0)
+        snprintf(why + length, SETUP_WHY_MAX - length, "; nothing has changed");
+    else
+        snprintf(why + length, SETUP_WHY_MAX - length,
+                 "; %zu changed rules could not be put back, the first that of domain %d for %d; make room and run "
+                 "idc-setup again", left, first->domid, first->peer);
+}
+
+static int apply_all(struct local_store *store, const struct setup_change *changes, size_t count, char **values,
+                     char why[SETUP_WHY_MAX])
+{
+    for (size_t i = 0; i < count; i++) {
+        int result = make_change(store, changes[i].domid, changes[i].peer, changes[i].value);
+        if (result == 0)
+            continue;
+        snprintf(why, SETUP_WHY_MAX, "cannot write the rule of domain %d for %d: %s", changes[i].domid, changes[i].peer,
+                 strerror(-result));
+        undo(store, changes, i, values, why);
+        return result;
+    }
+    return 0;
+}
+
+static int local_apply(struct setup_store *base, const struct setup_change *changes, size_t count,
+                       char why[SETUP_WHY_MAX])
+{
+    struct local_store *store = local_of(base);
+    flock(store->directory.dir, LOCK_EX);
+    char **values = remember(store, changes, count);
+    int result = -ENOMEM;
+    if (values == NULL)
+        snprintf(why, SETUP_WHY_MAX, "out of memory");
+    else
+        result = apply_all(store, changes, count, values, why);
+    for (size_t i = 0; values != NULL && i < count; i++)
+        free(values[i]);
+    free(values);
+    flock(store->directory.dir, LOCK_UN);
+    return result;
+}
+
+/* ---- walking ---- */
+
+struct walk {
+    setup_visit *visit;
+    void *arg;
+};
+
+/* Rules are those nodes whose path is a rule's to the letter. */
+static int visit_node(void *arg, const char *path)
+{
+    const struct walk *walk = arg;
+    char expected[SETUP_PATH_MAX], first[6], second[6];
+    if (sscanf(path, "/local/domain/%5[0-9]/idc/policy/%5[0-9]", first, second) != 2)
+        return 0;
+    int domid = setup_parse_domid(first), peer = setup_parse_domid(second);
+    if (domid < 0 || peer < 0)
+        return 0;
+    setup_path(domid, peer, expected);
+    return strcmp(path, expected) == 0 ? walk->visit(walk->arg, domid, peer) : 0;
+}
+
+static int local_walk(struct setup_store *store, setup_visit *visit, void *arg)
+{
+    struct walk walk = {.visit = visit, .arg = arg};
+    return store_walk(&local_of(store)->directory, "/local/domain", visit_node, &walk);
+}
+
+const struct setup_store_ops setup_store_local = {
+    .name = "local",
+    .open = local_open,
+    .close = local_close,
+    .read = local_read,
+    .apply = local_apply,
+    .walk = local_walk,
+};
