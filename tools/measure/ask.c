@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ask.c - see ask.h. The call goes over libidc's own connection to link_mgr, as a document in XML: idc.status has more in its
+ * answer than compact documents can carry. */
+#include "tools/measure/ask.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libidc/internal.h"
+
+static const char status_call[] = "<?xml version=\"1.0\"?><methodCall><methodName>idc.status</methodName><params><param><value>"
+                                  "<struct><member><name>detail</name><value><boolean>%d</boolean></value></member></struct>"
+                                  "</value></param></params></methodCall>";
+
+static int decode(const char *document, size_t len, xmlrpc_value **result)
+{
+    xmlrpc_env env;
+    const char *fault = NULL;
+    int code = 0, status = 0;
+    xmlrpc_env_init(&env);
+    *result = NULL;
+    xmlrpc_parse_response2(&env, document, len, result, &code, &fault);
+    if (env.fault_occurred)
+        status = libidc_fail(EPROTO, "link_mgr's answer is malformed: %s", env.fault_string);
+    else if (fault != NULL)
+        status = libidc_fail(code > 0 ? code : EPROTO, "%s", fault);
+    free((void *)(uintptr_t)fault);
+    xmlrpc_env_clean(&env);
+    return status;
+}
+
+xmlrpc_value *ask_status(const char *path, bool detail)
+{
+    struct libidc_channel *channel;
+    char message[LIBIDC_HEADER_SIZE + sizeof(status_call)], *document = NULL;
+    size_t len;
+    int fd = -1;
+    xmlrpc_value *result = NULL;
+    int written = snprintf(message + LIBIDC_HEADER_SIZE, sizeof(status_call), status_call, detail);
+    uint32_t header[2] = {htole32((uint32_t)written), 0};
+    memcpy(message, header, sizeof(header));
+    if (libidc_channel_send(path, message, LIBIDC_HEADER_SIZE + (size_t)written, NULL, 0, LIBIDC_WAIT_FOREVER, &channel) < 0)
+        return NULL;
+    int status = libidc_channel_recv(channel, LIBIDC_WAIT_FOREVER, &document, &len, &fd);
+    int error = errno; /* giving the channel back must not lose it */
+    libidc_channel_give_back(channel, status == 0);
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    if (status == 0)
+        decode(document, len, &result);
+    free(document);
+    return result;
+}
+
+/* ---- results ---- */
+
+int64_t ask_int(xmlrpc_value *result, const char *name, int64_t fallback)
+{
+    int64_t number = fallback;
+    xmlrpc_value *value = NULL;
+    xmlrpc_int64 large;
+    int small;
+    xmlrpc_env env;
+    xmlrpc_env_init(&env);
+    xmlrpc_struct_find_value(&env, result, name, &value);
+    if (!env.fault_occurred && value != NULL && xmlrpc_value_type(value) == XMLRPC_TYPE_INT) {
+        xmlrpc_read_int(&env, value, &small);
+        number = small;
+    } else if (!env.fault_occurred && value != NULL && xmlrpc_value_type(value) == XMLRPC_TYPE_I8) {
+        xmlrpc_read_i8(&env, value, &large);
+        number = large;
+    }
+    if (value != NULL)
+        xmlrpc_DECREF(value);
+    xmlrpc_env_clean(&env);
+    return number;
+}
+
+void ask_text(xmlrpc_value *result, const char *name, char *out, size_t size)
+{
+    xmlrpc_value *value = NULL;
+    const char *text = NULL;
+    xmlrpc_env env;
+    xmlrpc_env_init(&env);
+    out[0] = '\0';
+    xmlrpc_struct_find_value(&env, result, name, &value);
+    if (!env.fault_occurred && value != NULL)
+        xmlrpc_read_string(&env, value, &text);
+    if (!env.fault_occurred && text != NULL)
+        strncat(out, text, size - 1);
+    free((void *)(uintptr_t)text);
+    if (value != NULL)
+        xmlrpc_DECREF(value);
+    xmlrpc_env_clean(&env);
+}
