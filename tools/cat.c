@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * cat.c - idc cat: stdin to a connection and the connection to stdout.
+ *
+ * Two flows, each with a buffer, in one poll loop: a flow reads when its buffer is empty and writes when it is not, so
+ * neither direction ever waits for the other. The end of stdin shuts the sending side down; the end of what the other
+ * side sends closes stdout. It is over when both flows have ended, or when the other side has closed altogether.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tools/command.h"
+
+#define STREAM_BUFFER 65536
+
+struct flow {
+    int from, to;
+    bool to_socket;
+    bool ended; /* nothing more comes, and all has been written */
+    bool source_ended;
+    char *buf;
+    size_t room, len, done;
+};
+
+struct cat {
+    const struct command *command;
+    int fd;
+    int type;
+    bool listen, keep;
+    uint32_t port;
+    const char *name;
+    struct flow in, out; /* stdin to the connection, the connection to stdout */
+};
+
+/* ---- a flow ---- */
+
+static int flow_init(struct flow *flow, int from, int to, bool to_socket, size_t room)
+{
+    *flow = (struct flow){.from = from, .to = to, .to_socket = to_socket, .room = room, .buf = malloc(room)};
+    return flow->buf != NULL ? 0 : -1;
+}
+
+static bool would_block(void)
+{
+    return errno == EAGAIN || errno == EINTR;
+}
+
+/* 0, or -1 with errno. */
+static int flow_read(struct flow *flow)
+{
+    ssize_t got = flow->to_socket ? read(flow->from, flow->buf, flow->room)
+                                  : idc_recv(flow->from, flow->buf, flow->room);
+    if (got < 0)
+        return would_block() ? 0 : -1;
+    flow->source_ended = got == 0;
+    flow->len = (size_t)got;
+    flow->done = 0;
+    return 0;
+}
+
+/* A pipe that polls writable takes PIPE_BUF bytes without blocking. */
+static ssize_t write_some(const struct flow *flow, const char *bytes, size_t len)
+{
+    if (flow->to_socket)
+        return idc_send(flow->to, bytes, len);
+    return write(flow->to, bytes, len < PIPE_BUF ? len : PIPE_BUF);
+}
+
+static int flow_write(struct flow *flow)
+{
+    ssize_t wrote = write_some(flow, flow->buf + flow->done, flow->len - flow->done);
+    if (wrote < 0)
+        return would_block() ? 0 : -1;
+    flow->done += (size_t)wrote;
+    return 0;
+}
+
+static bool is_empty(const struct flow *flow)
+{
+    return flow->done == flow->len;
+}
+
+static void end_if_done(struct flow *flow)
+{
+    if (flow->ended || !flow->source_ended || !is_empty(flow))
+        return;
+    flow->ended = true;
+    if (flow->to_socket)
+        shutdown(flow->to, SHUT_WR);
+    else
+        close(flow->to);
+}
+
+/* ---- the loop ---- */
+
+static struct pollfd poll_of(const struct flow *flow)
+{
+    struct pollfd p = {.fd = -1};
+    if (flow->ended)
+        return p;
+    p.fd = is_empty(flow) ? flow->from : flow->to;
+    p.events = is_empty(flow) ? POLLIN : POLLOUT;
+    return p;
+}
+
+static int step(struct flow *flow, short revents)
+{
+    if (revents == 0 || flow->ended)
+        return 0;
+    int result = is_empty(flow) ? flow_read(flow) : flow_write(flow);
+    end_if_done(flow);
+    return result;
+}
+
+static const char *last_error(const struct flow *flow, bool reading)
+{
+    bool on_socket = flow->to_socket != reading;
+    return on_socket ? idc_last_error() : strerror(errno);
+}
+
+static int fail_flow(const struct cat *cat, const struct flow *flow)
+{
+    bool reading = is_empty(flow);
+    const char *what = flow->to_socket ? (reading ? "stdin" : "sending") : (reading ? "receiving" : "stdout");
+    return failure(cat->command, "%s: %s", what, last_error(flow, reading));
+}
+
+/* What cannot be sent any more is lost, but what the other side has sent is still received. */
+static int stop_sending(struct cat *cat)
+{
+    int status = fail_flow(cat, &cat->in);
+    cat->in.ended = true;
+    return status;
+}
+
+/* The third descriptor tells that the other side has closed while we only wait for stdin. */
+static int relay(struct cat *cat)
+{
+    int status = 0;
+    while (!cat->in.ended || !cat->out.ended) {
+        struct pollfd p[3] = {poll_of(&cat->in), poll_of(&cat->out), {.fd = cat->out.ended ? cat->fd : -1}};
+        if (poll(p, 3, -1) < 0 && errno != EINTR)
+            return failure(cat->command, "poll: %s", strerror(errno));
+        if (step(&cat->out, p[1].revents) < 0)
+            return status != 0 ? status : fail_flow(cat, &cat->out);
+        if (step(&cat->in, p[0].revents) < 0)
+            status = stop_sending(cat);
+        if ((p[2].revents & POLLHUP) && is_empty(&cat->in))
+            break;
+    }
+    return status;
+}
+
+static int run_relay(struct cat *cat)
+{
+    size_t room = cat->type == IDC_SEQPACKET ? IDC_MESSAGE_MAX : STREAM_BUFFER;
+    int status = EXIT_FAILED;
+    fcntl(cat->fd, F_SETFL, fcntl(cat->fd, F_GETFL) | O_NONBLOCK);
+    int error = flow_init(&cat->in, STDIN_FILENO, cat->fd, true, room);
+    if (flow_init(&cat->out, cat->fd, STDOUT_FILENO, false, room) == 0 && error == 0)
+        status = relay(cat);
+    else
+        failure(cat->command, "out of memory");
+    free(cat->in.buf);
+    free(cat->out.buf);
+    return status;
+}
+
+/* ---- listening ---- */
+
+/* Whole connections, one after the other, to stdout. */
+static int copy_out(struct cat *cat, char *buf, size_t size)
+{
+    ssize_t got;
+    while ((got = idc_recv(cat->fd, buf, size)) > 0)
+        if (fwrite(buf, 1, (size_t)got, stdout) != (size_t)got || fflush(stdout) != 0)
+            return failure(cat->command, "stdout: %s", strerror(errno));
+    if (got < 0)
+        failure(cat->command, "receiving: %s", idc_last_error()); /* of this one; the next may do better */
+    return 0;
+}
+
+static int serve_for_ever(struct cat *cat, int listener)
+{
+    size_t size = cat->type == IDC_SEQPACKET ? IDC_MESSAGE_MAX : STREAM_BUFFER;
+    char *buf = malloc(size);
+    int status = 0;
+    while (status == 0 && (cat->fd = idc_accept(listener, NULL)) >= 0) {
+        status = copy_out(cat, buf, size);
+        close(cat->fd);
+    }
+    free(buf);
+    return status != 0 ? status : failure(cat->command, "accepting: %s", idc_last_error());
+}
+
+static int run_listen(struct cat *cat)
+{
+    struct idc_options options = IDC_OPTIONS_INIT;
+    struct idc_addr address;
+    options.socket = command_socket;
+    options.type = cat->type;
+    int listener = idc_listen_with(cat->port, cat->name, 16, &options);
+    if (listener < 0)
+        return failure(cat->command, "cannot listen: %s", idc_last_error());
+    if (cat->port == 0 && cat->name == NULL && idc_getsockname(listener, &address) == 0)
+        fprintf(stderr, "listening on port %u\n", address.port);
+    if (cat->keep)
+        return serve_for_ever(cat, listener);
+    cat->fd = idc_accept(listener, NULL);
+    if (cat->fd < 0)
+        return failure(cat->command, "accepting: %s", idc_last_error());
+    close(listener);
+    return run_relay(cat);
+}
+
+/* ---- command line ---- */
+
+static int run_connect(struct cat *cat, char **args, int count)
+{
+    struct target target = {0};
+    if (count != 2 || !parse_domid(args[0], &target.domid))
+        return usage_error(cat->command, "needs DOMID (0 to %u) and PORT or SERVICE", IDC_DOMID_SELF);
+    if (!parse_number(args[1], 1, UINT32_MAX, &target.port))
+        target.service = args[1];
+    cat->fd = connect_or_explain(cat->command, &target, cat->type);
+    return cat->fd < 0 ? EXIT_FAILED : run_relay(cat);
+}
+
+int run_cat(const struct command *command, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seqpacket", no_argument, NULL, 'q'}, {"listen", no_argument, NULL, 'l'},
+        {"port", required_argument, NULL, 'p'}, {"name", required_argument, NULL, 'n'},
+        {"once", no_argument, NULL, 'o'},      {"keep", no_argument, NULL, 'k'},
+        {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
+    struct cat cat = {.command = command, .type = IDC_STREAM};
+    int option, status;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 'q')
+            cat.type = IDC_SEQPACKET;
+        else if (option == 'l')
+            cat.listen = true;
+        else if (option == 'o' || option == 'k')
+            cat.keep = option == 'k';
+        else if (option == 'n')
+            cat.name = optarg;
+        else if (option == 'p' && !parse_number(optarg, 1, UINT32_MAX, &cat.port))
+            return usage_error(command, "PORT must be 1 to %u, not \"%s\"", UINT32_MAX, optarg);
+        else if (option != 'p' && !common_option(command, option, &status))
+            return status;
+    }
+    if (!cat.listen && (cat.port != 0 || cat.name != NULL || cat.keep))
+        return usage_error(command, "--port, --name and --keep go with --listen");
+    if (cat.listen && optind != argc)
+        return usage_error(command, "--listen takes no DOMID");
+    return cat.listen ? run_listen(&cat) : run_connect(&cat, argv + optind, argc - optind);
+}

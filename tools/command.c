@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tools/command.h"
+#include "tools/measure/ask.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libidc/internal.h"
+
+const char *command_socket;
+
+bool common_option(const struct command *command, int option, int *status)
+{
+    if (option == 'S') {
+        command_socket = optarg;
+        return true;
+    }
+    if (option == 'h') {
+        printf("usage: idc %s [--socket PATH] %s\n\n%s\n\n%s"
+               "  --socket PATH      link_mgr's RPC socket; else $IDC_SOCKET, else /run/idc/rpc.sock\n",
+               command->name, command->usage, command->what, command->help);
+        *status = 0;
+    } else {
+        *status = EXIT_USAGE; /* getopt_long has complained */
+    }
+    return false;
+}
+
+int usage_error(const struct command *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "idc %s: ", command->name);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "; idc %s --help tells more\n", command->name);
+    va_end(args);
+    return EXIT_USAGE;
+}
+
+int failure(const struct command *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "idc %s: ", command->name);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return EXIT_FAILED;
+}
+
+bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < min || number > max)
+        return false;
+    *out = (uint32_t)number;
+    return true;
+}
+
+bool parse_domid(const char *text, uint32_t *out)
+{
+    return parse_number(text, 0, IDC_DOMID_SELF, out);
+}
+
+/* ---- explaining a refusal ---- */
+
+static int own_domid(void)
+{
+    xmlrpc_value *result;
+    result = ask_status(libidc_socket_path(command_socket), false);
+    if (result == NULL)
+        return -1;
+    int domid = (int)ask_int(result, "domid", -1);
+    xmlrpc_DECREF(result);
+    return domid;
+}
+
+/* A second half of the line, where there is something to do about it. */
+static void print_advice(int error, const struct target *target)
+{
+    int own;
+    switch (error) {
+    case EACCES:
+        own = access(libidc_socket_path(command_socket), W_OK) == 0 ? own_domid() : -1;
+        if (own >= 0)
+            fprintf(stderr, " (to allow it, where the toolstack runs: idc-setup %d %u)", own, target->domid);
+        break;
+    case ECONNREFUSED:
+        if (target->start) {
+            fprintf(stderr, " (to start it there: %s)", target->start);
+            break;
+        }
+        __attribute__((fallthrough));
+    case EPROTOTYPE:
+        if (target->port != IDC_PORT_MANAGER && access(libidc_socket_path(command_socket), F_OK) == 0)
+            fprintf(stderr, " (what it offers: idc services %u)", target->domid);
+        break;
+    default:
+        break;
+    }
+}
+
+static void print_target(const struct target *target)
+{
+    if (target->port == IDC_PORT_MANAGER)
+        fprintf(stderr, "domain %u", target->domid);
+    else if (target->port != 0)
+        fprintf(stderr, "domain %u port %u", target->domid, target->port);
+    else
+        fprintf(stderr, "domain %u service %s", target->domid, target->service);
+}
+
+int explain_connect(const struct command *command, const struct target *target, int error, const char *why)
+{
+    fprintf(stderr, "idc %s: cannot connect to ", command->name);
+    print_target(target);
+    fprintf(stderr, ": %s", why);
+    print_advice(error, target);
+    fputc('\n', stderr);
+    return EXIT_FAILED;
+}
+
+int connect_or_explain(const struct command *command, const struct target *target, int type)
+{
+    struct idc_options options = IDC_OPTIONS_INIT;
+    options.socket = command_socket;
+    options.type = type;
+    int fd = target->port != 0 ? idc_connect_with(target->domid, target->port, &options)
+                               : idc_connect_name_with(target->domid, target->service, &options);
+    if (fd >= 0)
+        return fd;
+    explain_connect(command, target, errno, idc_last_error());
+    return -1;
+}
