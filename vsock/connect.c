@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * connect.c - connect(2): link_mgr gets the far end, as in a nonblocking connect of libidc's, and the near end tells what
+ * comes of it. A blocking connect waits for that.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/connecting.h"
+#include "libidc/internal.h"
+#include "vsock/vsock.h"
+
+/* A link_mgr that runs takes a request at once; this is for one that hangs. */
+#define HAND_OVER_MS 2000
+/* link_mgr watches the time; this much later we do. */
+#define GRACE_MS 1000
+
+/* What vsock's transports say. They know no domains: a CID that nobody has is a device that is not there. Nobody listening,
+ * a full backlog or a listener of the other type are all answered by a reset. */
+int vsock_error_of(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+    case EPROTOTYPE:
+        return ECONNRESET;
+    case EHOSTUNREACH:
+    case ENOENT: /* no link_mgr */
+        return ENODEV;
+    default:
+        return error;
+    }
+}
+
+/* ---- beginning ---- */
+
+/* For hosts that are slow: the programs can't be changed, and few of them have an option for it. */
+static uint32_t default_timeout(void)
+{
+    const char *given = secure_getenv("IDC_VSOCK_TIMEOUT_MS");
+    char *end;
+    long ms = given != NULL ? strtol(given, &end, 10) : 0;
+    if (given == NULL || given[0] == '\0')
+        return VSOCK_CONNECT_TIMEOUT_MS;
+    if (*end == '\0' && ms > 0 && ms <= INT32_MAX - GRACE_MS)
+        return (uint32_t)ms;
+    vsock_say("IDC_VSOCK_TIMEOUT_MS=%s is no number of milliseconds; taken for %d", given, VSOCK_CONNECT_TIMEOUT_MS);
+    return VSOCK_CONNECT_TIMEOUT_MS;
+}
+
+uint32_t vsock_connect_timeout(int fd)
+{
+    uint32_t timeout = vsock_options(fd)->connect_timeout_ms;
+    return timeout != 0 ? timeout : default_timeout();
+}
+
+static int post(int fd, const struct vsock_parts *parts, uint32_t domid, uint32_t port)
+{
+    struct compact_writer call;
+    const int fds[3] = {parts->far_end, fd, parts->reservation};
+    compact_begin(&call, COMPACT_CALL, "idc.connect");
+    compact_put_number(&call, "domid", domid);
+    compact_put_number(&call, "port", port);
+    if (vsock_type(fd) == SOCK_SEQPACKET)
+        compact_put_text(&call, "type", "seqpacket");
+    compact_put_number(&call, "timeout_ms", vsock_connect_timeout(fd));
+    compact_put_boolean(&call, "far_end", true);
+    if (parts->reservation >= 0)
+        compact_put_boolean(&call, "reserved", true);
+    return libidc_post(libidc_socket_path(NULL), &call, HAND_OVER_MS, fds, parts->reservation >= 0 ? 3 : 2);
+}
+
+/* The filler goes, and the socket is as it was. */
+static void undo(struct vsock_parts *parts)
+{
+    int error = errno;
+    char last;
+    if (connecting_drain(parts->far_end) == 0)
+        recv(parts->far_end, &last, 1, MSG_DONTWAIT);
+    vsock_put_back(parts);
+    errno = error;
+}
+
+static int hand_over(int fd, struct vsock_parts *parts, uint32_t domid, uint32_t port)
+{
+    int error = connecting_fill_roughly(fd);
+    if (error < 0) {
+        errno = -error;
+        undo(parts);
+        return -1;
+    }
+    if (post(fd, parts, domid, port) == 0) {
+        vsock_close_parts(parts);
+        return 0;
+    }
+    vsock_say("%s", idc_last_error());
+    undo(parts);
+    if (errno == ECONNREFUSED || errno == ENOENT)
+        errno = ENODEV; /* no link_mgr, as on vsock no transport */
+    return -1;
+}
+
+static int begin(int fd, const struct sockaddr_vm *bound, const struct sockaddr_vm *address)
+{
+    struct vsock_parts parts;
+    int64_t domid = vsock_domid_of(address->svm_cid);
+    if (domid < 0 || address->svm_port == 0) {
+        errno = domid < 0 ? ENODEV : ECONNRESET; /* no domain; nobody can listen there */
+        return -1;
+    }
+    if (vsock_take(fd, bound, &parts) < 0) {
+        errno = errno == EAGAIN ? EALREADY : errno;
+        return -1;
+    }
+    return hand_over(fd, &parts, (uint32_t)domid, address->svm_port);
+}
+
+/* ---- waiting ---- */
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int fail(int fd, int error, const char *why)
+{
+    vsock_options(fd)->error_taken = true;
+    vsock_say("connect: %s", why);
+    errno = vsock_error_of(error);
+    return -1;
+}
+
+static int wait_connected(int fd)
+{
+    char why[CONNECTING_WHY_MAX];
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int64_t end = now_ms() + vsock_connect_timeout(fd) + GRACE_MS;
+    for (;;) {
+        int64_t left = end - now_ms();
+        int ready = poll(&p, 1, left > 0 ? (int)left : 0);
+        if (ready < 0)
+            return -1; /* EINTR: it goes on meanwhile, and a second connect waits for it again */
+        int outcome = connecting_outcome(fd, why);
+        if (outcome == 0)
+            return 0;
+        if (outcome == -EINVAL && ready > 0)
+            poll(NULL, 0, 1); /* another thread is about to begin */
+        else if (outcome != -EINPROGRESS)
+            return fail(fd, -outcome, why);
+        if (left <= 0)
+            return fail(fd, ETIMEDOUT, "link_mgr does not answer");
+    }
+}
+
+/* ---- connect ---- */
+
+static int start(int fd, const struct sockaddr_vm *bound, const struct sockaddr *given, socklen_t len)
+{
+    struct sockaddr_vm address;
+    if (vsock_read_address(given, len, &address) < 0)
+        return -1;
+    if (begin(fd, bound, &address) < 0 && errno != EALREADY)
+        return -1;
+    if (!vsock_is_nonblocking(fd))
+        return wait_connected(fd);
+    errno = EINPROGRESS;
+    return -1;
+}
+
+static int connect_again(int fd, const struct vsock_socket *socket, const struct sockaddr *address, socklen_t len)
+{
+    if (!vsock_options(fd)->error_taken)
+        return fail(fd, socket->error, socket->why); /* of an attempt that did not wait, and that nobody has asked for yet */
+    const struct sockaddr_vm not_bound = vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
+    return vsock_renew(fd) < 0 ? -1 : start(fd, &not_bound, address, len);
+}
+
+int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address, socklen_t len)
+{
+    switch (socket->state) {
+    case VSOCK_FRESH:
+        return start(fd, &socket->bound, address, len);
+    case VSOCK_FAILED:
+        return connect_again(fd, socket, address, len);
+    case VSOCK_CONNECTING:
+        if (!vsock_is_nonblocking(fd))
+            return wait_connected(fd);
+        errno = EALREADY;
+        return -1;
+    case VSOCK_CONNECTED:
+        errno = EISCONN;
+        return -1;
+    default:
+        errno = EINVAL;
+        return -1;
+    }
+}

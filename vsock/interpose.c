@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * interpose.c - the functions that a program calls in place of the C library's. Each asks whether the descriptor is a vsock
+ * socket, and if not, goes on to the C library's at once: a look into a table for a descriptor that is known, and a
+ * getpeername(2) for a socket that is seen for the first time (one that was inherited or received).
+ *
+ * Of the functions that move data there are those that send, for the sake of long messages of seqpacket sockets
+ * (message.c): they compare a length, and go on. And recvfrom and recvmsg, for programs that ask for the sender's address.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/close_range.h>
+#include <linux/sockios.h>
+
+#include "vsock/vsock.h"
+
+/* They have names of their own in C, and the program finds them under the usual ones: so the headers' declarations, with
+ * unions and inline functions, are in nobody's way. NOLINTNEXTLINE(bugprone-macro-parentheses): they are no expressions */
+#define X(name, type, parameters) __attribute__((visibility("default"))) type on_##name parameters __asm__(#name);
+VSOCK_FUNCTIONS(X)
+#undef X
+
+static inline bool is_ours(int fd, struct vsock_socket *socket)
+{
+    enum vsock_mark mark = vsock_mark(fd);
+    return (mark == VSOCK_OURS || mark == VSOCK_UNKNOWN) && fd >= 0 && vsock_look(fd, socket);
+}
+
+/* ---- sockets ---- */
+
+int on_socket(int domain, int type, int protocol)
+{
+    if (domain == AF_VSOCK)
+        return vsock_socket(type, protocol);
+    int fd = vsock_next()->socket(domain, type, protocol);
+    vsock_enter(fd, VSOCK_OTHER);
+    return fd;
+}
+
+int on_socketpair(int domain, int type, int protocol, int *fds)
+{
+    int result = vsock_next()->socketpair(domain, type, protocol, fds);
+    for (int i = 0; result == 0 && i < 2; i++)
+        vsock_enter(fds[i], VSOCK_OTHER);
+    return result;
+}
+
+int on_bind(int fd, const struct sockaddr *address, socklen_t len)
+{
+    struct vsock_socket s;
+    return is_ours(fd, &s) ? vsock_bind(fd, &s, address, len)
+                           : vsock_next()->bind(fd, address, len);
+}
+
+int on_listen(int fd, int backlog)
+{
+    struct vsock_socket s;
+    return is_ours(fd, &s) ? vsock_listen(fd, &s, backlog) : vsock_next()->listen(fd, backlog);
+}
+
+int on_connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+    struct vsock_socket s;
+    return is_ours(fd, &s) ? vsock_connect(fd, &s, address, len)
+                           : vsock_next()->connect(fd, address, len);
+}
+
+int on_accept(int fd, struct sockaddr *address, socklen_t *len)
+{
+    struct vsock_socket s;
+    if (is_ours(fd, &s))
+        return vsock_accept(fd, &s, address, len, 0);
+    int accepted = vsock_next()->accept(fd, address, len);
+    vsock_enter(accepted, VSOCK_OTHER);
+    return accepted;
+}
+
+int on_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+    struct vsock_socket s;
+    if (is_ours(fd, &s))
+        return vsock_accept(fd, &s, address, len, flags);
+    int accepted = vsock_next()->accept4(fd, address, len, flags);
+    vsock_enter(accepted, VSOCK_OTHER);
+    return accepted;
+}
+
+int on_getsockname(int fd, struct sockaddr *address, socklen_t *len)
+{
+    struct vsock_socket s;
+    return is_ours(fd, &s) ? vsock_getsockname(fd, &s, address, len)
+                           : vsock_next()->getsockname(fd, address, len);
+}
+
+int on_getpeername(int fd, struct sockaddr *address, socklen_t *len)
+{
+    struct vsock_socket s;
+    return is_ours(fd, &s) ? vsock_getpeername(&s, address, len)
+                           : vsock_next()->getpeername(fd, address, len);
+}
+
+int on_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+    struct vsock_socket s;
+    return is_ours(fd, &s) ? vsock_getsockopt(fd, &s, level, name, value, len)
+                           : vsock_next()->getsockopt(fd, level, name, value, len);
+}
+
+int on_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+    struct vsock_socket s;
+    return is_ours(fd, &s) ? vsock_setsockopt(fd, &s, level, name, value, len)
+                           : vsock_next()->setsockopt(fd, level, name, value, len);
+}
+
+int on_shutdown(int fd, int how)
+{
+    struct vsock_socket s;
+    return is_ours(fd, &s) ? vsock_shutdown(fd, &s, how) : vsock_next()->shutdown(fd, how);
+}
+
+/* ---- long messages ---- */
+
+static inline bool may_be_long(size_t len)
+{
+    return __builtin_expect(len > VSOCK_LONG, 0) &&
+           atomic_load_explicit(&vsock_has_messages, memory_order_relaxed);
+}
+
+ssize_t on_write(int fd, const void *bytes, size_t len)
+{
+    ssize_t result;
+    if (may_be_long(len) && vsock_send_long(fd, bytes, len, 0, &result))
+        return result;
+    return vsock_next()->write(fd, bytes, len);
+}
+
+ssize_t on_send(int fd, const void *bytes, size_t len, int flags)
+{
+    ssize_t result;
+    if (may_be_long(len) && vsock_send_long(fd, bytes, len, flags, &result))
+        return result;
+    return vsock_next()->send(fd, bytes, len, flags);
+}
+
+ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct sockaddr *address, socklen_t address_len)
+{
+    ssize_t result;
+    if (may_be_long(len) && address == NULL && vsock_send_long(fd, bytes, len, flags, &result))
+        return result;
+    return vsock_next()->sendto(fd, bytes, len, flags, address, address_len);
+}
+
+ssize_t on_writev(int fd, const struct iovec *spans, int count)
+{
+    ssize_t result;
+    if (atomic_load_explicit(&vsock_has_messages, memory_order_relaxed) && count > 0 &&
+        vsock_send_long_spans(fd, spans, (size_t)count, 0, &result))
+        return result;
+    return vsock_next()->writev(fd, spans, count);
+}
+
+ssize_t on_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    ssize_t result;
+    if (atomic_load_explicit(&vsock_has_messages, memory_order_relaxed) && message->msg_name == NULL &&
+        vsock_send_long_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
+        return result;
+    return vsock_next()->sendmsg(fd, message, flags);
+}
+
+/* ---- senders' addresses, of which vsock gives none ---- */
+
+ssize_t on_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *address, socklen_t *address_len)
+{
+    struct vsock_socket s;
+    if (address == NULL || address_len == NULL || !is_ours(fd, &s))
+        return vsock_next()->recvfrom(fd, buf, len, flags, address, address_len);
+    ssize_t got = vsock_next()->recvfrom(fd, buf, len, flags, NULL, NULL);
+    *address_len = got >= 0 ? 0 : *address_len;
+    return got;
+}
+
+ssize_t on___recvfrom_chk(int fd, void *buf, size_t len, size_t size, int flags, struct sockaddr *address,
+                          socklen_t *address_len)
+{
+    struct vsock_socket s;
+    if (address == NULL || address_len == NULL || !is_ours(fd, &s))
+        return vsock_next()->__recvfrom_chk(fd, buf, len, size, flags, address, address_len);
+    ssize_t got = vsock_next()->__recvfrom_chk(fd, buf, len, size, flags, NULL, NULL);
+    *address_len = got >= 0 ? 0 : *address_len;
+    return got;
+}
+
+ssize_t on_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    struct vsock_socket s;
+    if (message->msg_name == NULL || !is_ours(fd, &s))
+        return vsock_next()->recvmsg(fd, message, flags);
+    void *name = message->msg_name;
+    socklen_t name_len = message->msg_namelen;
+    message->msg_name = NULL;
+    ssize_t got = vsock_next()->recvmsg(fd, message, flags);
+    message->msg_name = name;
+    message->msg_namelen = got >= 0 ? 0 : name_len;
+    return got;
+}
+
+/* ---- ioctl ---- */
+
+int on_ioctl(int fd, unsigned long request, ...)
+{
+    va_list args;
+    int result;
+    va_start(args, request);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    bool concerns_us = request == FIONREAD || request == SIOCOUTQ || request == IOCTL_VM_SOCKETS_GET_LOCAL_CID;
+    if (concerns_us && vsock_ioctl(fd, request, argument, &result))
+        return result;
+    return vsock_next()->ioctl(fd, request, argument);
+}
+
+/* ---- descriptors ---- */
+
+static void closing(int fd)
+{
+    struct vsock_entry *entry = fd >= 0 ? vsock_entry(fd) : NULL;
+    if (entry != NULL)
+        atomic_store_explicit(&entry->mark, VSOCK_UNKNOWN, memory_order_relaxed);
+}
+
+/* Forgotten first: the number may be given to another thread at once. */
+int on_close(int fd)
+{
+    closing(fd);
+    return vsock_next()->close(fd);
+}
+
+int on_close_range(unsigned first, unsigned last, int flags)
+{
+    if (!(flags & CLOSE_RANGE_CLOEXEC))
+        vsock_forget_range(first, last);
+    return vsock_next()->close_range(first, last, flags);
+}
+
+void on_closefrom(int first)
+{
+    vsock_forget_range(first > 0 ? (unsigned)first : 0, ~0U);
+    vsock_next()->closefrom(first);
+}
+
+static int duplicated(int from, int to)
+{
+    if (to >= 0)
+        vsock_copy(from, to);
+    return to;
+}
+
+int on_dup(int fd)
+{
+    return duplicated(fd, vsock_next()->dup(fd));
+}
+
+int on_dup2(int fd, int to)
+{
+    return duplicated(fd, vsock_next()->dup2(fd, to));
+}
+
+int on_dup3(int fd, int to, int flags)
+{
+    return duplicated(fd, vsock_next()->dup3(fd, to, flags));
+}
+
+int on_fcntl(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    int result = vsock_next()->fcntl(fd, command, argument);
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, result) : result;
+}
+
+int on_fcntl64(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    int result = vsock_next()->fcntl64(fd, command, argument);
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, result) : result;
+}
+
+/* ---- /dev/vsock ---- */
+
+/* The mode is there only when a file may be made; else what is read here is passed on to be ignored. */
+#define DEFINE_OPEN(name)                                                                                              \
+    int on_##name(const char *path, int flags, ...)                                                                    \
+    {                                                                                                                  \
+        va_list args;                                                                                                  \
+        va_start(args, flags);                                                                                         \
+        mode_t mode = va_arg(args, mode_t);                                                                            \
+        va_end(args);                                                                                                  \
+        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(path, flags, mode);               \
+    }
+
+#define DEFINE_OPENAT(name)                                                                                            \
+    int on_##name(int directory, const char *path, int flags, ...)                                                     \
+    {                                                                                                                  \
+        va_list args;                                                                                                  \
+        va_start(args, flags);                                                                                         \
+        mode_t mode = va_arg(args, mode_t);                                                                            \
+        va_end(args);                                                                                                  \
+        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(directory, path, flags, mode);    \
+    }
+
+/* What programs call that were compiled with fortification. */
+#define DEFINE_OPEN_2(name)                                                                                            \
+    int on_##name(const char *path, int flags)                                                                         \
+    {                                                                                                                  \
+        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(path, flags);                     \
+    }
+
+#define DEFINE_OPENAT_2(name)                                                                                          \
+    int on_##name(int directory, const char *path, int flags)                                                          \
+    {                                                                                                                  \
+        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(directory, path, flags);          \
+    }
+
+DEFINE_OPEN(open)
+DEFINE_OPEN(open64)
+DEFINE_OPENAT(openat)
+DEFINE_OPENAT(openat64)
+DEFINE_OPEN_2(__open_2)
+DEFINE_OPEN_2(__open64_2)
+DEFINE_OPENAT_2(__openat_2)
+DEFINE_OPENAT_2(__openat64_2)

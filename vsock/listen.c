@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* listen.c - bind(2) reserves a port of link_mgr's, listen(2) hands the far end over to it, accept(2) needs no call. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libidc/internal.h"
+#include "vsock/vsock.h"
+
+#define CALL_MS 5000
+#define BACKLOG_MAX 4096 /* net.core.somaxconn, and what link_mgr allows */
+/* Servers like nbdkit and qemu-ga try again whatever accept says, at once and for ever, with a line of log each time. */
+#define DEAD_LISTENER_MS 50
+
+/* A failed call to link_mgr, as vsock would say it. */
+static int explain(const char *what)
+{
+    vsock_say("%s: %s", what, idc_last_error());
+    if (errno == ENOENT || errno == ECONNREFUSED)
+        errno = ENODEV;
+    return -1;
+}
+
+/* ---- bind ---- */
+
+static int judge_bind(const struct vsock_socket *socket, const struct sockaddr_vm *address)
+{
+    if (socket->state != VSOCK_FRESH || socket->bound.svm_port != VMADDR_PORT_ANY)
+        return EINVAL;
+    if (address->svm_port == 0)
+        return EACCES; /* IDC has no such port */
+    if (address->svm_cid == VMADDR_CID_ANY || address->svm_cid == VMADDR_CID_LOCAL)
+        return 0;
+    return address->svm_cid == vsock_own_cid() ? 0 : EADDRNOTAVAIL;
+}
+
+/* The reservation, and the port that it has. -1 with errno. */
+static int reserve(int fd, struct sockaddr_vm *bound)
+{
+    struct compact_writer call;
+    struct libidc_answer answer;
+    int reservation = -1;
+    compact_begin(&call, COMPACT_CALL, "idc.listen");
+    compact_put_number(&call, "port", bound->svm_port == VMADDR_PORT_ANY ? IDC_PORT_ANY : bound->svm_port);
+    if (vsock_type(fd) == SOCK_SEQPACKET)
+        compact_put_text(&call, "type", "seqpacket");
+    compact_put_boolean(&call, "reserve", true);
+    compact_put_boolean(&call, "fd", true);
+    if (libidc_call(libidc_socket_path(NULL), &call, CALL_MS, &answer, &reservation) < 0)
+        return explain("bind");
+    bound->svm_port = (uint32_t)libidc_answer_int(&answer, "port", bound->svm_port);
+    return reservation;
+}
+
+int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given, socklen_t len)
+{
+    struct sockaddr_vm address;
+    struct vsock_parts parts;
+    if (vsock_read_address(given, len, &address) < 0)
+        return -1;
+    if (socket->state == VSOCK_FAILED) {
+        if (vsock_renew(fd) < 0)
+            return -1;
+        socket->state = VSOCK_FRESH;
+        socket->bound = vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
+    }
+    int error = judge_bind(socket, &address);
+    int reservation = error == 0 ? reserve(fd, &address) : -1;
+    if (reservation < 0) {
+        errno = error != 0 ? error : errno;
+        return -1;
+    }
+    if (vsock_take(fd, &socket->bound, &parts) < 0 || parts.reservation >= 0) { /* another thread was faster */
+        close(reservation);
+        errno = EINVAL;
+        return -1;
+    }
+    parts.reservation = reservation;
+    parts.bound = address;
+    return vsock_put_back(&parts);
+}
+
+/* ---- listen ---- */
+
+/* As Linux has it: one more may wait than was asked for, and a negative number is a great one. */
+static int places(int backlog)
+{
+    return backlog < 0 || backlog >= BACKLOG_MAX ? BACKLOG_MAX : backlog + 1;
+}
+
+static int call_listen(int fd, const struct vsock_parts *parts, int backlog)
+{
+    struct compact_writer call;
+    const int fds[2] = {parts->far_end, parts->reservation};
+    compact_begin(&call, COMPACT_CALL, "idc.listen");
+    if (vsock_type(fd) == SOCK_SEQPACKET)
+        compact_put_text(&call, "type", "seqpacket");
+    compact_put_number(&call, "backlog", places(backlog));
+    compact_put_boolean(&call, "far_end", true);
+    if (libidc_call_with(libidc_socket_path(NULL), &call, CALL_MS, fds, 2, NULL, NULL) < 0)
+        return explain("listen");
+    return 0;
+}
+
+int vsock_listen(int fd, struct vsock_socket *socket, int backlog)
+{
+    struct vsock_parts parts;
+    if (socket->state == VSOCK_LISTENING)
+        return 0; /* again, perhaps with another backlog: it stays as it is */
+    if (socket->state != VSOCK_FRESH || socket->bound.svm_port == VMADDR_PORT_ANY ||
+        vsock_take(fd, &socket->bound, &parts) < 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (call_listen(fd, &parts, backlog) < 0) {
+        int error = errno;
+        vsock_put_back(&parts);
+        errno = error;
+        return -1;
+    }
+    vsock_options(fd)->bound_cid = parts.bound.svm_cid;
+    vsock_close_parts(&parts);
+    return 0;
+}
+
+/* ---- accept ---- */
+
+static int set_flags(int fd, int flags)
+{
+    if (!(flags & SOCK_CLOEXEC) && fcntl(fd, F_SETFD, 0) < 0)
+        return -1;
+    return flags & SOCK_NONBLOCK ? fcntl(fd, F_SETFL, O_NONBLOCK) : 0;
+}
+
+static void inherit_options(int fd, int listener)
+{
+    const struct vsock_options *from = vsock_options(listener);
+    struct vsock_options *to = vsock_options(fd);
+    to->buffer_size = from->buffer_size;
+    to->buffer_min = from->buffer_min;
+    to->buffer_max = from->buffer_max;
+    to->connect_timeout_ms = from->connect_timeout_ms;
+}
+
+int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *address, socklen_t *len, int flags)
+{
+    struct idc_addr peer;
+    int fd = -EINVAL;
+    if (socket->state == VSOCK_LISTENING && !(flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)))
+        fd = handover_accept(listener, &peer, 0);
+    if (fd < 0) {
+        /* A listener whose link_mgr ended has ended for good, and polls readable for good. */
+        if (fd == -ECONNABORTED)
+            poll(NULL, 0, DEAD_LISTENER_MS);
+        errno = fd == -ECONNABORTED ? EINVAL : -fd;
+        return -1;
+    }
+    if (set_flags(fd, flags) < 0) {
+        close(fd);
+        return -1;
+    }
+    vsock_enter(fd, VSOCK_OURS);
+    inherit_options(fd, listener);
+    if (peer.type == IDC_SEQPACKET)
+        vsock_prepare_messages(fd);
+    struct sockaddr_vm from = vsock_address(vsock_cid_of(peer.domid), peer.port);
+    if (address != NULL)
+        vsock_give_address(&from, address, len);
+    return fd;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* socket.c - socket(2), and the states of a vsock socket; vsock.h has the theory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/connecting.h"
+#include "vsock/vsock.h"
+
+#define MAGIC "IDCvsock"
+
+/* The message in a fresh socket's queue. */
+struct note {
+    char magic[8];
+    uint32_t cid, port; /* bound; VMADDR_PORT_ANY: not */
+};
+
+/* ---- making ---- */
+
+static int put_note(const struct vsock_parts *parts)
+{
+    struct note note = {.cid = parts->bound.svm_cid, .port = parts->bound.svm_port};
+    const int fds[2] = {parts->far_end, parts->reservation};
+    memcpy(note.magic, MAGIC, sizeof(note.magic));
+    ssize_t sent = handover_send(parts->far_end, &note, sizeof(note), fds, parts->reservation >= 0 ? 2 : 1, MSG_DONTWAIT);
+    return sent < 0 ? (int)sent : 0;
+}
+
+/* The near end has the number that socket(2) would have given. Flags are set on it alone: the far end may become another
+ * program's socket. */
+static int set_flags(int near_end, int flags)
+{
+    if (!(flags & SOCK_CLOEXEC) && fcntl(near_end, F_SETFD, 0) < 0)
+        return -1;
+    return flags & SOCK_NONBLOCK ? fcntl(near_end, F_SETFL, O_NONBLOCK) : 0;
+}
+
+static int make_fresh(int type, int flags)
+{
+    int pair[2];
+    struct vsock_parts parts = {.reservation = -1, .bound = vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY)};
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+        return -1;
+    parts.far_end = pair[1];
+    int error = put_note(&parts);
+    if (error == 0 && set_flags(pair[0], flags) < 0)
+        error = -errno;
+    close(pair[1]);
+    if (error == 0)
+        return pair[0];
+    close(pair[0]);
+    errno = -error;
+    return -1;
+}
+
+/* What vsock answers to what it does not have. */
+static int judge_socket(int type, int protocol)
+{
+    if (protocol != 0 && protocol != AF_VSOCK)
+        return EPROTONOSUPPORT;
+    if (type == SOCK_DGRAM)
+        return ENODEV;
+    return type == SOCK_STREAM || type == SOCK_SEQPACKET ? 0 : ESOCKTNOSUPPORT;
+}
+
+int vsock_socket(int type, int protocol)
+{
+    const int flags = type & (SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int error = judge_socket(type & ~flags, protocol);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    int fd = make_fresh(type & ~flags, flags);
+    if (fd >= 0)
+        vsock_enter(fd, VSOCK_OURS);
+    if (fd >= 0 && (type & ~flags) == SOCK_SEQPACKET)
+        vsock_prepare_messages(fd);
+    return fd;
+}
+
+int vsock_type(int fd)
+{
+    int type = SOCK_STREAM;
+    socklen_t len = sizeof(type);
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 ? type : SOCK_STREAM;
+}
+
+bool vsock_is_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_NONBLOCK);
+}
+
+int vsock_renew(int fd)
+{
+    int fd_flags = fcntl(fd, F_GETFD), status_flags = fcntl(fd, F_GETFL);
+    int fresh = make_fresh(vsock_type(fd), SOCK_CLOEXEC | (status_flags & O_NONBLOCK ? SOCK_NONBLOCK : 0));
+    if (fresh < 0)
+        return -1;
+    if (vsock_type(fresh) == SOCK_SEQPACKET)
+        vsock_prepare_messages(fresh);
+    int result = vsock_next()->dup3(fresh, fd, fd_flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+    int error = errno;
+    close(fresh);
+    vsock_options(fd)->error_taken = false;
+    errno = error;
+    return result < 0 ? -1 : 0;
+}
+
+/* ---- looking ---- */
+
+/* The note, without taking it. A program's own socket pair is left as it is, also one whose peek offset is in use. */
+static bool peek_note(int fd, enum vsock_mark mark, struct sockaddr_vm *bound)
+{
+    char bytes[sizeof(struct note) + 1];
+    struct note note;
+    int peek_offset = 0;
+    socklen_t len = sizeof(peek_offset);
+    if (mark != VSOCK_OURS && (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &peek_offset, &len) < 0 || peek_offset >= 0))
+        return false;
+    ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+    if (got != sizeof(note))
+        return false;
+    memcpy(&note, bytes, sizeof(note));
+    if (memcmp(note.magic, MAGIC, sizeof(note.magic)) != 0)
+        return false;
+    *bound = vsock_address(note.cid, note.port);
+    return true;
+}
+
+/* One whose peer has no name, and that has no note: it connects, or it is none of ours. */
+static enum vsock_state without_note(enum vsock_mark mark, int outcome)
+{
+    if (outcome == -EINPROGRESS || (mark == VSOCK_OURS && outcome == -EINVAL))
+        return VSOCK_CONNECTING;
+    return mark == VSOCK_OURS ? VSOCK_FAILED : VSOCK_NONE;
+}
+
+static enum vsock_state nameless(int fd, enum vsock_mark mark, struct vsock_socket *socket)
+{
+    char why[CONNECTING_WHY_MAX];
+    if (peek_note(fd, mark, &socket->bound))
+        return VSOCK_FRESH;
+    int outcome = connecting_outcome(fd, why);
+    if (outcome == 0) /* meanwhile */
+        return handover_name(fd, &socket->name) == 0 ? VSOCK_CONNECTED : VSOCK_NONE;
+    enum vsock_state state = without_note(mark, outcome);
+    if (state == VSOCK_FAILED) {
+        socket->error = outcome == -EINVAL ? ECONNRESET : -outcome;
+        snprintf(socket->why, sizeof(socket->why), "%s", why);
+    }
+    return state;
+}
+
+static enum vsock_state look(int fd, enum vsock_mark mark, struct vsock_socket *socket)
+{
+    char why[CONNECTING_WHY_MAX];
+    struct sockaddr_un name = {0};
+    socklen_t len = sizeof(name);
+    if (getpeername(fd, (struct sockaddr *)&name, &len) < 0 || name.sun_family != AF_UNIX)
+        return VSOCK_NONE;
+    if (len <= offsetof(struct sockaddr_un, sun_path))
+        return nameless(fd, mark, socket);
+    if (name.sun_path[0] != '\0')
+        return VSOCK_NONE;
+    if (handover_name(fd, &socket->name) == 0)
+        return socket->name.listener ? VSOCK_LISTENING : VSOCK_CONNECTED;
+    int outcome = connecting_outcome(fd, why);
+    if (outcome >= 0 || outcome == -EINVAL || outcome == -EINPROGRESS)
+        return VSOCK_NONE;
+    socket->error = -outcome;
+    snprintf(socket->why, sizeof(socket->why), "%s", why);
+    return VSOCK_FAILED;
+}
+
+bool vsock_look(int fd, struct vsock_socket *socket)
+{
+    enum vsock_mark mark = vsock_mark(fd);
+    int error = errno;
+    socket->state = look(fd, mark, socket);
+    if (socket->state == VSOCK_NONE) {
+        vsock_set_mark(fd, VSOCK_OTHER);
+    } else if (mark != VSOCK_OURS) {
+        vsock_enter(fd, VSOCK_OURS);
+        if (vsock_type(fd) == SOCK_SEQPACKET)
+            vsock_prepare_messages(fd);
+    }
+    errno = error;
+    return socket->state != VSOCK_NONE;
+}
+
+/* ---- the parts of a fresh socket ---- */
+
+/* Descriptors for which there is no room would be lost with the note. One more is needed for the reservation. */
+static int check_room(int fd, bool bound)
+{
+    int one = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    int two = one >= 0 && bound ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : one;
+    int error = errno;
+    if (one >= 0)
+        close(one);
+    if (two >= 0 && two != one)
+        close(two);
+    errno = error;
+    return two < 0 ? -1 : 0;
+}
+
+int vsock_take(int fd, const struct sockaddr_vm *bound, struct vsock_parts *parts)
+{
+    struct note note;
+    int fds[2] = {-1, -1}, count = 2;
+    if (check_room(fd, bound->svm_port != VMADDR_PORT_ANY) < 0)
+        return -1;
+    ssize_t got = handover_recv(fd, &note, sizeof(note), fds, &count, MSG_DONTWAIT);
+    if (got != sizeof(note) || count < 1 || memcmp(note.magic, MAGIC, sizeof(note.magic)) != 0) {
+        errno = got < 0 ? (int)-got : EBADFD;
+        return -1;
+    }
+    *parts = (struct vsock_parts){.far_end = fds[0], .reservation = count > 1 ? fds[1] : -1,
+                                  .bound = vsock_address(note.cid, note.port)};
+    return 0;
+}
+
+void vsock_close_parts(struct vsock_parts *parts)
+{
+    int error = errno;
+    close(parts->far_end);
+    if (parts->reservation >= 0)
+        close(parts->reservation);
+    errno = error;
+}
+
+int vsock_put_back(struct vsock_parts *parts)
+{
+    int error = put_note(parts);
+    vsock_close_parts(parts);
+    if (error < 0)
+        errno = -error;
+    return error < 0 ? -1 : 0;
+}
+
+/* ---- telling ---- */
+
+void vsock_say(const char *format, ...)
+{
+    va_list args;
+    int error = errno;
+    const char *asked = secure_getenv("IDC_VSOCK_VERBOSE");
+    if (asked != NULL && asked[0] != '\0') {
+        char line[400];
+        va_start(args, format);
+        vsnprintf(line, sizeof(line), format, args);
+        va_end(args);
+        dprintf(STDERR_FILENO, "idc-vsock: %s\n", line);
+    }
+    errno = error;
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * vsock.h - what the parts of libidc-vsock.so share. The library is preloaded into programs that speak AF_VSOCK, and gives
+ * them connections of IDC in place of vsock's (docs/vsock.md).
+ *
+ * Theory of operation
+ *
+ * A vsock socket is the near end of an AF_UNIX socket pair. All that is known of it is kept by the kernel, with the
+ * socket itself, so it is the same for each descriptor, thread, child and program that has it:
+ *
+ *   fresh, bound   The far end lies, by SCM_RIGHTS, in the near end's own receive queue, in a message that has the bound
+ *                  address. Beside it, once bound, lies the port's reservation (docs/rpc.md, "Upgraded connections").
+ *                  When the last copy of the near end is closed the kernel closes what lies in its queue.
+ *   connecting     link_mgr has the far end; common/connecting.h has the rest.
+ *   connected,     link_mgr has the far end, and has bound it to a name that tells both addresses (common/handover.h).
+ *   listening      Data passes by the program's own read, write, poll and so on: none of these is intercepted.
+ *   failed         The far end was closed, and its name tells why. A socket that failed becomes a new one when it is
+ *                  connected, bound or listened on again.
+ *
+ * Whoever takes the message off the queue has the far end alone. So of two threads that connect one socket, one does.
+ *
+ *   next.c        the C library's own functions, behind ours
+ *   table.c       what is known of each descriptor's number: is it one of ours?
+ *   socket.c      the states above; socket(2)
+ *   connect.c     connect(2)
+ *   listen.c      bind(2), listen(2), accept(2)
+ *   address.c     the map of CIDs; getsockname(2), getpeername(2)
+ *   options.c     getsockopt(2), setsockopt(2)
+ *   control.c     ioctl(2), shutdown(2), /dev/vsock
+ *   message.c     long messages of seqpacket sockets
+ *   interpose.c   the functions that a program calls in place of the C library's
+ *
+ * Functions named vsock_NAME do what NAME does to a vsock socket, and return as it does, -1 with errno. No lock is held
+ * anywhere here but those of libidc, during a call to link_mgr; these survive fork.
+ */
+#ifndef IDC_VSOCK_H
+#define IDC_VSOCK_H
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <linux/vm_sockets.h>
+
+#include "common/handover.h"
+
+/* ---- table.c ---- */
+
+enum vsock_mark {
+    VSOCK_UNKNOWN, /* look at the descriptor */
+    VSOCK_OTHER,   /* none of ours */
+    VSOCK_OURS,    /* a vsock socket; looked at again before each use, since the number may have another meaning by now */
+    VSOCK_DEVICE,  /* of /dev/vsock */
+};
+
+/* Values that a program has set on a descriptor, and can read back. 0: never set. */
+struct vsock_options {
+    _Atomic uint64_t buffer_size, buffer_min, buffer_max;
+    _Atomic uint32_t connect_timeout_ms;
+    _Atomic uint32_t bound_cid;  /* of a listener, when it was bound to one */
+    _Atomic bool error_taken;    /* the error of a failed connect was told */
+};
+
+struct vsock_entry {
+    _Atomic unsigned char mark;
+    struct vsock_options options;
+};
+
+#define VSOCK_CHUNK 1024
+#define VSOCK_CHUNKS 4096
+
+extern _Atomic(struct vsock_entry *) vsock_chunks[VSOCK_CHUNKS];
+
+static inline struct vsock_entry *vsock_entry(int fd)
+{
+    unsigned at = (unsigned)fd / VSOCK_CHUNK;
+    struct vsock_entry *chunk = at < VSOCK_CHUNKS ? atomic_load_explicit(&vsock_chunks[at], memory_order_acquire) : NULL;
+    return chunk != NULL ? &chunk[(unsigned)fd % VSOCK_CHUNK] : NULL;
+}
+
+static inline enum vsock_mark vsock_mark(int fd)
+{
+    const struct vsock_entry *entry = vsock_entry(fd);
+    return entry != NULL ? (enum vsock_mark)atomic_load_explicit(&entry->mark, memory_order_relaxed) : VSOCK_UNKNOWN;
+}
+
+/* Async-signal-safe, as all of these. Options are left as they are. */
+void vsock_set_mark(int fd, enum vsock_mark mark);
+/* A new descriptor with default options. */
+void vsock_enter(int fd, enum vsock_mark mark);
+/* to is now a duplicate of from. */
+void vsock_copy(int from, int to);
+void vsock_forget_range(unsigned first, unsigned last);
+/* Never NULL: where there is no memory for more, descriptors share one. */
+struct vsock_options *vsock_options(int fd);
+
+/* ---- socket.c ---- */
+
+enum vsock_state { VSOCK_NONE, VSOCK_FRESH, VSOCK_CONNECTING, VSOCK_CONNECTED, VSOCK_LISTENING, VSOCK_FAILED };
+
+struct vsock_socket {
+    enum vsock_state state; /* VSOCK_NONE: not a vsock socket */
+    struct handover_name name; /* when connected or listening */
+    struct sockaddr_vm bound;  /* when fresh; VMADDR_PORT_ANY: not bound */
+    int error;                 /* when failed */
+    char why[128];
+};
+
+/* What lies in a fresh socket's queue. */
+struct vsock_parts {
+    int far_end, reservation; /* -1: none */
+    struct sockaddr_vm bound;
+};
+
+int vsock_socket(int type, int protocol);
+/* Looks at a descriptor that is marked unknown or ours, and marks it. False: none of ours. errno is kept. */
+bool vsock_look(int fd, struct vsock_socket *socket);
+/* Takes the parts of a fresh socket, which is bound as vsock_look has found. 0, or -1 with errno; EAGAIN: another thread or process was faster. */
+int vsock_take(int fd, const struct sockaddr_vm *bound, struct vsock_parts *parts);
+/* Puts them back, and closes our copies. 0, or -1 with errno; the socket is then a failed one. */
+int vsock_put_back(struct vsock_parts *parts);
+void vsock_close_parts(struct vsock_parts *parts);
+/* A failed socket becomes a fresh one, of the same number, type and flags. 0, or -1 with errno. */
+int vsock_renew(int fd);
+int vsock_type(int fd);
+bool vsock_is_nonblocking(int fd);
+/* One line on stderr, if $IDC_VSOCK_VERBOSE is set; errno is kept. */
+void vsock_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- connect.c ---- */
+
+/* Linux's default for vsock; $IDC_VSOCK_TIMEOUT_MS overrides it. */
+#define VSOCK_CONNECT_TIMEOUT_MS 2000
+
+/* SO_VM_SOCKETS_CONNECT_TIMEOUT of the socket, or the default. */
+uint32_t vsock_connect_timeout(int fd);
+
+int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address, socklen_t len);
+/* The error that the program is told in place of a failed connect's. */
+int vsock_error_of(int error);
+
+/* ---- listen.c ---- */
+
+int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given, socklen_t len);
+int vsock_listen(int fd, struct vsock_socket *socket, int backlog);
+int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *address, socklen_t *len, int flags);
+
+/* ---- address.c ---- */
+
+#define VSOCK_CID_OF_DOMID 2u /* CID = domid + 2 */
+
+/* The domid of a CID to connect to; -1: no domain has it. */
+int64_t vsock_domid_of(uint32_t cid);
+uint32_t vsock_cid_of(uint32_t domid);
+/* VMADDR_CID_ANY when no link_mgr can be asked. */
+uint32_t vsock_own_cid(void);
+/* 0, or -1 with EINVAL. */
+int vsock_read_address(const struct sockaddr *address, socklen_t len, struct sockaddr_vm *out);
+struct sockaddr_vm vsock_address(uint32_t cid, uint32_t port);
+/* As the kernel does it: cut to *len, *len is then the whole length. */
+void vsock_give_address(const struct sockaddr_vm *from, struct sockaddr *to, socklen_t *len);
+int vsock_getsockname(int fd, const struct vsock_socket *socket, struct sockaddr *address, socklen_t *len);
+int vsock_getpeername(const struct vsock_socket *socket, struct sockaddr *address, socklen_t *len);
+
+/* ---- options.c ---- */
+
+int vsock_getsockopt(int fd, const struct vsock_socket *socket, int level, int name, void *value, socklen_t *len);
+int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int name, const void *value, socklen_t len);
+
+/* ---- control.c ---- */
+
+int vsock_shutdown(int fd, const struct vsock_socket *socket, int how);
+/* True when the request was ours to answer; *result is what ioctl returns. */
+bool vsock_ioctl(int fd, unsigned long request, void *argument, int *result);
+/* Is it /dev/vsock? Then flags are those of an open of that. */
+bool vsock_is_device(const char *path);
+int vsock_open_device(int flags);
+
+/* ---- message.c ---- */
+
+/* The process has had a seqpacket socket. */
+extern _Atomic bool vsock_has_messages;
+void vsock_prepare_messages(int fd);
+/* From here on, a message is long. */
+#define VSOCK_LONG (40u * 1024)
+/* True when it was ours to send; *result is what send returns. len: more than VSOCK_LONG. */
+bool vsock_send_long(int fd, const void *bytes, size_t len, int flags, ssize_t *result);
+bool vsock_send_long_spans(int fd, const struct iovec *spans, size_t count, int flags, ssize_t *result);
+
+/* ---- next.c ---- */
+
+/* The functions behind ours, by the names they have there. */
+#define VSOCK_FUNCTIONS(X)                                                                                              \
+    X(socket, int, (int, int, int))                                                                                     \
+    X(socketpair, int, (int, int, int, int *))                                                                          \
+    X(bind, int, (int, const struct sockaddr *, socklen_t))                                                             \
+    X(listen, int, (int, int))                                                                                          \
+    X(connect, int, (int, const struct sockaddr *, socklen_t))                                                          \
+    X(accept, int, (int, struct sockaddr *, socklen_t *))                                                               \
+    X(accept4, int, (int, struct sockaddr *, socklen_t *, int))                                                         \
+    X(getsockname, int, (int, struct sockaddr *, socklen_t *))                                                          \
+    X(getpeername, int, (int, struct sockaddr *, socklen_t *))                                                          \
+    X(getsockopt, int, (int, int, int, void *, socklen_t *))                                                            \
+    X(setsockopt, int, (int, int, int, const void *, socklen_t))                                                        \
+    X(shutdown, int, (int, int))                                                                                        \
+    X(write, ssize_t, (int, const void *, size_t))                                                                      \
+    X(writev, ssize_t, (int, const struct iovec *, int))                                                                \
+    X(send, ssize_t, (int, const void *, size_t, int))                                                                  \
+    X(sendto, ssize_t, (int, const void *, size_t, int, const struct sockaddr *, socklen_t))                            \
+    X(sendmsg, ssize_t, (int, const struct msghdr *, int))                                                              \
+    X(recvfrom, ssize_t, (int, void *, size_t, int, struct sockaddr *, socklen_t *))                                    \
+    X(__recvfrom_chk, ssize_t, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *))                      \
+    X(recvmsg, ssize_t, (int, struct msghdr *, int))                                                                    \
+    X(ioctl, int, (int, unsigned long, ...))                                                                            \
+    X(fcntl, int, (int, int, ...))                                                                                      \
+    X(fcntl64, int, (int, int, ...))                                                                                    \
+    X(open, int, (const char *, int, ...))                                                                              \
+    X(open64, int, (const char *, int, ...))                                                                            \
+    X(__open_2, int, (const char *, int))                                                                               \
+    X(__open64_2, int, (const char *, int))                                                                             \
+    X(openat, int, (int, const char *, int, ...))                                                                       \
+    X(openat64, int, (int, const char *, int, ...))                                                                     \
+    X(__openat_2, int, (int, const char *, int))                                                                        \
+    X(__openat64_2, int, (int, const char *, int))                                                                      \
+    X(close, int, (int))                                                                                                \
+    X(dup, int, (int))                                                                                                  \
+    X(dup2, int, (int, int))                                                                                            \
+    X(dup3, int, (int, int, int))                                                                                       \
+    X(close_range, int, (unsigned, unsigned, int))                                                                      \
+    X(closefrom, void, (int))
+
+struct vsock_next {
+#define X(name, type, parameters) type(*name) parameters; /* NOLINT(bugprone-macro-parentheses): it is no expression */
+    VSOCK_FUNCTIONS(X)
+#undef X
+};
+
+extern struct vsock_next vsock_next_functions;
+extern bool vsock_next_found;
+void vsock_find_next(void);
+
+/* Found before main, as a rule; other libraries' constructors may call us sooner. */
+static inline const struct vsock_next *vsock_next(void)
+{
+    if (__builtin_expect(!vsock_next_found, 0))
+        vsock_find_next();
+    return &vsock_next_functions;
+}
+
+#endif
