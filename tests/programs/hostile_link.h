@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hostile_link.h - a link to somebody's link_mgr without a link_mgr: the rendezvous of docs/xenstore.md done honestly,
+ * so that what is said on the rings afterwards can be anything.
+ *
+ * Waits with a bound for all that the other side has to do; what does not come ends the program with a line on stderr.
+ */
+#ifndef IDC_TEST_HOSTILE_LINK_H
+#define IDC_TEST_HOSTILE_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "link_mgr/core/ring.h"
+#include "link_mgr/core/wire.h"
+#include "link_mgr/platform/platform.h"
+
+#define HOSTILE_WAIT_MS 20000
+
+struct hostile {
+    const struct platform_ops *ops;
+    struct platform *platform;
+    int domid, victim;
+    uint64_t epoch, generation;         /* our own */
+    uint64_t victim_epoch, victim_wish; /* what the victim's nodes say; 0: nothing */
+    uint64_t offer_generation;
+    uint64_t answered; /* the victim's wish, or offer, that the present link answers */
+    struct channel *channel;
+    bool dead;
+    struct ring_pair rings;
+    struct wire_hello hello; /* what an honest HELLO of ours would say */
+};
+
+/* Opens the platform ("local" or "xen") and says that we live. store as for link_mgr. */
+void hostile_open(struct hostile *h, const char *platform, const char *store, int domid, int victim);
+/* Makes a channel: of our own will, or (wanted) once the victim wants one. */
+void hostile_connect(struct hostile *h, bool wanted);
+/* Waits until the victim has ended the channel; false if it has not within ms. Then closes our end. */
+bool hostile_ended(struct hostile *h, int ms);
+void hostile_drop(struct hostile *h);
+void hostile_close(struct hostile *h);
+
+/* Puts bytes into the ring, without making them visible (offset counts them), and then all at once. */
+void hostile_put(struct hostile *h, uint32_t *offset, const void *bytes, uint32_t length);
+void hostile_publish(struct hostile *h, uint32_t length);
+/* A frame with this header, right or not, and payload. */
+void hostile_frame(struct hostile *h, const struct wire_frame *frame, const void *payload);
+/* The next frame; payload has room for WIRE_FRAME_MAX. False: the link has ended. */
+bool hostile_receive(struct hostile *h, struct wire_frame *frame, uint8_t *payload);
+
+void hostile_die(const char *what) __attribute__((noreturn));
+
+#endif

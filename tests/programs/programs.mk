@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The programs that integration tests run in the domains. A continuation of the Makefile:
+#     make -f Makefile -f tests/programs/programs.mk BUILD=build test-programs
+
+TEST_PROGRAMS := $(BUILD)/tests/puppet $(BUILD)/tests/flows $(BUILD)/tests/rpcpipe $(BUILD)/tests/hostile \
+                 $(BUILD)/tests/vsock $(BUILD)/tests/vsock_uv $(BUILD)/bench
+
+test-programs: $(TEST_PROGRAMS)
+# The Makefile's recipe for this target calls make with this file too: here it has nothing more to do.
+test-programs: SUBMAKE = @:
+
+$(BUILD)/tests/puppet $(BUILD)/tests/flows: $(BUILD)/tests/%: $(BUILD)/obj/tests/programs/%.o \
+        $(BUILD)/obj/tests/programs/pattern.o $(LIBIDC_A)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(LIBIDC_LIBS) -o $@
+
+$(BUILD)/tests/rpcpipe: $(BUILD)/obj/tests/programs/rpcpipe.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -o $@
+
+# These know nothing of IDC: a library is preloaded into them. Therefore they are without a sanitizer, as that is.
+$(BUILD)/tests/vsock_uv: $(call preload,tests/programs/vsock_uv.c)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out $(SAN),$(LDFLAGS)) $^ -luv -o $@
+
+$(BUILD)/tests/vsock: $(call preload,$(patsubst %,tests/programs/%.c,vsock vsock_server vsock_cases vsock_data vsock_process))
+	@mkdir -p $(@D)
+	$(CC) $(filter-out $(SAN),$(LDFLAGS)) $^ -lpthread -o $@
+
+# Speaks on the rings itself, with the daemon's own platforms and codec.
+$(BUILD)/tests/hostile: $(patsubst %,$(BUILD)/obj/tests/programs/%.o,hostile hostile_lies hostile_link) $(DAEMON_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(DAEMON_LIBS) -o $@
+
+.PHONY: test-programs

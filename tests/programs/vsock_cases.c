@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vsock_cases.c - making sockets, binding, listening, accepting, connecting; addresses and options. */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "tests/programs/vsock.h"
+
+#define LOCAL_PORT 7000u /* from here on cases use ports of their own domain */
+#define NOBODYS_PORT 9999u
+
+static void test_socket(const struct other *other)
+{
+    (void)other;
+    int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+    CHECK(fd == 3 && !(fcntl(fd, F_GETFD) & FD_CLOEXEC) && !(fcntl(fd, F_GETFL) & O_NONBLOCK));
+    CHECK(int_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK && int_option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
+    CHECK(int_option(fd, SOL_SOCKET, SO_PROTOCOL) == 0 && int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
+    int other_fd = socket(AF_VSOCK, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    CHECK(other_fd == 4 && (fcntl(other_fd, F_GETFD) & FD_CLOEXEC) && (fcntl(other_fd, F_GETFL) & O_NONBLOCK));
+    CHECK(int_option(other_fd, SOL_SOCKET, SO_TYPE) == SOCK_SEQPACKET);
+    CHECK_ERRNO(socket(AF_VSOCK, SOCK_DGRAM, 0), ENODEV);
+    CHECK_ERRNO(socket(AF_VSOCK, SOCK_RAW, 0), ESOCKTNOSUPPORT);
+    CHECK_ERRNO(socket(AF_VSOCK, SOCK_STREAM, 6), EPROTONOSUPPORT);
+    CHECK(polled(fd, POLLOUT, 0) == POLLOUT);
+}
+
+static void test_unconnected(const struct other *other)
+{
+    struct sockaddr_vm address;
+    socklen_t len = sizeof(address);
+    int fd = new_socket(SOCK_STREAM), bytes = -1;
+    (void)other;
+    address = own_address(fd);
+    CHECK(address.svm_cid == VMADDR_CID_ANY && address.svm_port == VMADDR_PORT_ANY);
+    CHECK_ERRNO(getpeername(fd, (struct sockaddr *)&address, &len), ENOTCONN);
+    CHECK_ERRNO(shutdown(fd, SHUT_RDWR), ENOTCONN);
+    CHECK_ERRNO(listen(fd, 1), EINVAL);
+    CHECK_ERRNO(accept(fd, NULL, NULL), EINVAL);
+    CHECK(ioctl(fd, FIONREAD, &bytes) == 0 && bytes == 0);
+    CHECK(int_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 0);
+}
+
+static void test_bind(const struct other *other)
+{
+    int one = new_socket(SOCK_STREAM), two = new_socket(SOCK_STREAM), three = new_socket(SOCK_SEQPACKET);
+    struct sockaddr_vm address = address_of(VMADDR_CID_ANY, LOCAL_PORT);
+    CHECK_ERRNO(bind(one, (struct sockaddr *)&address, sizeof(address) - 1), EINVAL);
+    address.svm_family = AF_INET;
+    CHECK_ERRNO(bind(one, (struct sockaddr *)&address, sizeof(address)), EINVAL);
+    CHECK_ERRNO(bind_to(one, 12345, LOCAL_PORT), EADDRNOTAVAIL);
+    CHECK(bind_to(one, VMADDR_CID_ANY, LOCAL_PORT) == 0);
+    address = own_address(one);
+    CHECK(address.svm_cid == VMADDR_CID_ANY && address.svm_port == LOCAL_PORT);
+    CHECK_ERRNO(bind_to(one, VMADDR_CID_ANY, LOCAL_PORT + 1), EINVAL);
+    CHECK_ERRNO(bind_to(two, VMADDR_CID_ANY, LOCAL_PORT), EADDRINUSE);
+    CHECK_ERRNO(connect_to(two, VMADDR_CID_LOCAL, LOCAL_PORT), ECONNRESET); /* bound, not listening */
+    CHECK(close(two) == 0 && close(one) == 0);
+    two = new_socket(SOCK_STREAM);
+    CHECK(bind_to(two, other->own_cid, LOCAL_PORT) == 0);
+    CHECK(own_address(two).svm_cid == other->own_cid);
+    CHECK(bind_to(three, VMADDR_CID_ANY, VMADDR_PORT_ANY) == 0);
+    CHECK(own_address(three).svm_port > 1023 && own_address(three).svm_port != VMADDR_PORT_ANY);
+}
+
+static void test_privileged(const struct other *other)
+{
+    int fd = new_socket(SOCK_STREAM);
+    (void)other;
+    if (geteuid() == 0)
+        CHECK(bind_to(fd, VMADDR_CID_ANY, 1023) == 0);
+    else
+        CHECK_ERRNO(bind_to(fd, VMADDR_CID_ANY, 1023), EACCES);
+}
+
+static void test_listen(const struct other *other)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    int fd = new_socket(SOCK_STREAM), epoll = epoll_create1(0);
+    struct sockaddr_vm from = {0};
+    socklen_t len = 4; /* too little: cut */
+    CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && bind_to(fd, VMADDR_CID_ANY, VMADDR_PORT_ANY) == 0);
+    CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0);
+    CHECK(listen(fd, 5) == 0 && listen(fd, 6) == 0);
+    CHECK(int_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1 && int_option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
+    CHECK_ERRNO(accept(fd, NULL, NULL), EAGAIN);
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port), EINVAL);
+    CHECK_ERRNO(shutdown(fd, SHUT_RD), ENOTCONN);
+    int client = new_socket(SOCK_STREAM);
+    CHECK(connect_to(client, other->own_cid, own_address(fd).svm_port) == 0);
+    CHECK(epoll_wait(epoll, &event, 1, WAIT_MS) == 1 && (event.events & EPOLLIN)); /* registered before it listened */
+    int taken = accept(fd, (struct sockaddr *)&from, &len);
+    CHECK(taken >= 0 && len == sizeof(from) && from.svm_family == AF_VSOCK);
+    CHECK(!(fcntl(taken, F_GETFD) & FD_CLOEXEC) && !(fcntl(taken, F_GETFL) & O_NONBLOCK));
+    CHECK(own_address(taken).svm_port == own_address(fd).svm_port && own_address(taken).svm_cid == other->own_cid);
+    CHECK(peer_address(taken).svm_port == own_address(client).svm_port);
+    CHECK(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_LOCAL, own_address(fd).svm_port) == 0);
+    CHECK(polled(fd, POLLIN, WAIT_MS) == POLLIN);
+    taken = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    CHECK(taken >= 0 && (fcntl(taken, F_GETFD) & FD_CLOEXEC) && (fcntl(taken, F_GETFL) & O_NONBLOCK));
+    CHECK_ERRNO(connect_to(new_socket(SOCK_SEQPACKET), VMADDR_CID_LOCAL, own_address(fd).svm_port), ECONNRESET);
+}
+
+static void test_accept_timeout(const struct other *other)
+{
+    struct timeval time = {.tv_usec = 50000};
+    int fd = new_socket(SOCK_STREAM);
+    (void)other;
+    CHECK(bind_to(fd, VMADDR_CID_ANY, VMADDR_PORT_ANY) == 0 && listen(fd, 5) == 0);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)) == 0);
+    CHECK_ERRNO(accept(fd, NULL, NULL), EAGAIN);
+}
+
+static void test_connect(const struct other *other)
+{
+    struct sockaddr_vm names[3], address = address_of(other->cid, other->port);
+    int fd = new_socket(SOCK_STREAM);
+    CHECK_ERRNO(connect(fd, (struct sockaddr *)&address, sizeof(address) - 1), EINVAL);
+    CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port), EISCONN);
+    CHECK(peer_address(fd).svm_port == other->port);
+    if (other->cid != VMADDR_CID_LOCAL)
+        CHECK(peer_address(fd).svm_cid == other->cid);
+    send_all(fd, "names\0\0\0\0\0\0\0\0\0\0", REQUEST_SIZE);
+    receive_all(fd, (char *)names, sizeof(names));
+    CHECK(memcmp(&names[0], &names[1], sizeof(names[0])) == 0); /* accept and getpeername */
+    CHECK(names[0].svm_cid == other->own_cid && names[0].svm_port == own_address(fd).svm_port);
+    CHECK(names[2].svm_cid == peer_address(fd).svm_cid && names[2].svm_port == other->port);
+}
+
+static void test_connect_bound(const struct other *other)
+{
+    struct sockaddr_vm names[3];
+    int fd = new_socket(SOCK_STREAM);
+    CHECK(bind_to(fd, VMADDR_CID_ANY, LOCAL_PORT) == 0 && connect_to(fd, other->cid, other->port) == 0);
+    CHECK(own_address(fd).svm_port == LOCAL_PORT);
+    send_all(fd, "names\0\0\0\0\0\0\0\0\0\0", REQUEST_SIZE);
+    receive_all(fd, (char *)names, sizeof(names));
+    CHECK(names[0].svm_cid == other->own_cid && names[0].svm_port == LOCAL_PORT);
+}
+
+static void test_nonblocking(const struct other *other)
+{
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLIN | EPOLLRDHUP};
+    int fd = new_socket(SOCK_STREAM | SOCK_NONBLOCK), epoll = epoll_create1(0);
+    CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0); /* before connect */
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port), EINPROGRESS);
+    CHECK(epoll_wait(epoll, &event, 1, WAIT_MS) == 1 && event.events == EPOLLOUT);
+    CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port), EISCONN);
+    CHECK(fcntl(fd, F_SETFL, 0) == 0);
+    send_all(fd, "echo\0\0\0\0\0\0\0\0\0\0\0", REQUEST_SIZE);
+    check_echo(fd);
+}
+
+static void test_refused(const struct other *other)
+{
+    int fd = new_socket(SOCK_STREAM);
+    CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), ECONNRESET);
+    CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), ECONNRESET);
+    CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
+    CHECK(connect_to(fd, other->cid, other->port) == 0); /* the same socket */
+    send_all(fd, "echo\0\0\0\0\0\0\0\0\0\0\0", REQUEST_SIZE);
+    check_echo(fd);
+    CHECK_ERRNO(connect_to(new_socket(SOCK_SEQPACKET), other->cid, other->port), ECONNRESET); /* the other type */
+    CHECK_ERRNO(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_HYPERVISOR, 80), ENODEV);
+    CHECK_ERRNO(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_ANY, 80), ENODEV);
+    CHECK_ERRNO(connect_to(new_socket(SOCK_STREAM), 40000, 80), ENODEV);
+}
+
+static void test_refused_later(const struct other *other)
+{
+    int fd = new_socket(SOCK_STREAM | SOCK_NONBLOCK);
+    CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), EINPROGRESS);
+    CHECK(polled(fd, POLLOUT, WAIT_MS) & POLLOUT);
+    CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == ECONNRESET);
+    CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
+    fd = new_socket(SOCK_STREAM | SOCK_NONBLOCK);
+    CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), EINPROGRESS);
+    CHECK(polled(fd, POLLOUT, WAIT_MS) & POLLOUT);
+    CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), ECONNRESET); /* asked by a second connect */
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void on_alarm(int number)
+{
+    (void)number;
+}
+
+/* A signal ends the waiting, not the attempt, also with SA_RESTART. A second connect waits again. */
+static void check_interrupted(const struct other *other)
+{
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    struct itimerval soon = {.it_value = {.tv_usec = 100000}}, never = {0};
+    struct timeval time = {.tv_sec = 1};
+    int fd = new_socket(SOCK_STREAM);
+    CHECK(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)) == 0);
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &soon, NULL) == 0);
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port), EINTR);
+    CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port), ETIMEDOUT);
+}
+
+/* With the other domain's link_mgr stopped. */
+static void test_timeout(const struct other *other)
+{
+    struct timeval time = {.tv_usec = 300000};
+    int fd = new_socket(SOCK_STREAM), later = new_socket(SOCK_STREAM | SOCK_NONBLOCK);
+    CHECK(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)) == 0);
+    int64_t begin = now_ms();
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port), ETIMEDOUT);
+    CHECK(now_ms() - begin >= 290);
+    time.tv_sec = 1;
+    CHECK(setsockopt(later, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)) == 0);
+    CHECK_ERRNO(connect_to(later, other->cid, other->port), EINPROGRESS);
+    CHECK_ERRNO(connect_to(later, other->cid, other->port), EALREADY);
+    CHECK(polled(later, POLLOUT | POLLIN, 100) == 0); /* not before it is connected */
+    CHECK(int_option(later, SOL_SOCKET, SO_ERROR) == 0);
+    CHECK(polled(later, POLLOUT, WAIT_MS) & POLLOUT);
+    CHECK(int_option(later, SOL_SOCKET, SO_ERROR) == ETIMEDOUT);
+    check_interrupted(other);
+}
+
+static void test_denied(const struct other *other)
+{
+    CHECK_ERRNO(connect_to(new_socket(SOCK_STREAM), other->cid, other->port), EACCES);
+}
+
+/* Without a link_mgr. */
+static void test_absent(const struct other *other)
+{
+    unsigned cid = 0;
+    int fd = new_socket(SOCK_STREAM), device = open("/dev/vsock", O_RDONLY);
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port), ENODEV);
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port), ENODEV);
+    CHECK(own_address(fd).svm_port == VMADDR_PORT_ANY);
+    CHECK_ERRNO(bind_to(fd, VMADDR_CID_ANY, LOCAL_PORT), ENODEV);
+    CHECK(device >= 0 && ioctl(device, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 && cid == VMADDR_CID_ANY);
+}
+
+static void test_device(const struct other *other)
+{
+    const int fds[] = {open("/dev/vsock", O_RDONLY | O_CLOEXEC), openat(AT_FDCWD, "/dev/vsock", O_RDWR)};
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+        unsigned cid = 0;
+        int copy = dup(fds[i]);
+        CHECK(fds[i] >= 0 && ioctl(fds[i], IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 && cid == other->own_cid);
+        cid = 0;
+        CHECK(ioctl(copy, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 && cid == other->own_cid);
+    }
+    CHECK((fcntl(fds[0], F_GETFD) & FD_CLOEXEC) && !(fcntl(fds[1], F_GETFD) & FD_CLOEXEC));
+}
+
+static uint64_t size_option(int fd, int name)
+{
+    uint64_t value = 0;
+    socklen_t len = sizeof(value);
+    CHECK(getsockopt(fd, AF_VSOCK, name, &value, &len) == 0 && len == sizeof(value));
+    return value;
+}
+
+static void set_size(int fd, int name, uint64_t value)
+{
+    CHECK(setsockopt(fd, AF_VSOCK, name, &value, sizeof(value)) == 0);
+}
+
+static void test_vsock_options(const struct other *other)
+{
+    struct timeval time = {0};
+    socklen_t len = sizeof(time);
+    int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 262144 && size_option(fd, SO_VM_SOCKETS_BUFFER_MAX_SIZE) == 262144);
+    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_MIN_SIZE) == 128);
+    set_size(fd, SO_VM_SOCKETS_BUFFER_SIZE, 1000000);
+    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 262144);
+    set_size(fd, SO_VM_SOCKETS_BUFFER_MAX_SIZE, 2000000);
+    set_size(fd, SO_VM_SOCKETS_BUFFER_SIZE, 1000000);
+    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 1000000);
+    set_size(fd, SO_VM_SOCKETS_BUFFER_MIN_SIZE, 1500000);
+    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 1500000);
+    set_size(fd, SO_VM_SOCKETS_BUFFER_MAX_SIZE, 1600000);
+    CHECK(getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, &len) == 0 && time.tv_sec == 2 && time.tv_usec == 0);
+    time = (struct timeval){.tv_sec = 5, .tv_usec = 250000};
+    CHECK(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)) == 0);
+    time = (struct timeval){.tv_sec = -1};
+    CHECK_ERRNO(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)), ERANGE);
+    CHECK(getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, &len) == 0);
+    CHECK(time.tv_sec == 5 && time.tv_usec == 250000);
+    CHECK_ERRNO(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &time, 4), EINVAL);
+    CHECK_ERRNO(getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_TRUSTED, &time, &len), ENOPROTOOPT);
+    CHECK(connect_to(fd, other->cid, other->port) == 0);
+    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 1500000); /* also afterwards, and of a duplicate */
+    CHECK(size_option(dup(fd), SO_VM_SOCKETS_BUFFER_MAX_SIZE) == 1600000);
+    CHECK(size_option(new_socket(SOCK_STREAM), SO_VM_SOCKETS_BUFFER_SIZE) == 262144);
+}
+
+static void test_socket_options(const struct other *other)
+{
+    struct ucred who = {0};
+    socklen_t len = sizeof(who);
+    int fd = ask(other, SOCK_STREAM, "echo"), value = 17;
+    CHECK(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == 0 && who.uid == (uid_t)-1);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value)) == 0);
+    CHECK(int_option(fd, SOL_SOCKET, SO_RCVLOWAT) == 17);
+    CHECK(int_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK && int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
+    CHECK_ERRNO(setsockopt(fd, 6, 1, &value, sizeof(value)), ENOPROTOOPT); /* TCP_NODELAY */
+    CHECK_ERRNO(getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, NULL), EFAULT);
+}
+
+const struct vsock_case vsock_cases[] = {
+    {.name = "socket", .run = test_socket},
+    {.name = "unconnected", .run = test_unconnected},
+    {.name = "bind", .run = test_bind},
+    {.name = "privileged", .run = test_privileged},
+    {.name = "listen", .run = test_listen},
+    {.name = "accept_timeout", .run = test_accept_timeout},
+    {.name = "connect", .run = test_connect},
+    {.name = "connect_bound", .run = test_connect_bound},
+    {.name = "nonblocking", .run = test_nonblocking},
+    {.name = "refused", .run = test_refused},
+    {.name = "refused_later", .run = test_refused_later},
+    {.name = "timeout", .run = test_timeout, .by_name = true},
+    {.name = "denied", .run = test_denied, .by_name = true},
+    {.name = "absent", .run = test_absent, .by_name = true},
+    {.name = "device", .run = test_device},
+    {.name = "vsock_options", .run = test_vsock_options},
+    {.name = "socket_options", .run = test_socket_options},
+    {0},
+};

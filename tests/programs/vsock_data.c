@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vsock_data.c - what passes through a connection, and how it ends. */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+
+#include <linux/sockios.h>
+
+#include "tests/programs/vsock.h"
+
+#define MEGABYTE (1 << 20)
+
+static char *pattern(size_t len)
+{
+    char *bytes = malloc(len);
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (char)(i * 7 + (i >> 8) * 13);
+    return bytes;
+}
+
+static void *send_a_megabyte(void *arg)
+{
+    char *bytes = pattern(MEGABYTE);
+    send_all(*(int *)arg, bytes, MEGABYTE);
+    CHECK(shutdown(*(int *)arg, SHUT_WR) == 0);
+    free(bytes);
+    return NULL;
+}
+
+static void test_stream(const struct other *other)
+{
+    int fd = ask(other, SOCK_STREAM, "echo");
+    char *back = malloc(MEGABYTE), *sent = pattern(MEGABYTE), byte;
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, send_a_megabyte, &fd) == 0);
+    receive_all(fd, back, MEGABYTE);
+    CHECK(memcmp(back, sent, MEGABYTE) == 0);
+    CHECK(read(fd, &byte, 1) == 0); /* the end that was shut comes back */
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void test_shutdown(const struct other *other)
+{
+    char byte;
+    int fd = ask(other, SOCK_STREAM, "echo");
+    check_echo(fd);
+    CHECK(shutdown(fd, SHUT_WR) == 0);
+    CHECK_ERRNO(send(fd, "x", 1, MSG_NOSIGNAL), EPIPE);
+    CHECK(recv(fd, &byte, 1, 0) == 0);
+    fd = ask(other, SOCK_STREAM, "echo");
+    CHECK(shutdown(fd, SHUT_RD) == 0 && recv(fd, &byte, 1, 0) == 0);
+    fd = ask(other, SOCK_STREAM, "echo");
+    CHECK(shutdown(fd, SHUT_RDWR) == 0 && recv(fd, &byte, 1, 0) == 0);
+    CHECK_ERRNO(shutdown(fd, 7), EINVAL);
+}
+
+static void test_flags(const struct other *other)
+{
+    char bytes[8];
+    int fd = ask(other, SOCK_STREAM, "echo"), there;
+    CHECK_ERRNO(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT), EAGAIN);
+    send_all(fd, "abcd", 4);
+    await_bytes(fd, 4);
+    CHECK(recv(fd, bytes, 2, MSG_PEEK) == 2 && memcmp(bytes, "ab", 2) == 0);
+    CHECK(ioctl(fd, FIONREAD, &there) == 0 && there == 4);
+    CHECK(recv(fd, bytes, sizeof(bytes), 0) == 4 && memcmp(bytes, "abcd", 4) == 0);
+    struct timeval time = {.tv_usec = 50000};
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)) == 0);
+    CHECK_ERRNO(recv(fd, bytes, 1, 0), EAGAIN);
+}
+
+static void test_senders_address(const struct other *other)
+{
+    char bytes[8];
+    struct sockaddr_vm from;
+    socklen_t len = sizeof(from);
+    struct iovec span = {bytes, 4};
+    struct msghdr message = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &span, .msg_iovlen = 1};
+    int fd = ask(other, SOCK_STREAM, "echo");
+    send_all(fd, "abcdefgh", 8);
+    await_bytes(fd, 8);
+    CHECK(recvfrom(fd, bytes, 4, 0, (struct sockaddr *)&from, &len) == 4 && len == 0); /* vsock tells none */
+    CHECK(recvmsg(fd, &message, 0) == 4 && message.msg_namelen == 0);
+}
+
+static void *send_the_rest(void *arg)
+{
+    poll(NULL, 0, 100);
+    send_all(*(int *)arg, "efghij", 6);
+    return NULL;
+}
+
+static void test_lowat(const struct other *other)
+{
+    char bytes[32];
+    int fd = ask(other, SOCK_STREAM, "echo"), ten = 10;
+    pthread_t thread;
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &ten, sizeof(ten)) == 0);
+    send_all(fd, "abcd", 4);
+    await_bytes(fd, 4);
+    CHECK(pthread_create(&thread, NULL, send_the_rest, &fd) == 0);
+    CHECK(recv(fd, bytes, sizeof(bytes), 0) == 10 && memcmp(bytes, "abcdefghij", 10) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void test_messages(const struct other *other)
+{
+    static const ssize_t sizes[] = {1, 10, 70000, 131073, 262144, 327680};
+    char *bytes = malloc(400000), control[64];
+    int fd = ask(other, SOCK_SEQPACKET, "sizes");
+    for (int i = 0; i < 6; i++) {
+        CHECK(recv(fd, bytes, 400000, 0) == sizes[i]);
+        for (ssize_t k = 0; k < sizes[i]; k++)
+            CHECK(bytes[k] == 'a' + i);
+    }
+    CHECK(recv(fd, bytes, 400000, 0) == 0);
+    fd = ask(other, SOCK_SEQPACKET, "echo");
+    CHECK(send(fd, "abcdef", 6, 0) == 6 && send(fd, "gh", 2, 0) == 2 && send(fd, "ijkl", 4, 0) == 4);
+    CHECK(recv(fd, bytes, 2, MSG_PEEK | MSG_TRUNC) == 6);
+    CHECK(recv(fd, bytes, 3, 0) == 3 && memcmp(bytes, "abc", 3) == 0); /* the rest of the message is lost */
+    struct iovec span = {bytes, 1};
+    struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    CHECK(recvmsg(fd, &message, 0) == 1 && (message.msg_flags & MSG_TRUNC) && bytes[0] == 'g');
+    CHECK(recv(fd, bytes, 2, MSG_TRUNC) == 4);
+    CHECK_ERRNO(recv(fd, bytes, 2, MSG_DONTWAIT), EAGAIN);
+}
+
+static void test_large_messages(const struct other *other)
+{
+    static const size_t sizes[] = {131072, 131073, 200000, 262144, 327680, 327680, 262144, 1};
+    char *back = malloc(400000), *sent = pattern(400000);
+    int fd = ask(other, SOCK_SEQPACKET, "echo");
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        CHECK(send(fd, sent, sizes[i], 0) == (ssize_t)sizes[i]);
+        CHECK(recv(fd, back, 400000, 0) == (ssize_t)sizes[i]);
+        CHECK(memcmp(sent, back, sizes[i]) == 0);
+    }
+    CHECK_ERRNO(send(fd, sent, 400000, 0), EMSGSIZE);
+    check_echo(fd);
+}
+
+struct sending {
+    int fd, count;
+    const char *bytes;
+    size_t len;
+};
+
+static void *send_many(void *arg)
+{
+    const struct sending *sending = arg;
+    for (int i = 0; i < sending->count; i++)
+        CHECK(write(sending->fd, sending->bytes, sending->len) == (ssize_t)sending->len);
+    CHECK(shutdown(sending->fd, SHUT_WR) == 0);
+    return NULL;
+}
+
+/* Until the server begins to read, the sender waits; then it must be woken. Long and short ones, above and below what a socket takes as it is. */
+static void test_waiting_sender(const struct other *other)
+{
+    static const size_t sizes[] = {30000, 40000, 50000, 100000, 200000, 327680};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct sending sending = {ask(other, SOCK_SEQPACKET, "hold"), 60, pattern(sizes[i]), sizes[i]};
+        char text[32] = "", expected[32];
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, send_many, &sending) == 0);
+        poll(NULL, 0, 100);
+        receive_all(ask(other, SOCK_STREAM, "go"), text, 1);
+        CHECK(pthread_join(thread, NULL) == 0);
+        snprintf(expected, sizeof(expected), "%zu", 60 * sizes[i]);
+        CHECK(recv(sending.fd, text, sizeof(text), 0) == (ssize_t)strlen(expected) && strcmp(text, expected) == 0);
+        close(sending.fd);
+    }
+}
+
+static int unsent(int fd)
+{
+    int bytes = -1;
+    CHECK(ioctl(fd, SIOCOUTQ, &bytes) == 0);
+    return bytes;
+}
+
+static void await_all_sent(int fd)
+{
+    for (int i = 0; i < WAIT_MS && unsent(fd) > 0; i++)
+        poll(NULL, 0, 1);
+    CHECK(unsent(fd) == 0);
+}
+
+static void test_unsent(const struct other *other)
+{
+    static char bytes[65536];
+    char text[32] = "", expected[32];
+    int fd = new_socket(SOCK_STREAM);
+    long total = 0;
+    ssize_t n;
+    CHECK(unsent(fd) == 0);
+    close(fd);
+    fd = ask(other, SOCK_STREAM, "hold");
+    while ((n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 || polled(fd, POLLOUT, 500) != 0)
+        total += n > 0 ? n : 0;
+    CHECK(unsent(fd) > 0 && unsent(fd) <= total + 262144);
+    n = read(ask(other, SOCK_STREAM, "go"), text, 1);
+    CHECK(n == 1);
+    await_all_sent(fd);
+    CHECK(shutdown(fd, SHUT_WR) == 0);
+    snprintf(expected, sizeof(expected), "%ld", total);
+    receive_all(fd, text, strlen(expected));
+    CHECK(strcmp(text, expected) == 0);
+    fd = ask(other, SOCK_SEQPACKET, "echo");
+    CHECK(send(fd, bytes, 1000, 0) == 1000 && recv(fd, bytes, 1000, MSG_WAITALL) == 1000);
+    await_all_sent(fd);
+}
+
+static void test_other_calls(const struct other *other)
+{
+    char bytes[8] = "";
+    off_t offset = 0;
+    int fd = ask(other, SOCK_STREAM, "echo"), file = memfd_create("t", MFD_CLOEXEC), ends[2];
+    char letters[] = "abcd";
+    struct iovec spans[2] = {{letters, 2}, {letters + 2, 2}};
+    CHECK(write(file, "0123", 4) == 4 && sendfile(fd, file, &offset, 4) == 4);
+    CHECK(writev(fd, spans, 2) == 4);
+    await_bytes(fd, 8);
+    CHECK(pipe(ends) == 0 && splice(fd, NULL, ends[1], NULL, 8, 0) == 8);
+    CHECK(read(ends[0], bytes, 8) == 8 && memcmp(bytes, "0123abcd", 8) == 0);
+}
+
+/* ---- ends ---- */
+
+/* What the server's watching receive ended with. */
+static int watched_errno(const struct other *other)
+{
+    char text[16] = "";
+    CHECK(read(ask(other, SOCK_STREAM, "errno"), text, sizeof(text) - 1) > 0);
+    return atoi(text);
+}
+
+static void test_unread_here(const struct other *other)
+{
+    char byte;
+    int fd = ask(other, SOCK_STREAM, "watch");
+    CHECK(polled(fd, POLLIN, WAIT_MS) & POLLIN);
+    close(fd); /* with the byte unread: the server's receive is reset */
+    CHECK(watched_errno(other) == ECONNRESET);
+    fd = ask(other, SOCK_STREAM, "watch");
+    receive_all(fd, &byte, 1);
+    close(fd); /* with nothing unread: it ends */
+    CHECK(watched_errno(other) == 0);
+}
+
+static void test_unread_there(const struct other *other)
+{
+    char byte;
+    int fd = ask(other, SOCK_STREAM, "unread");
+    send_all(fd, "more", 4);
+    CHECK_ERRNO(recv(fd, &byte, 1, 0), ECONNRESET);
+}
+
+static void test_pipe(const struct other *other)
+{
+    char byte;
+    int fd = ask(other, SOCK_STREAM, "close");
+    CHECK(recv(fd, &byte, 1, 0) == 0);
+    int sent = 0;
+    while (sent < WAIT_MS && send(fd, "x", 1, MSG_NOSIGNAL) == 1) { /* the first may be taken still */
+        poll(NULL, 0, 1);
+        sent++;
+    }
+    CHECK(errno == EPIPE || errno == ECONNRESET);
+    CHECK_ERRNO(send(fd, "x", 1, MSG_NOSIGNAL), EPIPE);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGPIPE, SIG_DFL);
+        _exit(write(fd, "x", 1) == -1 ? 100 : 101);
+    }
+    CHECK(wait_for(child) == -SIGPIPE);
+}
+
+const struct vsock_case vsock_data_cases[] = {
+    {.name = "stream", .run = test_stream},
+    {.name = "shutdown", .run = test_shutdown},
+    {.name = "flags", .run = test_flags},
+    {.name = "senders_address", .run = test_senders_address},
+    {.name = "lowat", .run = test_lowat},
+    {.name = "messages", .run = test_messages},
+    {.name = "large_messages", .run = test_large_messages},
+    {.name = "waiting_sender", .run = test_waiting_sender},
+    {.name = "unsent", .run = test_unsent},
+    {.name = "other_calls", .run = test_other_calls},
+    {.name = "unread_here", .run = test_unread_here},
+    {.name = "unread_there", .run = test_unread_there},
+    {.name = "pipe", .run = test_pipe},
+    {0},
+};
