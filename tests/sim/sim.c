@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Steps, episodes and the command line of the simulation; sim.h has the theory. */
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tests/sim/sim.h"
+
+#define EPISODE_STEPS 4000
+
+bool sim_verbose;
+
+/* ---- random numbers: xorshift64* (Vigna, 2016) ---- */
+
+uint64_t sim_random(struct sim *sim)
+{
+    sim->random ^= sim->random >> 12;
+    sim->random ^= sim->random << 25;
+    sim->random ^= sim->random >> 27;
+    return sim->random * 2685821657736338717ull;
+}
+
+uint32_t sim_below(struct sim *sim, uint32_t limit)
+{
+    return (uint32_t)((sim_random(sim) >> 32) * limit >> 32);
+}
+
+bool sim_chance(struct sim *sim, uint32_t one_in)
+{
+    return sim_below(sim, one_in) == 0;
+}
+
+noreturn void sim_fail(const struct sim *sim, const char *format, ...)
+{
+    va_list args;
+    fprintf(stderr, "sim: seed %llu, step %lu: ", (unsigned long long)sim->seed, sim->steps);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\nsim: again with: sim --seed %llu --steps 1 --verbose\n", (unsigned long long)sim->seed);
+    abort();
+}
+
+/* ---- domains ---- */
+
+static void start_domain(struct sim *sim, struct domain *domain)
+{
+    domain->platform = world_open(sim->world, domain->domid);
+    domain->host = (struct host){.ctx = domain, .ops = &sim_platform_ops, .platform = domain->platform};
+    program_fill_host(&domain->host);
+    domain->core = core_new(&domain->host, &sim->config);
+    domain->busy = true;
+    domain->runs++;
+    memset(domain->listeners, 0, sizeof(domain->listeners));
+    memset(domain->permitted, 0, sizeof(domain->permitted));
+}
+
+/* Abandons what still waits; a program's process ends with its daemon, as far as its connections go. */
+static void forget_waiting(struct sim *sim, const struct domain *domain)
+{
+    struct pair *pair;
+    LIST_FOREACH(pair, &sim->pairs, list) {
+        if (!pair->waiting || pair->domain[0] != domain->index)
+            continue;
+        pair->waiting = false;
+        pair->failed = pair->excused = true;
+        conn_abandon(pair->conn);
+        pair->conn = NULL;
+    }
+}
+
+static void stop_domain(struct sim *sim, struct domain *domain, bool crash)
+{
+    program_excuse(sim, domain->domid, -1);
+    forget_waiting(sim, domain);
+    domain->crashing = crash;
+    if (crash)
+        world_crash(domain->platform);
+    for (int i = 0; i < PORTS; i++)
+        if (domain->listeners[i])
+            core_unlisten(domain->core, domain->listeners[i]);
+    core_free(domain->core);
+    if (!crash)
+        world_crash(domain->platform);
+    free(domain->platform);
+    domain->core = NULL;
+    domain->crashing = false;
+}
+
+static void turn(struct sim *sim, struct domain *domain)
+{
+    if (!domain->core)
+        return;
+    program_deliver_events(sim, domain);
+    domain->busy = core_turn(domain->core);
+}
+
+/* ---- steps ---- */
+
+static struct domain *pick_domain(struct sim *sim)
+{
+    return &sim->domains[sim_below(sim, (uint32_t)sim->domain_count)];
+}
+
+static void step_listen(struct sim *sim, struct domain *domain)
+{
+    struct listener *clash;
+    uint32_t i = sim_below(sim, PORTS);
+    struct pair *pair;
+    if (!domain->core)
+        return;
+    if (!domain->listeners[i]) {
+        if (listener_add(&domain->core->listeners, PORT_BASE + i, "", &domain->listeners[i], &clash) != 0)
+            sim_fail(sim, "a port that is free can't be listened on");
+        domain->listeners[i]->type = sim_chance(sim, 3) ? IDC_SEQPACKET : IDC_STREAM;
+        domain->listeners[i]->backlog = 1 + (int)sim_below(sim, 8);
+    } else if (sim_chance(sim, 20)) {
+        LIST_FOREACH(pair, &sim->pairs, list)
+            if (pair->domain[1] == domain->index && pair->port[1] == PORT_BASE + i)
+                pair->excused = true;
+        core_unlisten(domain->core, domain->listeners[i]);
+        domain->listeners[i] = NULL;
+    }
+}
+
+static void step_policy(struct sim *sim)
+{
+    static const char *const values[] = {"in=* out=*", "in=* out=*", "in=100-102 out=*", "in=* out=100,103", "", NULL};
+    struct domain *from = pick_domain(sim), *to = pick_domain(sim);
+    if (from == to)
+        return;
+    program_excuse(sim, from->domid, to->domid);
+    world_set_policy(sim->world, from->domid, to->domid, values[sim_below(sim, 6)]);
+    sim->count.revokes++;
+}
+
+static void step_fault(struct sim *sim)
+{
+    struct domain *domain = pick_domain(sim);
+    if (sim_chance(sim, 3)) {
+        sim->count.breaks += world_break(sim->world);
+    } else if (sim_chance(sim, 2)) {
+        step_policy(sim);
+    } else if (!domain->core) {
+        start_domain(sim, domain);
+    } else {
+        sim->count.kills++;
+        stop_domain(sim, domain, !sim_chance(sim, 3));
+        if (sim_chance(sim, 2))
+            start_domain(sim, domain);
+    }
+}
+
+static void step_time(struct sim *sim)
+{
+    sim->now += sim_chance(sim, 30) ? 6000 : sim_below(sim, 20);
+}
+
+static void step(struct sim *sim)
+{
+    struct domain *domain = pick_domain(sim);
+    struct endpoint *end;
+    uint32_t what = sim_below(sim, 1000);
+    sim->steps++;
+    if (what < 30 && sim->pair_count < 40)
+        program_connect(sim);
+    else if (what < 400 && (end = program_pick(sim)))
+        program_act(sim, end);
+    else if (what < 800)
+        turn(sim, domain);
+    else if (what < 880 && domain->core)
+        world_deliver_channel(domain->platform, domain->core);
+    else if (what < 950 && domain->core)
+        world_deliver_store(domain->platform, domain->core);
+    else if (what < 975)
+        step_listen(sim, domain);
+    else if (what < 995)
+        step_time(sim);
+    else if (what < 997)
+        program_abandon(sim);
+    else if (sim_chance(sim, 4))
+        step_fault(sim);
+    check_invariants(sim);
+}
+
+/* ---- quiet ---- */
+
+static bool settle_once(struct sim *sim)
+{
+    struct pair *pair;
+    bool any = false;
+    for (int i = 0; i < sim->domain_count; i++) {
+        struct domain *domain = &sim->domains[i];
+        if (!domain->core)
+            continue;
+        while (world_deliver_store(domain->platform, domain->core))
+            any = true;
+        if (world_deliver_channel(domain->platform, domain->core))
+            any = true;
+        unsigned long bytes = sim->count.bytes;
+        turn(sim, domain);
+        any |= domain->busy || sim->count.bytes != bytes;
+    }
+    LIST_FOREACH(pair, &sim->pairs, list)
+        for (int side = 0; side < 2; side++)
+            any |= pair->end[side].open && program_read_all(sim, &pair->end[side]);
+    return any;
+}
+
+/* All events arrive, all programs read, and time passes until nothing more happens. */
+static void settle(struct sim *sim)
+{
+    for (int i = 0; i < 8; i++) {
+        int rounds = 0;
+        while (settle_once(sim))
+            CHECK(sim, ++rounds < 100000, "never quiet");
+        check_invariants(sim);
+        sim->now += 3000;
+    }
+}
+
+static void close_all(struct sim *sim)
+{
+    struct pair *pair;
+    LIST_FOREACH(pair, &sim->pairs, list)
+        for (int side = 0; side < 2; side++)
+            if (pair->end[side].open)
+                program_close(sim, &pair->end[side]);
+}
+
+/* ---- episodes ---- */
+
+static void begin(struct sim *sim, uint64_t seed)
+{
+    *sim = (struct sim){.seed = seed, .random = seed * 0x9E3779B97F4A7C15ull + 1, .now = 1000, .count = sim->count};
+    for (int i = 0; i < 10; i++)
+        sim_random(sim);
+    LIST_INIT(&sim->pairs);
+    sim->world = world_new(sim);
+    sim->config = (struct core_config){
+        .ring_size = 4096u << sim_below(sim, 4), .memory_ceiling = 1u << 20, .idle_ms = 1 + sim_below(sim, 3000)};
+    sim->domain_count = 2 + (int)sim_below(sim, DOMAINS_MAX - 1);
+    for (int i = 0; i < sim->domain_count; i++) {
+        sim->domains[i] = (struct domain){.sim = sim, .index = i, .domid = i * DOMID_STEP};
+        for (int k = 0; k < i; k++) {
+            world_set_policy(sim->world, i * DOMID_STEP, k * DOMID_STEP, "in=* out=*");
+            world_set_policy(sim->world, k * DOMID_STEP, i * DOMID_STEP, "in=* out=*");
+        }
+    }
+    for (int i = 0; i < sim->domain_count; i++)
+        start_domain(sim, &sim->domains[i]);
+}
+
+static void end(struct sim *sim)
+{
+    settle(sim);
+    check_quiet(sim);
+    close_all(sim);
+    settle(sim);
+    sim->steps = 0;
+    program_free_finished(sim);
+    check_empty(sim);
+    for (int i = 0; i < sim->domain_count; i++)
+        if (sim->domains[i].core)
+            stop_domain(sim, &sim->domains[i], false);
+    for (int i = 0; i < sim->domain_count; i++) /* clean up after those that stayed killed */
+        if (sim->domains[i].runs > 0)
+            start_domain(sim, &sim->domains[i]);
+    for (int i = 0; i < sim->domain_count; i++)
+        stop_domain(sim, &sim->domains[i], false);
+    CHECK(sim, world_nodes(sim->world) == 0, "%u store nodes are left", world_nodes(sim->world));
+    world_free(sim->world);
+}
+
+static unsigned long episode(struct sim *sim, uint64_t seed)
+{
+    begin(sim, seed);
+    while (sim->steps < EPISODE_STEPS) {
+        step(sim);
+        if (sim->steps % 1000 == 0) {
+            settle(sim);
+            check_quiet(sim);
+            program_free_finished(sim);
+        }
+    }
+    end(sim);
+    return EPISODE_STEPS;
+}
+
+static void report(const struct sim *sim, unsigned long steps, unsigned long episodes)
+{
+    printf("sim: %lu steps in %lu episodes: %lu connects, %lu connected, %lu clean ends, %lu resets, %lu MB, %lu messages, "
+           "%lu kills, %lu breaks, %lu policy changes: all invariants held\n",
+           steps, episodes, sim->count.connects, sim->count.connected, sim->count.clean, sim->count.resets,
+           sim->count.bytes / 1000000, sim->count.messages, sim->count.kills, sim->count.breaks, sim->count.revokes);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"steps", required_argument, NULL, 'n'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"verbose", no_argument, NULL, 'v'},
+                                            {NULL, 0, NULL, 0}};
+    static struct sim sim;
+    unsigned long steps = 1000000, done = 0, episodes = 0;
+    uint64_t seed = (uint64_t)time(NULL) * 1000;
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'n')
+            steps = strtoul(optarg, NULL, 10);
+        else if (option == 's')
+            seed = strtoull(optarg, NULL, 10);
+        else if (option == 'v')
+            sim_verbose = true;
+        else
+            return 2;
+    }
+    printf("sim: first seed %llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    while (done < steps) {
+        done += episode(&sim, seed++);
+        episodes++;
+    }
+    report(&sim, done, episodes);
+    return 0;
+}
