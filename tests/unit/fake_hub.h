@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fake_hub.h - a hub for tests of the RPC server and of libidc: a single domain, without core, links or policy. To be
+ * included by one file of a test program, whose hub_* functions then take the place of the daemon's. The domain is 3;
+ * others have the same services, and so all filler of a nonblocking connect is taken out in domain 3 and all but one
+ * byte elsewhere.
+ *
+ *   connect to a port or name that is listened on    the two programs are joined by a socket pair
+ *   port 1                                           answers PING and SERVICES as the connection manager does
+ *   port 5                                           an echo (stream and seqpacket)
+ *   port 6                                           accepts and resets at the first byte; hub_reason says EACCES
+ *   port 7                                           never answers: ETIMEDOUT when timeout_ms is over
+ *   port 8                                           accepts and never reads
+ *   port 13                                          EACCES
+ *   anything else                                    ECONNREFUSED
+ */
+#ifndef IDC_FAKE_HUB_H
+#define IDC_FAKE_HUB_H
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/connecting.h"
+#include "common/handover.h"
+#include "link_mgr/daemon/hub.h"
+
+#define FAKE_DOMID 3
+#define FAKE_LISTENERS 64
+#define FAKE_ENDS 1024
+
+struct fake_listener {
+    int fd, waiting;
+    struct hub_listen request;
+    struct event *readable;
+};
+
+struct fake_end {
+    int fd;
+    uint32_t port;
+    uint64_t serial;
+    bool held; /* the last message of a filler, which stays unread */
+    struct event *readable;
+};
+
+struct hub {
+    struct event_base *base;
+    uint64_t first_serial, serial; /* other tests may run at the same time: their names must differ from ours */
+    uint32_t next_port;
+    int pending, cancelled;
+    struct fake_listener listeners[FAKE_LISTENERS];
+    struct fake_end ends[FAKE_ENDS];
+};
+
+struct hub_pending {
+    struct hub *hub;
+    struct hub_connect request;
+    struct event *timer;
+    hub_connect_done *done;
+    void *arg;
+};
+
+static void fake_hub_init(struct hub *hub, struct event_base *base)
+{
+    *hub = (struct hub){.base = base, .next_port = IDC_PORT_EPHEMERAL_MIN};
+    hub->first_serial = hub->serial = (uint64_t)getppid() << 16;
+    for (int i = 0; i < FAKE_LISTENERS; i++)
+        hub->listeners[i].fd = -1;
+    for (int i = 0; i < FAKE_ENDS; i++)
+        hub->ends[i].fd = -1;
+}
+
+static void fake_listener_end(struct fake_listener *l)
+{
+    event_free(l->readable);
+    close(l->fd);
+    l->fd = -1;
+}
+
+static void fake_end_close(struct fake_end *end)
+{
+    event_free(end->readable);
+    close(end->fd);
+    end->fd = -1;
+}
+
+static void fake_hub_end(struct hub *hub)
+{
+    for (int i = 0; i < FAKE_LISTENERS; i++)
+        if (hub->listeners[i].fd >= 0)
+            fake_listener_end(&hub->listeners[i]);
+    for (int i = 0; i < FAKE_ENDS; i++)
+        if (hub->ends[i].fd >= 0)
+            fake_end_close(&hub->ends[i]);
+}
+
+/* ---- listeners ---- */
+
+static void fake_on_answer(evutil_socket_t fd, short what, void *arg)
+{
+    struct fake_listener *l = arg;
+    char answers[64];
+    ssize_t got = recv(fd, answers, 1, MSG_DONTWAIT);
+    (void)what;
+    if (got == 1 && answers[0] == HANDOVER_TAKEN)
+        l->waiting--;
+    else if (got >= 0 || errno != EAGAIN)
+        fake_listener_end(l);
+}
+
+static struct fake_listener *fake_find(struct hub *hub, uint32_t port, const char *name)
+{
+    for (int i = 0; i < FAKE_LISTENERS; i++) {
+        struct fake_listener *l = &hub->listeners[i];
+        if (l->fd >= 0 && ((port != 0 && l->request.port == port) || (name[0] && !strcmp(l->request.name, name))))
+            return l;
+    }
+    return NULL;
+}
+
+int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result, char why[HUB_WHY_MAX])
+{
+    int pair[2], at = 0;
+    if (fake_find(hub, request->port, request->name)) {
+        snprintf(why, HUB_WHY_MAX, "port %u is in use", request->port);
+        return -EADDRINUSE;
+    }
+    while (at < FAKE_LISTENERS && hub->listeners[at].fd >= 0)
+        at++;
+    if (at == FAKE_LISTENERS || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -ENOBUFS;
+    struct fake_listener *l = &hub->listeners[at];
+    *l = (struct fake_listener){.fd = pair[0], .request = *request};
+    if (l->request.port == 0)
+        l->request.port = hub->next_port++;
+    struct handover_name name = {.serial = hub->serial++, .listener = true};
+    name.local = (struct idc_addr){.domid = FAKE_DOMID, .port = l->request.port, .type = (uint32_t)request->type};
+    strcpy(name.local.service, request->name);
+    handover_bind(pair[0], &name);
+    l->readable = event_new(hub->base, pair[0], EV_READ | EV_PERSIST, fake_on_answer, l);
+    event_add(l->readable, NULL);
+    *result = (struct hub_listening){.fd = pair[1], .port = l->request.port};
+    return 0;
+}
+
+int64_t hub_unsent(struct hub *hub, uint64_t serial)
+{
+    for (int i = 0; i < FAKE_ENDS; i++)
+        if (hub->ends[i].fd >= 0 && hub->ends[i].serial == serial)
+            return 77;
+    return -ENOENT;
+}
+
+/* No test of these needs it. */
+uint32_t hub_reserved_port(struct hub *hub, int fd)
+{
+    (void)hub, (void)fd;
+    return 0;
+}
+
+int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog, struct hub_listening *result,
+                        char why[HUB_WHY_MAX])
+{
+    (void)hub, (void)reservation, (void)backlog, (void)result;
+    close(far_end);
+    snprintf(why, HUB_WHY_MAX, "nothing is reserved");
+    return -EINVAL;
+}
+
+/* ---- connections ---- */
+
+/* One request, in one piece. */
+static void fake_manager(int fd, char *request, size_t len)
+{
+    static const char services[] = "80 stream -\n4000000000 seqpacket org.example.a\n\n";
+    if (memcmp(request, "PING", 4) == 0) {
+        memcpy(request, "PONG", 4);
+        send(fd, request, len, MSG_NOSIGNAL);
+    } else {
+        send(fd, services, sizeof(services) - 1, MSG_NOSIGNAL);
+    }
+}
+
+static void fake_on_end(evutil_socket_t fd, short what, void *arg)
+{
+    struct fake_end *end = arg;
+    static char buf[1 << 20];
+    (void)what;
+    if (end->held)
+        end->held = recv(fd, buf, 1, MSG_DONTWAIT) != 1;
+    ssize_t got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT | (end->port == 6 ? MSG_PEEK : 0));
+    if (got > 0 && end->port == 5)
+        send(fd, buf, (size_t)got, MSG_NOSIGNAL);
+    else if (got > 0 && end->port == 1)
+        fake_manager(fd, buf, (size_t)got);
+    else if (got >= 0 || errno != EAGAIN)
+        fake_end_close(end); /* on port 6 with unread bytes: a reset */
+}
+
+static int fake_serve(struct hub *hub, int fd, uint32_t port, uint64_t serial, bool held)
+{
+    int at = 0;
+    while (at < FAKE_ENDS && hub->ends[at].fd >= 0)
+        at++;
+    if (at == FAKE_ENDS)
+        return -ENOBUFS;
+    struct fake_end *end = &hub->ends[at];
+    *end = (struct fake_end){.fd = fd, .port = port, .serial = serial, .held = held};
+    end->readable = event_new(hub->base, fd, EV_READ | EV_PERSIST, fake_on_end, end);
+    if (port == 8)
+        return 0;
+    return event_add(end->readable, NULL);
+}
+
+static struct handover_name fake_name(struct hub *hub, const struct hub_connect *request, uint32_t port)
+{
+    struct handover_name name = {.serial = hub->serial++};
+    uint32_t type = (uint32_t)request->type;
+    name.local = (struct idc_addr){.domid = FAKE_DOMID, .port = hub->next_port++, .uid = UINT32_MAX, .type = type};
+    name.peer = (struct idc_addr){.domid = FAKE_DOMID, .port = port, .uid = UINT32_MAX, .type = type};
+    strcpy(name.peer.service, request->name);
+    return name;
+}
+
+static struct handover_name fake_mirror(const struct handover_name *name, uint32_t uid)
+{
+    struct handover_name mirror = {.serial = name->serial, .local = name->peer, .peer = name->local};
+    mirror.peer.uid = uid;
+    return mirror;
+}
+
+/* Both ends of the connection: ours or the accepting program's, and the connecting program's. */
+static int fake_ends(const struct hub_connect *request, const struct handover_name *name, int pair[2])
+{
+    int type = request->type == IDC_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
+    if (request->far_end >= 0) {
+        pair[0] = request->far_end;
+        pair[1] = -1;
+        int error = handover_bind(pair[0], name);
+        if (error == 0 && request->held_end >= 0) {
+            struct handover_name mirror = fake_mirror(name, request->caller.uid);
+            handover_bind(request->held_end, &mirror);
+        }
+        return error != 0 ? error : connecting_drain(pair[0]);
+    }
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    struct handover_name mirror = fake_mirror(name, request->caller.uid);
+    handover_bind(pair[0], name);
+    handover_bind(pair[1], &mirror);
+    return 0;
+}
+
+static int fake_hand_over(struct fake_listener *l, const struct handover_name *name, uint32_t uid, int fd, bool marked)
+{
+    uint8_t message[HANDOVER_WAITING_SIZE];
+    struct handover_name mirror = fake_mirror(name, uid);
+    strcpy(mirror.peer.service, name->peer.service);
+    handover_encode_waiting(message, &mirror.peer, marked);
+    ssize_t sent = handover_send(l->fd, message, sizeof(message), &fd, 1, MSG_DONTWAIT);
+    close(fd);
+    l->waiting++;
+    return sent < 0 ? (int)sent : 0;
+}
+
+static int fake_error(const struct hub_connect *request, const struct fake_listener *l)
+{
+    if (request->port == 13)
+        return -EACCES;
+    if (l && l->request.type != request->type)
+        return -EPROTOTYPE;
+    return l || request->port == 1 || (request->port >= 5 && request->port <= 8) ? 0 : -ECONNREFUSED;
+}
+
+static int fake_connect(struct hub *hub, const struct hub_connect *request, struct hub_connected *result)
+{
+    struct fake_listener *l = fake_find(hub, request->port, request->name);
+    int pair[2], error = fake_error(request, l);
+    if (error)
+        return error;
+    struct handover_name name = fake_name(hub, request, l ? l->request.port : request->port);
+    error = fake_ends(request, &name, pair);
+    if (error)
+        return error;
+    *result = (struct hub_connected){.fd = pair[1],
+                                     .serial = name.serial,
+                                     .local_port = name.local.port,
+                                     .peer_domid = FAKE_DOMID,
+                                     .peer_port = name.peer.port};
+    return l ? fake_hand_over(l, &name, request->caller.uid, pair[0], request->far_end >= 0)
+             : fake_serve(hub, pair[0], request->port, name.serial, request->far_end >= 0);
+}
+
+static void fake_pending_free(struct hub_pending *pending)
+{
+    pending->hub->pending--;
+    event_free(pending->timer);
+    free(pending);
+}
+
+static void fake_on_pending(evutil_socket_t fd, short what, void *arg)
+{
+    struct hub_pending *pending = arg;
+    struct hub_connected result = {.fd = -1};
+    bool late = pending->request.port == 7;
+    int far_end = pending->request.far_end;
+    int error = late ? -ETIMEDOUT : fake_connect(pending->hub, &pending->request, &result);
+    hub_connect_done *done = pending->done;
+    void *done_arg = pending->arg;
+    (void)fd, (void)what;
+    if (error && far_end >= 0)
+        close(far_end);
+    if (pending->request.held_end >= 0)
+        close(pending->request.held_end);
+    fake_pending_free(pending);
+    done(done_arg, error, strerror(-error), error ? NULL : &result);
+}
+
+struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request, hub_connect_done *done, void *arg)
+{
+    struct hub_pending *pending = calloc(1, sizeof(*pending));
+    struct timeval at_once = {0, 0};
+    struct timeval late = {request->timeout_ms / 1000, request->timeout_ms % 1000 * 1000};
+    *pending = (struct hub_pending){.hub = hub, .request = *request, .done = done, .arg = arg};
+    pending->timer = evtimer_new(hub->base, fake_on_pending, pending);
+    hub->pending++;
+    if (request->port != 7)
+        evtimer_add(pending->timer, &at_once);
+    else if (request->timeout_ms >= 0)
+        evtimer_add(pending->timer, &late);
+    return pending;
+}
+
+void hub_cancel(struct hub_pending *pending)
+{
+    pending->hub->cancelled++;
+    if (pending->request.far_end >= 0)
+        close(pending->request.far_end);
+    if (pending->request.held_end >= 0)
+        close(pending->request.held_end);
+    fake_pending_free(pending);
+}
+
+int hub_reason(struct hub *hub, uint64_t serial, char why[HUB_WHY_MAX])
+{
+    for (int i = 0; i < FAKE_ENDS; i++)
+        if (hub->ends[i].serial == serial && hub->ends[i].port == 6) {
+            snprintf(why, HUB_WHY_MAX, "the permission was revoked");
+            return EACCES;
+        }
+    return serial >= hub->first_serial && serial < hub->serial ? 0 : ENOENT;
+}
+
+/* ---- status ---- */
+
+void hub_visit(struct hub *hub, const struct hub_visitor *visitor)
+{
+    struct hub_link_info link = {.peer = 4, .state = "up", .generation = UINT64_MAX, .allowed = true};
+    link.last_error = "a\x80<b>";
+    visitor->link(visitor->arg, &link);
+    for (int i = 0; i < FAKE_ENDS; i++) {
+        const struct fake_end *end = &hub->ends[i];
+        struct hub_connection_info info = {.serial = end->serial, .peer_domid = FAKE_DOMID, .peer_port = end->port};
+        info.service = "", info.state = "open", info.type = "stream";
+        if (end->fd >= 0)
+            visitor->connection(visitor->arg, &info);
+    }
+    for (int i = 0; i < FAKE_LISTENERS; i++) {
+        const struct fake_listener *l = &hub->listeners[i];
+        struct hub_listener_info info = {.port = l->request.port, .service = l->request.name, .waiting = l->waiting};
+        if (l->fd >= 0)
+            visitor->listener(visitor->arg, &info);
+    }
+    struct hub_counter pending = {"fake_pending", (uint64_t)hub->pending};
+    struct hub_counter cancelled = {"fake_cancelled", (uint64_t)hub->cancelled};
+    struct hub_counter large = {"fake_large", (uint64_t)1 << 40};
+    visitor->counter(visitor->arg, &pending);
+    visitor->counter(visitor->arg, &cancelled);
+    visitor->counter(visitor->arg, &large);
+}
+
+int hub_domid(const struct hub *hub)
+{
+    (void)hub;
+    return FAKE_DOMID;
+}
+
+const char *hub_platform(const struct hub *hub)
+{
+    (void)hub;
+    return "fake";
+}
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * When the other side of a link is sent an event. At once for whatever a program waits for; for the last words about a
+ * connection that no program has any more, with the next event, or LINK_QUIET_MS later.
+ */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link_mgr/core/link.h"
+#include "tests/lone/lone.h"
+
+#define NO_MORE (WIRE_NO_MORE_DATA | WIRE_NO_MORE_WANTED)
+
+static struct lone lone;
+static uint32_t core_id; /* of the latest connection */
+
+static void tell(uint32_t connection, uint8_t flags)
+{
+    lone_send(&lone, &(struct wire_frame){
+        .type = WIRE_TYPE_DISCONNECT, .flags = flags, .connection = connection, .credit = 4096}, NULL);
+    peer_channel_event(lone.core->by_domid[2]);
+    lone_run(&lone);
+}
+
+/* Takes all that the core has sent, then sleeps: wants to be told of more. The flags of the DISCONNECT_ind, the others' sum up. */
+static uint8_t read_and_sleep(void)
+{
+    struct wire_frame frame;
+    uint8_t payload[64], flags = 0;
+    while (lone_receive(&lone, &frame, payload, sizeof(payload))) {
+        if (frame.type == WIRE_TYPE_DISCONNECT)
+            flags |= frame.flags;
+        if (frame.type == WIRE_TYPE_CONNECT_RSP)
+            core_id = wire_get_u32(payload + 4);
+    }
+    ring_want(&lone.theirs, RING_WANT_DATA);
+    lone.events = 0;
+    return flags;
+}
+
+static struct endpoint *connect_to_core(uint32_t id)
+{
+    uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
+    uint32_t length = wire_put_connect_req(
+        payload, &(struct wire_connect_req){.id = id, .source_port = 5, .port = LONE_PORT, .uid = 9, .type = IDC_STREAM});
+    lone_send(&lone, &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = 4096}, payload);
+    peer_channel_event(lone.core->by_domid[2]);
+    lone_run(&lone);
+    ck_assert_int_gt(lone.end_count, 0);
+    return &lone.ends[lone.end_count - 1];
+}
+
+static void program_closes(struct endpoint *end)
+{
+    end->ended = end->closed = true;
+    conn_readable(end->conn);
+    conn_settle(end->conn);
+    lone_run(&lone);
+}
+
+static void begin(void)
+{
+    lone_start(&lone);
+    read_and_sleep();
+}
+
+/* Both sides have told their end; what remains is the core's LAST. */
+static void up_to_last(uint32_t id)
+{
+    struct endpoint *end = connect_to_core(id);
+    read_and_sleep();
+    program_closes(end);
+    ck_assert_int_eq(lone.events, 1); /* somebody may be waiting for that */
+    ck_assert_uint_eq(read_and_sleep(), NO_MORE);
+    tell(core_id, WIRE_NO_MORE_DATA | WIRE_LAST);
+}
+
+START_TEST(last_words_come_later)
+{
+    begin();
+    up_to_last(1);
+    ck_assert_int_eq(lone.events, 0);
+    lone_pass(&lone, LINK_QUIET_MS - 1);
+    ck_assert_int_eq(lone.events, 0);
+    lone_pass(&lone, 1);
+    ck_assert_int_eq(lone.events, 1);
+    ck_assert_uint_eq(read_and_sleep(), WIRE_LAST);
+    lone_pass(&lone, 10 * LINK_QUIET_MS);
+    ck_assert_int_eq(lone.events, 0);
+    lone_stop(&lone);
+}
+END_TEST
+
+START_TEST(or_with_the_next_event)
+{
+    begin();
+    up_to_last(1);
+    ck_assert_int_eq(lone.events, 0);
+    connect_to_core(2);
+    ck_assert_int_eq(lone.events, 1);
+    ck_assert_uint_eq(read_and_sleep(), WIRE_LAST);
+    lone_pass(&lone, 10 * LINK_QUIET_MS);
+    ck_assert_int_eq(lone.events, 0);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* Who looks at the ring anyway has seen them: no event is made for what he does not ask for. */
+START_TEST(or_not_at_all)
+{
+    begin();
+    up_to_last(1);
+    read_and_sleep();
+    *lone.theirs.my_wish &= (uint8_t)~RING_WANT_DATA;
+    lone_pass(&lone, 10 * LINK_QUIET_MS);
+    ck_assert_int_eq(lone.events, 0);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* The other program closed altogether: ours gets the end, and the other side our last words, quietly. */
+START_TEST(to_a_program_that_has_closed)
+{
+    begin();
+    struct endpoint *end = connect_to_core(1);
+    read_and_sleep();
+    tell(core_id, NO_MORE);
+    ck_assert(!end->open);
+    ck_assert_int_eq(end->reason, REASON_OK);
+    ck_assert_int_eq(lone.events, 0);
+    lone_pass(&lone, LINK_QUIET_MS);
+    ck_assert_int_eq(lone.events, 1);
+    ck_assert_uint_eq(read_and_sleep(), WIRE_NO_MORE_DATA | WIRE_LAST);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* ... unless ours had sent something that is lost: then it ends with a reset. */
+START_TEST(with_something_lost)
+{
+    begin();
+    struct endpoint *end = connect_to_core(1);
+    read_and_sleep();
+    end->readable = 10;
+    tell(core_id, NO_MORE);
+    ck_assert(!end->open);
+    ck_assert_int_eq(end->reason, REASON_PROGRAM_RESET);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* A program that has only shut its direction still reads: it waits for our end, and is told at once. */
+START_TEST(to_a_program_that_reads_on)
+{
+    begin();
+    struct endpoint *end = connect_to_core(1);
+    read_and_sleep();
+    tell(core_id, WIRE_NO_MORE_DATA);
+    ck_assert(end->open && end->got_end);
+    ck_assert_int_eq(lone.events, 0);
+    program_closes(end);
+    ck_assert_int_eq(lone.events, 1);
+    ck_assert_uint_eq(read_and_sleep(), WIRE_NO_MORE_DATA | WIRE_LAST);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* The idle timer is not shortened by it: 10 s without a connection, and not 20 ms. */
+START_TEST(the_link_stays)
+{
+    begin();
+    up_to_last(1);
+    read_and_sleep();
+    lone_pass(&lone, LINK_QUIET_MS);
+    lone_pass(&lone, LINK_QUIET_MS);
+    ck_assert(!link_end_proposed(lone.core->by_domid[2]->link));
+    lone_pass(&lone, lone.core->config.idle_ms);
+    ck_assert(link_end_proposed(lone.core->by_domid[2]->link));
+    lone_stop(&lone);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("events of a link");
+    TCase *tests = tcase_create("tests");
+    tcase_add_test(tests, last_words_come_later);
+    tcase_add_test(tests, or_with_the_next_event);
+    tcase_add_test(tests, or_not_at_all);
+    tcase_add_test(tests, to_a_program_that_has_closed);
+    tcase_add_test(tests, with_something_lost);
+    tcase_add_test(tests, to_a_program_that_reads_on);
+    tcase_add_test(tests, the_link_stays);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* How long a connect waits for the other side before it says that nobody is there, whose offers are taken, and what is logged about
+ * peers. */
+#include <assert.h>
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "link_mgr/daemon/hub_private.h"
+#include "tests/lone/lone.h"
+
+#define POLICY "/local/domain/1/idc/policy/2"
+#define THEIRS "/local/domain/2/data/idc/1"
+#define EPOCH "00000000000000aa"
+#define OTHER_EPOCH "00000000000000bb"
+
+static struct lone lone;
+
+static void connect_to_2(void)
+{
+    enum reason reason;
+    lone.answers = 0;
+    ck_assert_ptr_nonnull(core_connect(lone.core, 2, 80, "", IDC_STREAM, 0, &lone, &reason));
+    lone_run(&lone);
+}
+
+static void permit(void)
+{
+    lone_store(&lone, POLICY, "in=* out=*");
+    lone_run(&lone);
+}
+
+static void ck_unreachable(void)
+{
+    ck_assert_int_eq(lone.answers, 1);
+    ck_assert_int_eq(lone.answer, REASON_UNREACHABLE);
+}
+
+/* The channel is dead from now on, as when the other side was killed. */
+static void kill_peer(void)
+{
+    lone.channel_dead = true;
+    peer_channel_event(lone.core->by_domid[2]);
+    lone_run(&lone);
+    lone.channel_dead = false;
+}
+
+START_TEST(a_new_permission_gives_the_peer_a_moment)
+{
+    lone_begin(&lone);
+    permit();
+    lone_store(&lone, THEIRS, NULL); /* the answer to the subscription: it has not heard of it yet */
+    connect_to_2();
+    lone_pass(&lone, PEER_GRACE_MS - 1);
+    ck_assert_int_eq(lone.answers, 0);
+    lone_store(&lone, THEIRS "/alive", EPOCH);
+    lone_run(&lone);
+    ck_assert_int_eq(lone.answers, 0);
+    ck_assert_str_eq(lone.last_published, "want 0000000000001267 1");
+    lone_store(&lone, THEIRS "/offer", EPOCH " 1");
+    lone_run(&lone);
+    ck_assert(lone.channel_open);
+    lone_stop(&lone);
+}
+END_TEST
+
+START_TEST(but_only_a_moment)
+{
+    lone_begin(&lone);
+    permit();
+    lone_store(&lone, THEIRS, NULL);
+    lone_pass(&lone, 300);
+    connect_to_2();
+    lone_pass(&lone, PEER_GRACE_MS - 301);
+    ck_assert_int_eq(lone.answers, 0);
+    lone_pass(&lone, 1);
+    ck_unreachable();
+    connect_to_2(); /* and from now on at once */
+    ck_unreachable();
+    lone_stop(&lone);
+}
+END_TEST
+
+START_TEST(a_permission_that_is_changed_is_not_a_new_one)
+{
+    lone_begin(&lone);
+    permit();
+    lone_store(&lone, THEIRS, NULL);
+    lone_pass(&lone, PEER_GRACE_MS);
+    lone_store(&lone, POLICY, "out=*");
+    connect_to_2();
+    ck_unreachable();
+    lone_store(&lone, POLICY, NULL);
+    lone_run(&lone);
+    permit();
+    lone_store(&lone, THEIRS, NULL);
+    connect_to_2();
+    ck_assert_int_eq(lone.answers, 0);
+    lone_pass(&lone, PEER_GRACE_MS);
+    ck_unreachable();
+    lone_stop(&lone);
+}
+END_TEST
+
+static_assert(PEER_SILENT_MS > PEER_BACKOFF_MS && PEER_SILENT_MS < PEER_SETUP_MS, "or it fails while the peer waits");
+
+/* A peer of which nothing but `alive` is known gets the whole time; one that has not used it, less; one with a new epoch, all. */
+START_TEST(one_that_did_not_answer_gets_less_time)
+{
+    lone_begin(&lone);
+    permit();
+    lone_store(&lone, THEIRS "/alive", EPOCH);
+    connect_to_2();
+    lone_pass(&lone, PEER_SETUP_MS - 1);
+    ck_assert_int_eq(lone.answers, 0);
+    lone_pass(&lone, 1);
+    ck_unreachable();
+    connect_to_2();
+    lone_pass(&lone, PEER_SILENT_MS - 1);
+    ck_assert_int_eq(lone.answers, 0);
+    lone_pass(&lone, 1);
+    ck_unreachable();
+    lone_store(&lone, THEIRS "/alive", OTHER_EPOCH);
+    lone_run(&lone);
+    connect_to_2();
+    lone_pass(&lone, PEER_SETUP_MS - 1);
+    ck_assert_int_eq(lone.answers, 0);
+    lone_pass(&lone, 1);
+    ck_unreachable();
+    lone_stop(&lone);
+}
+END_TEST
+
+START_TEST(after_kill_9_a_connect_waits_for_a_new_start_only)
+{
+    lone_start(&lone);
+    kill_peer();
+    ck_assert(!lone.channel_open);
+    connect_to_2();
+    lone_pass(&lone, PEER_SILENT_MS - 1);
+    ck_assert_int_eq(lone.answers, 0);
+    lone_pass(&lone, 1);
+    ck_unreachable();
+    lone_stop(&lone);
+
+    lone_start(&lone);
+    kill_peer();
+    connect_to_2();
+    lone_pass(&lone, PEER_SILENT_MS - 1);
+    lone_store(&lone, THEIRS "/alive", OTHER_EPOCH); /* it was started anew: the time begins again */
+    lone_run(&lone);
+    lone_pass(&lone, PEER_SETUP_MS - 1);
+    ck_assert_int_eq(lone.answers, 0);
+    lone_store(&lone, THEIRS "/offer", OTHER_EPOCH " 1");
+    lone_run(&lone);
+    ck_assert(lone.channel_open);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* To the link_mgr that was here before: taken, the link would end when the peer learns that there is a new one. */
+START_TEST(an_offer_to_another_epoch_is_not_taken)
+{
+    lone_begin(&lone);
+    permit();
+    lone_store(&lone, THEIRS "/alive", EPOCH);
+    lone_store(&lone, THEIRS "/offer", EPOCH " 1 " OTHER_EPOCH);
+    lone_run(&lone);
+    ck_assert(!lone.channel_open);
+    lone_store(&lone, THEIRS "/offer", EPOCH " 2 0000000000001267");
+    lone_run(&lone);
+    ck_assert(lone.channel_open);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* ---- the log ---- */
+
+START_TEST(lines_about_two_peers_are_counted_apart)
+{
+    lone_begin(&lone);
+    permit();
+    lone_store(&lone, "/local/domain/1/idc/policy/3", "in=* out=*");
+    const struct log_limit *of_2 = &lone.core->by_domid[2]->log_limit, *of_3 = &lone.core->by_domid[3]->log_limit;
+    ck_assert_uint_eq(of_2->passed + of_3->passed, 0);
+    for (unsigned i = 1; i <= 20; i++) {
+        lone_store(&lone, POLICY, "in=rubbish!");
+        ck_assert_str_eq(lone.last_log, "domain 2: its policy allows nothing, because it can't be read: "
+                                       "an item is neither a port (1-4294967295), a range of ports, nor a service name");
+        ck_assert_uint_eq(of_2->passed, i);
+    }
+    ck_assert_uint_eq(of_3->passed + lone.core->log_limit.passed, 0);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* Says so many lines with each of the limits, as the core would, and returns how often what is said. */
+static int count_said(struct log_limit *limits, int limit_count, int lines, const char *what)
+{
+    static char said[1 << 20];
+    struct hub *hub = calloc(1, sizeof(*hub));
+    int file = memfd_create("said", 0), before = dup(STDERR_FILENO), count = 0;
+    hub_fill_host(hub);
+    dup2(file, STDERR_FILENO);
+    for (int i = 0; i < limit_count; i++)
+        for (int k = 0; k < lines; k++)
+            hub->host.log(&hub->host, &limits[i], LOG_NOTICE, what);
+    dup2(before, STDERR_FILENO);
+    ssize_t length = pread(file, said, sizeof(said) - 1, 0);
+    ck_assert_int_ge(length, 0);
+    said[length] = '\0';
+    for (const char *at = said; (at = strstr(at, what)); at++)
+        count++;
+    close(file);
+    close(before);
+    free(hub);
+    return count;
+}
+
+/* The second in which lines are counted may end meanwhile: then there are twice as many. */
+START_TEST(one_peer_does_not_hide_lines_about_others)
+{
+    static struct log_limit limits[1002];
+    int said = count_said(&limits[0], 1, 2000, "domain 2: noise");
+    ck_assert(said == 10 || said == 20);
+    ck_assert_int_eq(count_said(&limits[1], 1, 1, "domain 3: news"), 1);
+    usleep(1100 * 1000);
+    ck_assert_int_eq(count_said(&limits[1], 1, 1, "left out"), 1); /* its own text: nothing was kept back */
+    ck_assert_int_eq(count_said(&limits[0], 1, 1, "lines like the next one were left out"), 2); /* once by the log */
+    said = count_said(&limits[2], 1000, 10, "noise");
+    ck_assert(said >= 90 && said <= 200);
+}
+END_TEST
+
+/* The other side, which wants nothing, proposes the end at once; HELLO and BYE are in the ring together. */
+START_TEST(a_link_that_is_waited_for_does_not_end_idle)
+{
+    uint8_t hello[WIRE_HELLO], bye[4], payload[128];
+    struct wire_frame frame = {0};
+    lone_begin(&lone);
+    permit();
+    lone_store(&lone, THEIRS "/alive", EPOCH);
+    connect_to_2();
+    lone_store(&lone, THEIRS "/offer", EPOCH " 1");
+    lone_run(&lone);
+    ck_assert(lone.channel_open);
+    wire_put_hello(hello, &(struct wire_hello){.version_min = 1, .version_max = 1, .epoch = 0xaa, .generation = 1,
+                                               .max_frame = WIRE_FRAME_MIN, .max_requests = 16, .domid = 2, .wish = 1});
+    wire_put_u32(bye, REASON_OK);
+    ck_assert(lone_send(&lone, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO}, hello));
+    ck_assert(lone_send(&lone, &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(bye)}, bye));
+    lone_run(&lone);
+    ck_assert(lone.channel_open);
+    while (frame.type != WIRE_TYPE_CONNECT_REQ)
+        ck_assert(lone_receive(&lone, &frame, payload, sizeof(payload)));
+    lone_stop(&lone);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("peer");
+    TCase *waiting = tcase_create("waiting");
+    tcase_add_test(waiting, a_new_permission_gives_the_peer_a_moment);
+    tcase_add_test(waiting, but_only_a_moment);
+    tcase_add_test(waiting, a_permission_that_is_changed_is_not_a_new_one);
+    tcase_add_test(waiting, one_that_did_not_answer_gets_less_time);
+    tcase_add_test(waiting, after_kill_9_a_connect_waits_for_a_new_start_only);
+    tcase_add_test(waiting, an_offer_to_another_epoch_is_not_taken);
+    tcase_add_test(waiting, a_link_that_is_waited_for_does_not_end_idle);
+    suite_add_tcase(suite, waiting);
+    TCase *lines = tcase_create("log");
+    tcase_add_test(lines, lines_about_two_peers_are_counted_apart);
+    tcase_add_test(lines, one_peer_does_not_hide_lines_about_others);
+    suite_add_tcase(suite, lines);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

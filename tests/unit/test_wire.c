@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Frames: what the protocol document shows in hex, round trips, and every field made wrong in turn. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link_mgr/core/reason.h"
+#include "link_mgr/core/wire.h"
+
+#define MAX_FRAME 65536u
+
+static void expect_hex(const uint8_t *bytes, size_t length, const char *hex)
+{
+    char text[512] = "", *out = text;
+    for (size_t i = 0; i < length; i++)
+        out += sprintf(out, "%02x", bytes[i]);
+    ck_assert_str_eq(text, hex);
+}
+
+/* The examples of docs/protocol.md. */
+START_TEST(test_examples)
+{
+    uint8_t header[WIRE_HEADER], payload[128];
+    wire_put_frame(header, &(struct wire_frame){.length = 56, .type = WIRE_TYPE_HELLO});
+    expect_hex(header, sizeof(header), "38000000010000000000000000000000");
+    wire_put_hello(payload, &(struct wire_hello){.version_min = 1,
+                                                 .version_max = 1,
+                                                 .epoch = 0x1122334455667788,
+                                                 .generation = 1,
+                                                 .max_frame = 65536,
+                                                 .max_requests = 256,
+                                                 .domid = 2});
+    expect_hex(payload, WIRE_HELLO,
+               "4944433101000100000000000000000088776655443322110100000000000000000001000001000002000000000000000000000000000000");
+    uint32_t length = wire_put_connect_req(
+        payload, &(struct wire_connect_req){
+                     .id = 0x00100001, .source_port = 0x80000000, .uid = 1000, .type = IDC_STREAM, .name = "echo"});
+    ck_assert_uint_eq(length, 24);
+    expect_hex(payload, length, "010010000000008000000000e8030000010400006563686f");
+    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.id = 0x00200003, .port = 80});
+    expect_hex(payload, WIRE_CONNECT_RSP, "000000000300200050000000");
+}
+END_TEST
+
+START_TEST(test_frame_round_trip)
+{
+    uint8_t bytes[WIRE_HEADER];
+    struct wire_frame in = {.length = 4, .type = WIRE_TYPE_DISCONNECT, .flags = WIRE_RESET | WIRE_LAST, .connection = 0xFFF00001,
+                            .credit = 0xFFFFFFFF}, out;
+    wire_put_frame(bytes, &in);
+    ck_assert_ptr_null(wire_get_frame(bytes, MAX_FRAME, &out));
+    ck_assert(in.length == out.length && in.type == out.type && in.flags == out.flags);
+    ck_assert(in.connection == out.connection && in.credit == out.credit);
+}
+END_TEST
+
+static const struct {
+    struct wire_frame frame;
+    bool good;
+} frames[] = {
+    {{.type = 0}, false},
+    {{.type = WIRE_TYPE_COUNT}, false},
+    {{.type = 127}, false},
+    {{.type = 128, .length = MAX_FRAME, .flags = 0xFF, .connection = 7}, true},
+    {{.type = 255, .length = MAX_FRAME + 1}, false},
+    {{.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO}, true},
+    {{.type = WIRE_TYPE_HELLO, .length = WIRE_CONTROL_MAX}, true},
+    {{.type = WIRE_TYPE_HELLO, .length = WIRE_CONTROL_MAX + 1}, false},
+    {{.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO - 1}, false},
+    {{.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO, .connection = 1}, false},
+    {{.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO, .credit = 1}, false},
+    {{.type = WIRE_TYPE_CONNECT_REQ, .length = WIRE_CONNECT_REQ, .credit = 9}, true},
+    {{.type = WIRE_TYPE_CONNECT_REQ, .length = WIRE_CONNECT_REQ - 1}, false},
+    {{.type = WIRE_TYPE_CONNECT_REQ, .length = WIRE_CONNECT_REQ + IDC_SERVICE_MAX}, true},
+    {{.type = WIRE_TYPE_CONNECT_REQ, .length = WIRE_CONNECT_REQ + IDC_SERVICE_MAX + 1}, false},
+    {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP, .connection = 1}, true},
+    {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP}, false},
+    {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP + 1, .connection = 1}, false},
+    {{.type = WIRE_TYPE_DATA, .length = MAX_FRAME, .connection = 1}, true},
+    {{.type = WIRE_TYPE_DATA, .length = MAX_FRAME + 1, .connection = 1}, false},
+    {{.type = WIRE_TYPE_DATA, .length = 1}, false},
+    {{.type = WIRE_TYPE_DATA, .length = 1, .connection = 1, .flags = 4}, false},
+    {{.type = WIRE_TYPE_DATA, .length = 5, .connection = 1, .flags = WIRE_DATA_MORE | WIRE_DATA_TOTAL}, true},
+    {{.type = WIRE_TYPE_DATA, .length = 4, .connection = 1, .flags = WIRE_DATA_MORE | WIRE_DATA_TOTAL}, false},
+    {{.type = WIRE_TYPE_DATA, .length = 5, .connection = 1, .flags = WIRE_DATA_TOTAL}, false},
+    {{.type = WIRE_TYPE_DATA, .length = 0, .connection = 1, .flags = WIRE_DATA_MORE}, false},
+    {{.type = WIRE_TYPE_CREDIT, .connection = 1}, true},
+    {{.type = WIRE_TYPE_CREDIT, .connection = 1, .length = 1}, false},
+    {{.type = WIRE_TYPE_CREDIT}, false},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1}, false},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_NO_MORE_DATA}, true},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_NO_MORE_DATA, .length = 4}, false},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET | WIRE_LAST}, false},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET | WIRE_LAST, .length = 4}, true},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET, .length = 4}, false},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET | WIRE_LAST, .length = 3}, false},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = 0x10}, false},
+    {{.type = WIRE_TYPE_BYE, .length = 4}, true},
+    {{.type = WIRE_TYPE_BYE, .length = 0}, false},
+    {{.type = WIRE_TYPE_BYE, .length = 4, .connection = 1}, false},
+};
+
+START_TEST(test_frame_table)
+{
+    uint8_t bytes[WIRE_HEADER];
+    struct wire_frame out;
+    wire_put_frame(bytes, &frames[_i].frame);
+    ck_assert_msg((wire_get_frame(bytes, MAX_FRAME, &out) == NULL) == frames[_i].good, "row %d", _i);
+    if (!frames[_i].good || frames[_i].frame.type >= WIRE_TYPE_SKIPPED)
+        return;
+    bytes[6] = 1;
+    ck_assert_msg(wire_get_frame(bytes, MAX_FRAME, &out) != NULL, "row %d, reserved", _i);
+}
+END_TEST
+
+START_TEST(test_hello)
+{
+    uint8_t bytes[WIRE_HELLO];
+    struct wire_hello out, good = {.version_min = 1, .version_max = 3, .features = 5, .epoch = 6, .generation = 7,
+                                   .max_frame = WIRE_FRAME_MIN, .max_requests = 1, .domid = 8, .wish = 9};
+    struct wire_hello wrong[] = {good, good, good, good, good};
+    wire_put_hello(bytes, &good);
+    ck_assert_ptr_null(wire_get_hello(bytes, sizeof(bytes), &out));
+    ck_assert(out.features == 5 && out.epoch == 6 && out.generation == 7 && out.domid == 8 && out.wish == 9);
+    ck_assert_ptr_nonnull(wire_get_hello(bytes, sizeof(bytes) - 1, &out));
+    bytes[0] ^= 1;
+    ck_assert_ptr_nonnull(wire_get_hello(bytes, sizeof(bytes), &out));
+    wrong[0].version_min = 4;
+    wrong[1].max_frame = WIRE_FRAME_MIN - 1;
+    wrong[2].max_frame = WIRE_FRAME_MAX + 1;
+    wrong[3].max_requests = 0;
+    wrong[4].max_requests = WIRE_REQUESTS_MAX + 1;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        wire_put_hello(bytes, &wrong[i]);
+        ck_assert_msg(wire_get_hello(bytes, sizeof(bytes), &out) != NULL, "case %zu", i);
+    }
+}
+END_TEST
+
+static const char *try_req(struct wire_connect_req req, int change, uint8_t to)
+{
+    uint8_t bytes[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
+    struct wire_connect_req out;
+    uint32_t length = wire_put_connect_req(bytes, &req);
+    if (change >= 0)
+        bytes[change] = to;
+    return wire_get_connect_req(bytes, length, &out);
+}
+
+START_TEST(test_connect_req)
+{
+    struct wire_connect_req by_port = {.id = 1, .source_port = 2, .port = 80, .type = IDC_STREAM};
+    struct wire_connect_req by_name = {.id = 1, .source_port = 2, .type = IDC_SEQPACKET, .name = "org.example.x"};
+    ck_assert_ptr_null(try_req(by_port, -1, 0));
+    ck_assert_ptr_null(try_req(by_name, -1, 0));
+    ck_assert_ptr_nonnull(try_req(by_port, 0, 0));      /* no id */
+    ck_assert_ptr_nonnull(try_req(by_port, 4, 0));      /* no source port */
+    ck_assert_ptr_nonnull(try_req(by_port, 8, 0));      /* neither port nor name */
+    ck_assert_ptr_nonnull(try_req(by_name, 8, 80));     /* both */
+    ck_assert_ptr_nonnull(try_req(by_port, 16, 3));     /* type */
+    ck_assert_ptr_nonnull(try_req(by_name, 17, 12));    /* name length */
+    ck_assert_ptr_nonnull(try_req(by_name, 17, 200));
+    ck_assert_ptr_nonnull(try_req(by_name, 20, '\0'));  /* a name with a NUL, a space */
+    ck_assert_ptr_nonnull(try_req(by_name, 25, ' '));
+}
+END_TEST
+
+START_TEST(test_connect_rsp)
+{
+    uint8_t bytes[WIRE_CONNECT_RSP];
+    struct wire_connect_rsp out, cases[] = {{0, 5, 80}, {REASON_POLICY, 0, 0}, {0, 0, 80}, {0, 5, 0}, {3, 5, 0}, {3, 0, 80}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        wire_put_connect_rsp(bytes, &cases[i]);
+        ck_assert_msg((wire_get_connect_rsp(bytes, sizeof(bytes), &out) == NULL) == (i < 2), "case %zu", i);
+    }
+}
+END_TEST
+
+START_TEST(test_reasons)
+{
+    for (uint32_t code = 0; code < REASON_COUNT; code++) {
+        ck_assert_int_eq(reason_from_wire(code), code);
+        ck_assert_int_eq(reason_errno((enum reason)code) != 0, code != 0);
+        ck_assert_ptr_nonnull(reason_text((enum reason)code));
+    }
+    ck_assert_int_eq(reason_from_wire(REASON_COUNT), REASON_PROGRAM_RESET);
+    ck_assert_int_eq(reason_from_wire(UINT32_MAX), REASON_PROGRAM_RESET);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("wire");
+    TCase *tcase = tcase_create("wire");
+    tcase_add_test(tcase, test_examples);
+    tcase_add_test(tcase, test_frame_round_trip);
+    tcase_add_loop_test(tcase, test_frame_table, 0, sizeof(frames) / sizeof(frames[0]));
+    tcase_add_test(tcase, test_hello);
+    tcase_add_test(tcase, test_connect_req);
+    tcase_add_test(tcase, test_connect_rsp);
+    tcase_add_test(tcase, test_reasons);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
