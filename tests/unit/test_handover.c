@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test_handover.c - names, descriptors and long messages between daemon and libidc, with friendly and hostile bytes.
+ * Every test ends with the count of open descriptors that it began with.
+ */
+#include "common/handover.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/connecting.h"
+#include "common/service_name.h"
+
+static int pair[2];
+static int baseline;
+
+static int open_fds(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static void open_pair(int type)
+{
+    ck_assert_int_eq(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair), 0);
+}
+
+static void close_pair(void)
+{
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void setup(void)
+{
+    baseline = open_fds();
+}
+
+static void teardown(void)
+{
+    ck_assert_int_eq(open_fds(), baseline);
+}
+
+/* ---- names ---- */
+
+static struct handover_name sample_name(void)
+{
+    struct handover_name name = {
+        .serial = 0xABCDEF012345,
+        .local = {.domid = 0x7FEF, .port = 0xFFFFFFFF, .uid = UINT32_MAX, .type = IDC_SEQPACKET},
+        .peer = {.domid = 3, .port = 80, .uid = 1000, .type = IDC_SEQPACKET},
+    };
+    return name;
+}
+
+static void check_same_address(const struct idc_addr *a, const struct idc_addr *b)
+{
+    ck_assert_uint_eq(a->domid, b->domid);
+    ck_assert_uint_eq(a->port, b->port);
+    ck_assert_uint_eq(a->uid, b->uid);
+    ck_assert_uint_eq(a->type, b->type);
+    ck_assert_str_eq(a->service, b->service);
+}
+
+static void check_round_trip(const struct handover_name *name)
+{
+    struct handover_name got;
+    open_pair(SOCK_STREAM);
+    ck_assert_int_eq(handover_bind(pair[0], name), 0);
+    ck_assert_int_eq(handover_name(pair[1], &got), 0);
+    ck_assert_uint_eq(got.serial, name->serial);
+    ck_assert_int_eq(got.listener, name->listener);
+    check_same_address(&got.local, &name->local);
+    check_same_address(&got.peer, &name->peer);
+    close_pair();
+}
+
+START_TEST(name_round_trip)
+{
+    struct handover_name name = sample_name();
+    check_round_trip(&name);
+    name.listener = true;
+    check_round_trip(&name);
+    memset(name.local.service, 's', IDC_SERVICE_MAX);
+    check_round_trip(&name);
+    memset(name.local.service, 0, sizeof(name.local.service));
+    strcpy(name.peer.service, "org.example.clipboard");
+    check_round_trip(&name);
+    strcpy(name.local.service, "org.example.clipboard");
+    check_round_trip(&name);
+}
+END_TEST
+
+START_TEST(name_survives_the_daemon_and_dup)
+{
+    struct handover_name name = sample_name(), got;
+    open_pair(SOCK_STREAM);
+    ck_assert_int_eq(handover_bind(pair[0], &name), 0);
+    close(pair[0]);
+    pair[0] = dup(pair[1]);
+    ck_assert_int_eq(handover_name(pair[0], &got), 0);
+    ck_assert_uint_eq(got.serial, name.serial);
+    close_pair();
+}
+END_TEST
+
+START_TEST(name_of_other_descriptors)
+{
+    struct handover_name got;
+    open_pair(SOCK_STREAM);
+    ck_assert_int_eq(handover_name(pair[0], &got), -EINVAL);
+    close_pair();
+    int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(handover_name(file, &got), -ENOTSOCK);
+    close(file);
+    ck_assert_int_eq(handover_name(-1, &got), -EBADF);
+    int lone = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(handover_name(lone, &got), -EINVAL);
+    close(lone);
+}
+END_TEST
+
+/* What a stranger bound: cut at every length, and with each byte changed, it is refused or it decodes to sane
+ * values. */
+static int name_of_bytes(const uint8_t *bytes, size_t len, struct handover_name *got)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path + 1, bytes, len);
+    open_pair(SOCK_STREAM);
+    ck_assert_int_eq(bind(pair[0], (struct sockaddr *)&address, (socklen_t)(sizeof(sa_family_t) + 1 + len)), 0);
+    int result = handover_name(pair[1], got);
+    close_pair();
+    return result;
+}
+
+START_TEST(name_hostile_bytes)
+{
+    struct handover_name name = sample_name(), got;
+    struct sockaddr_un address;
+    socklen_t len = sizeof(address);
+    strcpy(name.peer.service, "abc");
+    open_pair(SOCK_STREAM);
+    ck_assert_int_eq(handover_bind(pair[0], &name), 0);
+    ck_assert_int_eq(getsockname(pair[0], (struct sockaddr *)&address, &len), 0);
+    close_pair();
+    uint8_t good[64];
+    size_t size = len - sizeof(sa_family_t) - 1;
+    memcpy(good, address.sun_path + 1, size);
+
+    ck_assert_int_eq(name_of_bytes(good, size, &got), 0);
+    for (size_t cut = 0; cut <= size - 3; cut++)
+        ck_assert_int_eq(name_of_bytes(good, cut, &got), -EINVAL);
+    for (size_t at = 0; at < size; at++) {
+        uint8_t bad[64];
+        memcpy(bad, good, size);
+        bad[at] ^= 0xFF;
+        int result = name_of_bytes(bad, size, &got);
+        ck_assert(result == -EINVAL || (at >= 4 && at < 26 && got.local.domid < IDC_DOMID_SELF));
+    }
+}
+END_TEST
+
+/* ---- descriptors ---- */
+
+START_TEST(fds_round_trip)
+{
+    char buf[8];
+    int fds[HANDOVER_FDS_MAX], count = HANDOVER_FDS_MAX;
+    open_pair(SOCK_STREAM);
+    int send_fds[3] = {pair[0], pair[1], pair[0]};
+    ck_assert_int_eq(handover_send(pair[0], "hello", 5, send_fds, 3, 0), 5);
+    ck_assert_int_eq(handover_recv(pair[1], buf, sizeof(buf), fds, &count, 0), 5);
+    ck_assert_int_eq(count, 3);
+    for (int i = 0; i < count; i++) {
+        ck_assert_int_eq(fcntl(fds[i], F_GETFD), FD_CLOEXEC);
+        close(fds[i]);
+    }
+    close_pair();
+}
+END_TEST
+
+START_TEST(fds_beyond_room_are_closed)
+{
+    char buf[8];
+    open_pair(SOCK_STREAM);
+    int send_fds[HANDOVER_FDS_MAX] = {pair[0], pair[0], pair[0], pair[0]};
+    for (int room = 0; room < HANDOVER_FDS_MAX; room++) {
+        int fds[HANDOVER_FDS_MAX], count = room;
+        ck_assert_int_eq(handover_send(pair[0], "x", 1, send_fds, HANDOVER_FDS_MAX, 0), 1);
+        ck_assert_int_eq(handover_recv(pair[1], buf, sizeof(buf), fds, &count, 0), 1);
+        ck_assert_int_eq(count, room);
+        for (int i = 0; i < count; i++)
+            close(fds[i]);
+    }
+    close_pair();
+}
+END_TEST
+
+/* More than handover_send would ever send: 100 descriptors in one message. */
+START_TEST(fds_a_hundred)
+{
+    char buf[8] = "x", control[CMSG_SPACE(100 * sizeof(int))] = {0};
+    struct iovec bytes = {buf, 1};
+    struct msghdr message = {
+        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    int fds[HANDOVER_FDS_MAX], count = HANDOVER_FDS_MAX;
+    open_pair(SOCK_STREAM);
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(100 * sizeof(int));
+    for (size_t i = 0; i < 100; i++)
+        memcpy(CMSG_DATA(c) + i * sizeof(int), &pair[0], sizeof(int));
+    ck_assert_int_eq(sendmsg(pair[0], &message, 0), 1);
+    ck_assert_int_eq(handover_recv(pair[1], buf, sizeof(buf), fds, &count, 0), 1);
+    ck_assert_int_eq(count, HANDOVER_FDS_MAX);
+    for (int i = 0; i < count; i++)
+        close(fds[i]);
+    close_pair();
+}
+END_TEST
+
+START_TEST(fds_with_a_full_table)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    if (preload != NULL && strstr(preload, "vgpreload") != NULL)
+        return; /* valgrind keeps the limit to itself */
+    char buf[8];
+    int fds[2], count = 2;
+    struct rlimit old, low;
+    open_pair(SOCK_STREAM);
+    ck_assert_int_eq(handover_send(pair[0], "x", 1, pair, 2, 0), 1);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+    int next = dup(0);
+    close(next);
+    low = (struct rlimit){(rlim_t)next + 1, old.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+    ck_assert_int_eq(handover_recv(pair[1], buf, sizeof(buf), fds, &count, 0), -EMFILE);
+    ck_assert_int_eq(count, 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+    close_pair();
+}
+END_TEST
+
+/* ---- the message on a listener ---- */
+
+START_TEST(waiting_round_trip)
+{
+    struct idc_addr peer = {.domid = 7, .port = 0x80000001, .uid = 33, .type = IDC_STREAM}, got;
+    uint8_t bytes[HANDOVER_WAITING_SIZE];
+    bool marked = true;
+    handover_encode_waiting(bytes, &peer, false);
+    ck_assert_int_eq(handover_decode_waiting(bytes, sizeof(bytes), &got, &marked), 0);
+    check_same_address(&got, &peer);
+    ck_assert(!marked);
+    memset(peer.service, 'x', IDC_SERVICE_MAX);
+    handover_encode_waiting(bytes, &peer, true);
+    ck_assert_int_eq(handover_decode_waiting(bytes, sizeof(bytes), &got, &marked), 0);
+    check_same_address(&got, &peer);
+    ck_assert(marked);
+}
+END_TEST
+
+START_TEST(waiting_hostile)
+{
+    struct idc_addr peer = {.domid = 0x7FEF, .port = 9, .uid = 33, .type = IDC_STREAM}, got;
+    uint8_t good[HANDOVER_WAITING_SIZE], bad[HANDOVER_WAITING_SIZE];
+    bool marked;
+    handover_encode_waiting(good, &peer, true);
+    ck_assert_int_eq(handover_decode_waiting(good, sizeof(good), &got, &marked), 0);
+    ck_assert_int_eq(handover_decode_waiting(good, sizeof(good) - 1, &got, &marked), -EINVAL);
+    ck_assert_int_eq(handover_decode_waiting(good, 0, &got, &marked), -EINVAL);
+    static const struct {
+        int at;
+        uint8_t value;
+    } changes[] = {{0, 0xF0}, {1, 0x80}, {3, 1}, {4, 0}, {12, 0}, {12, 3}, {13, 1}, {14, 2}, {15, 1}, {16, '1'}, {16, ' '}, {95, 'a'}};
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        memcpy(bad, good, sizeof(bad));
+        bad[changes[i].at] = changes[i].value;
+        if (changes[i].at == 0)
+            bad[1] = 0x7F;
+        ck_assert_int_eq(handover_decode_waiting(bad, sizeof(bad), &got, &marked), -EINVAL);
+    }
+}
+END_TEST
+
+/* ---- taking a connection ---- */
+
+static int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
+
+static void offer(int fd, bool marked)
+{
+    struct idc_addr peer = {.domid = 7, .port = 9, .uid = 33, .type = IDC_STREAM};
+    uint8_t bytes[HANDOVER_WAITING_SIZE];
+    handover_encode_waiting(bytes, &peer, marked);
+    ck_assert_int_eq(handover_send(pair[0], bytes, sizeof(bytes), &fd, 1, 0), sizeof(bytes));
+}
+
+START_TEST(accept_takes_and_tells)
+{
+    struct idc_addr peer;
+    char answer;
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(handover_accept(pair[1], &peer, MSG_DONTWAIT), -EAGAIN);
+    offer(pair[0], false);
+    int fd = handover_accept(pair[1], &peer, 0);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_uint_eq(peer.uid, 33);
+    ck_assert_int_eq(recv(pair[0], &answer, 1, 0), 1);
+    ck_assert_int_eq(answer, HANDOVER_TAKEN);
+    close(fd);
+    offer(pair[0], false);
+    close(pair[0]);
+    fd = handover_accept(pair[1], &peer, 0); /* what was offered before the end is still good */
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    ck_assert_int_eq(handover_accept(pair[1], &peer, 0), -ECONNABORTED);
+    close(pair[1]);
+}
+END_TEST
+
+/* The mark is never read by the program; without one the connection is not what the message says. */
+START_TEST(accept_takes_the_mark)
+{
+    struct idc_addr peer;
+    char got[10];
+    int ends[2];
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(socketpair(AF_UNIX, types[_i], 0, ends), 0);
+    ck_assert_int_eq(send(ends[1], "", 1, 0), 1);
+    ck_assert_int_eq(send(ends[1], "data", 4, 0), 4);
+    offer(ends[0], true);
+    int fd = handover_accept(pair[1], &peer, 0);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(recv(fd, got, sizeof(got), 0), 4);
+    ck_assert_int_eq(memcmp(got, "data", 4), 0);
+    close(fd);
+    offer(ends[0], true);
+    ck_assert_int_eq(handover_accept(pair[1], &peer, 0), -EPROTO);
+    close(ends[0]);
+    close(ends[1]);
+    close_pair();
+}
+END_TEST
+
+START_TEST(accept_of_nonsense)
+{
+    struct idc_addr peer;
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(handover_send(pair[0], "nonsense", 8, &pair[0], 1, 0), 8);
+    ck_assert_int_eq(handover_accept(pair[1], &peer, 0), -EPROTO);
+    uint8_t bytes[HANDOVER_WAITING_SIZE] = {0};
+    ck_assert_int_eq(handover_send(pair[0], bytes, sizeof(bytes), NULL, 0, 0), sizeof(bytes));
+    ck_assert_int_eq(handover_accept(pair[1], &peer, 0), -EPROTO);
+    close_pair();
+}
+END_TEST
+
+/* ---- connects that do not wait ---- */
+
+static int writable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 ? p.revents : 0;
+}
+
+START_TEST(filler)
+{
+    char why[CONNECTING_WHY_MAX], byte = 5;
+    struct handover_name name = sample_name();
+    open_pair(types[_i]);
+    ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
+    ck_assert_int_eq(writable(pair[0]), 0);
+    ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), -1);
+    ck_assert_int_eq(connecting_outcome(pair[0], why), -EINPROGRESS);
+    ck_assert_int_eq(handover_bind(pair[1], &name), 0);
+    ck_assert_int_eq(connecting_drain(pair[1]), 0);
+    ck_assert_int_eq(writable(pair[0]), POLLOUT);
+    ck_assert_int_eq(connecting_outcome(pair[0], why), 0);
+    ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), 1);
+    ck_assert_int_eq(connecting_drain(pair[1]), 0); /* once more, and nothing is lost */
+    ck_assert_int_eq(handover_take_mark(pair[1]), 0);
+    ck_assert_int_eq(recv(pair[1], why, 10, MSG_DONTWAIT), 1);
+    ck_assert_int_eq(why[0], byte);
+    close_pair();
+}
+END_TEST
+
+/* Enough that it does not poll writable, whatever its buffer; what is sent meanwhile comes after it. */
+START_TEST(rough_filler)
+{
+    static const int buffers[] = {0, 2304, 10000, 100000, 212992};
+    char why[CONNECTING_WHY_MAX], byte = 5;
+    struct handover_name name = sample_name();
+    for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
+        open_pair(types[_i]);
+        if (buffers[i] != 0)
+            ck_assert_int_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffers[i], sizeof(int)), 0);
+        ck_assert_int_eq(connecting_fill_roughly(pair[0]), 0);
+        ck_assert_int_eq(writable(pair[0]), 0);
+        ck_assert_int_eq(connecting_outcome(pair[0], why), -EINPROGRESS);
+        if (buffers[i] == 0)
+            ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), 1);
+        ck_assert_int_eq(handover_bind(pair[1], &name), 0);
+        ck_assert_int_eq(connecting_drain(pair[1]), 0);
+        ck_assert_int_eq(writable(pair[0]), POLLOUT);
+        ck_assert_int_eq(connecting_outcome(pair[0], why), 0);
+        if (buffers[i] != 0)
+            ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), 1);
+        ck_assert_int_eq(handover_take_mark(pair[1]), 0);
+        ck_assert_int_eq(recv(pair[1], why, 10, MSG_DONTWAIT), 1);
+        ck_assert_int_eq(why[0], byte);
+        close_pair();
+    }
+}
+END_TEST
+
+START_TEST(no_filler)
+{
+    open_pair(types[_i]);
+    ck_assert_int_eq(connecting_drain(pair[1]), -EINVAL);
+    ck_assert_int_eq(send(pair[0], "\0\0\0", 3, 0), 3);
+    ck_assert_int_eq(connecting_drain(pair[1]), -EINVAL);
+    ck_assert_int_eq(send(pair[0], "\2", 1, 0), 1);
+    ck_assert_int_eq(connecting_drain(pair[1]), -EINVAL);
+    close_pair();
+}
+END_TEST
+
+START_TEST(failure_in_a_name)
+{
+    char why[CONNECTING_WHY_MAX], long_why[300];
+    memset(long_why, 'w', sizeof(long_why) - 1);
+    long_why[299] = '\0';
+    for (int i = 0; i < 2; i++) {
+        open_pair(types[_i]);
+        ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
+        ck_assert_int_eq(connecting_fail(pair[1], EHOSTUNREACH, i ? long_why : "why not"), 0);
+        close(pair[1]);
+        ck_assert_int_eq(writable(pair[0]) & POLLHUP, POLLHUP);
+        for (int again = 0; again < 2; again++) {
+            ck_assert_int_eq(connecting_outcome(pair[0], why), -EHOSTUNREACH);
+            ck_assert_uint_eq(strlen(why), i ? CONNECTING_WHY_MAX - 1 : 7);
+        }
+        ck_assert_int_eq(recv(pair[0], why, 1, 0), -1);
+        ck_assert_int_eq(errno, ECONNRESET);
+        close(pair[0]);
+    }
+}
+END_TEST
+
+START_TEST(end_without_a_name)
+{
+    char why[CONNECTING_WHY_MAX];
+    open_pair(types[_i]);
+    ck_assert_int_eq(connecting_outcome(pair[0], why), -EINVAL); /* anybody's socket pair */
+    ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
+    close(pair[1]);
+    ck_assert_int_eq(connecting_outcome(pair[0], why), -ECONNRESET);
+    close(pair[0]);
+}
+END_TEST
+
+/* ---- messages ---- */
+
+static uint8_t *pattern(size_t len)
+{
+    uint8_t *bytes = malloc(len + 1);
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)(i * 31 + (i >> 8));
+    return bytes;
+}
+
+static void check_message(size_t len, size_t room)
+{
+    uint8_t *sent = pattern(len), *got = malloc(room + 1);
+    size_t expected = len < room ? len : room;
+    got[room] = 0x5A;
+    ck_assert_int_eq(handover_send_message(pair[0], sent, len, 0), (ssize_t)len);
+    ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0), (ssize_t)expected);
+    ck_assert(memcmp(got, sent, expected) == 0);
+    ck_assert_uint_eq(got[room], 0x5A);
+    free(sent);
+    free(got);
+}
+
+START_TEST(message_sizes)
+{
+    static const size_t sizes[] = {1,      7, 15, 16, 17, 1000, HANDOVER_INLINE_MAX, HANDOVER_INLINE_MAX + 1, 1000000,
+                                   IDC_MESSAGE_MAX};
+    open_pair(SOCK_SEQPACKET);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        check_message(sizes[i], IDC_MESSAGE_MAX);
+        check_message(sizes[i], sizes[i]);
+        check_message(sizes[i], sizes[i] - 1);
+        check_message(sizes[i], 3);
+        check_message(sizes[i], 0);
+    }
+    close_pair();
+}
+END_TEST
+
+START_TEST(message_too_long)
+{
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(handover_send_message(pair[0], "", IDC_MESSAGE_MAX + 1, 0), -EMSGSIZE);
+    close_pair();
+}
+END_TEST
+
+START_TEST(message_end_and_error)
+{
+    char buf[100];
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, sizeof(buf), MSG_DONTWAIT), -EAGAIN);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, 3, MSG_DONTWAIT), -EAGAIN);
+    shutdown(pair[0], SHUT_WR);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, sizeof(buf), 0), 0);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, 3, 0), 0);
+    close(pair[1]);
+    ck_assert_int_eq(handover_send_message(pair[0], "abc", 3, 0), -EPIPE);
+    close(pair[0]);
+}
+END_TEST
+
+START_TEST(message_to_a_full_socket)
+{
+    uint8_t *bytes = pattern(HANDOVER_INLINE_MAX + 1);
+    open_pair(SOCK_SEQPACKET);
+    while (send(pair[0], "x", 1, MSG_DONTWAIT) == 1)
+        ;
+    ck_assert_int_eq(handover_send_message(pair[0], bytes, HANDOVER_INLINE_MAX + 1, MSG_DONTWAIT), -EAGAIN);
+    ck_assert_int_eq(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);
+    ck_assert_int_eq(handover_send_message(pair[0], bytes, HANDOVER_INLINE_MAX + 1, 0), -EAGAIN);
+    free(bytes);
+    close_pair();
+}
+END_TEST
+
+/* Sixteen bytes that look like a stub but come alone are a message like any other. */
+START_TEST(stub_without_descriptor)
+{
+    uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC, got[100];
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(handover_send(pair[0], stub, sizeof(stub), NULL, 0, 0), sizeof(stub));
+    ck_assert_int_eq(handover_recv_message(pair[1], got, sizeof(got), 0), sizeof(stub));
+    ck_assert_mem_eq(got, stub, sizeof(stub));
+    close_pair();
+}
+END_TEST
+
+/* A descriptor beside an ordinary message is dropped, the message stays. */
+START_TEST(message_with_stray_descriptor)
+{
+    char got[100];
+    open_pair(SOCK_SEQPACKET);
+    for (size_t room = 2; room < 50; room += 40) {
+        ck_assert_int_eq(handover_send(pair[0], "hello", 5, pair, 2, 0), 5);
+        ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0), room < 5 ? (ssize_t)room : 5);
+        ck_assert_mem_eq(got, "hello", room < 5 ? room : 5);
+    }
+    close_pair();
+}
+END_TEST
+
+static void check_stub_refused(int fd, uint32_t length)
+{
+    uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC, got[300];
+    for (int i = 0; i < 4; i++)
+        stub[8 + i] = (uint8_t)(length >> (8 * i));
+    ck_assert_int_eq(handover_send(pair[0], stub, sizeof(stub), &fd, 1, 0), sizeof(stub));
+    ck_assert_int_eq(handover_recv_message(pair[1], got, sizeof(got), 0), -EPROTO);
+}
+
+START_TEST(stub_hostile_files)
+{
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    open_pair(SOCK_SEQPACKET);
+    check_stub_refused(pair[0], 100);
+    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    check_stub_refused(zero, 100);
+    close(zero);
+    int memfd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ck_assert_int_eq(ftruncate(memfd, 200), 0);
+    check_stub_refused(memfd, 200); /* not sealed: it could shrink or change */
+    ck_assert_int_eq(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    check_stub_refused(memfd, 200);
+    ck_assert_int_eq(fcntl(memfd, F_ADD_SEALS, seals), 0);
+    check_stub_refused(memfd, 199);
+    check_stub_refused(memfd, 201);
+    check_stub_refused(memfd, 0xFFFFFFFF);
+    close(memfd);
+    memfd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ck_assert_int_eq(ftruncate(memfd, IDC_MESSAGE_MAX + 1), 0);
+    ck_assert_int_eq(fcntl(memfd, F_ADD_SEALS, seals), 0);
+    check_stub_refused(memfd, IDC_MESSAGE_MAX + 1);
+    close(memfd);
+    close_pair();
+}
+END_TEST
+
+/* ---- service names ---- */
+
+START_TEST(service_names)
+{
+    char longest[IDC_SERVICE_MAX + 2];
+    memset(longest, 'a', sizeof(longest));
+    ck_assert(service_name_valid("org.example_x-1", 15));
+    ck_assert(service_name_valid("1a", 2));
+    ck_assert(service_name_valid(longest, IDC_SERVICE_MAX));
+    ck_assert(!service_name_valid(longest, IDC_SERVICE_MAX + 1));
+    ck_assert(!service_name_valid("", 0));
+    ck_assert(!service_name_valid("80", 2));
+    ck_assert(!service_name_valid("a b", 3));
+    ck_assert(!service_name_valid("a\0b", 3));
+    ck_assert(!service_name_valid("a/b", 3));
+    ck_assert(!service_name_valid("\xC3\xA9t\xC3\xA9", 5));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("handover");
+    TCase *tests = tcase_create("all");
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_set_timeout(tests, 20);
+    tcase_add_test(tests, name_round_trip);
+    tcase_add_test(tests, name_survives_the_daemon_and_dup);
+    tcase_add_test(tests, name_of_other_descriptors);
+    tcase_add_test(tests, name_hostile_bytes);
+    tcase_add_test(tests, fds_round_trip);
+    tcase_add_test(tests, fds_beyond_room_are_closed);
+    tcase_add_test(tests, fds_a_hundred);
+    tcase_add_test(tests, fds_with_a_full_table);
+    tcase_add_test(tests, waiting_round_trip);
+    tcase_add_test(tests, waiting_hostile);
+    tcase_add_test(tests, accept_takes_and_tells);
+    tcase_add_loop_test(tests, accept_takes_the_mark, 0, 2);
+    tcase_add_test(tests, accept_of_nonsense);
+    tcase_add_loop_test(tests, filler, 0, 2);
+    tcase_add_loop_test(tests, rough_filler, 0, 2);
+    tcase_add_loop_test(tests, no_filler, 0, 2);
+    tcase_add_loop_test(tests, failure_in_a_name, 0, 2);
+    tcase_add_loop_test(tests, end_without_a_name, 0, 2);
+    tcase_add_test(tests, message_sizes);
+    tcase_add_test(tests, message_too_long);
+    tcase_add_test(tests, message_end_and_error);
+    tcase_add_test(tests, message_to_a_full_socket);
+    tcase_add_test(tests, stub_without_descriptor);
+    tcase_add_test(tests, message_with_stray_descriptor);
+    tcase_add_test(tests, stub_hostile_files);
+    tcase_add_test(tests, service_names);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

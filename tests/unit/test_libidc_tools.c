@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* test_libidc_tools.c - the idc command and the demos, as programs: what they print, and how they end. */
+#include "tests/unit/rpc_fixture.h"
+
+static void setup(void)
+{
+    char self[512], path[1200];
+    server_start();
+    setenv("IDC_SOCKET", server_path, 1);
+    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    ck_assert_int_gt(len, 0);
+    self[len] = '\0';
+    *strrchr(self, '/') = '\0';
+    snprintf(path, sizeof(path), "%s/..:%s", self, getenv("PATH"));
+    setenv("PATH", path, 1); /* the programs lie beside the directory of this one */
+}
+
+/* Exit status of a shell script; what it prints, both outputs mixed, in *text. */
+static int run(const char *script, char text[65536])
+{
+    char command[2048];
+    snprintf(command, sizeof(command), "{ %s\n} 2>&1", script);
+    FILE *pipe = popen(command, "r");
+    size_t len = fread(text, 1, 65535, pipe);
+    text[len] = '\0';
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static const struct use {
+    const char *script;
+    int status;
+    const char *says; /* somewhere in the output */
+    int lines;        /* of output, -1: any number */
+} uses[] = {
+    {"idc", 2, "usage: idc", -1},
+    {"idc --help", 0, "services", -1},
+    {"idc --version", 0, "idc ", 1},
+    {"idc nosuch", 2, "nosuch", 1},
+    {"idc status", 0, "platform fake", -1},
+    {"idc status --json | tr -d ' ' | tr '\\n' ' '", 0, "\"fake_large\":1099511627776", -1},
+    {"idc status --help", 0, "--connections", -1},
+    {"idc status extra", 2, "extra", 1},
+    {"idc status --nosuch", 2, "nosuch", 1},
+    {"idc status --socket /nonexistent", 1, "no link_mgr serves /nonexistent", 1},
+    {"idc ping -c 3 -i 1 4", 0, "3 sent, 3 answered", 8},
+    {"idc ping -c x 4", 2, "COUNT", 1},
+    {"idc ping", 2, "DOMID", 1},
+    {"idc ping 40000", 2, "DOMID", 1},
+    {"idc ping -c 1 --socket /nonexistent 4", 1, "no link_mgr serves", 1},
+    {"idc services 4", 0, "4000000000 seqpacket org.example.a\n", 2},
+    {"idc cat 4 99", 1, "refused", 1},
+    {"idc cat 4 99", 1, "idc services 4", 1},
+    {"idc cat 4 13", 1, "idc-setup 3 4", 1},
+    {"idc cat 4", 2, "DOMID", 1},
+    {"idc cat 4 0x50", 1, "service 0x50", 1},
+    {"idc cat --listen 4", 2, "DOMID", 1},
+    {"idc cat --port 5 4 4", 2, "--listen", 1},
+    {"echo hi | idc cat 4 5", 0, "hi\n", 1},
+    {"echo hi | idc cat --seqpacket 4 5", 0, "hi\n", 1},
+    {"echo hi | idc cat 4 6", 1, "the permission was revoked", 1},
+    {"test_conn", 2, "usage", 1},
+    {"test_conn x", 2, "usage", 1},
+    {"test_conn 3 81", 1, "refused", 1},
+    {"test_conn 3 5", 1, "not what test_accept answers", -1},
+    {"test_conn --socket /nonexistent 3", 1, "no link_mgr serves /nonexistent", 1},
+    {"test_accept", 2, "usage", 1},
+    {"test_accept 0", 2, "usage", 1},
+    {"test_accept --socket /nonexistent 80", 1, "no link_mgr serves /nonexistent", 1},
+};
+
+static int count_lines(const char *text)
+{
+    int lines = 0;
+    for (; *text != '\0'; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+START_TEST(use)
+{
+    const struct use *u = &uses[_i];
+    static char text[65536];
+    int status = run(u->script, text);
+    ck_assert_msg(status == u->status && strstr(text, u->says) != NULL, "%s: status %d: %s", u->script, status, text);
+    ck_assert_msg(u->lines < 0 || count_lines(text) == u->lines, "%s: %s", u->script, text);
+}
+END_TEST
+
+/* Scripts of both sides; the status is the last command's. */
+static const char *const scripts[] = {
+    /* demos */
+    "test_accept 80 >$D/out & until test_conn 3 >$D/answer 2>/dev/null; do sleep 0.05; done; kill $!; wait\n"
+    "grep -q 'hello from test_conn' $D/out && grep -q 'you said: hello from test_conn' $D/answer",
+    /* both directions at once, byte for byte */
+    "head -c 3000000 /dev/urandom >$D/a; head -c 2000000 /dev/urandom >$D/b\n"
+    "idc cat --listen --port 4000 <$D/b >$D/a2 & sleep 0.3; idc cat 3 4000 <$D/a >$D/b2; wait $! && cmp $D/a $D/a2 && cmp $D/b $D/b2",
+    /* messages longer than a socket's buffer */
+    "head -c 1000000 /dev/urandom >$D/a\n"
+    "idc cat --seqpacket --listen --name a.b </dev/null >$D/a2 & sleep 0.3; idc cat --seqpacket 3 a.b <$D/a; wait $! && cmp $D/a $D/a2",
+    /* the answer comes after the end of the question */
+    "{ sleep 0.5; echo answer; } | idc cat --listen --port 4000 >$D/question & sleep 0.2\n"
+    "test \"$(echo question | idc cat 3 4000)\" = answer && wait $! && grep -q question $D/question",
+    /* --keep serves one after the other */
+    "idc cat --listen --port 4000 --keep >$D/all & sleep 0.2; for i in 1 2 3; do echo $i | idc cat 3 4000; done; kill $!; wait\n"
+    "test \"$(tr -d '\\n' <$D/all)\" = 123",
+    /* Ctrl-C ends a ping, with its summary */
+    "idc ping 4 >$D/out & until grep -q time= $D/out; do sleep 0.1; done; kill -INT $!; wait $!; grep -q 'rtt min/avg/max' $D/out",
+};
+
+START_TEST(script)
+{
+    static char text[65536];
+    setenv("D", server_dir, 1);
+    int status = run(scripts[_i], text);
+    ck_assert_msg(status == 0, "%s\nstatus %d: %s", scripts[_i], status, text);
+    run("rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/all", text);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("tools");
+    TCase *tests = tcase_create("all");
+    tcase_add_checked_fixture(tests, setup, server_stop);
+    tcase_set_timeout(tests, 60);
+    tcase_add_loop_test(tests, use, 0, sizeof(uses) / sizeof(uses[0]));
+    tcase_add_loop_test(tests, script, 0, sizeof(scripts) / sizeof(scripts[0]));
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
