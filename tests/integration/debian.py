@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs of Debian that are tried as they are, without being installed.
+
+Some of them would start a daemon when installed (openssh-server, qemu-guest-agent), take over a name (ncat) or bring a hundred
+megabytes of what isn't needed here (nbdkit). So the packages are fetched by `apt-get download` and unpacked by `dpkg -x` below
+BUILD/debian, once, and nothing of the machine changes. The shared libraries that they need are installed by scripts/bootstrap.
+
+    programs = Programs(build_dir)
+    programs.path("socat")          where it is on this machine
+    programs.plugin("memory")       of nbdkit
+    programs.for_image()            (programs, files) for tests/xen/image.py: all of them, and Python with asyncio
+"""
+
+import fcntl
+import glob
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "xen"))
+from image import ImageError  # noqa: E402
+
+PACKAGES = ["socat", "ncat", "nbdkit", "libnbd-bin", "qemu-guest-agent", "openssh-client", "openssh-server", "libnss-wrapper"]
+PROGRAMS = {"socat": "usr/bin/socat", "ncat": "usr/bin/ncat", "nbdkit": "usr/bin/nbdkit", "nbdcopy": "usr/bin/nbdcopy",
+            "qemu-ga": "usr/sbin/qemu-ga", "ssh": "usr/bin/ssh", "ssh-keygen": "usr/bin/ssh-keygen", "sshd": "usr/sbin/sshd"}
+NAMES = list(PROGRAMS) + ["python3"]
+PLUGINS = ["memory", "file"]
+PYTHON = "/usr/bin/python3"
+PYTHON_IMPORTS = "asyncio, array, hashlib, os, signal, socket, struct, sys"
+
+
+def _run(command, **options):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+    if result.returncode:
+        raise ImageError("'%s' failed:\n%s" % (" ".join(command), result.stdout))
+    return result.stdout
+
+
+class Programs:
+    def __init__(self, build_dir):
+        self.directory = os.path.join(os.path.abspath(build_dir), "debian")
+        self.tree = os.path.join(self.directory, "tree")
+        os.makedirs(self.directory, exist_ok=True)
+        with open(os.path.join(self.directory, "lock"), "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            mark = os.path.join(self.directory, "complete")
+            if not os.path.exists(mark):
+                _run(["apt-get", "download"] + PACKAGES, cwd=self.directory)
+                for package in glob.glob(os.path.join(self.directory, "*.deb")):
+                    _run(["dpkg", "-x", package, self.tree])
+                with open(mark, "w", encoding="ascii"):
+                    pass
+
+    def path(self, name):
+        return PYTHON if name == "python3" else os.path.join(self.tree, PROGRAMS[name])
+
+    def library(self, name):
+        return glob.glob(os.path.join(self.tree, "usr/lib/*-linux-gnu", name))[0]
+
+    def plugin(self, name):
+        return self.library("nbdkit/plugins/nbdkit-%s-plugin.so" % name)
+
+    def for_image(self):
+        programs = [self.path(name) for name in PROGRAMS] + [PYTHON]
+        files = [(plugin_in_image(name), self.plugin(name)) for name in PLUGINS]
+        return programs, files + self._python_library()
+
+    def _python_library(self):
+        """What Python loads for PYTHON_IMPORTS, compiled: compiling takes long in an emulated machine."""
+        script = ("import %s, encodings.idna, encodings.latin_1, encodings.ascii\nimport sysconfig\n"
+                  "print(sysconfig.get_path('stdlib'))\n"
+                  "for module in list(sys.modules.values()):\n"
+                  "    path = getattr(module, '__file__', None)\n"
+                  "    if path: print(path)\n" % PYTHON_IMPORTS)
+        # Isolated, without the site's own additions, and without what needs libraries of its own.
+        blocked = "import sys\nsys.modules.update(dict.fromkeys(('_ssl', '_hashlib', 'ssl')))\n"
+        stdlib, *paths = _run([PYTHON, "-I", "-S", "-c", blocked + script], cwd="/").split()
+        compiled = os.path.join(self.directory, "python")
+        files = []
+        for path in sorted(set(paths + [os.path.join(stdlib, "site.py")])):
+            if path.endswith(".py"):
+                target = os.path.join(compiled, os.path.relpath(path, stdlib)) + "c"
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                _run([PYTHON, "-c", "import py_compile, sys; py_compile.compile(*sys.argv[1:], doraise=True)", path, target])
+                files.append((path + "c", target))
+            else:
+                files.append((path, path))
+        return files
+
+
+def plugin_in_image(name):
+    return "/usr/lib/nbdkit-%s-plugin.so" % name

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Calls that wait hold up nobody: 300 accepts and receives blocked at once, of one program with many threads, of many programs,
+by plain XML-RPC (this Python's xmlrpc.client, and curl). Meanwhile connect, send and status are answered as fast as on an
+idle daemon, and the daemon's one thread stays alone."""
+
+import functools
+import statistics
+import threading
+import time
+import xmlrpc.client
+
+import rpc
+from case import IdcTestCase
+
+SLOWER = 4.0  # how much slower a median may be under 300 blocked calls: far from the 300 of a daemon that takes them in turn
+FLOOR_US = 1000  # medians below that are all the same on a noisy machine
+
+
+class Call(threading.Thread):
+    """One call of XML-RPC on an HTTP connection of its own."""
+
+    def __init__(self, domain, method, argument):
+        super().__init__(daemon=True)
+        self.answer = None
+        self._rpc = domain.rpc(120)
+        self._method = method
+        self._argument = argument
+
+    def begin(self):
+        self.start()
+        return self
+
+    def run(self):
+        try:
+            self.answer = getattr(self._rpc, self._method)(self._argument)
+        except (OSError, xmlrpc.client.Fault) as error:
+            self.answer = error
+
+
+class Blocked(IdcTestCase):
+    timeout = 120
+
+    def medians(self, client, server, worst):
+        """Of three rounds the worst or the best: so what else the machine does can't make the daemon look slower under load."""
+        rounds = [self.measure(client, server) for _ in range(3)]
+        return {what: (max if worst else min)(one[what] for one in rounds) for what in rounds[0]}
+
+    def measure(self, client, server):
+        """Medians in µs of a connect, a round trip of data, and a status."""
+        times = {"connect": [], "data": [], "status": []}
+        for _ in range(50):
+            times["connect"].append(client.do("connect", 1, domid=self.b.domid, port=80)["us"])
+            server.do("accept", 1, 2)
+            begin = time.perf_counter()
+            client.do("send", 1, len=100, seed=1)
+            server.do("check", 2, len=100, seed=1)
+            times["data"].append((time.perf_counter() - begin) * 1e6)
+            begin = time.perf_counter()
+            self.b.status(False)
+            times["status"].append((time.perf_counter() - begin) * 1e6)
+            client.do("close", 1)
+            server.do("close", 2)
+        return {what: statistics.median(values) for what, values in times.items()}
+
+    # Each prepare_ function makes listeners and connections, and returns functions that begin the calls.
+
+    def prepare_threads(self, one, other, count):
+        """In one program: count accepts and as many receives."""
+        begins = []
+        other.do("listen", 999, port=1999, backlog=count)
+        for number in range(count):
+            other.do("listen", 1000 + number, port=2000 + number)
+            one.do("connect", 4000 + number, domid=self.b.domid, port=1999)
+            other.do("accept", 999, 5000 + number)
+            begins.append(functools.partial(other.begin, "accept", 1000 + number, 3000 + number))
+            begins.append(functools.partial(other.begin, "recv", 5000 + number))
+        return begins
+
+    def prepare_programs(self, count):
+        """count programs that will wait in accept."""
+        programs = [self.b.puppet() for _ in range(count)]
+        for number, program in enumerate(programs):
+            program.do("listen", 1, port=8000 + number)
+        return [functools.partial(program.begin, "accept", 1, 2) for program in programs]
+
+    def prepare_python(self, holder, one, count):
+        """count accepts by xmlrpc.client on listeners that one HTTP connection holds, and as many receives."""
+        begins = []
+        shared = holder.listen({"port": 5999, "backlog": count})["handle"]
+        for number in range(count):
+            handle = holder.listen({"port": 6000 + number})["handle"]
+            begins.append(Call(self.b, "accept", {"handle": handle}).begin)
+            one.do("connect", 7000 + number, domid=self.b.domid, port=5999)
+            handle = holder.accept({"handle": shared})["handle"]
+            begins.append(Call(self.b, "recv", {"handle": handle}).begin)
+        return begins
+
+    def curl(self, handle):
+        process = self.b.spawn(["curl", "-s", "--max-time", "120", "--unix-socket", self.b.socket, "http://idc/",
+                                "-H", "Content-Type: text/xml", "--data-binary", "@-"])
+        process.write(rpc.document("accept", {"handle": handle}))
+        process.close_stdin()
+        return process
+
+    def prepare_curl(self, holder, count):
+        handles = [holder.listen({"port": 7000 + number})["handle"] for number in range(count)]
+        return [functools.partial(self.curl, handle) for handle in handles]
+
+    def test_300_blocked_calls(self):
+        local = self.world.has_python
+        one, other = self.a.puppet(), self.b.puppet()
+        client, server = self.a.puppet(), self.b.puppet()
+        server.do("listen", 1, port=80)
+        holder = self.b.rpc() if local else None
+        threads = self.prepare_threads(one, other, 60)
+        programs = self.prepare_programs(80 if local else 30)
+        python = self.prepare_python(holder, one, 40) if local else []
+        curls = self.prepare_curl(holder, 30) if local else []
+        idle = self.medians(client, server, worst=True)
+        threads, programs, python, curls = ([begin() for begin in begins] for begins in (threads, programs, python, curls))
+        total = len(threads) + len(programs) + len(python) + len(curls)
+        self.assertGreaterEqual(total, 300 if local else 150)
+        blocked = self.medians(client, server, worst=False)
+        self.assertEqual(self.b.usage().threads, self.b.base.threads)
+        self.assertEqual(self.b.status(False)["threads"], self.b.base.threads)
+        self.assertFalse(any(call.done() for call in threads + programs) or any(call.answer for call in python) or
+                         any(curl.returncode is not None for curl in curls), "a call did not wait")
+        print("         %d blocked calls; medians in us idle -> blocked: %s" % (total, ", ".join(
+            "%s %.0f -> %.0f" % (what, idle[what], blocked[what]) for what in idle)))
+        for what in idle:
+            self.assertLess(blocked[what], SLOWER * max(idle[what], FLOOR_US / SLOWER * self.world.slowness), what)
+        self.release(one, threads, programs, python, curls)
+        if holder:
+            holder.close()
+
+    def release(self, one, threads, programs, python, curls):
+        """Each gets what it waited for, and so shows that it was waiting."""
+        client = self.a.puppet()
+        for number in range(len(threads) // 2):
+            client.do("connect", number, domid=self.b.domid, port=2000 + number)
+            one.do("send", 4000 + number, len=10)
+        for number in range(len(programs)):
+            client.do("connect", 500 + number, domid=self.b.domid, port=8000 + number)
+        for call in threads + programs:
+            call.result()
+        for number in range(len(python) // 2):
+            client.do("connect", 1000 + number, domid=self.b.domid, port=6000 + number)
+            one.do("send", 7000 + number, len=10, seed=1)
+        for call in python:
+            call.join(30)
+            self.assertIsInstance(call.answer, dict)
+        for number, curl in enumerate(curls):
+            client.do("connect", 2000 + number, domid=self.b.domid, port=7000 + number)
+            self.assertEqual(rpc.parse(curl.stdout.read_all())["peer_domid"], self.a.domid)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs that speak AF_VSOCK, under `idc run`.
+
+tests/programs/vsock.c knows nothing of IDC: it makes plain AF_VSOCK calls and checks what comes of them, case by case, against a
+server that is the same program. Here it runs between two domains, within one, and where something is wrong.
+"""
+
+import json
+import os
+import signal
+
+from case import IdcTestCase
+
+PORT = 5000
+
+
+# A program with a sanitizer in it would refuse to have a library before the sanitizer's.
+ANY_ORDER = {"ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+
+class VsockCase(IdcTestCase):
+    def cid(self, domain):
+        return domain.domid + 2
+
+    def start(self, domain, *words, env=None, uid=0):
+        argv = ["idc", "run", "--", self.world.find_program("vsock")] + [str(word) for word in words]
+        return domain.spawn(argv, env={**ANY_ORDER, **(env or {})}, uid=uid)
+
+    def serve(self, domain):
+        server = self.start(domain, "serve", PORT)
+        self.assertEqual(server.stdout.readline(60 * self.world.slowness), b"ready\n")
+        return server
+
+    def check_cases(self, domain, cid, *names, env=None, uid=0):
+        """All (or the named) cases, run in domain against cid. Returns what the program said on stderr."""
+        program = self.start(domain, "run", cid, PORT, self.cid(domain), *names, env=env, uid=uid)
+        out, err = program.communicate(timeout=self.timeout * self.world.slowness)
+        lines = out.decode().splitlines()
+        wrong = [line for line in lines if not line.startswith("ok ")][:-1]
+        self.assertEqual(wrong, [], err.decode())
+        self.assertEqual(program.returncode, 0, out + err)
+        if names:
+            self.assertEqual(lines[-1], "%d ok, 0 failed" % len(names))
+        return err.decode()
+
+
+class TestVsock(VsockCase):
+    timeout = 120
+
+    def test_between_domains(self):
+        self.serve(self.b)
+        self.check_cases(self.a, self.cid(self.b))
+
+    def test_within_the_domain(self):
+        self.serve(self.a)
+        self.check_cases(self.a, 1)
+
+    def test_own_cid_is_the_domain(self):
+        self.serve(self.a)
+        self.check_cases(self.a, self.cid(self.a), "connect", "nonblocking", "messages")
+
+    def test_other_user_binds_no_privileged_port(self):
+        if not self.world.can_change_uid:
+            self.skipTest("needs another user")
+        self.check_cases(self.a, 1, "privileged", uid=1000)
+
+    def test_time_is_up(self):
+        self.b.daemon.kill(signal.SIGSTOP)
+        self.check_cases(self.a, self.cid(self.b), "timeout")
+        self.b.daemon.kill(signal.SIGCONT)
+
+    def test_denied(self):
+        self.world.setup(self.a, self.b, remove=True)
+        said = self.check_cases(self.a, self.cid(self.b), "denied", env={"IDC_VSOCK_VERBOSE": "1"})
+        self.assertEqual(said.count("\n"), 1, said)
+        self.assertIn("idc-vsock: connect: domain %d: policy does not allow it" % self.b.domid, said)
+
+    def test_no_link_mgr(self):
+        said = self.check_cases(self.a, self.cid(self.b), "absent", env={"IDC_SOCKET": "/nonexistent", "IDC_VSOCK_VERBOSE": "1"})
+        self.assertIn("idc-vsock: no link_mgr serves /nonexistent", said)
+
+    def test_link_mgr_ends(self):
+        server = self.start(self.a, "one", "accept_until_the_end", 1, PORT, self.cid(self.a))
+        self.assertEqual(server.stdout.readline(60 * self.world.slowness), b"listening\n")
+        self.a.restart(*self.options)
+        out, err = server.communicate(timeout=60 * self.world.slowness)
+        self.assertEqual((out, server.returncode), (b"ended\n", 0), err)
+
+    def test_a_vsock_program_and_a_program_of_idc(self):
+        """The same ports, and connections of either kind."""
+        server = self.serve(self.b)
+        client = self.a.puppet()
+        client.do("connect", 1, domid=self.b.domid, port=PORT)
+        client.do("close", 1)
+        server.kill()
+        listener = self.b.puppet()
+        listener.do("listen", 1, port=PORT)
+        taking = listener.begin("accept", 1, 2)
+        asking = self.start(self.a, "one", "nonblocking", self.cid(self.b), PORT, self.cid(self.a))
+        peer = taking.result()
+        self.assertEqual(peer["domid"], self.a.domid)
+        asking.kill()
+
+
+class TestCost(VsockCase):
+    """Calls that have nothing to do with vsock."""
+    platforms = ("local",)
+    roles = "a"
+    allowed = 50  # nanoseconds more for a call
+
+    def measure(self, *before):
+        result = self.a.run(list(before) + [os.path.join(self.world.build_dir, "bench"), "calls"])
+        self.assertEqual(result.returncode, 0, result)
+        return {name: value for name, value in json.loads(result.stdout).items() if name.endswith("_ns")}
+
+    def test_other_calls(self):
+        if not self.world.measures_memory:
+            self.skipTest("a sanitizer or valgrind has its own time")
+        for _ in range(3):  # other work on the machine may make any of them slower
+            alone, preloaded = self.measure(), self.measure("idc", "run", "--")
+            dear = {name: (alone[name], preloaded[name]) for name in alone
+                    if preloaded[name] - alone[name] >= self.allowed * (2 if "_close" in name else 1)}
+            if not dear:
+                return
+        self.fail("without the library, and with it: %r" % dear)
+
+
+class TestRun(VsockCase):
+    """The command line of `idc run`."""
+    platforms = ("local",)
+    roles = "a"
+
+    def run_idc(self, *words, env=None):
+        return self.a.run(["idc", "run"] + list(words), env={**ANY_ORDER, **(env or {})})
+
+    def check_fails(self, result, status, text):
+        self.assertEqual(result.returncode, status, result)
+        self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
+        self.assertIn(text, result.stderr)
+
+    def test_errors(self):
+        self.check_fails(self.run_idc(), 2, b"needs a PROGRAM")
+        self.check_fails(self.run_idc("--nosuch", "true"), 2, b"nosuch")
+        self.check_fails(self.run_idc("/nonexistent/program"), 127, b"/nonexistent/program")
+        self.check_fails(self.run_idc("no-such-program-anywhere"), 127, b"no-such-program-anywhere")
+        self.check_fails(self.run_idc("/etc/passwd"), 126, b"/etc/passwd: Permission denied")
+
+    def test_the_program_s_status_and_arguments(self):
+        result = self.run_idc("--", "sh", "-c", "echo $0 $1; exit 7", "--socket", "x")
+        self.assertEqual((result.returncode, result.stdout), (7, b"--socket x\n"))
+
+    def test_environment(self):
+        result = self.run_idc("--socket", "/some/where", "sh", "-c", "echo $IDC_SOCKET $LD_PRELOAD")
+        socket, preload = result.stdout.decode().split()
+        self.assertEqual(socket, "/some/where")
+        self.assertEqual(os.path.basename(preload), "libidc-vsock.so")
+        # (idc may have a sanitizer in it, which would rather be preloaded first.)
+        environment = {"LD_PRELOAD": preload, "ASAN_OPTIONS": "verify_asan_link_order=0"}
+        result = self.run_idc("sh", "-c", "echo $LD_PRELOAD", env=environment)
+        self.assertEqual(result.stdout.decode().strip(), preload + ":" + preload)
+
+    def test_static_program_is_warned_about(self):
+        static = os.path.join(self.world.directory, "static")
+        source = static + ".s"
+        with open(source, "w", encoding="ascii") as stream:
+            stream.write(".globl _start\n_start: mov $60, %eax\nmov $3, %edi\nsyscall\n")
+        self.a.run(["gcc", "-nostdlib", "-static", "-o", static, source])
+        self.check_fails(self.run_idc(static), 3, b"is a static program")
+
+    def test_setuid_program_is_warned_about(self):
+        if not self.world.can_change_uid:
+            self.skipTest("needs another user")
+        program = os.path.join(self.world.directory, "setuid")
+        self.a.run(["cp", "/bin/true", program])
+        os.chown(program, 1000, 1000)
+        os.chmod(program, 0o4755)
+        self.check_fails(self.run_idc(program), 0, b"is setuid or setgid")

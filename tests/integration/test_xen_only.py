@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What only real domains can do: be destroyed, started anew, paused, saved and restored; grants, event channels, Xenstore.
+
+Counted: grants by Xen's debug key g (one line for each that is in use), event channels by lsevtchn in dom0, Xenstore requests and
+watches by xenstored's own trace, zombies by xl list.
+"""
+
+import errno
+import re
+import time
+
+from case import IdcTestCase
+from world import wait_until
+
+MIB = 1 << 20
+TRACE = "/tmp/xenstored-trace.log"
+
+
+class XenCase(IdcTestCase):
+    platforms = ("xen",)
+    roles = "abc"
+    timeout = 60
+
+    def setUp(self):
+        super().setUp()
+        self.xen = self.world.xen
+
+    def resources(self):
+        """(grants of each domain, event channels of each domain). Names of domains, for domids change."""
+        grants = self.xen.grants()
+        return ({domain.role: grants.get(domain.domid, 0) for domain in self.domains},
+                {domain.role: len(self.xen.event_channels(domain.domid)) for domain in self.domains})
+
+    def assert_resources(self, expected):
+        """Back to that, soon."""
+        last = None
+
+        def same():
+            nonlocal last
+            last = self.resources()
+            return last == expected
+
+        try:
+            wait_until(same, 60, interval=1)
+        except AssertionError:
+            self.assertEqual(last, expected)
+
+    def assert_no_zombies(self):
+        """Nobody holds a page of a domain that is gone."""
+        def clean():
+            return all(name != "(null)" and "d" not in state.lower() for name, _, state in self.xen.list())
+        wait_until(clean, 60, "no zombie domain", interval=1)
+
+    def assert_no_nodes_of(self, domid):
+        """Of a domain that is gone: as soon as the others' link_mgrs have learnt that they may no longer speak with it."""
+        def none_left():
+            left = [path for path in self.xen.store_list("/local/domain") if "/data/idc/" in path and
+                    (path.startswith("/local/domain/%d/" % domid) or "/data/idc/%d/" % domid in path + "/")]
+            return not [path for path in left if not re.search(r"/idc/\d+$", path)]
+        wait_until(none_left, 20, "nodes gone", interval=0.2)
+
+    def connected(self, client, server, port=80, place=1):
+        """Puppets with a connection that is used."""
+        one, other = client.puppet(), server.puppet()
+        other.do("listen", 100 + place, port=port)
+        one.do("connect", place, domid=server.domid, port=port)
+        other.do("accept", 100 + place, place)
+        one.do("send", place, len=100, seed=1)
+        self.assertEqual(other.do("check", place, len=100, seed=1)["n"], 100)
+        return one, other
+
+
+class Demo(XenCase):
+    def test_test_accept_and_test_conn(self):
+        """From guest to guest, from dom0 to a guest, from a guest to dom0."""
+        for client, server in ((self.a, self.b), (self.c, self.b), (self.a, self.c)):
+            accept = server.spawn(["test_accept", "80"])
+            accept.stdout.read_until(b"listening")
+            result = client.run(["test_conn", str(server.domid)])
+            self.assertEqual((result.returncode, result.stdout), (0, b"you said: hello from test_conn\n"), result.stderr)
+            self.assertIn(b"domain %d port" % client.domid, accept.stdout.read_until(b"hello"))
+            accept.kill()
+            accept.wait()
+
+
+class Cost(XenCase):
+    timeout = 120
+
+    def trace(self, on):
+        self.c.shell("xenstore-control logfile %s && xenstore-control log %s" % (TRACE, "on" if on else "off"))
+
+    def requests(self):
+        """Requests that xenstored has traced, and how many of them set a watch."""
+        text = self.c.shell("cat %s 2>/dev/null || true" % TRACE)
+        incoming = [line for line in text.splitlines() if re.search(r"\bIN\b|^[^ ]+ IN ", line)]
+        return len(incoming), len([line for line in incoming if " WATCH" in line])
+
+    def row(self, label):
+        grants, channels = self.resources()
+        requests, watches = self.requests()
+        print("         %-18s grants %s, event channels %s, xenstore requests %d, watches set %d" % (
+            label, grants, channels, requests, watches))
+        return grants, channels, requests, watches
+
+    def test_1000_connections_cost_what_one_costs(self):
+        self.c.shell("rm -f " + TRACE)
+        self.trace(True)
+        self.addCleanup(self.trace, False)
+        for domain in (self.a, self.b):
+            domain.restart(*self.options)
+        one = self.connected(self.a, self.b)
+        before = self.row("1 connection")
+        self.assertGreater(before[2], 0, "the trace shows nothing")
+        arguments = {"count": 999, "bytes": 2000, "chunk": 1000, "hold": 1}
+        accept = self.b.flows("accept", port=81, **arguments)
+        accept.expect("ready")
+        connect = self.a.flows("connect", domid=self.b.domid, port=81, **arguments)
+        for side in (connect, accept):
+            side.expect("open", 60 * self.world.slowness)
+            side.expect("idle", 60 * self.world.slowness)
+        self.assertEqual(self.a.link(self.b)["connections"], 1000)
+        after = self.row("1,000 connections")
+        self.assertEqual(before, after)
+        for side in (connect, accept):
+            side.say("close")
+        connect.done(60 * self.world.slowness), accept.done()
+        del one
+
+
+class Permission(XenCase):
+    permit = False
+
+    def test_a_guest_cannot_give_permission(self):
+        self.assert_errno(errno.EACCES, self.a.puppet().do, "connect", 1, domid=self.b.domid, port=80)
+        for path in ("/local/domain/%d/idc/policy/%d" % (self.a.domid, self.b.domid),
+                     "/local/domain/%d/idc/policy/%d" % (self.b.domid, self.a.domid),
+                     "/local/domain/%d/data/idc/%d/alive" % (self.b.domid, self.a.domid)):
+            result = self.a.run(["xenstore-write", path, "in=* out=*"])
+            self.assertNotEqual(result.returncode, 0, path)
+            self.assertIsNone(self.xen.store(path), path)
+        self.assert_errno(errno.EACCES, self.a.puppet().do, "connect", 1, domid=self.b.domid, port=80)
+        result = self.a.run(["idc-setup", "--platform", "xen", str(self.a.domid), str(self.b.domid)])
+        self.assertEqual(result.returncode, 1)
+        self.assert_errno(errno.EACCES, self.a.puppet().do, "connect", 1, domid=self.b.domid, port=80)
+
+    def test_a_guest_cannot_change_or_widen_its_policy(self):
+        self.world.setup(self.a, self.b, ports="80")
+        path = "/local/domain/%d/idc/policy/%d" % (self.a.domid, self.b.domid)
+        value = self.xen.store(path)
+        for argv in (["xenstore-write", path, "in=* out=*"], ["xenstore-rm", path],
+                     ["xenstore-chmod", path, "b%d" % self.a.domid]):
+            self.assertNotEqual(self.a.run(argv).returncode, 0, argv)
+        self.assertEqual(self.xen.store(path), value)
+
+    def test_a_guest_cannot_read_anothers_rendezvous(self):
+        """a looks at what b and dom0 have between them, while they have a link."""
+        self.world.setup(self.b, self.c)
+        self.connected(self.c, self.b)
+        paths = [path for path in self.world.store() if "/data/idc/" in path]
+        self.assertTrue(any(path.endswith("ring-ref") for path in paths), paths)
+        for path in paths:
+            self.assertNotEqual(self.a.run(["xenstore-read", path]).returncode, 0, "%s is readable by a third domain" % path)
+        self.assertNotEqual(self.a.run(["xenstore-read", "/local/domain/%d/idc/policy/%d" % (
+            self.b.domid, self.c.domid)]).returncode, 0)
+
+    def test_the_callers_domid_is_the_links(self):
+        """Whatever a caller is, the accepting program sees its real domid."""
+        self.world.setup(self.a, self.b, self.c)
+        server = self.b.puppet()
+        server.do("listen", 1, port=80)
+        for place, caller in enumerate((self.a, self.c), 2):
+            caller.puppet().do("connect", 1, domid=self.b.domid, port=80)
+            self.assertEqual(server.do("accept", 1, place)["domid"], caller.domid)
+
+    def test_remove_ends_what_runs(self):
+        self.world.setup(self.a, self.b, self.c)
+        one, other = self.connected(self.a, self.b)
+        third, _ = self.connected(self.c, self.b, port=81)
+        waiting = one.begin("recv", 1)
+        self.world.setup(self.a, self.b, remove=True)
+        self.assert_errno(errno.EACCES, waiting.result)
+        self.assert_errno(errno.EACCES, other.do, "recv", 1)
+        self.assert_errno(errno.EACCES, one.do, "connect", 2, domid=self.b.domid, port=80)
+        third.do("send", 1, len=10)
+        self.assertNotRegex(self.world.list_rules(), r"\b%d +%d\b" % (self.a.domid, self.b.domid))
+
+
+class Lives(XenCase):
+    """Guests end, start again, sleep and travel."""
+    timeout = 90
+
+    def revive(self, domain):
+        """The destroyed guest again, with link_mgr and permission."""
+        domain.lost()
+        self.xen.create(domain.xen.number)
+        self.world.setup(*self.domains)
+        domain.start(*self.options)
+
+    def test_destroy_in_mid_traffic(self):
+        for victim, other, third in ((self.b, self.a, self.c), (self.b, self.c, self.a)):
+            base = self.resources()
+            accept = victim.flows("accept", port=80, count=4, bytes=-1)
+            accept.expect("ready")
+            connect = other.flows("connect", domid=victim.domid, port=80, count=4, bytes=-1)
+            connect.expect("open")
+            kept = self.connected(other, third)
+            wait_until(lambda: sum(connect.progress()[1]) > 100000, 30, "traffic")
+            domid = victim.domid
+            self.xen.destroy(victim.xen)
+            for _ in range(4):
+                self.assertIn(connect.expect("error", 20)["errno"], ("ECONNRESET", "EPIPE"))
+            kept[0].do("send", 1, len=100, seed=2)
+            self.assertEqual(kept[1].do("check", 1, len=100, seed=2)["n"], 100)
+            self.assert_no_zombies()
+            self.assert_errno(errno.EHOSTUNREACH, other.puppet().do, "connect", 1, domid=domid, port=80, timeout_s=120)
+            self.world.setup(domid, remove=True)
+            self.assert_no_nodes_of(domid)
+            self.revive(victim)
+            self.assertNotEqual(victim.domid, domid)
+            self.connected(other, victim, port=82)
+            for domain in (other, third):
+                domain.kill_programs()
+                self.assert_quiet(domain)
+            del base
+
+    def test_nothing_leaks_when_link_mgr_is_killed(self):
+        """Ten times, in the guest that offers; grants and event channels as after the first."""
+        self.connected(self.a, self.b)
+        base = self.resources()
+        for _ in range(5):
+            self.b.restart(*self.options)
+            self.connected(self.a, self.b)
+            self.a.kill_programs()
+            self.b.kill_programs()
+        for _ in range(5):
+            self.a.restart(*self.options)
+            self.connected(self.a, self.b)
+            self.a.kill_programs()
+            self.b.kill_programs()
+        self.assert_resources(base)
+
+    def test_dom0_link_mgr_started_anew(self):
+        one, _ = self.connected(self.c, self.b)
+        waiting = one.begin("recv", 1)
+        self.c.kill()
+        self.assert_errno(errno.ECONNRESET, waiting.result)
+        self.c.start(*self.options)
+        self.c.kill_programs()
+        self.connected(self.c, self.b, port=81)
+        self.connected(self.b, self.c, port=81)
+
+    def test_a_paused_guest_loses_nothing(self):
+        one, other = self.connected(self.a, self.b)
+        size = 16 * MIB
+        sending = one.begin("send", 1, len=size, seed=3)
+        checking = other.begin("check", 1, len=size, seed=3)
+        self.xen.pause(self.b.xen)
+        time.sleep(3)
+        held = self.a.link(self.b)["memory_held"]
+        self.assertLessEqual(held, 64 * MIB)
+        self.connected(self.a, self.c, port=82, place=2)
+        self.xen.unpause(self.b.xen)
+        self.assertEqual(checking.result(200)["n"], size)
+        sending.result()
+
+    def test_save_and_restore(self):
+        one, other = self.connected(self.a, self.b)
+        before = self.b.domid
+        waiting, in_guest = one.begin("recv", 1), other.begin("recv", 1)
+        self.xen.save(self.b.xen, "/tmp/b.save")
+        self.assert_errno(errno.ECONNRESET, waiting.result)
+        self.xen.restore(self.b.xen, "/tmp/b.save")
+        self.c.shell("rm -f /tmp/b.save")
+        self.assert_errno(errno.ECONNRESET, in_guest.result)
+        self.assertNotEqual(self.b.domid, before)
+        self.world.setup(before, remove=True)
+        self.world.setup(*self.domains)
+        # The listener of before still accepts.
+        wait_until(lambda: self.b.status(False)["domid"] == self.b.domid, 30, "link_mgr that knows its new domid", interval=0.5)
+        client = self.a.puppet()
+        client.do("connect", 2, domid=self.b.domid, port=80)
+        self.assertEqual(other.do("accept", 101, 2)["domid"], self.a.domid)
+        client.do("send", 2, len=1000, seed=5)
+        client.do("close", 2)
+        self.assertEqual(other.do("check", 2, seed=5)["n"], 1000)
+        self.assert_no_zombies()
+        self.assert_no_nodes_of(before)
+
+
+class Hostile(XenCase):
+    """a has stopped its link_mgr, and a program with its privileges speaks on the rings instead. b, or dom0, is the victim."""
+    timeout = 150
+    LIES = ["index_far_ahead", "index_goes_back", "consumed_too_much", "consumed_back", "hello_without_magic", "hello_other_epoch",
+            "too_long", "length_all_ones", "type_8", "unknown_id_data", "too_many_requests", "data_beyond_credit",
+            "data_after_last", "data_to_freed_id", "credit_goes_back", "part_too_long", "later_frames", "honest"]
+
+    def liar(self, victim, mode, *what):
+        return self.a.spawn(["hostile", mode, "--platform", "xen", "--domid", str(self.a.domid), "--victim",
+                             str(victim.domid)] + list(what))
+
+    def texts(self):
+        out = self.a.run(["hostile", "list"]).stdout.decode()
+        return {line.split("|")[0]: line.split("|")[2] for line in out.splitlines()}
+
+    def expect(self, liar, word):
+        line = liar.stdout.readline(120).decode().strip()
+        self.assertEqual(line, word, "%r: %r" % (liar, liar.stderr.pending()))
+
+    def lie_to(self, victim, other):
+        """To victim, which has a connection with other all the time."""
+        texts = self.texts()
+        self.a.stop()
+        client, server = self.connected(other, victim, port=4000)
+        listener = victim.puppet()
+        listener.do("listen", 1, port=80, backlog=100)
+        listener.do("listen", 2, port=81, type="seqpacket", backlog=100)
+        for number, name in enumerate(self.LIES):
+            liar = self.liar(victim, "once", name)
+            self.expect(liar, "ready")
+            self.expect(liar, "ended" if texts[name] else "alive")
+            liar.wait(60)
+            if texts[name]:
+                wait_until(lambda: victim.link(self.a)["last_error"] == "the peer sent " + texts[name], 20,
+                           "reason for " + name, interval=0.2)
+            client.do("send", 1, len=1000, seed=number)
+            self.assertEqual(server.do("check", 1, len=1000, seed=number)["n"], 1000)
+        self.a.start(*self.options)
+
+    def test_lies_to_the_one_that_offers(self):
+        self.lie_to(self.b, self.c)
+
+    def test_lies_to_dom0_that_attaches(self):
+        self.lie_to(self.c, self.b)
+
+    def test_one_that_never_unmaps(self):
+        """It keeps the rings mapped when the victim has ended the link, and then vanishes: neither holds anybody up."""
+        self.a.stop()
+        listener = self.b.puppet()
+        listener.do("listen", 1, port=80)
+        holder = self.liar(self.b, "hold")
+        self.expect(holder, "ready")
+        self.expect(holder, "connected")
+        listener.do("accept", 1, 2)
+        waiting = listener.begin("recv", 2)
+        self.world.setup(self.a, self.b, remove=True)
+        self.assert_errno(errno.EACCES, waiting.result)
+        self.connected(self.c, self.b, port=81)
+        begin = time.monotonic()
+        self.b.kill_programs()
+        self.b.stop(20)
+        self.assertLess(time.monotonic() - begin, 10)
+        self.b.start(*self.options)
+        self.c.kill_programs()
+        self.connected(self.c, self.b, port=82)
+        holder.kill()
+        holder.wait()
+        self.world.setup(self.a, self.b)
+        self.a.start(*self.options)
+        self.connected(self.a, self.b, port=83)
+
+    def test_one_that_vanishes(self):
+        self.a.stop()
+        listener = self.b.puppet()
+        listener.do("listen", 1, port=80)
+        holder = self.liar(self.b, "hold")
+        self.expect(holder, "ready")
+        self.expect(holder, "connected")
+        listener.do("accept", 1, 2)
+        waiting = listener.begin("recv", 2)
+        holder.kill()
+        self.assert_errno(errno.ECONNRESET, waiting.result)
+        self.a.start(*self.options)
+        self.connected(self.a, self.b, port=83)

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The domains that an integration test works with.
+
+A World has domains with roles, not numbers: world.a, world.b, world.c. On the local platform they are link_mgr processes on one
+store (LocalWorld); on Xen (xen_idc_world.XenIdcWorld) c is dom0 and a and b are guests. Tests are written against what both have:
+
+    domain.domid, domain.socket
+    domain.spawn(argv, uid=), domain.run(argv)     programs; IDC_SOCKET is set. Process as in tests/xen/agentlink.py
+    domain.puppet(uid=), domain.flows(...)         the test programs
+    domain.start(*options), stop(), kill(), restart(*options)       its link_mgr
+    domain.status(), domain.rpc(), domain.log(), domain.usage()     what that says and uses
+    world.setup(a, b, ports=, remove=)             idc-setup
+    world.store()                                  {path: value} of what the domains have written in the store
+    world.debian_program(name), world.nbdkit_plugin(name), world.script(name), world.user_environment(...)    for
+                                                   test_vsock_programs: where things are (debian.py)
+
+and flags that tell what a platform can't: world.has_python (in the domains), world.local_files (the test sees their files),
+world.measures_memory (it is link_mgr's own), world.slowness, world.platform.
+"""
+
+import collections
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import debian
+import rpc
+from local_process import LocalProcess, Reader
+from puppet import Puppet, parse_values
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAMS = ["puppet", "flows", "rpcpipe", "hostile", "vsock", "vsock_uv"]
+READY = b" is ready, "
+Usage = collections.namedtuple("Usage", "fds rss_kib threads")
+
+
+def wait_until(condition, timeout=10, what="condition", interval=0.02):
+    """For what no event tells of. Returns what condition returned."""
+    end = time.monotonic() + timeout
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError("not within %s s: %s" % (timeout, what))
+        time.sleep(interval)
+
+
+class Flows:
+    """A flows program (tests/programs/flows.c)."""
+
+    def __init__(self, process, patience):
+        self.process = process
+        self.patience = patience
+
+    def expect(self, word, timeout=None):
+        """The values of the next line that begins with word; any other line fails."""
+        line = self.process.stdout.readline(timeout or self.patience).decode()
+        words = line.split()
+        if not words or words[0] != word:
+            raise AssertionError("%r: expected %r, got %r; stderr %r" % (
+                self.process, word, line, self.process.stderr.pending()))
+        return parse_values(words[1:])
+
+    def say(self, word):
+        self.process.write(word.encode() + b"\n")
+
+    def progress(self):
+        """Bytes sent and received so far, a list for each."""
+        self.say("progress")
+        values = self.expect("progress")
+        return tuple([int(number) for number in str(values[key]).split(",") if number] for key in ("sent", "received"))
+
+    def done(self, timeout=None):
+        """What it counted; it must have found nothing wrong."""
+        values = self.expect("done", timeout)
+        if values["bad"] or values["errors"]:
+            raise AssertionError("%r: %r" % (self.process, values))
+        self.process.wait(self.patience)
+        return values
+
+
+class Domain:
+    """What is the same on all platforms. A subclass has domid, socket, spawn_program, read_file and list_directory."""
+
+    def __init__(self, world, role):
+        self.world = world
+        self.role = role
+        self.daemon = None
+        self.base = None
+        self._daemons = []
+        self._programs = []
+        self._control = None
+
+    def __repr__(self):
+        return "<domain %s, domid %s>" % (self.role, self.domid)
+
+    # ---- programs ----
+
+    def spawn(self, argv, env=None, uid=0):
+        process = self.spawn_program(argv, {"IDC_SOCKET": self.socket, **(env or {})}, uid)
+        self._programs.append(process)
+        return process
+
+    def run(self, argv, input=b"", timeout=60, **options):
+        process = self.spawn(argv, **options)
+        out, err = process.communicate(input, timeout)
+        return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+    def puppet(self, uid=0):
+        return Puppet(self.spawn(["puppet"], uid=uid), 60 * self.world.slowness)
+
+    def flows(self, side, **arguments):
+        words = ["%s=%s" % (key, int(value) if value is True else value) for key, value in arguments.items()]
+        return Flows(self.spawn(["flows", side] + words), 60 * self.world.slowness)
+
+    def kill_programs(self):
+        self._drop_control()
+        for process in self._programs:
+            if process.returncode is None:
+                process.kill_session()
+        for process in self._programs:
+            process.wait()
+        self._programs = []
+
+    # ---- link_mgr ----
+
+    def begin_start(self, *options):
+        """Without waiting until it is ready."""
+        self.daemon = self.spawn_program(["link_mgr"] + self.world.daemon_options(self, options), {}, 0)
+        self._daemons.append(self.daemon)
+        return self.daemon
+
+    def wait_ready(self, timeout=60):
+        self.wait_log(READY, timeout)
+        self.base = self.usage()
+
+    def start(self, *options):
+        self.begin_start(*options)
+        self.wait_ready()
+
+    def _drop_control(self):
+        """The connection for status; where that is a program, it may have been killed."""
+        if self._control:
+            self._control.close()
+        self._control = None
+
+    def stop(self, timeout=20):
+        """SIGTERM, as the system does it. It must end well."""
+        self._drop_control()
+        self.daemon.kill(signal.SIGTERM)
+        status = self.daemon.wait(timeout)
+        if status != 0:
+            raise AssertionError("link_mgr of %r ended with status %d" % (self, status))
+        self.daemon = None
+
+    def kill(self):
+        self._drop_control()
+        self.daemon.kill(signal.SIGKILL)
+        self.daemon.wait()
+        self.daemon = None
+
+    def restart(self, *options):
+        self.kill()
+        self.start(*options)
+
+    def log(self):
+        """All that its link_mgrs have said in this test."""
+        return "".join(daemon.stderr.pending().decode(errors="replace") for daemon in self._daemons)
+
+    def wait_log(self, text, timeout=20, count=1):
+        """Until the present link_mgr has said text (bytes) count times."""
+        daemon = self.daemon
+        with daemon.condition:
+            daemon.wait_for(lambda: daemon.stderr._bytes.count(text) >= count or daemon.returncode is not None, timeout,
+                            "line %r" % text)
+        if daemon.stderr.pending().count(text) < count:
+            raise AssertionError("%r ended: %r" % (daemon, daemon.stderr.pending()))
+
+    def forget_daemons(self):
+        """The next test begins."""
+        self._daemons = []
+
+    # ---- what link_mgr says and uses ----
+
+    def rpc(self, timeout=60):
+        raise NotImplementedError
+
+    def status(self, detail=True):
+        if self._control is None:
+            self._control = self.rpc()
+        return self._control.status({"detail": detail})
+
+    def link(self, other):
+        """What status says of the link to another domain; {} if nothing."""
+        for link in self.status(False)["links"]:
+            if link["peer"] == other.domid:
+                return link
+        return {}
+
+    def links_up(self):
+        return [link for link in self.status(False)["links"] if link["state"] != "down"]
+
+    def counters(self):
+        return self.status(False)["counters"]
+
+    def usage(self):
+        pid = self.daemon.pid
+        text = self.read_file("/proc/%d/status" % pid).decode()
+        values = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        return Usage(len(self.list_directory("/proc/%d/fd" % pid)), int(values["VmRSS"].split()[0]), int(values["Threads"]))
+
+
+class LocalDomain(Domain):
+    def __init__(self, world, role, domid):
+        super().__init__(world, role)
+        self.domid = domid
+        self.socket = os.path.join(world.directory, "rpc-%d.sock" % domid)
+
+    def spawn_program(self, argv, env, uid=0):
+        program = self.world.find_program(argv[0])
+        return LocalProcess(self.world.reader, [program] + argv[1:], {**self.world.environment, **env}, uid,
+                            os.stat(self.socket).st_gid if uid else 0, self.world.directory)
+
+    def read_file(self, path):
+        with open(path, "rb") as stream:
+            return stream.read()
+
+    def list_directory(self, path):
+        return os.listdir(path)
+
+    def rpc(self, timeout=60):
+        return rpc.connect(self.socket, timeout)
+
+
+class LocalWorld:
+    platform = "local"
+    has_python = True
+    local_files = True
+    can_change_uid = os.geteuid() == 0
+
+    def __init__(self, build_dir, domids=(1, 3000, 0)):
+        self.build_dir = os.path.abspath(build_dir)
+        self.measures_memory = not self._instrumented()
+        self.slowness = 1 if self.measures_memory else 6  # by how much longer than on an ordinary machine things may take
+        self.directory = tempfile.mkdtemp(prefix="idc-world-")
+        os.chmod(self.directory, 0o755)  # programs of other users run in it
+        self.store_directory = os.path.join(self.directory, "store")
+        # A sanitizer's library comes after what `idc run` preloads.
+        self.environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": self.directory, "LANG": "C.UTF-8",
+                            "IDC_STORE": self.store_directory, "ASAN_OPTIONS": "verify_asan_link_order=0"}
+        self.reader = Reader()
+        self.domains = [LocalDomain(self, role, domid) for role, domid in zip("abc", domids)]
+        self.a, self.b, self.c = self.domains
+
+    def _instrumented(self):
+        """Is it link_mgr under valgrind (a script then), or with a sanitizer in it? They have memory and time of their own."""
+        with open(os.path.join(self.build_dir, "link_mgr"), "rb") as stream:
+            program = stream.read()
+        return not program.startswith(b"\x7fELF") or b"__asan_" in program or b"__tsan_" in program
+
+    def close(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def find_program(self, name):
+        if name in PROGRAMS:
+            return os.path.join(self.build_dir, "tests", name)
+        path = os.path.join(self.build_dir, name)
+        return path if os.path.exists(path) else name
+
+    # ---- programs of Debian ----
+
+    @functools.cached_property
+    def debian(self):
+        return debian.Programs(self.build_dir)
+
+    def debian_program(self, name):
+        """Where a program of Debian's is, or one of our own."""
+        return self.debian.path(name) if name in debian.NAMES else self.find_program(name)
+
+    def nbdkit_plugin(self, name):
+        return self.debian.plugin(name)
+
+    def script(self, name):
+        return os.path.join(ROOT, "tests", "programs", name)
+
+    def user_environment(self, domain, uid, directory):
+        """What makes uid a user with a home and a shell, whether or not this machine knows it: a file in place of /etc/passwd."""
+        user, group = "user1:x:%d:%d::%s:/bin/sh\n" % (uid, uid, directory), "user1:x:%d:\n" % uid
+        for name, text in (("passwd", user), ("group", group)):
+            with open(os.path.join(directory, name), "w", encoding="ascii") as stream:
+                stream.write(text)
+        # (idc may have a sanitizer in it, which would rather be preloaded first.)
+        return {"LD_PRELOAD": self.debian.library("libnss_wrapper.so"), "NSS_WRAPPER_PASSWD": directory + "/passwd",
+                "NSS_WRAPPER_GROUP": directory + "/group", "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+    def daemon_options(self, domain, options):
+        return ["--platform", "local", "--domid", str(domain.domid), "--socket", domain.socket] + list(options)
+
+    def clean_up(self):
+        """After a test that was broken off."""
+        for domain in self.domains:
+            domain.kill_programs()
+            if domain.daemon:
+                domain.kill()
+
+    def begin(self):
+        """An empty store."""
+        shutil.rmtree(self.store_directory, ignore_errors=True)
+        os.mkdir(self.store_directory)
+
+    def setup(self, *domains, ports=None, remove=False):
+        argv = [self.find_program("idc-setup"), "--store", self.store_directory]
+        argv += ["--remove"] * remove + (["--ports", ports] if ports else [])
+        argv += [str(getattr(domain, "domid", domain)) for domain in domains]
+        return subprocess.run(argv, check=True, capture_output=True, timeout=60).stdout.decode()
+
+    def _write_node(self, name, permissions, value):
+        path = os.path.join(self.store_directory, name)
+        with open(path + ".new", "w", encoding="utf-8") as stream:
+            stream.write(permissions + "\n" + value)
+        os.rename(path + ".new", path)
+
+    def write_policy(self, domain, peer, value):
+        """One half of a rule, as it stands in the store."""
+        self._write_node("local.domain.%d.idc.policy.%d" % (domain.domid, peer.domid), "n0,r%d" % domain.domid, value)
+
+    def write_rendezvous(self, domain, peer, leaf, value):
+        """A node that domain's link_mgr could have written for peer."""
+        self._write_node("local.domain.%d.data.idc.%d.%s" % (domain.domid, peer.domid, leaf),
+                         "n%d,r%d" % (domain.domid, peer.domid), value)
+
+    def list_rules(self):
+        return subprocess.run([self.find_program("idc-setup"), "--store", self.store_directory, "--list"], check=True,
+                              capture_output=True, timeout=60).stdout.decode()
+
+    def store(self):
+        nodes = {}
+        for name in os.listdir(self.store_directory):
+            if name.startswith("local.domain.") and ".data." in name:
+                with open(os.path.join(self.store_directory, name), encoding="utf-8") as stream:
+                    nodes["/" + name.replace(".", "/")] = stream.read().partition("\n")[2]
+        return nodes
+
+    def stray_files(self):
+        """What link_mgrs that have ended have left beside the policy. (A liar that was killed leaves what it likes.)"""
+        domids = {str(domain.domid) for domain in self.domains}
+        names = os.listdir(self.store_directory)
+        return [name for name in names if name.startswith("local.domain.") and ".data." in name and name.split(".")[2] in domids] + \
+            [name for name in names if not name.startswith("local.") and name.split("-")[-1] in domids] + \
+            [name for name in os.listdir(self.directory) if name.endswith(".sock")]

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""World (world.py) of real domains: a and b are guests, c is dom0, on Xen in QEMU (tests/xen/xenworld.py).
+
+link_mgr is an ordinary child of the harness's agent in each domain, idc-setup runs in dom0. One boot serves the whole run:
+what a test leaves in the machine is the next one's, so a guest that a test destroyed is made again (begin). That there is Xen
+is for link_mgr and idc-setup to find out (--platform auto).
+"""
+
+import os
+import sys
+
+import debian
+import rpc
+from world import PROGRAMS, ROOT, Domain
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "xen"))
+from xenworld import LinkLost, XenWorld  # noqa: E402
+
+LIBRARY = "/usr/lib/idc/libidc-vsock.so"
+SCRIPTS = ["vsock_asyncio.py"]
+SOCKET = "/run/idc/rpc.sock"
+GROUP_IDC = 900  # of the images
+
+
+class XenDomain(Domain):
+    def __init__(self, world, role, xen):
+        super().__init__(world, role)
+        self.xen = xen
+        self.socket = SOCKET
+
+    @property
+    def domid(self):
+        return self.xen.domid
+
+    def spawn_program(self, argv, env, uid=0):
+        return self.xen.spawn(argv, env=env, uid=uid, gid=GROUP_IDC if uid else 0)
+
+    def read_file(self, path):
+        return self.xen.get_file(path)
+
+    def list_directory(self, path):
+        return self.xen.run(["ls", path], check=True).stdout.decode().split()
+
+    def rpc(self, timeout=60):
+        return rpc.connect_through(self.spawn(["rpcpipe"]), timeout * self.world.slowness)
+
+    def lost(self):
+        """The domain was destroyed, with all that ran in it."""
+        self.daemon = self._control = None
+        self._programs = []
+
+    def shell(self, script, check=True, timeout=60):
+        result = self.xen.run(["sh", "-c", script], check=check, timeout=timeout)
+        return result.stdout.decode(errors="replace")
+
+
+class XenIdcWorld:
+    platform = "xen"
+    has_python = False
+    local_files = False
+    can_change_uid = True
+    measures_memory = True
+    slowness = 8
+
+    def __init__(self, build_dir, with_debian=False):
+        """with_debian: the domains have programs of Debian, and memory for them."""
+        self.build_dir = os.path.abspath(build_dir)
+        programs = [os.path.join(self.build_dir, "tests", name) for name in PROGRAMS]
+        files, memory = self._own_files(), 192
+        if with_debian:
+            more, their_files = debian.Programs(build_dir).for_image()
+            programs += more
+            files += their_files
+            memory = 448
+        self.xen = XenWorld(self.build_dir, guests=2, programs=programs, files=files, guest_memory=memory, verbose=True).start()
+        dom0, one, two = self.xen.domains
+        self.domains = [XenDomain(self, role, xen) for role, xen in zip("abc", (one, two, dom0))]
+        self.a, self.b, self.c = self.domains
+
+    def close(self):
+        self.xen.stop()
+
+    def find_program(self, name):
+        return name
+
+    # ---- programs of Debian ----
+
+    def _own_files(self):
+        return [(LIBRARY, os.path.join(self.build_dir, os.path.basename(LIBRARY)))] + \
+            [(self.script(name), os.path.join(ROOT, "tests/programs", name)) for name in SCRIPTS]
+
+    def debian_program(self, name):
+        return "/usr/bin/" + name
+
+    def nbdkit_plugin(self, name):
+        return debian.plugin_in_image(name)
+
+    def script(self, name):
+        return "/usr/lib/" + name
+
+    def user_environment(self, domain, uid, directory):
+        """The user is in the images' /etc/passwd."""
+        return {}
+
+    def daemon_options(self, domain, options):
+        return ["--socket", domain.socket] + list(options)
+
+    def clean_up(self):
+        for domain in self.domains:
+            try:
+                domain.kill_programs()
+                if domain.daemon:
+                    domain.kill()
+            except (LinkLost, TimeoutError):
+                domain.lost()
+
+    def begin(self):
+        for domain in self.domains:
+            if domain.domid is None:
+                domain.lost()
+                self.xen.create(domain.xen.number)
+        for path in self.xen.store_list("/local/domain"):
+            if "/idc/policy/" in path:
+                self.xen.dom0.run(["xenstore-rm", path], check=True)
+
+    def setup(self, *domains, ports=None, remove=False):
+        argv = ["idc-setup"] + ["--remove"] * remove + (["--ports", ports] if ports else [])
+        argv += [str(getattr(domain, "domid", domain)) for domain in domains]
+        return self.xen.dom0.run(argv, check=True).stdout.decode()
+
+    def write_policy(self, domain, peer, value):
+        self.xen.dom0.run(["xenstore-write", "/local/domain/%d/idc/policy/%d" % (domain.domid, peer.domid), value], check=True)
+
+    def list_rules(self):
+        return self.xen.dom0.run(["idc-setup", "--list"], check=True).stdout.decode()
+
+    def store(self):
+        return {path: value for path, value in self.xen.store_list("/local/domain").items()
+                if "/data/idc/" in path and value}
+
+    def stray_files(self):
+        sockets = [domain for domain in self.domains if domain.domid is not None and "rpc.sock" in domain.shell("ls /run/idc")]
+        return sorted(self.store()) + ["%s of %r" % (SOCKET, domain) for domain in sockets]
