@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The machine that benchmarks on real Xen run in: one CPU whose time is counted in instructions, dom0 and two guests, a
+link_mgr in each of the three, and a rule that lets the guests connect to each other.
+
+One instruction of any of them is one nanosecond for all, and idle time is skipped, so figures don't depend on what else the
+host does. Time limits in the domains are in virtual time, and pass at once while everything waits.
+"""
+
+import os
+import re
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "xen"))
+from xenworld import XenError, XenWorld  # noqa: E402
+
+BENCH = "bench-vchan"
+LARGE_RINGS = "/usr/lib/large_rings.so"
+
+VSOCK_MODULES = ["net/vmw_vsock/" + name for name in ("vsock", "vmw_vsock_virtio_transport_common", "vsock_loopback")]
+GUEST_MEMORY = 512
+GRANTS = 16384
+LINK_IDLE_MS = 24 * 3600 * 1000  # the link stays, however much idle time is skipped
+CONNECT_TRIES = 20
+LIMIT = 3600  # seconds for everything
+TRACING = "/sys/kernel/tracing"
+SYSTEM_CALLS = TRACING + "/events/raw_syscalls/sys_enter/"
+
+
+class Machine:
+    def __init__(self, build, verbose=False):
+        shim = os.path.join(build, os.path.basename(LARGE_RINGS))
+        self.world = XenWorld(build, guests=2, programs=[os.path.join(build, BENCH)], files=[(LARGE_RINGS, shim)],
+                              icount=True, guest_tools=["vchan-socket-proxy"], guest_modules=VSOCK_MODULES,
+                              guest_memory=GUEST_MEMORY, gntalloc_limit=GRANTS, limit=LIMIT, verbose=verbose)
+        self._kept = {}
+
+    def __enter__(self):
+        self.world.start()
+        try:
+            self._prepare()
+        except BaseException:
+            self.world.stop()
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.world.stop()
+
+    @property
+    def guests(self):
+        return self.world.domains[1:]
+
+    def _prepare(self):
+        one, two = self.guests
+        self.world.dom0.run(["idc-setup", str(one.domid), str(two.domid)], check=True)
+        two.run(["ip", "link", "set", "lo", "up"], check=True)
+        for guest in self.guests:
+            guest.run(["mount", "-t", "tracefs", "tracefs", TRACING], check=True)
+        self.daemons = []
+        self.start_daemons()
+
+    def start_daemons(self):
+        """A link_mgr in each domain that has not carried anything yet, and a link between the guests."""
+        for process in self.daemons:
+            process.kill(signal.SIGTERM)
+            process.wait()
+        self._kept.clear()
+        for guest in self.guests:
+            guest.kill_all()
+        self.daemons = [self._start_daemon(domain) for domain in self.guests + [self.world.dom0]]
+        self._make_link()
+
+    def _make_link(self):
+        one, two = self.guests
+        for _ in range(CONNECT_TRIES):
+            result = two.run(["idc", "ping", "-c", "1", str(one.domid)])
+            if result.returncode == 0:
+                return
+            two.run(["sleep", "0.1"])
+        raise XenError("no link between the guests: %s" % result.stderr.decode(errors="replace"))
+
+    @staticmethod
+    def _start_daemon(domain):
+        process = domain.spawn(["link_mgr", "--idle", str(LINK_IDLE_MS)])
+        if b"is ready" not in process.stderr.readline():
+            raise XenError("link_mgr in %s did not start" % domain.name)
+        return process
+
+    # ---- servers that stay ----
+
+    def serving(self, name):
+        return name in self._kept and self._kept[name].returncode is None
+
+    def keep(self, name, process):
+        self._kept[name] = process
+
+    def kept(self, name):
+        return self._kept[name]
+
+    # ---- system calls, counted by the guests' kernels for each thread ----
+
+    def count_calls(self, processes, action):
+        """System calls of the processes, pairs of a guest and a pid, while action() runs."""
+        for guest in self.guests:
+            guest.run(["sh", "-c", "echo hist:key=common_pid > %strigger" % SYSTEM_CALLS], check=True)
+        try:
+            action()
+            return sum(self._calls_of(guest, pid) for guest, pid in processes)
+        finally:
+            for guest in self.guests:
+                guest.run(["sh", "-c", "echo '!hist:key=common_pid' > %strigger" % SYSTEM_CALLS], check=True)
+
+    @staticmethod
+    def _calls_of(guest, pid):
+        text = guest.run(["sh", "-c", "ls /proc/%d/task; cat %shist" % (pid, SYSTEM_CALLS)], check=True).stdout.decode()
+        threads = set(re.findall(r"^(\d+)$", text, re.MULTILINE))
+        counts = re.findall(r"common_pid: +(\d+) .*hitcount: +(\d+)", text)
+        return sum(int(count) for thread, count in counts if thread in threads)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is measured on real Xen: IDC, and what one would use in its place, all in one boot (tests/xen/xenworld.py).
+
+A Peer starts its servers, runs one test of the bench program (tests/bench/bench.c) and returns its figures. What crosses
+domains is served in g1 and measured from g2; the kernel's own sockets have both ends in g2, while g1 has nothing to do.
+Sockets' servers stay for the whole boot. Those of vchans, and the proxies, are started for each run: a server of vchans
+counts them together with its client, and a pair of proxies serves one connection at a time.
+"""
+
+import itertools
+import json
+
+from machine import BENCH, LARGE_RINGS
+from xenworld import XenError
+
+RUN_TIMEOUT = 240
+READY_TIMEOUT = 60
+
+
+class Stalled(Exception):
+    """A test did not come to its end."""
+
+
+class Peer:
+    name = ""
+
+    def __init__(self, machine):
+        self.machine = machine
+        self.server, self.client = machine.guests
+
+    def run(self, arguments, timeout=RUN_TIMEOUT):
+        """The figures of one run."""
+        self.begin()
+        try:
+            return self._run_client(arguments, timeout)
+        finally:
+            self.end()
+
+    def count(self, arguments):
+        """System calls of what is between the programs, meanwhile."""
+        self.begin()
+        try:
+            return self.machine.count_calls(self.between(), lambda: self._run_client(arguments))
+        finally:
+            self.end()
+
+    def count_quiet(self, before, seconds):
+        """... while nothing happens, and nothing had happened for some seconds before."""
+        self.begin()
+        try:
+            self.client.run(["sleep", str(before)])
+            return self.machine.count_calls(self.between(), lambda: self.client.run(["sleep", str(seconds)]))
+        finally:
+            self.end()
+
+    def _run_client(self, arguments, timeout=RUN_TIMEOUT):
+        try:
+            result = self.client.run([BENCH, "run"] + self.words() + arguments + self.options(), timeout=timeout)
+        except TimeoutError as error:
+            raise Stalled("%s %s: no end in %d s" % (self.name, " ".join(arguments), timeout)) from error
+        if result.returncode:
+            raise XenError("%s: %s: %s" % (self.name, " ".join(arguments), result.stderr.decode(errors="replace").strip()))
+        return dict(json.loads(result.stdout), transport=self.name)
+
+    def begin(self):
+        """Has the servers running."""
+
+    def end(self):
+        """After a run."""
+
+    def words(self):
+        """TRANSPORT ADDRESS of the client."""
+        raise NotImplementedError
+
+    def options(self):
+        return []
+
+    def between(self):
+        """The processes that carry the bytes, as pairs of a guest and a pid, while the servers run."""
+        return []
+
+    def spawn(self, domain, argv, ready=b"ready\n", **options):
+        process = domain.spawn(argv, **options)
+        if ready and not process.stdout.read_until(ready, READY_TIMEOUT).endswith(ready):
+            raise XenError("%s: %s" % (" ".join(argv), process.stderr.pending().decode(errors="replace").strip()))
+        return process
+
+
+class Idc(Peer):
+    name = "idc"
+    port = "90"
+
+    def begin(self):
+        if not self.machine.serving(self.name):
+            watch = ["--watch", str(self.machine.daemons[0].pid)]
+            self.machine.keep(self.name, self.spawn(self.server, [BENCH, "serve", self.name, self.port] + watch))
+
+    def words(self):
+        return [self.name, "%d:%s" % (self.server.domid, self.port)]
+
+    def options(self):
+        return ["--watch", str(self.machine.daemons[1].pid)]
+
+    def between(self):
+        return [(guest, daemon.pid) for guest, daemon in zip(self.machine.guests, self.machine.daemons)]
+
+
+class IdcMessages(Idc):
+    name, port = "idc-seqpacket", "91"
+
+
+class Vchan(Peer):
+    """Raw libxenvchan."""
+    name = "vchan"
+    numbers = itertools.count()
+
+    def begin(self):
+        self.channel = "%s-%d" % (self.name, next(self.numbers))
+        self.process = self.spawn(self.server, [BENCH, "serve", self.name, "%d:%s" % (self.client.domid, self.channel)])
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+    def words(self):
+        return [self.name, "%d:%s" % (self.server.domid, self.channel)]
+
+
+class Vchan64(Vchan):
+    name = "vchan-64k"
+
+
+class Proxy(Peer):
+    """Debian's vchan-socket-proxy in both guests."""
+    name = "proxy"
+    environment = {}
+    numbers = itertools.count()
+
+    def begin(self):
+        base = "proxy-%d" % next(self.numbers)
+        node = "/local/domain/%d/data/%s" % (self.server.domid, base)
+        self.served, self.listening = "/tmp/%s-served" % base, "/tmp/%s" % base
+        self.processes = []
+        for domain, mode, other, path in ((self.server, "server", self.client, self.served),
+                                          (self.client, "client", self.server, self.listening)):
+            argv = ["vchan-socket-proxy", "--mode=" + mode, str(other.domid), node, path]
+            self.processes.append(self.spawn(domain, argv, ready=None, env=self.environment))
+        watch = ["--watch", str(self.processes[0].pid)]
+        self.processes.append(self.spawn(self.server, [BENCH, "serve", "proxy", self.served] + watch))
+        self.client.run(["sh", "-c", "while [ ! -S %s ]; do sleep 0.01; done; sleep 0.5" % self.listening], check=True)
+
+    def end(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def words(self):
+        return ["proxy", self.listening]
+
+    def between(self):
+        return [(self.server, self.processes[0].pid), (self.client, self.processes[1].pid)]
+
+    def options(self):
+        return ["--watch", str(self.processes[1].pid)]
+
+
+class LargeProxy(Proxy):
+    """The same with rings of 256 KiB in place of 1 and 2 KiB (large_rings.c)."""
+    name = "proxy-256k"
+    environment = {"LD_PRELOAD": LARGE_RINGS}
+
+
+class Loopback(Peer):
+    """Sockets of the kernel, within g2."""
+    address = ""
+
+    def begin(self):
+        if not self.machine.serving(self.name):
+            self.machine.keep(self.name, self.spawn(self.client, [BENCH, "serve", self.name, self.address]))
+
+    def words(self):
+        return [self.name, self.address]
+
+
+class Unix(Loopback):
+    name, address = "unix", "/tmp/bench.sock"
+
+
+class SocketPair(Peer):
+    name = "socketpair"
+
+    def words(self):
+        return ["socketpair"]
+
+
+class Tcp(Loopback):
+    name, address = "tcp", "5000"
+
+
+class Vsock(Loopback):
+    name, address = "vsock", "1:5000"
+
+
+class Chain(Loopback):
+    name, address = "chain", "/tmp/chain.sock"
+
+    def between(self):
+        pid = self.machine.kept(self.name).pid
+        children = self.client.run(["cat", "/proc/%d/task/%d/children" % (pid, pid)], check=True).stdout
+        return [(self.client, int(child)) for child in children.split()]
+
+
+PEERS = [Idc, IdcMessages, Vchan, Vchan64, LargeProxy, Proxy, Unix, SocketPair, Vsock, Tcp, Chain]
