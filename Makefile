@@ -1,0 +1,381 @@
+# IDC. `make help` lists what can be made.
+#
+# Everything made goes below $(BUILD), so builds of different kinds stand side by side: the sanitizers' in build/asan, the
+# fuzzers' in build/fuzz. Sources are found by wildcard: a new file needs no line here. V=1 shows whole commands.
+
+VERSION := 0.1.0
+BUILD   ?= build
+PREFIX  ?= /usr/local
+CC      := gcc
+CFLAGS  ?= -O2 -g
+SAN     ?=
+
+# Findings of the compiler are errors.
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings \
+        -Wformat=2 -Wundef -Werror
+# The daemon reads what hostile domains write. The sanitizers bring checks of their own, which fortification would hide.
+HARDEN  := $(if $(SAN),,-fstack-protector-strong -D_FORTIFY_SOURCE=2)
+CPPFLAGS_ALL := -std=gnu11 -D_GNU_SOURCE -DIDC_VERSION='"$(VERSION)"' -Iinclude -I.
+CFLAGS_ALL   := $(CPPFLAGS_ALL) $(WARN) $(HARDEN) $(CFLAGS) $(SAN) -MMD -MP
+override LDFLAGS += -Wl,-z,relro,-z,now $(SAN)
+
+all: ## the daemon, the library, the tools (default); installs nothing
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# Python would write __pycache__ beside the sources.
+export PYTHONDONTWRITEBYTECODE := 1
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
+
+# ---- what is built from what ------------------------------------------------------------------------------------------------
+
+COMMON_SRC := $(wildcard common/*.c)
+LIBIDC_SRC := $(wildcard libidc/*.c)
+VSOCK_SRC  := $(wildcard vsock/*.c)
+CORE_SRC   := $(wildcard link_mgr/core/*.c)
+LOCAL_SRC  := $(wildcard link_mgr/platform/*.c link_mgr/platform/local/*.c)
+XEN_SRC    := $(wildcard link_mgr/platform/xen/*.c)
+DAEMON_SRC := $(filter-out link_mgr/daemon/main.c,$(wildcard link_mgr/daemon/*.c))
+SETUP_SRC  := $(wildcard idc-setup/*.c)
+MEASURE_SRC := $(wildcard tools/measure/*.c)
+TOOLS_SRC  := $(wildcard tools/*.c)
+BENCH_SRC  := $(wildcard tests/bench/*.c)
+DEMO_SRC   := $(wildcard test_accept.c test_conn.c)
+
+# The xen platform is built where libxen-dev is; XEN=no leaves it out.
+XEN_ASKED := $(XEN)
+XEN ?= $(if $(wildcard /usr/include/libxenvchan.h),yes,no)
+ifeq ($(XEN),yes)
+XEN_FLAGS := -DIDC_WITH_XEN
+XEN_LIBS  := -lxenstore -lxenevtchn -lxengnttab
+else
+XEN_SRC :=
+endif
+
+DAEMON_LIBS := -levent_core -lmicrohttpd -lxmlrpc_server -lxmlrpc -lxmlrpc_util -lpthread $(XEN_LIBS)
+LIBIDC_LIBS := -lpthread
+# Tools that ask for the status read XML.
+TOOLS_LIBS  := -lxmlrpc -lxmlrpc_util $(LIBIDC_LIBS)
+
+comma := ,
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+pic = $(patsubst %.c,$(BUILD)/pic/%.o,$(1))
+
+# Everything of the daemon but main: for link_mgr, the unit tests, the simulation and the fuzzers.
+DAEMON_LIB := $(BUILD)/obj/liblink_mgr.a
+# libidc with its internals in reach: for the idc tool and the unit tests.
+LIBIDC_ALL := $(BUILD)/pic/libidc_all.a
+LIBIDC_A   := $(BUILD)/libidc.a
+# Measuring, for the idc tool and for bench.
+MEASURE_LIB := $(BUILD)/obj/libmeasure.a
+LIBIDC_SO  := $(BUILD)/libidc.so.0
+VSOCK_SO   := $(BUILD)/libidc-vsock.so
+
+PROGRAMS := $(BUILD)/link_mgr $(BUILD)/idc-setup $(if $(TOOLS_SRC),$(BUILD)/idc) $(patsubst %.c,$(BUILD)/%,$(DEMO_SRC))
+LIBRARIES := $(if $(LIBIDC_SRC),$(LIBIDC_A) $(BUILD)/libidc.so $(BUILD)/libidc.pc $(VSOCK_SO))
+
+all: $(PROGRAMS) $(LIBRARIES)
+ifeq ($(XEN_ASKED)$(XEN),no)
+	@echo 'make: without the xen platform, which needs libxen-dev (make XEN=no says that it is not wanted)'
+endif
+
+# Objects are made anew when the compiler's command line changes, and archives when a source file comes or goes: this file holds
+# what they depend on, and is written only when that changes.
+CONFIG := $(CC) $(CFLAGS_ALL) $(XEN_FLAGS) | $(LDFLAGS) | $(LIBIDC_SRC) $(VSOCK_SRC) $(COMMON_SRC) $(DAEMON_SRC) \
+          $(CORE_SRC) $(LOCAL_SRC) $(XEN_SRC) $(SETUP_SRC) $(TOOLS_SRC) \
+          $(MEASURE_SRC) $(BENCH_SRC)
+$(BUILD)/config: export CONFIG_TEXT = $(CONFIG)
+$(BUILD)/config: FORCE
+	@printf '%s\n' "$$CONFIG_TEXT" | cmp -s - $@ || \
+	    { scripts/bootstrap --check build && mkdir -p $(@D) && printf '%s\n' "$$CONFIG_TEXT" > $@; }
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/config
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(XEN_FLAGS) -c $< -o $@
+
+$(BUILD)/pic/%.o: %.c $(BUILD)/config
+	$(call say,CC pic,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -c $< -o $@
+
+$(DAEMON_LIB): $(call obj,$(DAEMON_SRC) $(CORE_SRC) $(LOCAL_SRC) $(XEN_SRC) $(COMMON_SRC))
+$(LIBIDC_ALL): $(call pic,$(LIBIDC_SRC) $(COMMON_SRC))
+$(MEASURE_LIB): $(call obj,$(MEASURE_SRC))
+$(DAEMON_LIB) $(LIBIDC_ALL) $(MEASURE_LIB):
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# One object in which only what idc.h declares is global: the library's own names are in nobody's way.
+$(LIBIDC_A): $(call pic,$(LIBIDC_SRC) $(COMMON_SRC))
+	$(call say,AR,$@)
+	$(Q)$(CC) -r -nostdlib $^ -o $(BUILD)/pic/libidc_one.o
+	$(Q)objcopy --localize-hidden $(BUILD)/pic/libidc_one.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(BUILD)/pic/libidc_one.o
+
+$(LIBIDC_SO): $(call pic,$(LIBIDC_SRC) $(COMMON_SRC)) libidc/libidc.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,$(@F) -Wl,--version-script=libidc/libidc.map -Wl,-z,defs \
+	    $(filter %.o,$^) $(LIBIDC_LIBS) -o $@
+
+$(BUILD)/libidc.so: $(LIBIDC_SO)
+	@ln -sf $(<F) $@
+
+# Preloaded into programs that know nothing of it: without a sanitizer, whose runtime would have to come first in the program.
+preload = $(patsubst %.c,$(BUILD)/$(if $(SAN),preload,pic)/%.o,$(1))
+$(BUILD)/preload/%.o: %.c $(BUILD)/config
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out $(SAN),$(CFLAGS_ALL)) -fPIC -fvisibility=hidden -c $< -o $@
+
+# What is linked into it calls these by their usual names, and must not get the library's own (vsock/next.c).
+VSOCK_WRAPPED := socket socketpair bind connect getpeername getsockopt setsockopt recvmsg send sendmsg write fcntl close
+$(VSOCK_SO): $(call preload,$(VSOCK_SRC) $(LIBIDC_SRC) $(COMMON_SRC)) vsock/libidc-vsock.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(filter-out $(SAN),$(LDFLAGS)) -shared -Wl,-soname,$(@F) -Wl,--version-script=vsock/libidc-vsock.map -Wl,-z,defs \
+	    $(addprefix -Wl$(comma)--wrap=,$(VSOCK_WRAPPED)) $(filter %.o,$^) $(LIBIDC_LIBS) -o $@
+
+$(BUILD)/libidc.pc: libidc/libidc.pc.in $(BUILD)/config
+	@$(fill) $< > $@
+
+define link
+$(call say,LD,$@)
+$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(1) -o $@
+endef
+
+$(BUILD)/link_mgr: $(call obj,link_mgr/daemon/main.c) $(DAEMON_LIB)
+	$(call link,$(DAEMON_LIBS))
+
+$(BUILD)/idc-setup: $(call obj,$(SETUP_SRC)) $(DAEMON_LIB)
+	$(call link,$(DAEMON_LIBS))
+
+# The project's own programs carry the library in them: each is one file that runs from the build directory and can be
+# copied into a guest.
+$(BUILD)/idc: $(call obj,$(TOOLS_SRC)) $(MEASURE_LIB) $(LIBIDC_ALL)
+	$(call link,$(TOOLS_LIBS))
+
+$(BUILD)/bench: $(call obj,$(BENCH_SRC)) $(MEASURE_LIB) $(LIBIDC_ALL)
+	$(call link,$(TOOLS_LIBS))
+
+$(patsubst %.c,$(BUILD)/%,$(DEMO_SRC)): $(BUILD)/%: $(BUILD)/obj/%.o $(LIBIDC_A)
+	$(call link,$(LIBIDC_LIBS))
+
+# ---- test programs -----------------------------------------------------------------------------------------------------------
+
+# tests/unit/test_NAME.c is a program; test_xen_*.c are about the xen platform.
+UNIT_SRC := $(filter-out $(if $(filter yes,$(XEN)),,tests/unit/test_xen_%),$(wildcard tests/unit/test_*.c))
+UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
+SIM_SRC  := $(wildcard tests/sim/*.c)
+SIM      := $(if $(SIM_SRC),$(BUILD)/sim)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ_SRC))
+
+# A side of a link by itself, for unit tests and fuzzers.
+LONE_LIB := $(BUILD)/obj/liblone.a
+$(LONE_LIB): $(call obj,$(wildcard tests/lone/*.c))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LONE_LIB) $(DAEMON_LIB) $(MEASURE_LIB) $(LIBIDC_ALL)
+	$(call link,$(DAEMON_LIBS) -lcheck -lsubunit -lm -lrt)
+
+$(BUILD)/sim: $(call obj,$(SIM_SRC)) $(DAEMON_LIB)
+	$(call link,$(DAEMON_LIBS))
+
+$(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o $(LONE_LIB) $(DAEMON_LIB)
+	$(call link,$(DAEMON_LIBS) -fsanitize=fuzzer)
+
+unit-programs: $(UNIT)
+sim-program: $(SIM)
+fuzzers: $(FUZZ)
+
+# What integration tests run in the domains; rules in a file of its own, which the tests' runner uses too.
+test-programs: all
+ifneq ($(wildcard tests/programs/programs.mk),)
+	$(SUBMAKE) -f Makefile -f tests/programs/programs.mk $@
+endif
+
+# ---- checks: each installs what it needs, and ends with the line "N passed, N failed" ---------------------------------------
+
+# Each goes on in a make of its own: what was installed decides what there is to build, and what that make is told (BUILD, SAN)
+# reaches every make below it, also one that a test calls. '+': make doesn't see $(MAKE) in a variable.
+DEPS := build $(if $(filter no,$(XEN_ASKED)),,libxen)
+BOOTSTRAP = @scripts/bootstrap $(DEPS)
+SUBMAKE   = +@$(MAKE) --no-print-directory
+CHECK     = @BUILD=$(BUILD) UNIT='$(UNIT)' scripts/check
+
+demo: ## two domains, a connection between them, and one that is refused
+	$(BOOTSTRAP)
+	$(SUBMAKE) run-demo
+
+check: ## unit tests, simulation, integration tests on the local platform (SIM_STEPS, SIM_SEED)
+	$(BOOTSTRAP) test programs
+	$(SUBMAKE) run-check
+
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+check-asan: ## the same under the address and undefined-behaviour sanitizers
+	$(BOOTSTRAP) test programs
+	$(SUBMAKE) BUILD=$(BUILD)/asan SAN='$(ASAN)' CFLAGS='-O1 -g' run-check-short
+
+# TSan does not know fences (-Wtsan); those of the ring are between processes, where it doesn't look anyway.
+TSAN := -fsanitize=thread -Wno-tsan
+check-tsan: ## the unit tests of what has threads, under the thread sanitizer
+	$(BOOTSTRAP) test
+	$(SUBMAKE) BUILD=$(BUILD)/tsan SAN='$(TSAN)' CFLAGS='-O1 -g' run-check-tsan
+
+check-valgrind: ## unit tests, and the daemon in some of the integration tests, under valgrind
+	$(BOOTSTRAP) test valgrind
+	$(SUBMAKE) run-check-valgrind
+
+export XEN_TESTS
+check-xen: ## the integration tests between domains of a real Xen, in QEMU (XEN_TESTS: words that pick some)
+	$(BOOTSTRAP) test programs xen
+	$(SUBMAKE) run-check-xen
+
+demo-xen: ## the demo between two guests of a real Xen, in QEMU
+	$(BOOTSTRAP) xen
+	$(SUBMAKE) run-demo-xen
+
+FUZZ_SECONDS ?= 20
+fuzz: ## the fuzzers, each for FUZZ_SECONDS
+	$(BOOTSTRAP) fuzz
+	$(SUBMAKE) BUILD=$(BUILD)/fuzz CC=clang WARN=-w CFLAGS='-O1 -g' \
+	    SAN='$(ASAN) -fsanitize=fuzzer-no-link' run-fuzz
+
+run-demo: all
+	@BUILD=$(BUILD) scripts/demo
+run-demo-xen: all
+	@BUILD=$(BUILD) scripts/demo-xen
+run-check: all unit-programs sim-program test-programs
+	$(CHECK)
+run-check-short: all unit-programs sim-program test-programs
+	$(CHECK) --short
+# The core has no threads, and link_mgr one, so that the daemon in integration tests has nothing to show here.
+run-check-tsan: UNIT := $(filter-out $(BUILD)/unit/test_core_parts $(BUILD)/unit/test_grid $(BUILD)/unit/test_policy \
+                          $(BUILD)/unit/test_wire,$(UNIT))
+run-check-tsan: all unit-programs
+	$(CHECK) unit
+run-check-valgrind: all unit-programs test-programs
+	$(CHECK) --short --valgrind unit integration
+run-check-xen: all test-programs
+	$(CHECK) xen
+run-fuzz: fuzzers
+	$(CHECK) --fuzz-seconds $(FUZZ_SECONDS) fuzz
+
+# BENCH: more options of tests/bench/run or run-xen, -k WORD or --json FILE for example.
+bench: ## IDC measured beside what one would use in its place; four minutes (QUICK=1: one)
+	$(BOOTSTRAP) test
+	$(SUBMAKE) all $(BUILD)/bench
+	@tests/bench/run --build $(BUILD) $(if $(QUICK),--quick) $(BENCH)
+
+bench-xen: ## the same between two guests of a real Xen, counted in instructions, in QEMU; ten minutes (BENCH='-k WORD': some)
+	$(BOOTSTRAP) xen
+	$(SUBMAKE) all bench-xen-programs
+	@tests/bench/run-xen --build $(BUILD) $(BENCH)
+
+bench-xen-programs:
+	$(SUBMAKE) -f Makefile -f tests/bench/xen/programs.mk $@
+
+# ---- lint: findings are errors -----------------------------------------------------------------------------------------------
+
+C_DIRS      := common libidc vsock link_mgr idc-setup tools tests
+LINT_C      := $(shell find $(C_DIRS) -name '*.c' 2>/dev/null | sort) $(DEMO_SRC)
+LINT_H      := $(shell find $(C_DIRS) include -name '*.h' 2>/dev/null)
+LINT_SCRIPT := $(shell git ls-files -co --exclude-standard -- scripts tests .ci 2>/dev/null)
+LINT_SH     := $(shell grep -lE '^\#!.*[ /](ba|a)?sh$$' $(LINT_SCRIPT) /dev/null)
+LINT_PY     := $(shell grep -lE '^\#!.*[ /]python3$$' $(LINT_SCRIPT) /dev/null) $(filter %.py,$(LINT_SCRIPT))
+TIDY        := $(patsubst %.c,$(BUILD)/lint/%.tidy,$(LINT_C))
+
+lint: ## clang-tidy, cppcheck, shellcheck, pyflakes
+	$(BOOTSTRAP) test lint
+	$(SUBMAKE) --output-sync=target -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) lint-c lint-cppcheck lint-sh lint-py
+
+lint-c: $(TIDY)
+
+$(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy $(BUILD)/config
+	$(call say,TIDY,$<)
+	@mkdir -p $(@D)
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- $(CPPFLAGS_ALL) $(XEN_FLAGS) > $@.log 2>&1 && touch $@ || \
+	    { grep -v 'warnings\? generated\|Suppressed .* warnings\|Use -header-filter' $@.log; exit 1; }
+
+lint-cppcheck: scripts/cppcheck.suppressions
+	$(call say,CPPCHECK)
+	$(Q)cppcheck -q --error-exitcode=1 --enable=warning,performance,portability --inline-suppr --std=c11 \
+	    --suppressions-list=$< -DIDC_WITH_XEN -Iinclude -I. $(wildcard $(C_DIRS)) $(DEMO_SRC) \
+	    $(addprefix --include=,$(firstword $(wildcard /usr/include/sys/queue.h /usr/include/*/sys/queue.h)))
+
+lint-sh:
+	$(call say,SHELL,$(words $(LINT_SH)) scripts)
+	$(Q)shellcheck $(LINT_SH)
+
+lint-py:
+	$(call say,PYTHON,$(words $(LINT_PY)) files)
+	$(Q)$(if $(LINT_PY),pyflakes3 $(LINT_PY))
+
+# ---- man pages, installation ---------------------------------------------------------------------------------------------------
+
+# docs/NAME.SECTION.md becomes NAME.SECTION. Without pandoc there are none.
+MAN_SRC := $(wildcard docs/*.[1-8].md)
+MAN     := $(if $(shell command -v pandoc),$(patsubst docs/%.md,$(BUILD)/man/%,$(MAN_SRC)))
+
+man: ## the man pages, by pandoc
+	@scripts/bootstrap docs
+	$(SUBMAKE) man-pages
+
+man-pages: $(MAN)
+
+$(BUILD)/man/%: docs/%.md
+	$(call say,MAN,$@)
+	@mkdir -p $(@D)
+	$(Q)pandoc --standalone --from markdown-smart --to man -o $@ $<
+
+# Quoted in the recipes, because DESTDIR may hold blanks.
+BINDIR  := $(DESTDIR)$(PREFIX)/bin
+SBINDIR := $(DESTDIR)$(PREFIX)/sbin
+LIBDIR  := $(DESTDIR)$(PREFIX)/lib
+DEMODIR := $(LIBDIR)/idc
+INCDIR  := $(DESTDIR)$(PREFIX)/include
+MANDIR  := $(DESTDIR)$(PREFIX)/share/man
+UNITDIR := $(LIBDIR)/systemd/system
+fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|'
+
+install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, man pages, systemd unit
+	install -d "$(BINDIR)" "$(SBINDIR)" "$(LIBDIR)/pkgconfig" "$(DEMODIR)" "$(INCDIR)" "$(UNITDIR)"
+	install $(BUILD)/link_mgr $(BUILD)/idc-setup "$(SBINDIR)"
+	install $(BUILD)/idc "$(BINDIR)"
+	install $(BUILD)/test_accept $(BUILD)/test_conn "$(DEMODIR)"
+	install -m 644 $(VSOCK_SO) "$(DEMODIR)"
+	install -m 644 $(LIBIDC_A) "$(LIBDIR)"
+	install $(LIBIDC_SO) "$(LIBDIR)/libidc.so.$(VERSION)"
+	ln -sf libidc.so.$(VERSION) "$(LIBDIR)/libidc.so.0"
+	ln -sf libidc.so.0 "$(LIBDIR)/libidc.so"
+	install -m 644 include/idc.h "$(INCDIR)"
+	$(fill) libidc/libidc.pc.in > "$(LIBDIR)/pkgconfig/libidc.pc"
+	$(fill) dist/link_mgr.service.in > "$(UNITDIR)/link_mgr.service"
+	@for page in $(MAN); do install -v -D -m 644 $$page "$(MANDIR)/man$${page##*.}/$${page##*/}" || exit 1; done
+
+uninstall: ## remove what install put there
+	rm -f "$(SBINDIR)/link_mgr" "$(SBINDIR)/idc-setup" "$(BINDIR)/idc" "$(INCDIR)/idc.h"
+	rm -f "$(LIBDIR)/libidc.a" "$(LIBDIR)/libidc.so" "$(LIBDIR)/libidc.so.0" "$(LIBDIR)/libidc.so.$(VERSION)"
+	rm -f "$(LIBDIR)/pkgconfig/libidc.pc" "$(UNITDIR)/link_mgr.service"
+	rm -rf "$(DEMODIR)"
+	@for page in $(patsubst docs/%.md,%,$(MAN_SRC)); do rm -f "$(MANDIR)/man$${page##*.}/$$page"; done
+
+clean: ## remove everything that was made
+	rm -rf $(BUILD)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do \
+	    printf '  make %-15s %s\n' "$$name" "$$what"; done
+
+# Which headers each object was made from, as the compiler found.
+-include $(shell find $(BUILD)/obj $(BUILD)/pic $(BUILD)/preload -name '*.d' -type f 2>/dev/null)
+
+FORCE:
+.PHONY: bench bench-xen bench-xen-programs
+.PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-sh lint-py \
+        man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen fuzz \
+        run-demo run-demo-xen run-check run-check-short run-check-tsan run-check-valgrind run-check-xen run-fuzz
