@@ -16,9 +16,10 @@
 #include "tools/measure/internal.h"
 
 static struct place place;
-static long delay_ns;       /* of each write of the client */
-static unsigned slow_first; /* the first connection's delay is so many times that */
-static int connected;       /* how many connections were made */
+static long delay_ns;   /* of each write of the client */
+static int slow_one;    /* a connection whose writes take longer; 1 is the first */
+static long slow_ns;    /* the delay of each of its writes */
+static int connected;   /* how many connections were made */
 
 /* ---- a transport ---- */
 
@@ -51,7 +52,7 @@ static int fake_connect(struct place *one, struct stream *stream)
 
 static ssize_t slow_write(struct stream *stream, const void *buf, size_t len)
 {
-    long ns = delay_ns * (stream->own == (void *)1 && slow_first ? slow_first : 1);
+    long ns = slow_one && stream->own == (void *)(intptr_t)slow_one ? slow_ns : delay_ns;
     struct timespec time = {.tv_nsec = ns};
     if (stream->own && ns)
         nanosleep(&time, NULL);
@@ -82,7 +83,7 @@ static void setup(void)
     control = ends[0];
     place = (struct place){.transport = &fake, .listener = ends[1]};
     delay_ns = 0;
-    slow_first = 0;
+    slow_one = 0;
     connected = 0;
     ck_assert_int_eq(pthread_create(&server_thread, NULL, run_server, NULL), 0);
 }
@@ -179,7 +180,8 @@ START_TEST(an_unfair_transport_is_found)
     struct measure measure = measure_of(4096, 4);
     measure.seconds = 0.4;
     delay_ns = 1000000;
-    slow_first = 50;
+    slow_one = 1;
+    slow_ns = 50 * delay_ns;
     struct figures figures = run("fairness", &measure);
     ck_assert_double_lt(figures_get(&figures, "least_share"), 0.7);
     ck_assert_double_gt(figures_get(&figures, "most_share"), 1);
@@ -197,6 +199,20 @@ START_TEST(load_is_there_while_it_is_measured)
     ck_assert_double_eq(figures_get(&figures, "p99_over_idle_p50"),
                         figures_get(&figures, "p99_ns") / figures_get(&figures, "idle_p50_ns"));
     ck_assert_int_eq(connected, 2);
+}
+END_TEST
+
+/* The round trips alone take a small part of what one write of the bulk stream does. */
+START_TEST(a_slow_load_is_waited_for)
+{
+    struct measure measure = measure_of(64, 1);
+    measure.count = 10;
+    slow_one = 2;
+    slow_ns = 20000000;
+    struct figures figures = run("loaded", &measure);
+    ck_assert_double_gt(figures_get(&figures, "bulk_bytes_per_second"), 0);
+    ck_assert_double_le(figures_get(&figures, "bulk_bytes_per_second"), 65536 / 0.02);
+    ck_assert_double_eq(figures_get(&figures, "count"), 10);
 }
 END_TEST
 
@@ -340,6 +356,7 @@ int main(void)
     tcase_add_test(figures, cycles_are_new_connections_each);
     tcase_add_test(figures, an_unfair_transport_is_found);
     tcase_add_test(figures, load_is_there_while_it_is_measured);
+    tcase_add_test(figures, a_slow_load_is_waited_for);
     tcase_add_test(figures, idle_connections_are_open_beside);
     tcase_add_test(figures, cpu_time_and_memory_of_known_size);
     tcase_add_test(figures, watching_a_process_that_is_gone_is_harmless);
