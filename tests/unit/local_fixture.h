@@ -27,6 +27,7 @@
 
 #include "link_mgr/platform/local/store.h"
 #include "link_mgr/platform/platform.h"
+#include "tests/unit/suite.h"
 
 static char store_dir[64];
 static int descriptors_before;
@@ -135,15 +136,6 @@ static inline void put_file(const char *name, const char *bytes, size_t length)
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(write(fd, bytes, length), (ssize_t)length);
     close(fd);
-}
-
-static inline int run_suite(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 #endif

@@ -9,6 +9,7 @@
 #include "link_mgr/core/listener.h"
 #include "link_mgr/core/queue.h"
 #include "link_mgr/core/ring.h"
+#include "tests/unit/suite.h"
 
 #define SIZE 4096u
 
@@ -247,9 +248,5 @@ int main(void)
     tcase_add_test(tcase, test_budget_busy_leaves_room);
     tcase_add_test(tcase, test_listeners);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tests/lone/lone.h"
+#include "tests/unit/suite.h"
 
 #define DEPTH 4
 #define RANDOM_LENGTH 12
@@ -230,9 +231,5 @@ int main(void)
     tcase_add_loop_test(tcase, test_all_sequences, 0, MOVES);
     tcase_add_test(tcase, test_random_sequences);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -20,6 +20,7 @@
 
 #include "common/connecting.h"
 #include "common/service_name.h"
+#include "tests/unit/suite.h"
 
 static int pair[2];
 static int baseline;
@@ -665,9 +666,5 @@ int main(void)
     tcase_add_test(tests, stub_hostile_files);
     tcase_add_test(tests, service_names);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "link_mgr/daemon/hub_private.h"
+#include "tests/unit/suite.h"
 
 #define FIRST (HUB_BUCKETS - 7) /* serials that share a bucket come into being */
 #define OPEN 3000
@@ -57,9 +58,5 @@ int main(void)
     TCase *tests = tcase_create("tests");
     tcase_add_test(tests, the_latest_ends_are_remembered);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

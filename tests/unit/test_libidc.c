@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "idc.h"
+#include "tests/unit/suite.h"
 
 static int baseline;
 
@@ -821,9 +822,5 @@ int main(void)
     tcase_add_test(tests, nonblocking_many);
     tcase_add_test(tests, finish_on_other_descriptors);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

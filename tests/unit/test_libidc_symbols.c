@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/unit/suite.h"
+
 #define NAMES_MAX 64
 
 struct names {
@@ -103,9 +105,5 @@ int main(void)
     tcase_add_test(tests, exported_is_declared);
     tcase_add_test(tests, header_is_good_cplusplus);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

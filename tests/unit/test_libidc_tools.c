@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test_libidc_tools.c - the idc command and the demos, as programs: what they print, and how they end. */
 #include "tests/unit/rpc_fixture.h"
+#include "tests/unit/suite.h"
 
 static void setup(void)
 {
@@ -127,9 +128,5 @@ int main(void)
     tcase_add_loop_test(tests, use, 0, sizeof(uses) / sizeof(uses[0]));
     tcase_add_loop_test(tests, script, 0, sizeof(scripts) / sizeof(scripts[0]));
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -9,6 +9,7 @@
 
 #include "link_mgr/core/link.h"
 #include "tests/lone/lone.h"
+#include "tests/unit/suite.h"
 
 #define NO_MORE (WIRE_NO_MORE_DATA | WIRE_NO_MORE_WANTED)
 
@@ -193,9 +194,5 @@ int main(void)
     tcase_add_test(tests, to_a_program_that_reads_on);
     tcase_add_test(tests, the_link_stays);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

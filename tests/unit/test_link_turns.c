@@ -9,6 +9,7 @@
 
 #include "link_mgr/core/link_private.h"
 #include "tests/lone/lone.h"
+#include "tests/unit/suite.h"
 
 #define CONNECTIONS 8
 #define ENDLESS (1u << 29)
@@ -165,9 +166,5 @@ int main(void)
     tcase_add_test(tests, one_that_writes_little_by_little_gets_its_share);
     tcase_add_test(tests, small_requests_find_little_before_them);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "tests/unit/suite.h"
 #include "tools/measure/internal.h"
 
 static struct place place;
@@ -366,9 +367,5 @@ int main(void)
     tcase_add_test(server, a_server_of_another_kind_is_found_out);
     suite_add_tcase(suite, figures);
     suite_add_tcase(suite, server);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -11,6 +11,7 @@
 
 #include "link_mgr/daemon/hub_private.h"
 #include "tests/lone/lone.h"
+#include "tests/unit/suite.h"
 
 #define POLICY "/local/domain/1/idc/policy/2"
 #define THEIRS "/local/domain/2/data/idc/1"
@@ -276,9 +277,5 @@ int main(void)
     tcase_add_test(lines, lines_about_two_peers_are_counted_apart);
     tcase_add_test(lines, one_peer_does_not_hide_lines_about_others);
     suite_add_tcase(suite, lines);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

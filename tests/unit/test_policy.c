@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "link_mgr/core/policy.h"
+#include "tests/unit/suite.h"
 
 static struct policy policy;
 static char text[POLICY_VALUE_MAX + 1];
@@ -247,9 +248,5 @@ int main(void)
     tcase_add_test(c, service_names);
     tcase_add_test(c, random_values_survive_a_round_trip);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

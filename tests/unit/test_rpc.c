@@ -3,6 +3,7 @@
 #include "tests/unit/rpc_fixture.h"
 
 #include "link_mgr/daemon/rpc_call.h"
+#include "tests/unit/suite.h"
 
 #define DOMID "domid", "<int>3</int>"
 #define ECHO DOMID, "port", "<int>5</int>"
@@ -752,9 +753,5 @@ int main(void)
     tcase_add_test(tests, idle_means_idle);
     tcase_add_test(tests, the_path);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

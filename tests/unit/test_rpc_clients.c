@@ -4,6 +4,7 @@
  * Skipped where there is no such program.
  */
 #include "tests/unit/rpc_fixture.h"
+#include "tests/unit/suite.h"
 
 static bool have(const char *program)
 {
@@ -147,9 +148,5 @@ int main(void)
     tcase_add_test(tests, python);
     tcase_add_test(tests, curl);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

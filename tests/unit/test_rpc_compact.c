@@ -6,6 +6,7 @@
 #include <endian.h>
 
 #include "common/compact.h"
+#include "tests/unit/suite.h"
 
 static int upgraded(const char *protocol)
 {
@@ -289,9 +290,5 @@ int main(void)
     tcase_add_test(tests, together_and_in_pieces);
     tcase_add_test(tests, descriptors_among_others);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test_rpc_upgraded.c - upgraded connections, by friendly and hostile clients. */
 #include "tests/unit/rpc_fixture.h"
+#include "tests/unit/suite.h"
 
 #include <endian.h>
 
@@ -486,9 +487,5 @@ int main(void)
     tcase_add_test(tests, death_with_calls_waiting);
     tcase_add_test(tests, server_ends);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

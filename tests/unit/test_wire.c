@@ -7,6 +7,7 @@
 
 #include "link_mgr/core/reason.h"
 #include "link_mgr/core/wire.h"
+#include "tests/unit/suite.h"
 
 #define MAX_FRAME 65536u
 
@@ -201,9 +202,5 @@ int main(void)
     tcase_add_test(tcase, test_connect_rsp);
     tcase_add_test(tcase, test_reasons);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

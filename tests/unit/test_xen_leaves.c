@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "link_mgr/platform/xen/leaves.h"
+#include "tests/unit/suite.h"
 
 #define BASE "/local/domain/5/data/idc/2"
 
@@ -168,9 +169,5 @@ int main(void)
     tcase_add_test(tests, nothing_there);
     tcase_add_test(tests, limits);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "link_mgr/platform/xen/worker.h"
+#include "tests/unit/suite.h"
 
 struct test_job {
     struct worker_job job;
@@ -193,9 +194,5 @@ int main(void)
     tcase_add_test(tests, a_source);
     tcase_add_test(tests, signals_are_blocked);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }
