@@ -141,6 +141,15 @@ static int stop_sending(struct cat *cat)
     return status;
 }
 
+/* The other side has closed while we only waited for stdin: cleanly, or was what we have sent perhaps lost? */
+static int hung_up(const struct cat *cat, int status)
+{
+    char byte;
+    if (idc_recv(cat->fd, &byte, 1) < 0 && !would_block())
+        return fail_flow(cat, &cat->out);
+    return status;
+}
+
 /* The third descriptor tells that the other side has closed while we only wait for stdin. */
 static int relay(struct cat *cat)
 {
@@ -154,7 +163,7 @@ static int relay(struct cat *cat)
         if (step(&cat->in, p[0].revents) < 0)
             status = stop_sending(cat);
         if ((p[2].revents & POLLHUP) && is_empty(&cat->in))
-            break;
+            return hung_up(cat, status);
     }
     return status;
 }

@@ -11,6 +11,7 @@
  *   port 6                                           accepts and resets at the first byte; hub_reason says EACCES
  *   port 7                                           never answers: ETIMEDOUT when timeout_ms is over
  *   port 8                                           accepts and never reads
+ *   port 9                                           has nothing to say: ends its half at once, then as port 6
  *   port 13                                          EACCES
  *   anything else                                    ECONNREFUSED
  */
@@ -185,6 +186,11 @@ static void fake_manager(int fd, char *request, size_t len)
     }
 }
 
+static bool fake_resets(uint32_t port)
+{
+    return port == 6 || port == 9;
+}
+
 static void fake_on_end(evutil_socket_t fd, short what, void *arg)
 {
     struct fake_end *end = arg;
@@ -192,13 +198,13 @@ static void fake_on_end(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (end->held)
         end->held = recv(fd, buf, 1, MSG_DONTWAIT) != 1;
-    ssize_t got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT | (end->port == 6 ? MSG_PEEK : 0));
+    ssize_t got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT | (fake_resets(end->port) ? MSG_PEEK : 0));
     if (got > 0 && end->port == 5)
         send(fd, buf, (size_t)got, MSG_NOSIGNAL);
     else if (got > 0 && end->port == 1)
         fake_manager(fd, buf, (size_t)got);
     else if (got >= 0 || errno != EAGAIN)
-        fake_end_close(end); /* on port 6 with unread bytes: a reset */
+        fake_end_close(end); /* with unread bytes: a reset */
 }
 
 static int fake_serve(struct hub *hub, int fd, uint32_t port, uint64_t serial, bool held)
@@ -211,6 +217,8 @@ static int fake_serve(struct hub *hub, int fd, uint32_t port, uint64_t serial, b
     struct fake_end *end = &hub->ends[at];
     *end = (struct fake_end){.fd = fd, .port = port, .serial = serial, .held = held};
     end->readable = event_new(hub->base, fd, EV_READ | EV_PERSIST, fake_on_end, end);
+    if (port == 9)
+        shutdown(fd, SHUT_WR);
     if (port == 8)
         return 0;
     return event_add(end->readable, NULL);
@@ -273,7 +281,7 @@ static int fake_error(const struct hub_connect *request, const struct fake_liste
         return -EACCES;
     if (l && l->request.type != request->type)
         return -EPROTOTYPE;
-    return l || request->port == 1 || (request->port >= 5 && request->port <= 8) ? 0 : -ECONNREFUSED;
+    return l || request->port == 1 || (request->port >= 5 && request->port <= 9) ? 0 : -ECONNREFUSED;
 }
 
 static int fake_connect(struct hub *hub, const struct hub_connect *request, struct hub_connected *result)
@@ -348,7 +356,7 @@ void hub_cancel(struct hub_pending *pending)
 int hub_reason(struct hub *hub, uint64_t serial, char why[HUB_WHY_MAX])
 {
     for (int i = 0; i < FAKE_ENDS; i++)
-        if (hub->ends[i].serial == serial && hub->ends[i].port == 6) {
+        if (hub->ends[i].serial == serial && fake_resets(hub->ends[i].port)) {
             snprintf(why, HUB_WHY_MAX, "the permission was revoked");
             return EACCES;
         }

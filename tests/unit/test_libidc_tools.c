@@ -8,6 +8,7 @@ static void setup(void)
     char self[512], path[1200];
     server_start();
     setenv("IDC_SOCKET", server_path, 1);
+    setenv("D", server_dir, 1);
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
     ck_assert_int_gt(len, 0);
     self[len] = '\0';
@@ -60,6 +61,9 @@ static const struct use {
     {"echo hi | idc cat 4 5", 0, "hi\n", 1},
     {"echo hi | idc cat --seqpacket 4 5", 0, "hi\n", 1},
     {"echo hi | idc cat 4 6", 1, "the permission was revoked", 1},
+    /* the reset comes after the other side's end, while cat waits for more of a stdin that doesn't end */
+    {"mkfifo $D/in && exec 3<>$D/in && rm $D/in && echo hi >&3 && idc cat 4 9 <&3", 1, "receiving: the permission was revoked", 1},
+    {"mkfifo $D/in && exec 3<>$D/in && rm $D/in && echo hi >&3 && idc cat --seqpacket 4 9 <&3", 1, "the permission was revoked", 1},
     {"test_conn", 2, "usage", 1},
     {"test_conn x", 2, "usage", 1},
     {"test_conn 3 81", 1, "refused", 1},
@@ -112,7 +116,6 @@ static const char *const scripts[] = {
 START_TEST(script)
 {
     static char text[65536];
-    setenv("D", server_dir, 1);
     int status = run(scripts[_i], text);
     ck_assert_msg(status == 0, "%s\nstatus %d: %s", scripts[_i], status, text);
     run("rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/all", text);
