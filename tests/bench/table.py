@@ -96,6 +96,8 @@ GROUPS = [
           [Row("waits, " + label, work, "waits_between", 1, "less") for work, label in _WORK] +
           [Row("system calls, " + label, work, "system_calls", 1, "less") for work, label in _WORK] +
           [Row("system calls, 2 seconds of quiet", QUIET, "system_calls", 1, "less")], ""),
+    Group("System calls of all: of both programs and of what is between them", "",
+          [Row("one " + label, work, "system_calls_all", 1, "less") for work, label in _WORK], ""),
     Group("A round trip of 1 byte beside idle connections", "",
           [Row("%d idle: us, median" % count, one, "p50_ns", 1e-3, "less") for count, one in IDLE.items()] +
           [Row("%d idle: us of CPU time between" % count, one, "cpu_between_ns", 1e-3, "less") for count, one in IDLE.items()], ""),

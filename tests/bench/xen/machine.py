@@ -101,19 +101,25 @@ class Machine:
     # ---- system calls, counted by the guests' kernels for each thread ----
 
     def count_calls(self, processes, action):
-        """System calls of the processes, pairs of a guest and a pid, while action() runs."""
+        """While action() runs: the system calls of the processes, pairs of a guest and a pid, and those of them and of the bench
+        programs."""
         for guest in self.guests:
-            guest.run(["sh", "-c", "echo hist:key=common_pid > %strigger" % SYSTEM_CALLS], check=True)
+            guest.run(["sh", "-c", "echo hist:key=common_pid.execname > %strigger" % SYSTEM_CALLS], check=True)
         try:
             action()
-            return sum(self._calls_of(guest, pid) for guest, pid in processes)
+            counts = [self._calls_in(guest, [pid for where, pid in processes if where is guest]) for guest in self.guests]
+            return tuple(map(sum, zip(*counts)))
         finally:
             for guest in self.guests:
-                guest.run(["sh", "-c", "echo '!hist:key=common_pid' > %strigger" % SYSTEM_CALLS], check=True)
+                guest.run(["sh", "-c", "echo '!hist:key=common_pid.execname' > %strigger" % SYSTEM_CALLS], check=True)
 
     @staticmethod
-    def _calls_of(guest, pid):
-        text = guest.run(["sh", "-c", "ls /proc/%d/task; cat %shist" % (pid, SYSTEM_CALLS)], check=True).stdout.decode()
+    def _calls_in(guest, pids):
+        commands = ["ls /proc/%d/task" % pid for pid in pids] + ["cat %shist" % SYSTEM_CALLS]
+        text = guest.run(["sh", "-c", "; ".join(commands)], check=True).stdout.decode()
         threads = set(re.findall(r"^(\d+)$", text, re.MULTILINE))
-        counts = re.findall(r"common_pid: +(\d+) .*hitcount: +(\d+)", text)
-        return sum(int(count) for thread, count in counts if thread in threads)
+        between = everything = 0
+        for name, thread, count in re.findall(r"common_pid: +(\S+) +\[ *(\d+)\] .*hitcount: +(\d+)", text):
+            between += int(count) if thread in threads else 0
+            everything += int(count) if thread in threads or name == BENCH else 0
+        return between, everything

@@ -13,6 +13,7 @@ import json
 from machine import BENCH, LARGE_RINGS
 from xenworld import XenError
 
+CID_OF_DOMAIN_0 = 2  # a domain's CID is its domid more (docs/vsock.md)
 RUN_TIMEOUT = 240
 READY_TIMEOUT = 60
 
@@ -23,6 +24,8 @@ class Stalled(Exception):
 
 class Peer:
     name = ""
+    program = [BENCH]
+    carries = True  # there are processes between the programs
 
     def __init__(self, machine):
         self.machine = machine
@@ -37,7 +40,7 @@ class Peer:
             self.end()
 
     def count(self, arguments):
-        """System calls of what is between the programs, meanwhile."""
+        """System calls meanwhile: of what is between the programs, and of that and the programs."""
         self.begin()
         try:
             return self.machine.count_calls(self.between(), lambda: self._run_client(arguments))
@@ -45,17 +48,17 @@ class Peer:
             self.end()
 
     def count_quiet(self, before, seconds):
-        """... while nothing happens, and nothing had happened for some seconds before."""
+        """Those of what is between while nothing happens, and nothing had happened for some seconds before."""
         self.begin()
         try:
             self.client.run(["sleep", str(before)])
-            return self.machine.count_calls(self.between(), lambda: self.client.run(["sleep", str(seconds)]))
+            return self.machine.count_calls(self.between(), lambda: self.client.run(["sleep", str(seconds)]))[0]
         finally:
             self.end()
 
     def _run_client(self, arguments, timeout=RUN_TIMEOUT):
         try:
-            result = self.client.run([BENCH, "run"] + self.words() + arguments + self.options(), timeout=timeout)
+            result = self.client.run(self.program + ["run"] + self.words() + arguments + self.options(), timeout=timeout)
         except TimeoutError as error:
             raise Stalled("%s %s: no end in %d s" % (self.name, " ".join(arguments), timeout)) from error
         if result.returncode:
@@ -93,7 +96,11 @@ class Idc(Peer):
     def begin(self):
         if not self.machine.serving(self.name):
             watch = ["--watch", str(self.machine.daemons[0].pid)]
-            self.machine.keep(self.name, self.spawn(self.server, [BENCH, "serve", self.name, self.port] + watch))
+            self.machine.keep(self.name, self.spawn(self.server, self.program + ["serve", *self.listening(), *watch]))
+
+    def listening(self):
+        """TRANSPORT ADDRESS of the server."""
+        return [self.name, self.port]
 
     def words(self):
         return [self.name, "%d:%s" % (self.server.domid, self.port)]
@@ -109,9 +116,22 @@ class IdcMessages(Idc):
     name, port = "idc-seqpacket", "91"
 
 
+class IdcVsock(Idc):
+    """The bench's own vsock, which `idc run` makes IDC's."""
+    name, port = "idc-vsock", "92"
+    program = ["idc", "run", "--", BENCH]
+
+    def listening(self):
+        return ["vsock", "%d:%s" % (self.server.domid + CID_OF_DOMAIN_0, self.port)]
+
+    def words(self):
+        return self.listening()
+
+
 class Vchan(Peer):
     """Raw libxenvchan."""
     name = "vchan"
+    carries = False
     numbers = itertools.count()
 
     def begin(self):
@@ -172,6 +192,7 @@ class LargeProxy(Proxy):
 
 class Loopback(Peer):
     """Sockets of the kernel, within g2."""
+    carries = False
     address = ""
 
     def begin(self):
@@ -203,6 +224,7 @@ class Vsock(Loopback):
 
 class Chain(Loopback):
     name, address = "chain", "/tmp/chain.sock"
+    carries = True
 
     def between(self):
         pid = self.machine.kept(self.name).pid
@@ -210,4 +232,4 @@ class Chain(Loopback):
         return [(self.client, int(child)) for child in children.split()]
 
 
-PEERS = [Idc, IdcMessages, Vchan, Vchan64, LargeProxy, Proxy, Unix, SocketPair, Vsock, Tcp, Chain]
+PEERS = [Idc, IdcMessages, IdcVsock, Vchan, Vchan64, LargeProxy, Proxy, Unix, SocketPair, Vsock, Tcp, Chain]
