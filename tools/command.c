@@ -81,15 +81,24 @@ static int own_domid(void)
     return domid;
 }
 
+/* What would allow this, and no more than this. */
+static void print_permission(const struct target *target)
+{
+    char port[16];
+    int own = access(libidc_socket_path(command_socket), W_OK) == 0 ? own_domid() : -1;
+    if (own < 0)
+        return;
+    snprintf(port, sizeof(port), "%u", target->port);
+    fprintf(stderr, "; to allow it, where the toolstack runs: idc-setup --ports %s %d %u (in place of the rule that idc-setup"
+            " --list shows)", target->port != 0 ? port : target->service, own, target->domid);
+}
+
 /* A second half of the line, where there is something to do about it. */
 static void print_advice(int error, const struct target *target)
 {
-    int own;
     switch (error) {
     case EACCES:
-        own = access(libidc_socket_path(command_socket), W_OK) == 0 ? own_domid() : -1;
-        if (own >= 0)
-            fprintf(stderr, " (to allow it, where the toolstack runs: idc-setup %d %u)", own, target->domid);
+        print_permission(target);
         break;
     case ECONNREFUSED:
         if (target->start) {

@@ -172,14 +172,20 @@ void core_channel_event(struct core *core, void *token)
 
 /* ---- programs ---- */
 
+bool core_allows_out(const struct core *core, uint32_t domid, uint32_t port, const char *name)
+{
+    const struct peer *peer = domid < IDC_DOMID_SELF ? core->by_domid[domid] : NULL;
+    return peer && peer->allowed && policy_allows_out(&peer->policy, port, name);
+}
+
 struct conn *core_connect(struct core *core, uint32_t domid, uint32_t port, const char *name, enum idc_type type,
                           uint32_t uid, void *cookie, enum reason *reason)
 {
-    struct peer *peer = domid < IDC_DOMID_SELF ? core->by_domid[domid] : NULL;
     core->count.connects++;
     *reason = REASON_POLICY;
-    if (!peer || !peer->allowed || !policy_allows_out(&peer->policy, port, name))
+    if (!core_allows_out(core, domid, port, name))
         return NULL;
+    struct peer *peer = core->by_domid[domid];
     struct conn *conn = conn_new(peer, type);
     *reason = REASON_NO_RESOURCES;
     if (!conn)

@@ -53,6 +53,8 @@ void core_free(struct core *core);
  * is a free one; until the turn the caller may set another. */
 struct conn *core_connect(struct core *core, uint32_t domid, uint32_t port, const char *name, enum idc_type type,
                           uint32_t uid, void *cookie, enum reason *reason);
+/* Does this domain's own policy allow that? (The other's has a say too.) */
+bool core_allows_out(const struct core *core, uint32_t domid, uint32_t port, const char *name);
 /* Resets the connections that listener's program has not taken, and removes it. */
 void core_unlisten(struct core *core, struct listener *listener);
 

@@ -89,14 +89,26 @@ void hub_answer_soon(struct hub_pending *pending, int error, const char *format,
 
 /* ---- connect ---- */
 
+void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason, char *text, size_t size)
+{
+    char whose[48] = "";
+    if (reason == REASON_POLICY && core_allows_out(hub->core, request->domid, request->port, request->name))
+        snprintf(whose, sizeof(whose), " (the rule of domain %u)", request->domid);
+    else if (reason == REASON_POLICY)
+        snprintf(whose, sizeof(whose), " (the rule of this domain)");
+    snprintf(text, size, "%s%s", reason_text(reason), whose);
+}
+
 static void start(struct hub *hub, struct hub_pending *pending)
 {
     struct hub_connect *request = &pending->request;
     enum reason reason;
+    char text[HUB_WHY_MAX];
     pending->conn = core_connect(hub->core, request->domid, request->port, request->name, request->type,
                                  request->caller.uid, pending, &reason);
     if (!pending->conn) {
-        hub_answer_soon(pending, -reason_errno(reason), "domain %u: %s", request->domid, reason_text(reason));
+        hub_explain(hub, request, reason, text, sizeof(text));
+        hub_answer_soon(pending, -reason_errno(reason), "domain %u: %s", request->domid, text);
         return;
     }
     if (request->local_port != 0)

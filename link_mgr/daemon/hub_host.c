@@ -85,7 +85,7 @@ static void explain(char why[HUB_WHY_MAX], const struct hub_pending *pending, en
     const struct hub_connect *request = &pending->request;
     int length = request->name[0] ? snprintf(why, HUB_WHY_MAX, "domain %u, service %s: ", request->domid, request->name)
                                   : snprintf(why, HUB_WHY_MAX, "domain %u, port %u: ", request->domid, request->port);
-    snprintf(why + length, (size_t)(HUB_WHY_MAX - length), "%s", reason_text(reason));
+    hub_explain(pending->hub, request, reason, why + length, (size_t)(HUB_WHY_MAX - length));
 }
 
 static bool on_connected(struct host *host, void *cookie, struct conn *conn, enum reason reason, struct endpoint **ep)

@@ -73,6 +73,8 @@ void hub_answer(struct hub_pending *pending, int error, const char *why, const s
 /* The answer is known, but must not be given from inside hub_connect. */
 void hub_answer_soon(struct hub_pending *pending, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Why a connect was refused, in words, and whose policy it was. */
+void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason, char *text, size_t size);
 /* Connects to a listener of this domain. */
 void hub_connect_within(struct hub *hub, struct hub_pending *pending);
 void hub_close_if_open(int fd);

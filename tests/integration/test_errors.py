@@ -4,6 +4,7 @@ an XML-RPC client, and a person who reads what a tool prints."""
 
 import errno
 import os
+import re
 import signal
 import xmlrpc.client
 
@@ -75,13 +76,30 @@ class Errors(Observed):
     def test_eacces_not_allowed(self):
         self.world.setup(self.a, self.b, remove=True)
         self.b.puppet().do("listen", 1, port=80)
-        self.observe(self.b.domid, 80, errno.EACCES, "policy")
-        self.observe(29999, 80, errno.EACCES, "policy")
+        self.observe(self.b.domid, 80, errno.EACCES, "policy does not allow it (the rule of this domain)")
+        self.observe(29999, 80, errno.EACCES, "policy does not allow it (the rule of this domain)")
 
     def test_eacces_port_not_allowed(self):
         self.world.setup(self.a, self.b, ports="81")
         self.b.puppet().do("listen", 1, port=80)
-        self.observe(self.b.domid, 80, errno.EACCES, "policy")
+        self.observe(self.b.domid, 80, errno.EACCES, "policy does not allow it (the rule of this domain)")
+
+    def test_eacces_the_other_side_does_not_allow_it(self):
+        self.world.write_policy(self.b, self.a, "in=81 out=*")
+        self.b.puppet().do("listen", 1, port=80)
+        self.observe(self.b.domid, 80, errno.EACCES, "policy does not allow it (the rule of domain %d)" % self.b.domid)
+
+    def test_what_is_advised_opens_no_more_than_was_asked_for(self):
+        """And works."""
+        self.world.setup(self.a, self.b, ports="80")
+        self.b.puppet().do("listen", 1, port=81)
+        result = self.a.run(["idc", "cat", str(self.b.domid), "81"])
+        said = re.search(rb"idc-setup --ports (\S+) (\d+) (\d+)", result.stderr)
+        self.assertEqual((result.returncode, said and said.groups()),
+                         (1, (b"81", b"%d" % self.a.domid, b"%d" % self.b.domid)), result.stderr)
+        self.assertEqual(result.stderr.count(b"\n"), 1)
+        self.world.setup(*(int(domid) for domid in said.groups()[1:]), ports=said.group(1).decode())
+        self.a.puppet().do("connect", 1, domid=self.b.domid, port=81)
 
     def test_econnreset_link_mgr_dies_before_it_answers(self):
         self.assert_link_works()

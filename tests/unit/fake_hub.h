@@ -12,7 +12,7 @@
  *   port 7                                           never answers: ETIMEDOUT when timeout_ms is over
  *   port 8                                           accepts and never reads
  *   port 9                                           has nothing to say: ends its half at once, then as port 6
- *   port 13                                          EACCES
+ *   port 13, service no.entry                        EACCES
  *   anything else                                    ECONNREFUSED
  */
 #ifndef IDC_FAKE_HUB_H
@@ -277,7 +277,7 @@ static int fake_hand_over(struct fake_listener *l, const struct handover_name *n
 
 static int fake_error(const struct hub_connect *request, const struct fake_listener *l)
 {
-    if (request->port == 13)
+    if (request->port == 13 || strcmp(request->name, "no.entry") == 0)
         return -EACCES;
     if (l && l->request.type != request->type)
         return -EPROTOTYPE;
