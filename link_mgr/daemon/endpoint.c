@@ -23,6 +23,7 @@ ssize_t endpoint_receive(struct endpoint *ep, struct iovec *spans, int count, in
 {
     struct msghdr msg = {.msg_iov = spans, .msg_iovlen = (size_t)count};
     ssize_t n = recvmsg(ep->fd, &msg, flags | MSG_DONTWAIT);
+    ep->cut = msg.msg_flags & MSG_CTRUNC;
     if (n >= 0)
         return n;
     return errno == EAGAIN || errno == EINTR ? -EAGAIN : -ECONNRESET;
@@ -41,7 +42,9 @@ size_t endpoint_length_of(const struct iovec *spans, int count)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct endpoint *ep = arg;
-    (void)fd, (void)what;
+    (void)fd;
+    ep->drained = false;
+    ep->ending |= (what & EV_CLOSED) != 0;
     conn_readable(ep->config.conn);
     conn_settle(ep->config.conn);
 }
@@ -109,7 +112,8 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     ep->fd = fds[0];
     ep->memfd = -1;
     ep->held = 1;
-    event_assign(&ep->readable, config->all->base, ep->fd, EV_READ | EV_ET | EV_PERSIST, on_readable, ep);
+    event_assign(&ep->readable, config->all->base, ep->fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_readable,
+                 ep);
     event_assign(&ep->writable, config->all->base, ep->fd, EV_WRITE | EV_ET, on_writable, ep);
     event_add(&ep->readable, NULL);
     *endpoint = ep;
@@ -137,6 +141,8 @@ void endpoint_shut(struct endpoint *ep, int how)
 {
     shutdown(ep->fd, how);
     ep->shut = true;
+    ep->drained = false;
+    ep->ending = true;
 }
 
 int64_t endpoint_unsent(const struct endpoint *ep)
@@ -196,5 +202,8 @@ ssize_t endpoint_push(struct endpoint *ep, const struct iovec *spans, int count)
         n = push_long_message(ep, &spans[0]);
     else
         n = sendmsg(ep->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-    return n < 0 ? push_error(ep, errno) : n;
+    if (n < 0)
+        return push_error(ep, errno);
+    endpoint_catch_up(ep);
+    return n;
 }

@@ -24,7 +24,11 @@ struct endpoint {
     int memfd;         /* ... where it is, or -1: in the socket */
     unsigned pieces;   /* stream: looks since everything but the held byte was consumed */
     bool answered;     /* stream: the program was given something since the last look */
+    bool cut;          /* the last read ended at a descriptor that the program sent along */
+    bool ending;       /* an event has told that nothing comes behind what is there */
+    bool drained;      /* stream: the last look took all, and an event tells of more */
     bool lagging;      /* is on the list */
+    uint64_t lag_since;
     TAILQ_ENTRY(endpoint) lag;
     struct event readable, writable;
 };
@@ -43,7 +47,9 @@ ssize_t endpoint_pull_message(struct endpoint *ep, const struct iovec *spans, in
 void endpoint_release_stream(struct endpoint *ep);
 void endpoint_release_message(struct endpoint *ep);
 
-/* Streams: takes it off the list of those that lag. Messages: forgets the descriptor of one that was looked at. */
+/* Streams: consumes what lags if it has become much: to be called when the program does not sleep. Takes it off the list of
+ * those that lag. Messages: forgets the descriptor of one that was looked at. */
+void endpoint_catch_up(struct endpoint *ep);
 void endpoint_lag_end(struct endpoint *ep);
 void endpoint_forget_memfd(struct endpoint *ep);
 

@@ -6,16 +6,20 @@
 #include <sys/socket.h>
 
 #include "link_mgr/daemon/endpoint_private.h"
+#include "link_mgr/daemon/loop.h"
 
 #define BULK 8192 /* from here on, reading in place is cheaper than copying twice */
 
 /* How much may stay unread beyond the held byte (endpoint.h says why). A piece is what one look brought. The kernel
  * lets a program poll writable while a quarter of its buffer is taken, which some 70 of the smallest writes do: LAG_SURE
- * bytes, one by one, do not. */
+ * bytes, one by one, do not, nor do LAG_PIECES of any size with LAG_BYTES in all. */
 #define LAG_SURE 64
-#define LAG_BYTES 8192
-#define LAG_PIECES 8
+#define LAG_BYTES 12288
+#define LAG_PIECES 32
 #define LAG_MS 10
+/* From so much on it is consumed in the moment in which that costs least. */
+#define CATCH_UP_BYTES 8192
+#define CATCH_UP_PIECES 16
 
 /* Consumes bytes that were forwarded. */
 static int consume(struct endpoint *ep, size_t len)
@@ -38,15 +42,18 @@ void endpoint_release_stream(struct endpoint *ep)
 
 /* ---- those that lag ---- */
 
+static const struct timeval lag_wait = {.tv_usec = LAG_MS * 1000};
+
+/* Looks after it when the program has sent nothing for LAG_MS. */
 static void lag_begin(struct endpoint *ep)
 {
-    const struct timeval wait = {.tv_usec = LAG_MS * 1000};
     struct endpoints *all = ep->config.all;
     if (ep->lagging)
-        return;
+        TAILQ_REMOVE(&all->lagging, ep, lag);
+    else if (TAILQ_EMPTY(&all->lagging))
+        event_add(&all->timer, &lag_wait);
     ep->lagging = true;
-    if (TAILQ_EMPTY(&all->lagging))
-        event_add(&all->timer, &wait);
+    ep->lag_since = loop_now_ms();
     TAILQ_INSERT_TAIL(&all->lagging, ep, lag);
 }
 
@@ -58,16 +65,39 @@ void endpoint_lag_end(struct endpoint *ep)
     ep->pieces = 0;
 }
 
+void endpoint_catch_up(struct endpoint *ep)
+{
+    bool much = ep->pieces >= CATCH_UP_PIECES || ep->held >= CATCH_UP_BYTES;
+    if (ep->pieces == 0 || ep->held <= 1 || !much)
+        return;
+    ep->pieces = 0;
+    consume(ep, ep->held - 1); /* what is wrong, if anything, the next look tells */
+}
+
+/* The program has sent nothing for a while. */
+static void look_after(struct endpoint *ep)
+{
+    struct conn *conn = ep->config.conn;
+    endpoint_lag_end(ep);
+    if (ep->held > 1)
+        consume(ep, ep->held - 1); /* as above */
+    if (ep->drained) {
+        ep->drained = false;
+        conn_readable(conn);
+        conn_settle(conn);
+    }
+}
+
 static void on_lag(evutil_socket_t fd, short what, void *arg)
 {
     struct endpoints *all = arg;
     struct endpoint *ep;
+    uint64_t now = loop_now_ms();
     (void)fd, (void)what;
-    while ((ep = TAILQ_FIRST(&all->lagging))) {
-        endpoint_lag_end(ep);
-        if (ep->held > 1)
-            consume(ep, ep->held - 1); /* what is wrong, if anything, the next look tells */
-    }
+    while ((ep = TAILQ_FIRST(&all->lagging)) && now - ep->lag_since >= LAG_MS)
+        look_after(ep);
+    if (ep)
+        event_add(&all->timer, &lag_wait);
 }
 
 void endpoints_init(struct endpoints *all, struct event_base *base)
@@ -109,16 +139,16 @@ static bool may_lag(struct endpoint *ep, size_t n)
 {
     bool answered = ep->answered;
     ep->answered = false;
-    if (ep->held + n <= LAG_SURE)
-        return true;
-    return answered && ep->held + n <= LAG_BYTES && ++ep->pieces <= LAG_PIECES;
+    return ep->held + n <= LAG_SURE || (answered && ep->held + n <= LAG_BYTES && ep->pieces < LAG_PIECES);
 }
 
 /* Looks. What it sees is consumed at once, but for the last byte, or a little later. */
 static ssize_t pull_little(struct endpoint *ep, const struct iovec *spans, int count)
 {
     struct iovec copy[2];
-    ssize_t n = endpoint_receive(ep, copy, cut_spans(copy, spans, count, sizeof(endpoint_scratch)), MSG_PEEK);
+    int used = cut_spans(copy, spans, count, sizeof(endpoint_scratch));
+    size_t room = endpoint_length_of(copy, used);
+    ssize_t n = endpoint_receive(ep, copy, used, MSG_PEEK);
     ep->bulk = n >= BULK;
     if (n <= 0)
         return n;
@@ -126,6 +156,8 @@ static ssize_t pull_little(struct endpoint *ep, const struct iovec *spans, int c
     ep->behind -= (size_t)n < ep->behind ? (size_t)n : ep->behind;
     ep->held += (size_t)n;
     if (lag) {
+        ep->pieces++;
+        ep->drained = (size_t)n < room && !ep->cut && !ep->ending;
         lag_begin(ep);
         return n;
     }
@@ -176,5 +208,7 @@ static ssize_t pull_bulk(struct endpoint *ep, const struct iovec *spans, int cou
 
 ssize_t endpoint_pull_stream(struct endpoint *ep, const struct iovec *spans, int count)
 {
+    if (ep->drained)
+        return -EAGAIN;
     return ep->bulk ? pull_bulk(ep, spans, count) : pull_little(ep, spans, count);
 }

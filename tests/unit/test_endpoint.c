@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test_endpoint.c - a program's stream: nothing that the kernel tells in one event with data is overlooked, and what was
+ * forwarded is consumed when it wakes nobody. The connection is no more than what the endpoint needs of it: whether there is
+ * something to read.
+ */
+#include "link_mgr/daemon/endpoint.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "link_mgr/core/conn.h"
+#include "tests/unit/suite.h"
+
+#define LATE_MS 1000 /* within this, whatever is looked after later */
+
+static struct event_base *base;
+static struct endpoints all;
+static struct conn conn;
+static struct endpoint *ep;
+static int program;
+
+static void no_matter(void *arg, struct conn *of, enum reason reason)
+{
+    (void)arg, (void)of, (void)reason;
+}
+
+static void setup(void)
+{
+    struct handover_name name = {.serial = 1, .local = {.domid = 1, .port = 1}, .peer = {.domid = 2, .port = 2}};
+    struct endpoint_config config = {.all = &all, .conn = &conn, .name = &name, .far_end = -1, .ended = no_matter};
+    base = event_base_new();
+    endpoints_init(&all, base);
+    conn = (struct conn){.phase = CONN_OPEN, .type = IDC_STREAM};
+    ck_assert_int_eq(endpoint_new(&config, &ep, &program), 0);
+    /* The held byte makes an event by itself. */
+    event_base_loop(base, EVLOOP_NONBLOCK);
+    conn.readable = false;
+}
+
+static void teardown(void)
+{
+    endpoint_close(ep, REASON_OK);
+    endpoints_end(&all);
+    event_base_free(base);
+    if (program >= 0)
+        close(program);
+}
+
+/* ---- what the core does ---- */
+
+static void take_events(void)
+{
+    conn.readable = false;
+    event_base_loop(base, EVLOOP_NONBLOCK);
+}
+
+static ssize_t pull(char *out, size_t size)
+{
+    struct iovec span = {out, size};
+    memset(out, 0, size);
+    ssize_t n = endpoint_pull(ep, &span, 1);
+    if (n <= 0)
+        conn.readable = false;
+    return n;
+}
+
+static void assert_pulls(const char *text)
+{
+    char out[65536];
+    ck_assert_int_eq(pull(out, sizeof(out)), (ssize_t)strlen(text));
+    ck_assert_str_eq(out, text);
+}
+
+static void assert_ends(ssize_t expected)
+{
+    char out[100];
+    ck_assert_int_eq(pull(out, sizeof(out)), expected);
+}
+
+/* The loop tells that there is something, in time. */
+static void wait_until_readable(void)
+{
+    for (int i = 0; i < LATE_MS && !conn.readable; i++) {
+        take_events();
+        usleep(1000);
+    }
+    ck_assert(conn.readable);
+}
+
+/* ---- what the program does ---- */
+
+static void say(const char *text)
+{
+    ck_assert_int_eq(send(program, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+static void close_program(void)
+{
+    close(program);
+    program = -1;
+}
+
+static void say_with_descriptor(const char *text)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(handover_send(program, text, strlen(text), &fd, 1, 0), (ssize_t)strlen(text));
+    close(fd);
+}
+
+static void answer(const char *text)
+{
+    struct iovec span = {(char *)(uintptr_t)text, strlen(text)};
+    ck_assert_int_eq(endpoint_push(ep, &span, 1), (ssize_t)strlen(text));
+}
+
+/* What the program has sent that is not consumed, as its kernel counts: with what each message costs. */
+static int outstanding(void)
+{
+    int bytes = -1;
+    ck_assert_int_eq(ioctl(program, SIOCOUTQ, &bytes), 0);
+    return bytes;
+}
+
+/* ---- the end, in one event with data ---- */
+
+START_TEST(half_close_behind_data)
+{
+    say("abc");
+    shutdown(program, SHUT_WR);
+    take_events();
+    assert_pulls("abc");
+    assert_ends(0);
+}
+END_TEST
+
+START_TEST(close_behind_data)
+{
+    say("abc");
+    close_program();
+    take_events();
+    assert_pulls("abc");
+    assert_ends(0);
+}
+END_TEST
+
+START_TEST(half_close_after_data)
+{
+    say("abc");
+    take_events();
+    assert_pulls("abc");
+    assert_ends(-EAGAIN);
+    shutdown(program, SHUT_WR);
+    take_events();
+    ck_assert(conn.readable);
+    assert_ends(0);
+}
+END_TEST
+
+/* The event is there when the data were read that came before it: the next one tells the rest. */
+START_TEST(half_close_between_event_and_read)
+{
+    say("abc");
+    take_events();
+    shutdown(program, SHUT_WR);
+    assert_pulls("abc");
+    take_events();
+    ck_assert(conn.readable);
+    assert_ends(0);
+}
+END_TEST
+
+START_TEST(reset_behind_data)
+{
+    answer("unread");
+    say("abc");
+    close_program();
+    take_events();
+    assert_pulls("abc");
+    ssize_t n = pull((char[100]){0}, 100);
+    if (n == -EAGAIN) { /* later, but soon */
+        wait_until_readable();
+        n = pull((char[100]){0}, 100);
+    }
+    ck_assert_int_eq(n, -ECONNRESET);
+}
+END_TEST
+
+/* ---- data ---- */
+
+START_TEST(data_between_event_and_read)
+{
+    say("abc");
+    take_events();
+    say("def");
+    assert_pulls("abcdef");
+    take_events();
+    assert_ends(-EAGAIN);
+    say("ghi");
+    take_events();
+    ck_assert(conn.readable);
+    assert_pulls("ghi");
+}
+END_TEST
+
+START_TEST(more_than_the_room)
+{
+    char out[4];
+    say("abcdefgh");
+    take_events();
+    ck_assert_int_eq(pull(out, sizeof(out)), 4);
+    assert_pulls("efgh");
+}
+END_TEST
+
+/* A read ends at a descriptor that came along, though there is more. */
+START_TEST(data_behind_a_descriptor)
+{
+    say_with_descriptor("abc");
+    say("def");
+    take_events();
+    assert_pulls("abc");
+    assert_pulls("def");
+}
+END_TEST
+
+/* As at a byte that is out of band. */
+START_TEST(data_behind_an_urgent_byte)
+{
+    char out[100];
+    say("abc");
+    if (send(program, "!", 1, MSG_OOB) != 1)
+        return; /* this kernel has none in Unix sockets */
+    say("def");
+    take_events();
+    assert_pulls("abc");
+    ssize_t n = pull(out, sizeof(out));
+    if (n == -EAGAIN) {
+        wait_until_readable();
+        n = pull(out, sizeof(out));
+    }
+    ck_assert_int_gt(n, 0);
+}
+END_TEST
+
+/* ---- consuming ---- */
+
+/* While the program asks and is answered, everything that its messages cost is given back in between, and never while it
+ * waits: only by what comes right after an answer. */
+START_TEST(a_dialogue_is_consumed_after_answers)
+{
+    int most = 0, drops = 0;
+    for (int i = 0; i < 100; i++) {
+        int before = outstanding();
+        say("x");
+        int asked = outstanding();
+        take_events();
+        assert_pulls("x");
+        assert_ends(-EAGAIN);
+        ck_assert_int_eq(outstanding(), asked);
+        answer("y");
+        drops += outstanding() < before;
+        most = asked > most ? asked : most;
+    }
+    ck_assert_int_gt(drops, 3);
+    ck_assert_int_lt(drops, 50);
+    ck_assert_int_lt(most, 32 * 1024);
+}
+END_TEST
+
+START_TEST(what_lags_is_consumed_in_the_end)
+{
+    say("abc");
+    take_events();
+    assert_pulls("abc");
+    int before = outstanding();
+    say("def");
+    take_events();
+    assert_pulls("def");
+    int after = outstanding();
+    ck_assert_int_gt(after, before);
+    for (int i = 0; i < LATE_MS && outstanding() > before; i++) {
+        take_events();
+        usleep(1000);
+    }
+    ck_assert_int_le(outstanding(), before);
+    assert_ends(-EAGAIN);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("endpoint");
+    TCase *tcase = tcase_create("stream");
+    tcase_set_timeout(tcase, 20);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, half_close_behind_data);
+    tcase_add_test(tcase, close_behind_data);
+    tcase_add_test(tcase, half_close_after_data);
+    tcase_add_test(tcase, half_close_between_event_and_read);
+    tcase_add_test(tcase, reset_behind_data);
+    tcase_add_test(tcase, data_between_event_and_read);
+    tcase_add_test(tcase, more_than_the_room);
+    tcase_add_test(tcase, data_behind_a_descriptor);
+    tcase_add_test(tcase, data_behind_an_urgent_byte);
+    tcase_add_test(tcase, a_dialogue_is_consumed_after_answers);
+    tcase_add_test(tcase, what_lags_is_consumed_in_the_end);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
