@@ -50,7 +50,8 @@ enum {
     NAME_LISTENER = 2,      /* else connection */
     NAME_LOCAL_SERVICE = 4, /* the service name is local's */
     NAME_PEER_SERVICE = 8,  /* the service name is peer's */
-    NAME_FLAGS = 15,
+    NAME_LOCAL_ONLY = 16,   /* a listener that other domains don't see */
+    NAME_FLAGS = 31,
 };
 
 static_assert(1 + NAME_FIXED + IDC_SERVICE_MAX <= sizeof(((struct sockaddr_un *)0)->sun_path), "a name fits");
@@ -85,6 +86,8 @@ static uint8_t name_flags(const struct handover_name *name)
     uint8_t flags = name->listener ? NAME_LISTENER : 0;
     if (name->local.type == IDC_SEQPACKET)
         flags |= NAME_SEQPACKET;
+    if (name->local_only)
+        flags |= NAME_LOCAL_ONLY;
     if (name->local.service[0] != '\0')
         flags |= NAME_LOCAL_SERVICE;
     if (name->peer.service[0] != '\0')
@@ -128,6 +131,7 @@ static int decode_name(const uint8_t *in, size_t len, struct handover_name *name
     *name = (struct handover_name){
         .serial = get_le(in + 4, HANDOVER_SERIAL_BITS / 8),
         .listener = flags & NAME_LISTENER,
+        .local_only = flags & NAME_LOCAL_ONLY,
         .local = {.domid = (uint32_t)get_le(in + 10, 2), .port = (uint32_t)get_le(in + 12, 4), .uid = UINT32_MAX},
         .peer = {.domid = (uint32_t)get_le(in + 16, 2),
                  .port = (uint32_t)get_le(in + 18, 4),

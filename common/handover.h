@@ -48,6 +48,7 @@
 struct handover_name {
     uint64_t serial; /* HANDOVER_SERIAL_BITS bits */
     bool listener;
+    bool local_only;       /* a listener for this domain's own programs */
     struct idc_addr local; /* uid is not kept: -1 */
     struct idc_addr peer;
 };

@@ -24,8 +24,8 @@ static const struct column link_columns[] = {
     {"CONNS", "connections", 5},  {"SENT", "bytes_sent", 14},      {"RECEIVED", "bytes_received", 14},
     {"MEMORY", "memory_held", 10}, {"LAST ERROR", "last_error", -1}, {NULL, NULL, 0}};
 static const struct column listener_columns[] = {
-    {"PORT", "port", 10},    {"TYPE", "type", -9},      {"BACKLOG", "backlog", 7}, {"WAITING", "waiting", 7},
-    {"ACCEPTED", "accepted", 9}, {"UID", "uid", 6}, {"SERVICE", "service", -1},  {NULL, NULL, 0}};
+    {"PORT", "port", 10},      {"TYPE", "type", -9},        {"LOCAL", "local", -5}, {"BACKLOG", "backlog", 7},
+    {"WAITING", "waiting", 7}, {"ACCEPTED", "accepted", 9}, {"UID", "uid", 6},      {"SERVICE", "service", -1}, {NULL, NULL, 0}};
 static const struct column connection_columns[] = {
     {"PEER", "peer_domid", 5},    {"LOCAL", "local_port", 10}, {"REMOTE", "peer_port", 10},
     {"STATE", "state", -10},      {"TYPE", "type", -9},        {"IN", "incoming", -3},

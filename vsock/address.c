@@ -70,16 +70,24 @@ static int give(const struct sockaddr_vm *from, struct sockaddr *to, socklen_t *
     return 0;
 }
 
+/* The own CID is remembered with the descriptor's number, CID 1 is in the name. */
+static uint32_t listeners_cid(int fd, const struct handover_name *name)
+{
+    uint32_t cid = vsock_options(fd)->bound_cid;
+    if (name->local_only)
+        return VMADDR_CID_LOCAL;
+    return cid != 0 ? cid : VMADDR_CID_ANY;
+}
+
 int vsock_getsockname(int fd, const struct vsock_socket *socket, struct sockaddr *address, socklen_t *len)
 {
     struct sockaddr_vm own = vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
-    uint32_t cid = vsock_options(fd)->bound_cid;
     if (socket->state == VSOCK_FRESH)
         own = socket->bound;
     else if (socket->state == VSOCK_CONNECTED)
         own = vsock_address(vsock_cid_of(socket->name.local.domid), socket->name.local.port);
     else if (socket->state == VSOCK_LISTENING)
-        own = vsock_address(cid != 0 ? cid : VMADDR_CID_ANY, socket->name.local.port);
+        own = vsock_address(listeners_cid(fd, &socket->name), socket->name.local.port);
     return give(&own, address, len);
 }
 

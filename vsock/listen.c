@@ -47,6 +47,8 @@ static int reserve(int fd, struct sockaddr_vm *bound)
     if (vsock_type(fd) == SOCK_SEQPACKET)
         compact_put_text(&call, "type", "seqpacket");
     compact_put_boolean(&call, "reserve", true);
+    if (bound->svm_cid == VMADDR_CID_LOCAL)
+        compact_put_boolean(&call, "local", true);
     compact_put_boolean(&call, "fd", true);
     if (libidc_call(libidc_socket_path(NULL), &call, CALL_MS, &answer, &reservation) < 0)
         return explain("bind");

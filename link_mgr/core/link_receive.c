@@ -32,11 +32,16 @@ static const char *on_hello(struct link *link, struct arrival *arrival)
     return NULL;
 }
 
+static struct listener *find_listener(struct listener_table *table, const struct wire_connect_req *req)
+{
+    struct listener *listener = req->name[0] ? listener_by_name(table, req->name) : listener_by_port(table, req->port);
+    return listener && !listener->local_only ? listener : NULL;
+}
+
 /* Finds the listener that a request means, if the peer may connect to it. */
 static enum reason resolve(struct link *link, const struct wire_connect_req *req, struct listener **listener)
 {
-    struct listener_table *table = &link->peer->core->listeners;
-    *listener = req->name[0] ? listener_by_name(table, req->name) : listener_by_port(table, req->port);
+    *listener = find_listener(&link->peer->core->listeners, req);
     uint32_t port = *listener ? (*listener)->port : req->port;
     const char *name = *listener ? (*listener)->name : req->name;
     if (!link->peer->allowed || !policy_allows_in(&link->peer->policy, port, name))

@@ -168,7 +168,7 @@ static int serve(struct acceptor *acceptor, int fd, uint64_t serial)
 {
     struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = acceptor};
     const struct listener *listener = acceptor->listener;
-    struct handover_name name = {.serial = serial, .listener = true};
+    struct handover_name name = {.serial = serial, .listener = true, .local_only = listener->local_only};
     name.local = (struct idc_addr){.domid = (uint32_t)acceptor->core->domid, .port = listener->port, .type = listener->type};
     strcpy(name.local.service, listener->name);
     int error = handover_bind(fd, &name);

@@ -192,6 +192,7 @@ static int listen_on(struct hub *hub, const struct hub_listen *request, struct h
         return error;
     listener->type = request->type;
     listener->uid = request->caller.uid;
+    listener->local_only = request->local_only;
     listener->backlog = request->reserve ? 0 : hub_backlog(request->backlog);
     error = acceptor_new(&hub->acceptors, hub->core, listener, hub_new_serial(hub), &acceptor, &result->fd);
     if (error) {

@@ -63,6 +63,7 @@ struct hub_listen {
     char name[IDC_SERVICE_MAX + 1]; /* "" : none */
     enum idc_type type;
     int backlog;
+    bool local_only; /* only connections of this domain are let in */
     bool reserve; /* the port is taken, but connections are refused until hub_listen_reserved; without a name */
 };
 
@@ -120,6 +121,7 @@ struct hub_listener_info {
     const char *service;
     const char *type;
     uint32_t uid;
+    bool local_only;
     int backlog, waiting;
     uint64_t accepted;
 };

@@ -69,6 +69,7 @@ static void visit_listener(const struct listener *listener, const struct hub_vis
         .service = listener->name,
         .type = type_name(listener->type),
         .uid = listener->uid,
+        .local_only = listener->local_only,
         .backlog = listener->backlog,
         .waiting = listener->waiting,
         .accepted = listener->accepted,

@@ -51,6 +51,7 @@ static void read_listen(struct rpc_params *params, struct hub_listen *request)
     rpc_params_service(params, "name", request->name);
     request->type = rpc_params_type(params);
     request->backlog = clamp_backlog(rpc_params_int(params, "backlog", INT32_MIN, INT32_MAX, BACKLOG_DEFAULT));
+    request->local_only = rpc_params_bool(params, "local", false);
     request->reserve = rpc_params_bool(params, "reserve", false);
 }
 
@@ -60,8 +61,9 @@ static void listen_reserved(struct rpc_params *params, const struct hub_listen *
     struct rpc_call *call = params->call;
     struct hub_listening result = {.fd = -1};
     char why[HUB_WHY_MAX] = "";
-    if (rpc_params_has(params, "port") || rpc_params_has(params, "name") || request->reserve)
-        rpc_params_refuse(params, "member \"far_end\": the reservation says the port");
+    if (rpc_params_has(params, "port") || rpc_params_has(params, "name") || request->reserve ||
+        rpc_params_has(params, "local"))
+        rpc_params_refuse(params, "member \"far_end\": the reservation says the port, and for whom it is");
     else if (call->fd_count != 2 || !rpc_is_fitting_end(call->fds[0], request->type))
         rpc_params_refuse(params, "needs an end of an AF_UNIX socket pair of the type, and a reservation");
     if (!rpc_params_ok(params))

@@ -15,9 +15,10 @@ const struct rpc_method rpc_methods[] = {
      false, rpc_do_connect},
     {"idc.disconnect", S_S, "handle ",
      "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false, rpc_do_disconnect},
-    {"idc.listen", S_S, "port name type backlog fd far_end reserve ",
+    {"idc.listen", S_S, "port name type backlog local fd far_end reserve ",
      "Listens on a port (0: one is picked), or on a service name, or both.\n"
-     "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128).\n"
+     "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128); "
+     "local, true: only for connections of this domain.\n"
      "Out: handle, port.\n"
      "Faults (errno): 98 in use, 13 ports below 1024 need privilege.",
      false, rpc_do_listen},

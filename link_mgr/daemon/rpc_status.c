@@ -87,6 +87,7 @@ static void on_listener(void *arg, const struct hub_listener_info *info)
     rpc_struct_text(&s, "service", info->service);
     rpc_struct_text(&s, "type", info->type);
     rpc_struct_int(&s, "uid", info->uid);
+    rpc_struct_bool(&s, "local", info->local_only);
     rpc_struct_int(&s, "backlog", info->backlog);
     rpc_struct_int(&s, "waiting", info->waiting);
     rpc_struct_int(&s, "accepted", (int64_t)info->accepted);

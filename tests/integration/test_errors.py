@@ -57,6 +57,18 @@ class Errors(Observed):
         server.do("unlisten", 1)
         self.observe(self.b.domid, 80, errno.ECONNREFUSED, "nothing listens")
 
+    def test_econnrefused_listener_for_its_own_domain(self):
+        """It is as if nobody listened, whatever else is wrong; and no permission is needed to be told so."""
+        own, other = self.b.puppet(), self.a.puppet()
+        with self.b.rpc() as rpc:
+            rpc.listen({"port": 80, "name": "org.example.inside", "local": True, "backlog": 1})
+            self.assertEqual([one["local"] for one in self.b.status()["listeners"] if one["port"] in (1, 80)].count(True), 1)
+            self.observe(self.b.domid, 80, errno.ECONNREFUSED, "nothing listens")
+            self.assert_errno(errno.ECONNREFUSED, other.do, "connect", 1, domid=self.b.domid, name="org.example.inside")
+            self.assert_errno(errno.ECONNREFUSED, other.do, "connect", 1, domid=self.b.domid, port=80, type="seqpacket")
+            own.do("connect", 1, domid=self.b.domid, port=80)
+            self.observe(self.b.domid, 80, errno.ECONNREFUSED, "nothing listens")  # and not that its backlog is full
+
     def test_eprototype(self):
         server = self.b.puppet()
         server.do("listen", 1, port=80, type="seqpacket")

@@ -2,7 +2,8 @@
 /*
  * vsock.h - a program that speaks AF_VSOCK, knows nothing of IDC, and checks what it finds.
  *
- *   vsock serve PORT                       serves streams on PORT and messages on PORT+1, in what the first bytes ask for
+ *   vsock serve PORT                       serves streams on PORT and messages on PORT+1, in what the first bytes ask for; and
+ *                                          streams on PORT+2, for its own domain alone
  *   vsock run CID PORT OWN_CID [CASE]...   the cases, each in a child, against such a server; one line each: "ok CASE", or what
  *                                          was wrong; then "N ok, N failed"
  *   vsock one CASE CID PORT OWN_CID        one case, in this process

@@ -67,6 +67,25 @@ static void test_bind(const struct other *other)
     CHECK(own_address(three).svm_port > 1023 && own_address(three).svm_port != VMADDR_PORT_ANY);
 }
 
+/* A listener that is bound to CID 1 is there for its own domain only. */
+static void test_bound_to_local(const struct other *other)
+{
+    bool within = other->cid == VMADDR_CID_LOCAL || other->cid == other->own_cid;
+    int fd = new_socket(SOCK_STREAM), later = new_socket(SOCK_STREAM | SOCK_NONBLOCK), own = new_socket(SOCK_STREAM);
+    if (within)
+        CHECK(connect_to(fd, other->cid, other->port + 2) == 0);
+    else
+        CHECK_ERRNO(connect_to(fd, other->cid, other->port + 2), ECONNRESET);
+    CHECK_ERRNO(connect_to(later, other->cid, other->port + 2), EINPROGRESS);
+    CHECK(polled(later, POLLOUT, WAIT_MS) & POLLOUT);
+    CHECK(int_option(later, SOL_SOCKET, SO_ERROR) == (within ? 0 : ECONNRESET));
+    CHECK(bind_to(own, VMADDR_CID_LOCAL, VMADDR_PORT_ANY) == 0 && own_address(own).svm_cid == VMADDR_CID_LOCAL);
+    CHECK(listen(own, 5) == 0 && own_address(own).svm_cid == VMADDR_CID_LOCAL);
+    uint32_t port = own_address(own).svm_port;
+    CHECK(connect_to(new_socket(SOCK_STREAM), other->own_cid, port) == 0);
+    CHECK(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_LOCAL, port) == 0);
+}
+
 static void test_privileged(const struct other *other)
 {
     int fd = new_socket(SOCK_STREAM);
@@ -321,6 +340,7 @@ const struct vsock_case vsock_cases[] = {
     {.name = "socket", .run = test_socket},
     {.name = "unconnected", .run = test_unconnected},
     {.name = "bind", .run = test_bind},
+    {.name = "bound_to_local", .run = test_bound_to_local},
     {.name = "privileged", .run = test_privileged},
     {.name = "listen", .run = test_listen},
     {.name = "accept_timeout", .run = test_accept_timeout},

@@ -68,7 +68,7 @@ static void test_inherited(const struct other *other)
     request_echo(20);
     CHECK(peer_address(21).svm_port == other->port && int_option(21, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK);
     check_echo(21);
-    CHECK(int_option(22, SOL_SOCKET, SO_ACCEPTCONN) == 1);
+    CHECK(int_option(22, SOL_SOCKET, SO_ACCEPTCONN) == 1 && own_address(22).svm_cid == VMADDR_CID_LOCAL);
     int client = new_socket(SOCK_STREAM);
     CHECK(connect_to(client, VMADDR_CID_LOCAL, own_address(22).svm_port) == 0);
     CHECK(accept(22, NULL, NULL) >= 0);
@@ -84,7 +84,7 @@ static void test_exec(const struct other *other)
     char cid[16], port[16], own[16];
     int fresh = new_socket(SOCK_STREAM), listener = new_socket(SOCK_STREAM);
     CHECK(bind_to(fresh, VMADDR_CID_ANY, 7300) == 0);
-    CHECK(bind_to(listener, VMADDR_CID_ANY, VMADDR_PORT_ANY) == 0 && listen(listener, 5) == 0);
+    CHECK(bind_to(listener, VMADDR_CID_LOCAL, VMADDR_PORT_ANY) == 0 && listen(listener, 5) == 0);
     put_at(ask(other, SOCK_STREAM, "echo"), 21);
     put_at(fresh, 20);
     put_at(listener, 22);

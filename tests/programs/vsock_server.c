@@ -16,6 +16,8 @@
 
 #include "tests/programs/vsock.h"
 
+#define LISTENERS 3
+
 struct client {
     int fd;
     struct sockaddr_vm from;
@@ -144,22 +146,23 @@ static void take(int listener)
     pthread_detach(thread);
 }
 
-static int listen_on(int type, uint32_t port)
+static int listen_on(int type, uint32_t cid, uint32_t port)
 {
     int fd = new_socket(type);
-    CHECK(bind_to(fd, VMADDR_CID_ANY, port) == 0 && listen(fd, 100) == 0);
+    CHECK(bind_to(fd, cid, port) == 0 && listen(fd, 100) == 0);
     return fd;
 }
 
 void serve(uint32_t port)
 {
-    struct pollfd listeners[2] = {{.fd = listen_on(SOCK_STREAM, port), .events = POLLIN},
-                                  {.fd = listen_on(SOCK_SEQPACKET, port + 1), .events = POLLIN}};
+    struct pollfd listeners[LISTENERS] = {{.fd = listen_on(SOCK_STREAM, VMADDR_CID_ANY, port), .events = POLLIN},
+                                          {.fd = listen_on(SOCK_SEQPACKET, VMADDR_CID_ANY, port + 1), .events = POLLIN},
+                                          {.fd = listen_on(SOCK_STREAM, VMADDR_CID_LOCAL, port + 2), .events = POLLIN}};
     printf("ready\n");
     fflush(stdout);
     for (;;) {
-        CHECK(poll(listeners, 2, -1) > 0);
-        for (int i = 0; i < 2; i++)
+        CHECK(poll(listeners, LISTENERS, -1) > 0);
+        for (int i = 0; i < LISTENERS; i++)
             if (listeners[i].revents != 0)
                 take(listeners[i].fd);
     }

@@ -85,6 +85,7 @@ static void check_round_trip(const struct handover_name *name)
     ck_assert_int_eq(handover_name(pair[1], &got), 0);
     ck_assert_uint_eq(got.serial, name->serial);
     ck_assert_int_eq(got.listener, name->listener);
+    ck_assert_int_eq(got.local_only, name->local_only);
     check_same_address(&got.local, &name->local);
     check_same_address(&got.peer, &name->peer);
     close_pair();
@@ -95,6 +96,8 @@ START_TEST(name_round_trip)
     struct handover_name name = sample_name();
     check_round_trip(&name);
     name.listener = true;
+    check_round_trip(&name);
+    name.local_only = true;
     check_round_trip(&name);
     memset(name.local.service, 's', IDC_SERVICE_MAX);
     check_round_trip(&name);
