@@ -38,10 +38,11 @@ int main(int argc, char **argv)
         options.socket = argv[2]; /* of another link_mgr than the usual one; see also IDC_SOCKET */
         argv += 2, argc -= 2;
     }
+    int help = argc == 2 && strcmp(argv[1], "--help") == 0;
     unsigned long port = argc == 2 ? strtoul(argv[1], NULL, 10) : 0;
     if (port < 1 || port > UINT32_MAX) {
-        fprintf(stderr, "usage: test_accept [--socket PATH] PORT\n");
-        return 2;
+        fprintf(help ? stdout : stderr, "usage: test_accept [--socket PATH] PORT\n");
+        return help ? 0 : 2;
     }
     signal(SIGPIPE, SIG_IGN); /* writing to a client that has gone is an error like any other */
     signal(SIGCHLD, SIG_IGN); /* no zombies */

@@ -33,12 +33,13 @@ int main(int argc, char **argv)
         options.socket = argv[2]; /* of another link_mgr than the usual one; see also IDC_SOCKET */
         argv += 2, argc -= 2;
     }
+    int help = argc == 2 && strcmp(argv[1], "--help") == 0;
     char *end = argc > 1 ? argv[1] : NULL;
     unsigned long domid = end ? strtoul(end, &end, 10) : 0;
     unsigned long port = argc > 2 ? strtoul(argv[2], NULL, 10) : 80;
     if (argc < 2 || argc > 3 || end == argv[1] || *end || domid > IDC_DOMID_SELF || port < 1 || port > UINT32_MAX) {
-        fprintf(stderr, "usage: test_conn [--socket PATH] DOMID [PORT]\n");
-        return 2;
+        fprintf(help ? stdout : stderr, "usage: test_conn [--socket PATH] DOMID [PORT]\n");
+        return help ? 0 : 2;
     }
 
     int fd = idc_connect_with((uint32_t)domid, (uint32_t)port, &options);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/service_name.h"
 #include "tools/command.h"
 #include "tools/measure/measure.h"
 
@@ -164,7 +163,7 @@ int run_bench(const struct command *command, int argc, char **argv)
         {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     struct bench bench = {.command = command, .name = SERVICE, .seconds = 1};
     int option, status;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (option == 'l')
             bench.listen = true;
         else if (option == 'j')
@@ -175,11 +174,11 @@ int run_bench(const struct command *command, int argc, char **argv)
             return usage_error(command, "PORT must be 2 to %u, not \"%s\"", UINT32_MAX, optarg);
         else if (option == 's' && !parse_seconds(optarg, &bench.seconds))
             return usage_error(command, "S must be 0.01 to 3600, not \"%s\"", optarg);
-        else if (option != 'p' && option != 's' && !common_option(command, option, &status))
+        else if (option != 'p' && option != 's' && !common_option(command, option, argv, &status))
             return status;
     }
-    if (!service_name_valid(bench.name, strlen(bench.name)))
-        return usage_error(command, "\"%s\" cannot be the name of a service", bench.name);
+    if (!check_service(command, bench.name))
+        return EXIT_USAGE;
     if (bench.listen && optind != argc)
         return usage_error(command, "--listen takes no DOMID");
     return bench.listen ? run_server(&bench) : run_client(&bench, argv + optind, argc - optind);

@@ -34,8 +34,8 @@ struct cat {
     const struct command *command;
     int fd;
     int type;
-    bool listen, keep;
-    uint32_t port;
+    bool listen, once, keep;
+    uint32_t port, timeout_ms;
     const char *name;
     struct flow in, out; /* stdin to the connection, the connection to stdout */
 };
@@ -234,13 +234,28 @@ static int run_listen(struct cat *cat)
 
 static int run_connect(struct cat *cat, char **args, int count)
 {
-    struct target target = {0};
+    struct target target = {.timeout_ms = (int)cat->timeout_ms};
     if (count != 2 || !parse_domid(args[0], &target.domid))
         return usage_error(cat->command, "needs DOMID (0 to %u) and PORT or SERVICE", IDC_DOMID_SELF);
-    if (!parse_number(args[1], 1, UINT32_MAX, &target.port))
-        target.service = args[1];
+    if (!parse_service(cat->command, args[1], &target))
+        return EXIT_USAGE;
     cat->fd = connect_or_explain(cat->command, &target, cat->type);
     return cat->fd < 0 ? EXIT_FAILED : run_relay(cat);
+}
+
+/* Whether the options go together. */
+static bool check_choice(const struct cat *cat, int arguments)
+{
+    const char *wrong = NULL;
+    if (!cat->listen && (cat->port != 0 || cat->name != NULL || cat->once || cat->keep))
+        wrong = "--port, --name, --once and --keep go with --listen";
+    else if (cat->listen && (arguments > 0 || cat->timeout_ms != 0))
+        wrong = "--listen takes no DOMID and no --timeout";
+    else if (cat->once && cat->keep)
+        wrong = "--once and --keep contradict each other";
+    if (wrong != NULL)
+        usage_error(cat->command, "%s", wrong);
+    return wrong == NULL && (cat->name == NULL || check_service(cat->command, cat->name));
 }
 
 int run_cat(const struct command *command, int argc, char **argv)
@@ -249,27 +264,30 @@ int run_cat(const struct command *command, int argc, char **argv)
         {"seqpacket", no_argument, NULL, 'q'}, {"listen", no_argument, NULL, 'l'},
         {"port", required_argument, NULL, 'p'}, {"name", required_argument, NULL, 'n'},
         {"once", no_argument, NULL, 'o'},      {"keep", no_argument, NULL, 'k'},
+        {"timeout", required_argument, NULL, 't'},
         {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0}};
     struct cat cat = {.command = command, .type = IDC_STREAM};
     int option, status;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (option == 'q')
             cat.type = IDC_SEQPACKET;
         else if (option == 'l')
             cat.listen = true;
-        else if (option == 'o' || option == 'k')
-            cat.keep = option == 'k';
+        else if (option == 'o')
+            cat.once = true;
+        else if (option == 'k')
+            cat.keep = true;
         else if (option == 'n')
             cat.name = optarg;
         else if (option == 'p' && !parse_number(optarg, 1, UINT32_MAX, &cat.port))
             return usage_error(command, "PORT must be 1 to %u, not \"%s\"", UINT32_MAX, optarg);
-        else if (option != 'p' && !common_option(command, option, &status))
+        else if (option == 't' && !parse_number(optarg, 1, MS_MAX, &cat.timeout_ms))
+            return usage_error(command, MS_RULE, MS_MAX, optarg);
+        else if (option != 'p' && option != 't' && !common_option(command, option, argv, &status))
             return status;
     }
-    if (!cat.listen && (cat.port != 0 || cat.name != NULL || cat.keep))
-        return usage_error(command, "--port, --name and --keep go with --listen");
-    if (cat.listen && optind != argc)
-        return usage_error(command, "--listen takes no DOMID");
+    if (!check_choice(&cat, argc - optind))
+        return EXIT_USAGE;
     return cat.listen ? run_listen(&cat) : run_connect(&cat, argv + optind, argc - optind);
 }

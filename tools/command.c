@@ -3,17 +3,31 @@
 #include "tools/measure/ask.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/service_name.h"
 #include "libidc/internal.h"
 
 const char *command_socket;
 
-bool common_option(const struct command *command, int option, int *status)
+/* What getopt_long stumbled over, which may be one letter of several. */
+static int complain(const struct command *command, int option, char **argv)
+{
+    const char *word = argv[optind - 1];
+    char letter[3] = {'-', (char)optopt, '\0'};
+    if (option == ':')
+        return usage_error(command, "%s needs an argument", word);
+    if (strchr(word, '=') == NULL && optopt != 0)
+        word = letter;
+    return usage_error(command, "%s is not an option, or takes no argument", word);
+}
+
+bool common_option(const struct command *command, int option, char **argv, int *status)
 {
     if (option == 'S') {
         command_socket = optarg;
@@ -25,7 +39,7 @@ bool common_option(const struct command *command, int option, int *status)
                command->name, command->usage, command->what, command->help);
         *status = 0;
     } else {
-        *status = EXIT_USAGE; /* getopt_long has complained */
+        *status = complain(command, option, argv);
     }
     return false;
 }
@@ -66,6 +80,27 @@ bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out)
 bool parse_domid(const char *text, uint32_t *out)
 {
     return parse_number(text, 0, IDC_DOMID_SELF, out);
+}
+
+#define NAME_RULE "up to %d of A-Z a-z 0-9 . _ - with a letter among them"
+
+bool check_service(const struct command *command, const char *name)
+{
+    if (service_name_valid(name, strlen(name)))
+        return true;
+    usage_error(command, "SERVICE must be " NAME_RULE ", not \"%s\"", IDC_SERVICE_MAX, name);
+    return false;
+}
+
+bool parse_service(const struct command *command, const char *text, struct target *target)
+{
+    if (parse_number(text, 1, UINT32_MAX, &target->port))
+        return true;
+    target->service = text;
+    if (service_name_valid(text, strlen(text)))
+        return true;
+    usage_error(command, "\"%s\" is neither a PORT, 1 to %u, nor a SERVICE, " NAME_RULE, text, UINT32_MAX, IDC_SERVICE_MAX);
+    return false;
 }
 
 /* ---- explaining a refusal ---- */
@@ -140,6 +175,7 @@ int connect_or_explain(const struct command *command, const struct target *targe
     struct idc_options options = IDC_OPTIONS_INIT;
     options.socket = command_socket;
     options.type = type;
+    options.timeout_ms = target->timeout_ms;
     int fd = target->port != 0 ? idc_connect_with(target->domid, target->port, &options)
                                : idc_connect_name_with(target->domid, target->service, &options);
     if (fd >= 0)

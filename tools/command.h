@@ -13,6 +13,8 @@
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
+#define MS_MAX 3600000 /* for times on the command line */
+#define MS_RULE "MS must be 1 to %d, not \"%s\""
 
 struct command {
     const char *name;
@@ -33,10 +35,10 @@ int run_bench(const struct command *command, int argc, char **argv);
 extern const char *command_socket;
 
 /*
- * The options that every command has, for getopt_long: 'S' is --socket, 'h' is --help. False: neither (the caller then
- * complains), and *status is set when the command is over.
+ * What every command does with an option of getopt_long (whose string begins with ":") that is not its own: 'S' is --socket,
+ * 'h' is --help, and what is no option is complained about. False: the command is over, with *status.
  */
-bool common_option(const struct command *command, int option, int *status);
+bool common_option(const struct command *command, int option, char **argv, int *status);
 int usage_error(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "idc NAME: ..." on stderr; EXIT_FAILED. */
 int failure(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -44,6 +46,8 @@ int failure(const struct command *command, const char *format, ...) __attribute_
 /* A decimal number of min..max. */
 bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out);
 bool parse_domid(const char *text, uint32_t *out);
+/* Can a service have this name? If not it complains. */
+bool check_service(const struct command *command, const char *name);
 
 /* Where to connect to. */
 struct target {
@@ -51,7 +55,11 @@ struct target {
     uint32_t port;       /* 0: by name */
     const char *service;
     const char *start; /* the command that makes it listen, or NULL */
+    int timeout_ms;    /* 0: the usual */
 };
+
+/* A port or else the name of a service, as it is written; if it is neither it complains. */
+bool parse_service(const struct command *command, const char *text, struct target *target);
 
 /* "cannot connect to ..." with what can be done about this errno; EXIT_FAILED. why: in words. */
 int explain_connect(const struct command *command, const struct target *target, int error, const char *why);

@@ -12,13 +12,15 @@ static const struct command commands[] = {
      "  --json             all of it, as JSON\n"
      "  --connections      every connection too\n",
      run_status},
-    {"ping", "[-c COUNT] [-i MS] DOMID", "measure the way to a domain's link_mgr and back",
+    {"ping", "[-c COUNT] [-i MS] [-W MS] DOMID", "measure the way to a domain's link_mgr and back",
      "  -c, --count COUNT  stop after so many; else Ctrl-C stops it\n"
-     "  -i, --interval MS  milliseconds between two, default 1000\n",
+     "  -i, --interval MS  milliseconds between two, default 1000\n"
+     "  -W, --timeout MS   milliseconds to wait for the connection, default 30000, and for each answer, default 5000\n",
      run_ping},
-    {"cat", "[--seqpacket] DOMID PORT|SERVICE\n   or: idc cat --listen [--port PORT] [--name SERVICE] [--keep]",
+    {"cat", "[--seqpacket] [--timeout MS] DOMID PORT|SERVICE\n   or: idc cat --listen [--port PORT] [--name SERVICE] [--keep]",
      "connect stdin and stdout to a service, or be one",
      "  --seqpacket        messages instead of a stream: each read of stdin is one\n"
+     "  --timeout MS       milliseconds to wait for the connection, default 30000\n"
      "  --listen           wait for a connection instead of making one\n"
      "  --port PORT        ... on this port\n"
      "  --name SERVICE     ... on this service name\n"
@@ -62,6 +64,7 @@ static const struct command *find_command(const char *name)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    opterr = 0; /* the commands complain themselves */
     if (argc < 2)
         return print_help(stderr);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)

@@ -20,6 +20,7 @@
 struct ping {
     const struct command *command;
     uint32_t domid, count, interval_ms;
+    uint32_t timeout_ms; /* 0: the usual */
     int fd;
     unsigned sent, received;
     double min, max, sum;
@@ -41,9 +42,10 @@ static double now_ms(void)
 }
 
 /* Up to and with a newline. Length, 0 at the end, or -1 with errno (ETIMEDOUT, EINTR, ...). */
-static int read_line(int fd, char *line, int size)
+static int read_line(const struct ping *ping, char *line, int size)
 {
-    double end = now_ms() + ANSWER_TIMEOUT_MS;
+    int fd = ping->fd;
+    double end = now_ms() + (ping->timeout_ms != 0 ? ping->timeout_ms : ANSWER_TIMEOUT_MS);
     int have = 0;
     while (have < size - 1 && (have == 0 || line[have - 1] != '\n')) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -79,7 +81,7 @@ static bool ping_once(struct ping *ping)
     snprintf(expected, sizeof(expected), "PONG %d\n", number);
     double start = now_ms();
     errno = 0;
-    int got = idc_send(ping->fd, request, (size_t)len) == len ? read_line(ping->fd, answer, sizeof(answer)) : -1;
+    int got = idc_send(ping->fd, request, (size_t)len) == len ? read_line(ping, answer, sizeof(answer)) : -1;
     double ms = now_ms() - start;
     if (got > 0 && strcmp(answer, expected) == 0) {
         account(ping, ms);
@@ -110,7 +112,8 @@ static void pause_ms(uint32_t ms)
 
 static int ping_loop(struct ping *ping)
 {
-    const struct target target = {.domid = ping->domid, .port = IDC_PORT_MANAGER};
+    const struct target target = {
+        .domid = ping->domid, .port = IDC_PORT_MANAGER, .timeout_ms = (int)ping->timeout_ms};
     const struct sigaction action = {.sa_handler = on_signal};
     double start = now_ms();
     ping->fd = connect_or_explain(ping->command, &target, IDC_STREAM);
@@ -135,17 +138,20 @@ int run_ping(const struct command *command, int argc, char **argv)
 {
     static const struct option options[] = {{"count", required_argument, NULL, 'c'},
                                             {"interval", required_argument, NULL, 'i'},
+                                            {"timeout", required_argument, NULL, 'W'},
                                             {"socket", required_argument, NULL, 'S'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     struct ping ping = {.command = command, .interval_ms = 1000};
     int option, status;
-    while ((option = getopt_long(argc, argv, "c:i:h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":c:i:W:h", options, NULL)) != -1) {
         if (option == 'c' && !parse_number(optarg, 1, UINT32_MAX, &ping.count))
             return usage_error(command, "COUNT must be a number from 1 up, not \"%s\"", optarg);
-        if (option == 'i' && !parse_number(optarg, 0, 3600 * 1000, &ping.interval_ms))
-            return usage_error(command, "MS must be 0 to 3600000, not \"%s\"", optarg);
-        if (option != 'c' && option != 'i' && !common_option(command, option, &status))
+        if (option == 'i' && !parse_number(optarg, 0, MS_MAX, &ping.interval_ms))
+            return usage_error(command, "MS must be 0 to %d, not \"%s\"", MS_MAX, optarg);
+        if (option == 'W' && !parse_number(optarg, 1, MS_MAX, &ping.timeout_ms))
+            return usage_error(command, MS_RULE, MS_MAX, optarg);
+        if (option != 'c' && option != 'i' && option != 'W' && !common_option(command, option, argv, &status))
             return status;
     }
     if (optind + 1 != argc || !parse_domid(argv[optind], &ping.domid))

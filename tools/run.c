@@ -146,8 +146,8 @@ int run_run(const struct command *command, int argc, char **argv)
     static const struct option options[] = {
         {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     int option, status;
-    while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1)
-        if (!common_option(command, option, &status))
+    while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1)
+        if (!common_option(command, option, argv, &status))
             return status;
     if (optind >= argc)
         return usage_error(command, "needs a PROGRAM");

@@ -47,8 +47,8 @@ int run_services(const struct command *command, int argc, char **argv)
         {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     uint32_t domid;
     int option, status;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1)
-        if (!common_option(command, option, &status))
+    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1)
+        if (!common_option(command, option, argv, &status))
             return status;
     if (optind + 1 != argc || !parse_domid(argv[optind], &domid))
         return usage_error(command, "needs one DOMID, 0 to %u", IDC_DOMID_SELF);

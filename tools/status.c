@@ -178,12 +178,12 @@ int run_status(const struct command *command, int argc, char **argv)
                                             {NULL, 0, NULL, 0}};
     bool json = false, connections = false;
     int option, status;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (option == 'j')
             json = true;
         else if (option == 'c')
             connections = true;
-        else if (!common_option(command, option, &status))
+        else if (!common_option(command, option, argv, &status))
             return status;
     }
     if (optind != argc)

@@ -13,7 +13,7 @@ from world import wait_until
 
 
 class Observed(IdcTestCase):
-    def observe(self, domid, port, expected, words, tool=True, **options):
+    def observe(self, domid, port, expected, words, **options):
         """A connect from a fails so for all three."""
         puppet = self.a.puppet()
         error = self.assert_errno(expected, puppet.do, "connect", 1, domid=domid, port=port, **options)
@@ -22,8 +22,9 @@ class Observed(IdcTestCase):
             rpc.connect(self.rpc_options(domid, port, options))
         self.assertEqual(fault.exception.faultCode, expected, fault.exception)
         self.assertIn(words, fault.exception.faultString)
-        if tool:
-            result = self.a.run(["test_conn", str(domid), str(port)])
+        limit = ["--timeout", str(options["timeout"])] if "timeout" in options else None
+        for tool in [["idc", "cat"] + limit] if limit else [["test_conn"], ["idc", "cat"]]:
+            result = self.a.run(tool + [str(domid), str(port)])
             self.assertEqual((result.returncode, result.stdout), (1, b""))
             self.assertIn(words, result.stderr.decode())
             self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
@@ -165,7 +166,7 @@ class WithStranger(Observed):
 
     def test_etimedout(self):
         domid = self.stranger("answer", "-1")
-        self.observe(domid, 80, errno.ETIMEDOUT, "not answer", tool=False, timeout=300)
+        self.observe(domid, 80, errno.ETIMEDOUT, "not answer", timeout=300)
 
     def test_eproto(self):
         domid = self.stranger("serve", "hello_newer_version")
