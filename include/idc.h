@@ -85,7 +85,11 @@ struct idc_options {
     int nonblocking;    /* connect: return at once, see idc_connect_finish. Also sets O_NONBLOCK */
     const char *socket; /* path of the daemon's RPC socket; NULL: $IDC_SOCKET, else /run/idc/rpc.sock */
 };
+#ifdef __cplusplus /* which has no designated initialisers before C++20, and warns of members that are left out */
+#define IDC_OPTIONS_INIT { sizeof(struct idc_options), IDC_STREAM, 0, 0, NULL }
+#else
 #define IDC_OPTIONS_INIT { .size = sizeof(struct idc_options), .type = IDC_STREAM }
+#endif
 
 /*
  * Connect to a port, or to a service by name, in domain domid (or IDC_DOMID_SELF). Returns a connected descriptor

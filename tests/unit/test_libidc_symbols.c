@@ -92,8 +92,12 @@ START_TEST(header_is_good_cplusplus)
 {
     if (system("command -v g++ >/dev/null") != 0)
         return;
-    ck_assert_int_eq(system("echo '#include \"idc.h\"\nint main() { return idc_connect(0, 1) < 0; }' | "
-                            "g++ -x c++ -std=c++11 -Wall -Wextra -pedantic -Werror -fsyntax-only -Iinclude -"), 0);
+    ck_assert_int_eq(system("for version in 11 14 17 20; do printf '#include \"idc.h\"\nint main() {"
+                            "    struct idc_options options = IDC_OPTIONS_INIT;"
+                            "    return options.size != sizeof(options) || options.type != IDC_STREAM || options.timeout_ms != 0"
+                            "        || options.nonblocking || options.socket || idc_connect_with(0, 1, &options) < 0; }' | "
+                            "g++ -x c++ -std=c++$version -Wall -Wextra -pedantic -Werror -fsyntax-only -Iinclude - || exit 1;"
+                            "done"), 0);
     ck_assert_int_eq(system("echo '#include \"idc.h\"' | gcc -x c -std=c99 -Wall -Wextra -Werror -fsyntax-only -Iinclude -"), 0);
 }
 END_TEST
