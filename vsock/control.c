@@ -36,13 +36,10 @@ bool vsock_is_device(const char *path)
 
 int vsock_open_device(int flags)
 {
-    int fd = vsock_next()->open(STAND_IN, flags & (O_ACCMODE | O_CLOEXEC | O_NONBLOCK));
-    if (fd >= 0)
-        vsock_set_mark(fd, VSOCK_DEVICE);
-    return fd;
+    return vsock_next()->open(STAND_IN, flags & (O_ACCMODE | O_CLOEXEC | O_NONBLOCK));
 }
 
-/* The mark is lost by exec; nobody else has this request for a null device. */
+/* Nothing is kept, for exec would lose it; and nobody else has this request for a null device. */
 static bool is_device(int fd)
 {
     struct stat status;

@@ -5,10 +5,12 @@
  * getpeername(2) for a socket that is seen for the first time (one that was inherited or received).
  *
  * Of the functions that move data there are those that send, for the sake of long messages of seqpacket sockets
- * (message.c): they compare a length, and go on. And recvfrom and recvmsg, for programs that ask for the sender's address.
+ * (message.c): they compare a length, and go on. And recvfrom, recvmsg and recvmmsg, for programs that ask for the sender's
+ * address, and for the descriptors that they receive.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -27,6 +29,13 @@ static inline bool is_ours(int fd, struct vsock_socket *socket)
 {
     enum vsock_mark mark = vsock_mark(fd);
     return (mark == VSOCK_OURS || mark == VSOCK_UNKNOWN) && fd >= 0 && vsock_look(fd, socket);
+}
+
+static void forget(int fd)
+{
+    struct vsock_entry *entry = fd >= 0 ? vsock_entry(fd) : NULL;
+    if (entry != NULL)
+        atomic_store_explicit(&entry->mark, VSOCK_UNKNOWN, memory_order_relaxed);
 }
 
 /* ---- sockets ---- */
@@ -195,10 +204,10 @@ ssize_t on___recvfrom_chk(int fd, void *buf, size_t len, size_t size, int flags,
     return got;
 }
 
-ssize_t on_recvmsg(int fd, struct msghdr *message, int flags)
+static ssize_t receive_message(int fd, struct msghdr *message, int flags)
 {
     struct vsock_socket s;
-    if (message->msg_name == NULL || !is_ours(fd, &s))
+    if (message == NULL || message->msg_name == NULL || !is_ours(fd, &s))
         return vsock_next()->recvmsg(fd, message, flags);
     void *name = message->msg_name;
     socklen_t name_len = message->msg_namelen;
@@ -206,6 +215,44 @@ ssize_t on_recvmsg(int fd, struct msghdr *message, int flags)
     ssize_t got = vsock_next()->recvmsg(fd, message, flags);
     message->msg_name = name;
     message->msg_namelen = got >= 0 ? 0 : name_len;
+    return got;
+}
+
+/* What was known of the numbers of received descriptors is old: what had them may have been closed by ways that we don't see. */
+static void forget_received(struct msghdr *message)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
+            int fd;
+            memcpy(&fd, (char *)c + at, sizeof(fd));
+            forget(fd);
+        }
+    }
+}
+
+ssize_t on_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    ssize_t got = receive_message(fd, message, flags);
+    if (got >= 0 && message->msg_control != NULL)
+        forget_received(message);
+    return got;
+}
+
+int on_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+    struct vsock_socket s;
+    bool named = false;
+    int got = vsock_next()->recvmmsg(fd, messages, count, flags, timeout);
+    for (int i = 0; i < got; i++) {
+        named = named || messages[i].msg_hdr.msg_name != NULL;
+        if (messages[i].msg_hdr.msg_control != NULL)
+            forget_received(&messages[i].msg_hdr);
+    }
+    if (named && is_ours(fd, &s))
+        for (int i = 0; i < got; i++)
+            messages[i].msg_hdr.msg_namelen = 0;
     return got;
 }
 
@@ -226,17 +273,10 @@ int on_ioctl(int fd, unsigned long request, ...)
 
 /* ---- descriptors ---- */
 
-static void closing(int fd)
-{
-    struct vsock_entry *entry = fd >= 0 ? vsock_entry(fd) : NULL;
-    if (entry != NULL)
-        atomic_store_explicit(&entry->mark, VSOCK_UNKNOWN, memory_order_relaxed);
-}
-
 /* Forgotten first: the number may be given to another thread at once. */
 int on_close(int fd)
 {
-    closing(fd);
+    forget(fd);
     return vsock_next()->close(fd);
 }
 

@@ -61,9 +61,10 @@ void vsock_enter(int fd, enum vsock_mark mark)
 void vsock_copy(int from, int to)
 {
     enum vsock_mark mark = vsock_mark(from);
-    if (from == to || (mark == VSOCK_UNKNOWN && vsock_mark(to) == VSOCK_UNKNOWN))
+    if (from == to || (mark != VSOCK_OURS && vsock_mark(to) == VSOCK_UNKNOWN))
         return;
-    vsock_set_mark(to, mark);
+    /* In a child of vfork the number is its parent's too, where it may be one of ours: "other" would be taken for true there. */
+    vsock_set_mark(to, mark == VSOCK_OURS ? VSOCK_OURS : VSOCK_UNKNOWN);
     if (mark == VSOCK_OURS)
         copy_options(vsock_options(to), vsock_options(from));
 }

@@ -53,9 +53,8 @@
 
 enum vsock_mark {
     VSOCK_UNKNOWN, /* look at the descriptor */
-    VSOCK_OTHER,   /* none of ours */
+    VSOCK_OTHER,   /* none of ours. Not looked at again, until the number is closed, duplicated to or received */
     VSOCK_OURS,    /* a vsock socket; looked at again before each use, since the number may have another meaning by now */
-    VSOCK_DEVICE,  /* of /dev/vsock */
 };
 
 /* Values that a program has set on a descriptor, and can read back. 0: never set. */
@@ -216,6 +215,7 @@ bool vsock_send_long_spans(int fd, const struct iovec *spans, size_t count, int 
     X(recvfrom, ssize_t, (int, void *, size_t, int, struct sockaddr *, socklen_t *))                                    \
     X(__recvfrom_chk, ssize_t, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *))                      \
     X(recvmsg, ssize_t, (int, struct msghdr *, int))                                                                    \
+    X(recvmmsg, int, (int, struct mmsghdr *, unsigned, int, struct timespec *))                                         \
     X(ioctl, int, (int, unsigned long, ...))                                                                            \
     X(fcntl, int, (int, int, ...))                                                                                      \
     X(fcntl64, int, (int, int, ...))                                                                                    \

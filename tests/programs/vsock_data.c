@@ -87,6 +87,10 @@ static void test_senders_address(const struct other *other)
     await_bytes(fd, 8);
     CHECK(recvfrom(fd, bytes, 4, 0, (struct sockaddr *)&from, &len) == 4 && len == 0); /* vsock tells none */
     CHECK(recvmsg(fd, &message, 0) == 4 && message.msg_namelen == 0);
+    struct mmsghdr several[2] = {{.msg_hdr = message}};
+    several[0].msg_hdr.msg_namelen = sizeof(from);
+    send_all(fd, "abcd", 4);
+    CHECK(recvmmsg(fd, several, 1, 0, NULL) == 1 && several[0].msg_len == 4 && several[0].msg_hdr.msg_namelen == 0);
 }
 
 static void *send_the_rest(void *arg)

@@ -99,9 +99,20 @@ static void test_exec(const struct other *other)
 static void test_spawn(const struct other *other)
 {
     char name[] = "true", *arguments[] = {name, NULL};
-    int fd = ask(other, SOCK_STREAM, "echo"), fresh = new_socket(SOCK_STREAM);
+    int fd = ask(other, SOCK_STREAM, "echo"), fresh = new_socket(SOCK_STREAM), second = new_socket(SOCK_STREAM), ends[2];
+    int device = open("/dev/vsock", O_RDONLY);
     pid_t child;
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 && device >= 0); /* known to be none of vsock's */
     posix_spawn_file_actions_t actions;
+    child = vfork();
+    if (child == 0) {
+        dup2(ends[0], fresh); /* NOLINT(clang-analyzer-unix.Vfork): what programs do, and may */
+        dup2(device, second);
+        execvp("true", arguments);
+        _exit(1);
+    }
+    CHECK(wait_for(child) == 0);
+    CHECK(int_option(fresh, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK && int_option(second, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addclose(&actions, fd);
     posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, fresh);
@@ -119,6 +130,60 @@ static void test_spawn(const struct other *other)
     CHECK(peer_address(fd).svm_port == other->port);
     CHECK(connect_to(fresh, other->cid, other->port) == 0);
     request_echo(fresh);
+    CHECK(connect_to(second, other->cid, other->port) == 0);
+    request_echo(second);
+}
+
+/* A listener comes by SCM_RIGHTS. */
+static int receive_listener(int from, bool several)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    char byte;
+    int fd;
+    struct iovec span = {&byte, 1};
+    struct mmsghdr message = {
+        .msg_hdr = {.msg_iov = &span, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)}};
+    if (several)
+        CHECK(recvmmsg(from, &message, 1, 0, NULL) == 1);
+    else
+        CHECK(recvmsg(from, &message.msg_hdr, 0) == 1);
+    CHECK(CMSG_FIRSTHDR(&message.msg_hdr) != NULL);
+    memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+    return fd;
+}
+
+static void send_descriptor(int to, int fd)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+    char byte = 0;
+    struct iovec span = {&byte, 1};
+    struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+    CHECK(sendmsg(to, &message, 0) == 1);
+}
+
+/* It comes under a number that another socket had, which was closed by a way that the library does not see. */
+static void test_received(const struct other *other)
+{
+    int ends[2], listener = new_socket(SOCK_STREAM);
+    CHECK(bind_to(listener, VMADDR_CID_LOCAL, VMADDR_PORT_ANY) == 0 && listen(listener, 5) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    (void)other;
+    for (int several = 0; several < 2; several++) {
+        int number = socket(AF_UNIX, SOCK_STREAM, 0);
+        CHECK(int_option(number, SOL_SOCKET, SO_DOMAIN) == AF_UNIX && fclose(fdopen(number, "r+")) == 0);
+        send_descriptor(ends[0], listener);
+        CHECK(receive_listener(ends[1], several) == number);
+        CHECK(own_address(number).svm_cid == VMADDR_CID_LOCAL && own_address(number).svm_port == own_address(listener).svm_port);
+        CHECK(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_LOCAL, own_address(listener).svm_port) == 0);
+        CHECK(accept(number, NULL, NULL) >= 0);
+    }
 }
 
 /* Also those that the library has of its own. */
@@ -263,6 +328,7 @@ const struct vsock_case vsock_process_cases[] = {
     {.name = "exec", .run = test_exec},
     {.name = "inherited", .run = test_inherited, .by_name = true},
     {.name = "spawn", .run = test_spawn},
+    {.name = "received", .run = test_received},
     {.name = "close_range", .run = test_close_range},
     {.name = "high_numbers", .run = test_high_numbers},
     {.name = "threads", .run = test_threads},
