@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Frames: what the protocol document shows in hex, round trips, and every field made wrong in turn. */
 #include <check.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,20 +12,63 @@
 
 #define MAX_FRAME 65536u
 
-static void expect_hex(const uint8_t *bytes, size_t length, const char *hex)
+/* ---- the examples of docs/protocol.md ---- */
+
+struct bytes {
+    uint8_t at[2048];
+    size_t length;
+};
+
+/* The hex of a line: what comes before the first word that is none. */
+static void read_hex(const char *line, struct bytes *out)
 {
-    char text[512] = "", *out = text;
-    for (size_t i = 0; i < length; i++)
-        out += sprintf(out, "%02x", bytes[i]);
-    ck_assert_str_eq(text, hex);
+    unsigned byte;
+    int used;
+    while (sscanf(line, " %2x%n", &byte, &used) == 1 && (line[used] == ' ' || line[used] == '\n')) {
+        ck_assert_uint_lt(out->length, sizeof(out->at));
+        out->at[out->length++] = (uint8_t)byte;
+        line += used;
+    }
 }
 
-/* The examples of docs/protocol.md. */
-START_TEST(test_examples)
+/* All frames, one behind the other: indented lines are hex, and two blanks end it. */
+static void read_document(struct bytes *out)
 {
-    uint8_t header[WIRE_HEADER], payload[128];
-    wire_put_frame(header, &(struct wire_frame){.length = 56, .type = WIRE_TYPE_HELLO});
-    expect_hex(header, sizeof(header), "38000000010000000000000000000000");
+    char line[512];
+    bool examples = false;
+    FILE *document = fopen("docs/protocol.md", "r");
+    ck_assert_msg(document != NULL, "run this in the project's directory");
+    while (fgets(line, sizeof(line), document)) {
+        if (strncmp(line, "## ", 3) == 0)
+            examples = strcmp(line, "## Examples\n") == 0;
+        if (examples && strncmp(line, "    ", 4) == 0) {
+            line[strlen(line) < 54 ? strlen(line) : 54] = '\0'; /* words may look like hex */
+            strcat(line, "\n");
+            read_hex(line, out);
+        }
+    }
+    fclose(document);
+}
+
+/* As the code writes it; it must read it too. */
+static void add(struct bytes *out, struct wire_frame frame, const void *payload)
+{
+    struct wire_frame read;
+    uint8_t *header = out->at + out->length;
+    wire_put_frame(header, &frame);
+    ck_assert_ptr_null(wire_get_frame(header, MAX_FRAME, &read));
+    memcpy(header + WIRE_HEADER, payload, frame.length);
+    out->length += WIRE_HEADER + frame.length;
+}
+
+#define ID_CLIENT 0x00100001
+#define ID_SERVER 0x00200003
+#define ID_MESSAGES 0x00400005
+#define ID_OTHER 0x00500006
+
+static void add_setup(struct bytes *out)
+{
+    uint8_t payload[128];
     wire_put_hello(payload, &(struct wire_hello){.version_min = 1,
                                                  .version_max = 1,
                                                  .epoch = 0x1122334455667788,
@@ -32,15 +76,56 @@ START_TEST(test_examples)
                                                  .max_frame = 65536,
                                                  .max_requests = 256,
                                                  .domid = 2});
-    expect_hex(payload, WIRE_HELLO,
-               "4944433101000100000000000000000088776655443322110100000000000000000001000001000002000000000000000000000000000000");
+    add(out, (struct wire_frame){.length = WIRE_HELLO, .type = WIRE_TYPE_HELLO}, payload);
     uint32_t length = wire_put_connect_req(
         payload, &(struct wire_connect_req){
-                     .id = 0x00100001, .source_port = 0x80000000, .uid = 1000, .type = IDC_STREAM, .name = "echo"});
-    ck_assert_uint_eq(length, 24);
-    expect_hex(payload, length, "010010000000008000000000e8030000010400006563686f");
-    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.id = 0x00200003, .port = 80});
-    expect_hex(payload, WIRE_CONNECT_RSP, "000000000300200050000000");
+                     .id = ID_CLIENT, .source_port = 0x80000000, .uid = 1000, .type = IDC_STREAM, .name = "echo"});
+    add(out, (struct wire_frame){.length = length, .type = WIRE_TYPE_CONNECT_REQ, .credit = 16384}, payload);
+    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.id = ID_SERVER, .port = 80});
+    add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, ID_CLIENT, 16384}, payload);
+}
+
+static void add_stream(struct bytes *out)
+{
+    uint8_t payload[WIRE_CONNECT_RSP];
+    add(out, (struct wire_frame){2, WIRE_TYPE_DATA, 0, ID_SERVER, 16384}, "hi");
+    add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA, ID_SERVER, 16384}, "");
+    add(out, (struct wire_frame){0, WIRE_TYPE_CREDIT, 0, ID_SERVER, 16384 + 8192}, "");
+    add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA | WIRE_LAST, ID_CLIENT, 16384 + 2}, "");
+    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = REASON_POLICY});
+    add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, 0x00300002, 0}, payload);
+}
+
+static void add_message_and_ends(struct bytes *out)
+{
+    const uint8_t revoked[4] = {REASON_REVOKED}, idle[4] = {REASON_OK}, end[4] = {REASON_SHUTDOWN};
+    uint8_t first[8];
+    wire_put_u32(first, 6);
+    memcpy(first + 4, "abcd", 4);
+    add(out, (struct wire_frame){8, WIRE_TYPE_DATA, WIRE_DATA_MORE | WIRE_DATA_TOTAL, ID_MESSAGES, 16384}, first);
+    add(out, (struct wire_frame){2, WIRE_TYPE_DATA, 0, ID_MESSAGES, 16384}, "ef");
+    add(out, (struct wire_frame){4, WIRE_TYPE_DISCONNECT, WIRE_RESET | WIRE_LAST, ID_MESSAGES, 16384}, revoked);
+    add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_LAST, ID_OTHER, 16384 + 6 + WIRE_MESSAGE_COST}, "");
+    add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, idle);
+    add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, end);
+}
+
+/* What the document shows is, byte for byte, what the code writes; and there is an example of every type. */
+START_TEST(test_examples)
+{
+    struct bytes document = {.length = 0}, code = {.length = 0};
+    bool shown[WIRE_TYPE_COUNT] = {false};
+    read_document(&document);
+    add_setup(&code);
+    add_stream(&code);
+    add_message_and_ends(&code);
+    for (size_t i = 0; i < document.length && i < code.length; i++)
+        ck_assert_msg(document.at[i] == code.at[i], "byte %zu of the examples is %02x, should be %02x", i, document.at[i], code.at[i]);
+    ck_assert_uint_eq(document.length, code.length);
+    for (size_t at = 0; at < code.length; at += WIRE_HEADER + wire_get_u32(code.at + at))
+        shown[code.at[at + 4]] = true;
+    for (int type = 1; type < WIRE_TYPE_COUNT; type++)
+        ck_assert_msg(shown[type], "there is no example of type %d", type);
 }
 END_TEST
 
