@@ -68,3 +68,19 @@ for document in README.md CONTRIBUTING.md docs/*.md; do
         [ "$target" = https ] || [ -e "$(dirname "$document")/$target" ] || wrong "$document names $target, which isn't there"
     done < <(grep -oE '\]\([^):#]+' "$document" | cut -c 3-)
 done
+
+# README names every document, and no heading twice; CONTRIBUTING has every target of `make help` that isn't README's.
+for document in docs/*.md; do
+    grep -qF "]($document)" README.md || wrong "README does not name $document"
+done
+twice=$(grep -h '^## ' README.md | sort | uniq -d)
+[ -z "$twice" ] || wrong "README has twice: $twice"
+# shellcheck disable=SC2016 # these are no commands
+twice=$(sed -n 's/^| `\(make [^`]*\)`.*/\1/p' CONTRIBUTING.md | sort | uniq -d)
+[ -z "$twice" ] || wrong "CONTRIBUTING has twice: $twice"
+while read -r _ target _; do
+    case $target in
+    all | demo* | install | uninstall | clean | help) ;;
+    *) grep -qE "^\|.*\`(make )?$target\`" CONTRIBUTING.md || wrong "CONTRIBUTING does not have make $target" ;;
+    esac
+done < <(make -s help)
