@@ -255,10 +255,19 @@ struct beginning {
     char bytes[512];
 };
 
+#define STATUS_LENGTH (sizeof("HTTP/1.1 101 ") - 1)
+
+/* What the status at the beginning of the response means. */
+static int judge_response(const char *head)
+{
+    if (strncmp(head, "HTTP/1.1 101 ", STATUS_LENGTH) == 0)
+        return 0;
+    return strncmp(head, "HTTP/1.1 503 ", STATUS_LENGTH) == 0 ? -ENOBUFS : -EPROTO;
+}
+
 /* The head of the HTTP response, byte-exact: what follows it may have a descriptor, which a read of both would lose. */
 static int recv_response(const struct libidc_channel *c)
 {
-    static const char expected[] = "HTTP/1.1 101 ";
     char head[RESPONSE_MAX + 1];
     for (;;) {
         int error = await(c, POLLIN);
@@ -269,8 +278,9 @@ static int recv_response(const struct libidc_channel *c)
         const char *end = strstr(head, "\r\n\r\n");
         if (n == 0)
             return -ECONNRESET;
-        if ((size_t)n >= sizeof(expected) - 1 && strncmp(head, expected, sizeof(expected) - 1) != 0)
-            return -EPROTO;
+        error = (size_t)n >= STATUS_LENGTH ? judge_response(head) : 0;
+        if (error < 0)
+            return error;
         if (end != NULL)
             return recv_all(c, head, (size_t)(end + 4 - head), NULL);
         if (n == RESPONSE_MAX)
@@ -342,6 +352,8 @@ static int fail_to_open(const char *path, int error)
         return libidc_fail(error, "what serves %s is no link_mgr", path);
     case ETIMEDOUT:
         return libidc_fail(error, "link_mgr at %s does not answer", path);
+    case ENOBUFS:
+        return libidc_fail(error, "link_mgr at %s has no descriptors left, or no RPC connections; its log says which", path);
     default:
         return libidc_fail(error, "link_mgr at %s: %s", path, strerror(error));
     }

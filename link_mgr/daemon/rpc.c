@@ -2,7 +2,8 @@
 /*
  * rpc.c - libmicrohttpd on the daemon's loop. libmicrohttpd has an epoll set of its own, without a thread; its
  * descriptor is one event in our loop, and MHD_run does what is due. Between events it costs nothing: the timer is
- * armed only when libmicrohttpd asks for it, which it does when it left work undone.
+ * armed only when libmicrohttpd asks for it, which it does when it left work undone. New connections it gets from us
+ * (rpc_accept.c).
  */
 #include "link_mgr/daemon/rpc.h"
 
@@ -34,10 +35,11 @@ void rpc_memory_give(struct rpc_server *server, size_t bytes)
     server->memory -= bytes;
 }
 
-static void run(struct rpc_server *server)
+void rpc_run(struct rpc_server *server)
 {
     MHD_UNSIGNED_LONG_LONG ms;
     MHD_run(server->mhd);
+    rpc_accept_go_on(server);
     if (MHD_get_timeout(server->mhd, &ms) == MHD_YES) {
         struct timeval time = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
         evtimer_add(server->mhd_timer, &time);
@@ -49,7 +51,7 @@ static void run(struct rpc_server *server)
 static void on_mhd_event(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
-    run(arg);
+    rpc_run(arg);
 }
 
 void rpc_run_soon(struct rpc_server *server)
@@ -58,11 +60,12 @@ void rpc_run_soon(struct rpc_server *server)
         event_active(server->mhd_ready, EV_READ, 0);
 }
 
-static struct MHD_Daemon *start_mhd(struct rpc_server *server, int fd)
+static struct MHD_Daemon *start_mhd(struct rpc_server *server)
 {
-    const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
-    return MHD_start_daemon(flags, 0, NULL, NULL, rpc_http_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
-                            MHD_OPTION_CONNECTION_LIMIT, RPC_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+    const unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+    return MHD_start_daemon(flags, 0, NULL, NULL, rpc_http_request, server,
+                            /* One more, to refuse it. */
+                            MHD_OPTION_CONNECTION_LIMIT, RPC_CONNECTIONS_MAX + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                             (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_COMPLETED,
                             rpc_http_request_over, server, MHD_OPTION_NOTIFY_CONNECTION, rpc_http_connection, server,
                             MHD_OPTION_END);
@@ -91,12 +94,14 @@ static int start(struct rpc_server *server, const char *path, char *why, size_t 
     int error = rpc_socket_open(path, &server->socket, why, why_size);
     if (error != 0)
         return error;
-    server->mhd = start_mhd(server, rpc_socket_fd(server->socket));
+    server->mhd = start_mhd(server);
     error = server->mhd != NULL ? start_events(server) : -ENOMEM;
+    if (error == 0)
+        error = rpc_accept_start(server);
     if (error != 0)
         snprintf(why, why_size, "cannot start the HTTP server: %s", strerror(-error));
     else
-        run(server);
+        rpc_run(server);
     return error;
 }
 
@@ -108,6 +113,7 @@ int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, c
     server->base = config->base;
     server->hub = config->hub;
     server->started_ms = loop_now_ms();
+    server->accepting.spare = -1;
     LIST_INIT(&server->sessions);
     /* xmlrpc-c's limit is the process's; the transports have lower ones of their own. */
     xmlrpc_limit_set(XMLRPC_XML_SIZE_LIMIT_ID, RPC_DOCUMENT_MAX);
@@ -135,18 +141,18 @@ static void end_sessions(struct rpc_server *server)
 
 void rpc_stop(struct rpc_server *server)
 {
-    bool started = server->mhd != NULL;
     server->stopping = true;
+    rpc_accept_stop(server);
     if (server->mhd_ready != NULL)
         event_free(server->mhd_ready);
     if (server->mhd_timer != NULL)
         event_free(server->mhd_timer);
-    if (started) {
+    if (server->mhd != NULL) {
         end_sessions(server);
         MHD_stop_daemon(server->mhd);
     }
     if (server->socket != NULL)
-        rpc_socket_remove(server->socket, !started);
+        rpc_socket_remove(server->socket);
     if (server->registry != NULL)
         xmlrpc_registry_free(server->registry);
     rpc_handle_table_free(server->handles);

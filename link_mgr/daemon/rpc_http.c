@@ -72,19 +72,34 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
     return result;
 }
 
-static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status)
+static struct MHD_Response *new_text(const char *text)
 {
-    const char *text = text_of(status);
     struct MHD_Response *response =
         MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
-    if (response != NULL) {
+    if (response != NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain");
+    return response;
+}
+
+static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status)
+{
+    struct MHD_Response *response = new_text(text_of(status));
+    if (response != NULL) {
         if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
             MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "POST");
         if (status == MHD_HTTP_UPGRADE_REQUIRED)
             MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, RPC_UPGRADE_PROTOCOL);
     }
     return respond(connection, status, response);
+}
+
+/* The connection is not to go on. */
+static enum MHD_Result respond_refusal(struct MHD_Connection *connection, const char *refusal)
+{
+    struct MHD_Response *response = new_text(refusal);
+    if (response != NULL)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    return respond(connection, MHD_HTTP_SERVICE_UNAVAILABLE, response);
 }
 
 static void document_free(void *arg)
@@ -226,13 +241,15 @@ static enum MHD_Result begin(struct http_carrier *carrier, const char *method, v
 {
     struct http_request *request;
     const char *upgrade = header(carrier->connection, MHD_HTTP_HEADER_UPGRADE);
-    if (is_too_long(carrier->connection))
+    if (carrier->session->refusal == NULL && is_too_long(carrier->connection))
         return respond_text(carrier->connection, MHD_HTTP_CONTENT_TOO_LARGE);
     request = calloc(1, sizeof(*request));
     if (request == NULL)
         return MHD_NO;
     bool compact = upgrade != NULL && strcasecmp(upgrade, RPC_UPGRADE_COMPACT) == 0;
-    if (compact || (upgrade != NULL && strcasecmp(upgrade, RPC_UPGRADE_PROTOCOL) == 0)) {
+    if (carrier->session->refusal != NULL) {
+        request->refused = MHD_HTTP_SERVICE_UNAVAILABLE;
+    } else if (compact || (upgrade != NULL && strcasecmp(upgrade, RPC_UPGRADE_PROTOCOL) == 0)) {
         carrier->session->compact = compact;
         request->refused = MHD_HTTP_SWITCHING_PROTOCOLS;
     } else if (upgrade != NULL)
@@ -288,6 +305,8 @@ static enum MHD_Result end(struct http_request *request)
         return MHD_NO;
     if (request->refused == MHD_HTTP_SWITCHING_PROTOCOLS)
         return rpc_upgrade(carrier->session, carrier->connection);
+    if (carrier->session->refusal != NULL)
+        return respond_refusal(carrier->connection, carrier->session->refusal);
     if (request->refused != 0)
         return respond_text(carrier->connection, request->refused);
     if (!request->run)
@@ -349,6 +368,7 @@ static struct rpc_session *open_session(struct rpc_server *server, struct MHD_Co
     carrier->connection = connection;
     session->transport = &http_transport;
     session->carrier = carrier;
+    rpc_accept_begun(session);
     return session;
 }
 
@@ -376,11 +396,18 @@ void rpc_http_connection(void *cls, struct MHD_Connection *connection, void **so
         *socket_context = open_session(cls, connection);
     } else if (session != NULL) {
         rpc_session_end(session);
+        rpc_accept_ended(session);
         if (session->transport == &http_transport)
             rpc_http_leave(session);
         rpc_session_free(session);
         *socket_context = NULL;
     }
+}
+
+void rpc_http_limit(struct rpc_session *session, unsigned seconds)
+{
+    const struct http_carrier *carrier = session->carrier;
+    MHD_set_connection_option(carrier->connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
 }
 
 void rpc_http_stop(struct rpc_session *session)

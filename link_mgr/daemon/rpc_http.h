@@ -15,6 +15,9 @@ void rpc_http_request_over(void *cls, struct MHD_Connection *connection, void **
 void rpc_http_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
                          enum MHD_ConnectionNotificationCode what);
 
+/* Ends a connection that is silent for so long. */
+void rpc_http_limit(struct rpc_session *session, unsigned seconds);
+
 /* Gives the call up that a client's connection waits with, so that libmicrohttpd may close it. */
 void rpc_http_stop(struct rpc_session *session);
 

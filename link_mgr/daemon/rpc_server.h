@@ -4,6 +4,7 @@
  *
  *   rpc.c            start and stop, libmicrohttpd on our event loop
  *   rpc_socket.c     the listening socket's path
+ *   rpc_accept.c     new connections, and what becomes of them at a limit
  *   rpc_http.c       HTTP requests                     } the two transports
  *   rpc_upgraded.c   libidc's upgraded connections     }
  *   rpc_session.c    a client's connection: its calls, its handles
@@ -69,8 +70,19 @@ struct rpc_session {
     bool compact;  /* compact documents were agreed on */
     LIST_HEAD(, rpc_call) calls;
     unsigned call_count;
+    const char *refusal; /* not NULL: all that it gets is a 503 with this text */
     LIST_HEAD(, rpc_handle) handles;
     LIST_ENTRY(rpc_session) in_server;
+};
+
+/* rpc_accept.c has the theory. */
+struct rpc_accepting {
+    struct event *waiting, *retry;
+    int spare;                   /* -1: in use for the refused one, or could not be had */
+    const char *refusal;         /* of the connection that is being begun */
+    struct rpc_session *refused; /* the one that there is */
+    bool over;                   /* it has just ended */
+    bool refusing;               /* said so in the log */
 };
 
 struct rpc_server {
@@ -82,6 +94,8 @@ struct rpc_server {
     struct rpc_call *dispatching; /* the call that the registry is working on */
     struct rpc_handle_table *handles;
     LIST_HEAD(, rpc_session) sessions;
+    unsigned session_count;
+    struct rpc_accepting accepting;
     size_t memory; /* see RPC_MEMORY_MAX */
     uint64_t started_ms;
     struct rpc_counters counters;
@@ -91,7 +105,10 @@ struct rpc_server {
 
 /* ---- rpc.c ---- */
 
-/* To be called after a connection was resumed or closed: libmicrohttpd, without a thread, does not see it by itself. */
+/* Lets libmicrohttpd do what is due. */
+void rpc_run(struct rpc_server *server);
+/* The same, a little later: to be called after a connection was resumed or closed. libmicrohttpd, without a thread, does
+ * not see it by itself. */
 void rpc_run_soon(struct rpc_server *server);
 /* Counts bytes held for clients. False, and nothing counted, when it would be too much. */
 bool rpc_memory_take(struct rpc_server *server, size_t bytes);
@@ -108,8 +125,18 @@ void rpc_session_free(struct rpc_session *session);
 
 int rpc_socket_open(const char *path, struct rpc_socket **socket_out, char *why, size_t why_size);
 int rpc_socket_fd(const struct rpc_socket *socket);
-/* Frees it and removes the path, if it is still ours. The descriptor belongs to libmicrohttpd by then, or is closed
- * with close_fd. */
-void rpc_socket_remove(struct rpc_socket *socket, bool close_fd);
+/* Closes and frees it, and removes the path, if it is still ours. */
+void rpc_socket_remove(struct rpc_socket *socket);
+
+/* ---- rpc_accept.c ---- */
+
+/* Once libmicrohttpd runs. server->accepting.spare is -1 before. */
+int rpc_accept_start(struct rpc_server *server);
+void rpc_accept_stop(struct rpc_server *server);
+/* A connection begins, or ends: it may be the one that is refused. */
+void rpc_accept_begun(struct rpc_session *session);
+void rpc_accept_ended(struct rpc_session *session);
+/* After libmicrohttpd was run: now the descriptors of those that have ended are closed. */
+void rpc_accept_go_on(struct rpc_server *server);
 
 #endif

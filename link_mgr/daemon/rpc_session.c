@@ -26,6 +26,7 @@ struct rpc_session *rpc_session_new(struct rpc_server *server, int fd)
     LIST_INIT(&session->calls);
     LIST_INIT(&session->handles);
     LIST_INSERT_HEAD(&server->sessions, session, in_server);
+    server->session_count++;
     server->counters.connections++;
     return session;
 }
@@ -44,5 +45,6 @@ void rpc_session_free(struct rpc_session *session)
 {
     rpc_session_end(session);
     LIST_REMOVE(session, in_server);
+    session->server->session_count--;
     free(session);
 }

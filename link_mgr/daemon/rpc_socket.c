@@ -131,7 +131,7 @@ int rpc_socket_open(const char *path, struct rpc_socket **socket_out, char *why,
     if (error == 0)
         *socket_out = s;
     else
-        rpc_socket_remove(s, true);
+        rpc_socket_remove(s);
     return error;
 }
 
@@ -140,13 +140,13 @@ int rpc_socket_fd(const struct rpc_socket *s)
     return s->fd;
 }
 
-void rpc_socket_remove(struct rpc_socket *s, bool close_fd)
+void rpc_socket_remove(struct rpc_socket *s)
 {
     struct stat status;
     if (s->inode != 0 && lstat(s->address.sun_path, &status) == 0 && status.st_dev == s->device &&
         status.st_ino == s->inode)
         unlink(s->address.sun_path);
-    if (close_fd && s->fd >= 0)
+    if (s->fd >= 0)
         close(s->fd);
     free(s);
 }

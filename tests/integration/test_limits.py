@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""link_mgr at a limit of its own: who comes is told why, nobody waits without end, and things go on as soon as they can."""
+
+import http.client
+import resource
+import socket
+import time
+import unittest
+
+from case import IdcTestCase
+from world import wait_until
+
+ANSWER_SECONDS = 20
+CONNECTIONS = 8192
+RPC_CONNECTIONS = "new RPC connections are "
+
+
+class Limits(IdcTestCase):
+    platforms = ("local",)
+    roles = "a"
+
+    def dial(self):
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(ANSWER_SECONDS * self.world.slowness)
+        client.connect(self.a.socket)
+        self.addCleanup(client.close)
+        return client
+
+    def ask(self, body=b"<methodCall><methodName>idc.status</methodName></methodCall>"):
+        """What HTTP says to a new client: status, text, does the connection go on?"""
+        connection = http.client.HTTPConnection("idc")
+        connection.sock = self.dial()
+        connection.request("POST", "/", body)
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        return response.status, text, not response.will_close
+
+    def assert_refused(self, words):
+        status, text, goes_on = self.ask()
+        self.assertEqual((status, goes_on), (503, False))
+        self.assertIn(words, text)
+
+    def assert_served(self):
+        self.assertEqual(self.ask()[0], 200)
+        self.assertEqual(self.a.run(["idc", "status"], timeout=ANSWER_SECONDS * self.world.slowness).returncode, 0)
+
+    def lines(self):
+        return [line for line in self.a.log().splitlines() if RPC_CONNECTIONS in line]
+
+    def switches(self):
+        text = self.a.read_file("/proc/%d/status" % self.a.daemon.pid).decode()
+        return [line for line in text.splitlines() if "voluntary_ctxt_switches" in line]
+
+
+class Descriptors(Limits):
+    def setUp(self):
+        super().setUp()
+        self.before = resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE)
+
+    def fill(self):
+        """A program whose listeners take all descriptors that there are. Returns it and how many it has."""
+        holder = self.a.puppet()
+        holder.do("listen", 1, port=2001)
+        most = self.a.usage().fds + 20
+        resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE, (most, self.before[1]))
+        count = 1
+        with self.assertRaises(OSError):
+            for count in range(1, 100):
+                holder.do("listen", count + 1, port=2001 + count)
+        # One may be left, which a pair of sockets needs two of.
+        return holder, count, [self.dial() for _ in range(most - self.a.usage().fds)]
+
+    def test_refused_and_served_again(self):
+        holder, count, _ = self.fill()
+        self.assertGreater(count, 15)
+        for _ in range(5):
+            self.assert_refused("LimitNOFILE")
+        result = self.a.run(["idc", "status"], timeout=ANSWER_SECONDS * self.world.slowness)
+        self.assertEqual((result.returncode, result.stdout), (1, b""))
+        self.assertIn("descriptors", result.stderr.decode())
+        self.assertEqual(self.ask(b"x" * 3000000)[0], 503)
+        self.assertEqual(len(self.lines()), 1, self.lines())
+        # The program's RPC connection stays.
+        holder.do("unlisten", 1)
+        holder.do("unlisten", 2)
+        wait_until(lambda: self.ask()[0] == 200, what="descriptors that are free again")
+        self.assert_served()
+        self.assertEqual(len(self.lines()), 2, self.lines())
+
+    def test_holder_ends(self):
+        """As it was seen first: no RPC connection is open any more when the descriptors get free."""
+        holder, _, others = self.fill()
+        self.assert_refused("LimitNOFILE")
+        for other in others:
+            other.close()
+        holder.end()
+        wait_until(lambda: self.ask()[0] == 200, what="descriptors that are free again")
+        self.assert_served()
+
+    def test_silent_client_does_not_shut_out_others(self):
+        self.fill()
+        silent = [self.dial() for _ in range(3)]
+        self.assert_refused("LimitNOFILE")
+        for client in silent:
+            self.assertEqual(client.recv(100), b"")
+
+    def test_at_rest_at_the_limit(self):
+        """Nobody waits: no timer, no system call."""
+        self.fill()
+        self.assert_refused("LimitNOFILE")
+        time.sleep(0.3)
+        before = self.switches()
+        time.sleep(1)
+        self.assertEqual(self.switches(), before)
+
+    def test_nothing_is_left_to_refuse_with(self):
+        """Not even a spare descriptor: then clients wait, and are served when there is one."""
+        used = len(self.a.list_directory("/proc/%d/fd" % self.a.daemon.pid))
+        resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE, (used - 4, self.before[1]))
+        client = self.dial()
+        client.sendall(b"POST / HTTP/1.1\r\nHost: idc\r\nContent-Length: 0\r\n\r\n")
+        self.a.wait_log(RPC_CONNECTIONS.encode() + b"refused")
+        resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE, self.before)
+        self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 200 "))
+        self.assert_served()
+
+
+class Connections(Limits):
+    timeout = 120
+
+    @unittest.skipIf(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < CONNECTIONS + 200, "RLIMIT_NOFILE is too low")
+    def test_as_many_as_there_may_be(self):
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (CONNECTIONS + 200, before[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        clients = [self.dial() for _ in range(CONNECTIONS)]
+        for _ in range(3):
+            self.assert_refused(str(CONNECTIONS))
+        clients.pop().close()
+        wait_until(lambda: self.ask()[0] == 200, what="place for one more")
+        self.assert_served()
+        for client in clients:
+            client.close()
