@@ -321,7 +321,7 @@ static int new_memfd(void)
     return fd < 0 ? -errno : fd;
 }
 
-static int fill_memfd(int fd, const uint8_t *buf, size_t len)
+static int append_to_memfd(int fd, const uint8_t *buf, size_t len)
 {
     while (len > 0) {
         ssize_t wrote = write(fd, buf, len);
@@ -331,6 +331,16 @@ static int fill_memfd(int fd, const uint8_t *buf, size_t len)
             return wrote < 0 ? -errno : -EIO;
         buf += wrote;
         len -= (size_t)wrote;
+    }
+    return 0;
+}
+
+static int fill_memfd(int fd, const struct iovec *spans, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int error = append_to_memfd(fd, spans[i].iov_base, spans[i].iov_len);
+        if (error < 0)
+            return error;
     }
     return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0 ? 0 : -errno;
 }
@@ -352,7 +362,7 @@ static bool would_block(int sock, int flags)
     return poll(&p, 1, 0) == 0;
 }
 
-ssize_t handover_send_by_memfd(int sock, const void *buf, size_t len, int flags)
+ssize_t handover_send_by_memfd(int sock, const struct iovec *spans, size_t count, size_t len, int flags)
 {
     uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC;
     if (would_block(sock, flags))
@@ -360,7 +370,7 @@ ssize_t handover_send_by_memfd(int sock, const void *buf, size_t len, int flags)
     int fd = new_memfd();
     if (fd < 0)
         return fd;
-    ssize_t result = fill_memfd(fd, buf, len);
+    ssize_t result = fill_memfd(fd, spans, count);
     put_le(stub + sizeof(HANDOVER_STUB_MAGIC) - 1, len, 4);
     if (result == 0)
         result = handover_send(sock, stub, sizeof(stub), &fd, 1, flags);
@@ -373,7 +383,7 @@ ssize_t handover_send_message(int sock, const void *buf, size_t len, int flags)
     if (len > IDC_MESSAGE_MAX)
         return -EMSGSIZE;
     if (len > HANDOVER_INLINE_MAX)
-        return handover_send_by_memfd(sock, buf, len, flags);
+        return handover_send_by_memfd(sock, &(struct iovec){(void *)(uintptr_t)buf, len}, 1, len, flags);
     return handover_send(sock, buf, len, NULL, 0, flags);
 }
 

@@ -92,8 +92,8 @@ int handover_stub(const uint8_t *message, size_t len, int fd, size_t *total);
  * length or negative errno (EAGAIN when the socket is full and does not block). recv: bytes put in buf (the rest is
  * lost), 0 at the end or for an empty message, negative errno. flags as for send(2) and recv(2). */
 ssize_t handover_send_message(int sock, const void *buf, size_t len, int flags);
-/* As handover_send_message, but by memfd however short it is. */
-ssize_t handover_send_by_memfd(int sock, const void *buf, size_t len, int flags);
+/* As handover_send_message, from several places of len bytes together, and by memfd however short it is. */
+ssize_t handover_send_by_memfd(int sock, const struct iovec *spans, size_t count, size_t len, int flags);
 ssize_t handover_recv_message(int sock, void *buf, size_t len, int flags);
 
 #endif

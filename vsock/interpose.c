@@ -4,8 +4,8 @@
  * socket, and if not, goes on to the C library's at once: a look into a table for a descriptor that is known, and a
  * getpeername(2) for a socket that is seen for the first time (one that was inherited or received).
  *
- * Of the functions that move data there are those that send, for the sake of long messages of seqpacket sockets
- * (message.c): they compare a length, and go on. And recvfrom, recvmsg and recvmmsg, for programs that ask for the sender's
+ * Of the functions that move data there are those that send, for the sake of long and of empty messages of seqpacket
+ * sockets (message.c): they compare a length, and go on. And recvfrom, recvmsg and recvmmsg, for programs that ask for the sender's
  * address, and for the descriptors that they receive.
  */
 #include <errno.h>
@@ -131,18 +131,17 @@ int on_shutdown(int fd, int how)
     return is_ours(fd, &s) ? vsock_shutdown(fd, &s, how) : vsock_next()->shutdown(fd, how);
 }
 
-/* ---- long messages ---- */
+/* ---- long messages, and empty ones ---- */
 
-static inline bool may_be_long(size_t len)
+static inline bool has_messages(void)
 {
-    return __builtin_expect(len > VSOCK_LONG, 0) &&
-           atomic_load_explicit(&vsock_has_messages, memory_order_relaxed);
+    return __builtin_expect(atomic_load_explicit(&vsock_has_messages, memory_order_relaxed), 0);
 }
 
 ssize_t on_write(int fd, const void *bytes, size_t len)
 {
     ssize_t result;
-    if (may_be_long(len) && vsock_send_long(fd, bytes, len, 0, &result))
+    if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, 0, &result))
         return result;
     return vsock_next()->write(fd, bytes, len);
 }
@@ -150,7 +149,7 @@ ssize_t on_write(int fd, const void *bytes, size_t len)
 ssize_t on_send(int fd, const void *bytes, size_t len, int flags)
 {
     ssize_t result;
-    if (may_be_long(len) && vsock_send_long(fd, bytes, len, flags, &result))
+    if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
     return vsock_next()->send(fd, bytes, len, flags);
 }
@@ -158,7 +157,7 @@ ssize_t on_send(int fd, const void *bytes, size_t len, int flags)
 ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct sockaddr *address, socklen_t address_len)
 {
     ssize_t result;
-    if (may_be_long(len) && address == NULL && vsock_send_long(fd, bytes, len, flags, &result))
+    if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
     return vsock_next()->sendto(fd, bytes, len, flags, address, address_len);
 }
@@ -166,19 +165,46 @@ ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct
 ssize_t on_writev(int fd, const struct iovec *spans, int count)
 {
     ssize_t result;
-    if (atomic_load_explicit(&vsock_has_messages, memory_order_relaxed) && count > 0 &&
-        vsock_send_long_spans(fd, spans, (size_t)count, 0, &result))
+    if (has_messages() && count >= 0 && vsock_send_spans(fd, spans, (size_t)count, 0, &result))
         return result;
     return vsock_next()->writev(fd, spans, count);
+}
+
+/* Offset -1 is what sockets can do. */
+static bool send_at(int fd, const struct iovec *spans, int count, off_t offset, int flags, ssize_t *result)
+{
+    return has_messages() && count >= 0 && offset == -1 && !(flags & ~RWF_NOWAIT) &&
+           vsock_send_spans(fd, spans, (size_t)count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0, result);
+}
+
+ssize_t on_pwritev2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
+{
+    ssize_t result;
+    return send_at(fd, spans, count, offset, flags, &result) ? result
+                                                             : vsock_next()->pwritev2(fd, spans, count, offset, flags);
+}
+
+ssize_t on_pwritev64v2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
+{
+    ssize_t result;
+    return send_at(fd, spans, count, offset, flags, &result) ? result
+                                                             : vsock_next()->pwritev64v2(fd, spans, count, offset, flags);
 }
 
 ssize_t on_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     ssize_t result;
-    if (atomic_load_explicit(&vsock_has_messages, memory_order_relaxed) && message->msg_name == NULL &&
-        vsock_send_long_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
+    if (has_messages() && message != NULL && vsock_send_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
         return result;
     return vsock_next()->sendmsg(fd, message, flags);
+}
+
+int on_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    int result;
+    if (has_messages() && messages != NULL && vsock_send_several(fd, messages, count, flags, &result))
+        return result;
+    return vsock_next()->sendmmsg(fd, messages, count, flags);
 }
 
 /* ---- senders' addresses, of which vsock gives none ---- */

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * message.c - long messages of seqpacket sockets. link_mgr leaves the latest message in its socket, and the kernel neither
+ * message.c - what AF_UNIX does to messages of seqpacket sockets otherwise than AF_VSOCK.
+ *
+ * An empty one is delivered, and its reader takes it for the end; on AF_VSOCK it is nothing at all.
+ *
+ * Long ones. link_mgr leaves the latest message in its socket, and the kernel neither
  * wakes a sender that waits nor lets the socket poll writable before three quarters of its buffer are free
  * (common/handover.h, handover_make_room). So what takes more than a quarter of the usual buffer is handed over in a
  * memfd, and link_mgr gives it to the other program as it is. Within the domain there is nobody to do that, nor
- * anybody who leaves a message unread: there they are sent as they are.
+ * anybody who leaves a message unread: there they are sent as they are. One that is longer than a program can be sure to
+ * get in one piece (HANDOVER_PLAIN_MAX) is refused, also where the kernel has room for it.
  *
  * This is why the functions that send are intercepted, and only for this: any other call goes on after two comparisons.
+ * Nothing is allocated, so they can be called in signal handlers.
  */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/uio.h>
 
 #include "vsock/vsock.h"
@@ -29,12 +34,16 @@ void vsock_prepare_messages(int fd)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
+static bool may_be_ours(int fd)
+{
+    enum vsock_mark mark = vsock_mark(fd);
+    return mark == VSOCK_OURS || mark == VSOCK_UNKNOWN;
+}
+
 static bool is_ours(int fd)
 {
     struct vsock_socket socket;
-    enum vsock_mark mark = vsock_mark(fd);
-    return (mark == VSOCK_OURS || mark == VSOCK_UNKNOWN) && vsock_look(fd, &socket) && socket.state == VSOCK_CONNECTED &&
-           vsock_type(fd) == SOCK_SEQPACKET;
+    return may_be_ours(fd) && vsock_look(fd, &socket) && socket.state == VSOCK_CONNECTED && vsock_type(fd) == SOCK_SEQPACKET;
 }
 
 static bool is_within_domain(int fd)
@@ -53,38 +62,67 @@ static ssize_t finish(ssize_t result, int flags)
     return -1;
 }
 
-bool vsock_send_long(int fd, const void *bytes, size_t len, int flags, ssize_t *result)
+/* fd is ours. False: the kernel is to send it as it is. */
+static bool send_unusual(int fd, const struct iovec *spans, size_t count, size_t len, int flags, ssize_t *result)
 {
-    int error = errno;
-    if (!is_ours(fd)) {
-        errno = error;
-        return false;
-    }
-    if (len > HANDOVER_PLAIN_MAX)
+    if (len == 0)
+        *result = 0;
+    else if (len > HANDOVER_PLAIN_MAX)
         *result = finish(-EMSGSIZE, flags);
     else if (is_within_domain(fd))
         return false;
     else
-        *result = finish(handover_send_by_memfd(fd, bytes, len, flags & ~MSG_NOSIGNAL), flags);
+        *result = finish(handover_send_by_memfd(fd, spans, count, len, flags & ~MSG_NOSIGNAL), flags);
     return true;
 }
 
-bool vsock_send_long_spans(int fd, const struct iovec *spans, size_t count, int flags, ssize_t *result)
+bool vsock_send_unusual(int fd, const void *bytes, size_t len, int flags, ssize_t *result)
 {
-    size_t len = 0, at = 0;
-    int error = errno;
-    for (size_t i = 0; i < count; i++)
+    const struct iovec span = {(void *)(uintptr_t)bytes, len};
+    return is_ours(fd) && send_unusual(fd, &span, 1, len, flags, result);
+}
+
+/* 1, which is nothing unusual, when the kernel would not take them: it says what is wrong. */
+static size_t length_of(const struct iovec *spans, size_t count)
+{
+    size_t len = 0;
+    if (count > UIO_MAXIOV || (spans == NULL && count > 0))
+        return 1;
+    for (size_t i = 0; i < count; i++) {
+        if (spans[i].iov_len > SSIZE_MAX - len)
+            return 1;
         len += spans[i].iov_len;
-    char *bytes = len > VSOCK_LONG && len <= HANDOVER_PLAIN_MAX + 1 && is_ours(fd) ? malloc(len) : NULL;
-    if (bytes == NULL) { /* or it is too long: the kernel says so */
-        errno = error;
-        return false;
     }
-    for (size_t i = 0; i < count; at += spans[i++].iov_len)
-        memcpy(bytes + at, spans[i].iov_base, spans[i].iov_len);
-    bool done = vsock_send_long(fd, bytes, len, flags, result);
-    error = errno;
-    free(bytes);
-    errno = error;
-    return done;
+    return len;
+}
+
+bool vsock_send_spans(int fd, const struct iovec *spans, size_t count, int flags, ssize_t *result)
+{
+    if (!may_be_ours(fd))
+        return false;
+    size_t len = length_of(spans, count);
+    return vsock_is_unusual(len) && is_ours(fd) && send_unusual(fd, spans, count, len, flags, result);
+}
+
+static ssize_t send_one(int fd, const struct msghdr *message, int flags)
+{
+    ssize_t result;
+    if (vsock_send_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
+        return result;
+    return vsock_next()->sendmsg(fd, message, flags);
+}
+
+bool vsock_send_several(int fd, struct mmsghdr *messages, unsigned count, int flags, int *result)
+{
+    unsigned done = 0;
+    if (!is_ours(fd))
+        return false;
+    count = count < UIO_MAXIOV ? count : UIO_MAXIOV;
+    for (ssize_t sent; done < count; messages[done++].msg_len = (unsigned)sent) {
+        sent = send_one(fd, &messages[done].msg_hdr, flags);
+        if (sent < 0)
+            break;
+    }
+    *result = done > 0 || count == 0 ? (int)done : -1;
+    return true;
 }

@@ -27,7 +27,7 @@
  *   address.c     the map of CIDs; getsockname(2), getpeername(2)
  *   options.c     getsockopt(2), setsockopt(2)
  *   control.c     ioctl(2), shutdown(2), /dev/vsock
- *   message.c     long messages of seqpacket sockets
+ *   message.c     long messages of seqpacket sockets, and empty ones
  *   interpose.c   the functions that a program calls in place of the C library's
  *
  * Functions named vsock_NAME do what NAME does to a vsock socket, and return as it does, -1 with errno. No lock is held
@@ -185,11 +185,18 @@ int vsock_open_device(int flags);
 /* The process has had a seqpacket socket. */
 extern _Atomic bool vsock_has_messages;
 void vsock_prepare_messages(int fd);
-/* From here on, a message is long. */
+/* A message that is longer needs care, and so does an empty one. */
 #define VSOCK_LONG (40u * 1024)
-/* True when it was ours to send; *result is what send returns. len: more than VSOCK_LONG. */
-bool vsock_send_long(int fd, const void *bytes, size_t len, int flags, ssize_t *result);
-bool vsock_send_long_spans(int fd, const struct iovec *spans, size_t count, int flags, ssize_t *result);
+static inline bool vsock_is_unusual(size_t len)
+{
+    return __builtin_expect(len - 1 >= VSOCK_LONG, 0);
+}
+/* True when it was ours to send; *result is what send returns. */
+bool vsock_send_unusual(int fd, const void *bytes, size_t len, int flags, ssize_t *result);
+/* The same of any length: false when it is not unusual. */
+bool vsock_send_spans(int fd, const struct iovec *spans, size_t count, int flags, ssize_t *result);
+/* The same as sendmmsg does it. */
+bool vsock_send_several(int fd, struct mmsghdr *messages, unsigned count, int flags, int *result);
 
 /* ---- next.c ---- */
 
@@ -211,7 +218,10 @@ bool vsock_send_long_spans(int fd, const struct iovec *spans, size_t count, int 
     X(writev, ssize_t, (int, const struct iovec *, int))                                                                \
     X(send, ssize_t, (int, const void *, size_t, int))                                                                  \
     X(sendto, ssize_t, (int, const void *, size_t, int, const struct sockaddr *, socklen_t))                            \
+    X(pwritev2, ssize_t, (int, const struct iovec *, int, off_t, int))                                                  \
+    X(pwritev64v2, ssize_t, (int, const struct iovec *, int, off_t, int))                                               \
     X(sendmsg, ssize_t, (int, const struct msghdr *, int))                                                              \
+    X(sendmmsg, int, (int, struct mmsghdr *, unsigned, int))                                                            \
     X(recvfrom, ssize_t, (int, void *, size_t, int, struct sockaddr *, socklen_t *))                                    \
     X(__recvfrom_chk, ssize_t, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *))                      \
     X(recvmsg, ssize_t, (int, struct msghdr *, int))                                                                    \

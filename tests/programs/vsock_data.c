@@ -149,37 +149,150 @@ static void test_large_messages(const struct other *other)
     check_echo(fd);
 }
 
+/* ---- the functions that send a message ---- */
+
+static ssize_t by_write(int fd, char *bytes, size_t len)
+{
+    return write(fd, bytes, len);
+}
+
+static ssize_t by_send(int fd, char *bytes, size_t len)
+{
+    return send(fd, bytes, len, MSG_NOSIGNAL);
+}
+
+static ssize_t by_sendto(int fd, char *bytes, size_t len)
+{
+    return sendto(fd, bytes, len, MSG_NOSIGNAL, NULL, 0);
+}
+
+static ssize_t by_writev(int fd, char *bytes, size_t len)
+{
+    const struct iovec spans[2] = {{bytes, len / 3}, {bytes + len / 3, len - len / 3}};
+    return writev(fd, spans, 2);
+}
+
+static ssize_t by_pwritev2(int fd, char *bytes, size_t len)
+{
+    const struct iovec spans[2] = {{bytes, len / 3}, {bytes + len / 3, len - len / 3}};
+    return pwritev2(fd, spans, 2, -1, 0);
+}
+
+static ssize_t by_sendmsg(int fd, char *bytes, size_t len)
+{
+    struct iovec spans[3] = {{bytes, len / 3}, {NULL, 0}, {bytes + len / 3, len - len / 3}};
+    const struct msghdr message = {.msg_iov = spans, .msg_iovlen = 3};
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+static ssize_t by_sendmmsg(int fd, char *bytes, size_t len)
+{
+    struct iovec span = {bytes, len};
+    struct mmsghdr message = {.msg_hdr = {.msg_iov = &span, .msg_iovlen = 1}};
+    int sent = sendmmsg(fd, &message, 1, MSG_NOSIGNAL);
+    CHECK(sent == 1 || sent == -1);
+    return sent == 1 ? (ssize_t)message.msg_len : -1;
+}
+
+static ssize_t (*const ways[])(int fd, char *bytes, size_t len) = {by_write,    by_send,    by_sendto,  by_writev,
+                                                                   by_pwritev2, by_sendmsg, by_sendmmsg};
+#define WAYS (sizeof(ways) / sizeof(ways[0]))
+
+static void test_ways_to_send(const struct other *other)
+{
+    static const size_t sizes[] = {1, 40960, 40961, 100000, 327680};
+    static const size_t too_long[] = {327681, 330000, 332360, 400000};
+    char *back = malloc(400000), *sent = pattern(400000);
+    int fd = ask(other, SOCK_SEQPACKET, "echo"), size = 212992;
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0);
+    for (size_t way = 0; way < WAYS; way++) {
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+            CHECK(ways[way](fd, sent, sizes[i]) == (ssize_t)sizes[i]);
+            CHECK(recv(fd, back, 400000, 0) == (ssize_t)sizes[i] && memcmp(sent, back, sizes[i]) == 0);
+        }
+        for (size_t i = 0; i < sizeof(too_long) / sizeof(too_long[0]); i++)
+            CHECK_ERRNO(ways[way](fd, sent, too_long[i]), EMSGSIZE);
+        check_echo(fd);
+    }
+    const struct iovec *volatile no_spans = NULL;
+    CHECK_ERRNO(writev(fd, no_spans, 2), EFAULT);
+    CHECK_ERRNO(sendmsg(fd, NULL, 0), EFAULT);
+}
+
+static void test_several_messages(const struct other *other)
+{
+    static const size_t sizes[] = {5, 100000, 0, 70000, 400000, 7};
+    struct iovec spans[6];
+    struct mmsghdr messages[6] = {0};
+    char *back = malloc(400000), *sent = pattern(400000);
+    int fd = ask(other, SOCK_SEQPACKET, "echo");
+    for (int i = 0; i < 6; i++) {
+        spans[i] = (struct iovec){sent, sizes[i]};
+        messages[i].msg_hdr = (struct msghdr){.msg_iov = &spans[i], .msg_iovlen = 1};
+    }
+    CHECK(sendmmsg(fd, messages, 6, 0) == 4);
+    for (int i = 0; i < 4; i++)
+        CHECK(messages[i].msg_len == sizes[i] && (sizes[i] == 0 || recv(fd, back, 400000, 0) == (ssize_t)sizes[i]));
+    CHECK_ERRNO(sendmmsg(fd, messages + 4, 2, 0), EMSGSIZE);
+    CHECK(sendmmsg(fd, messages, 0, 0) == 0);
+    check_echo(fd);
+}
+
+/* Nothing is sent: the reader does not take it for the end. */
+static void test_empty_message(const struct other *other)
+{
+    char byte = 0;
+    const struct msghdr nothing = {0};
+    int fd = ask(other, SOCK_SEQPACKET, "echo"), stream = ask(other, SOCK_STREAM, "echo");
+    for (size_t way = 0; way < WAYS; way++) {
+        CHECK(ways[way](fd, &byte, 0) == 0 && ways[way](stream, &byte, 0) == 0);
+        check_echo(fd);
+        check_echo(stream);
+    }
+    CHECK(sendmsg(fd, &nothing, 0) == 0 && send(fd, NULL, 0, 0) == 0);
+    check_echo(fd);
+}
+
 struct sending {
     int fd, count;
-    const char *bytes;
+    char *bytes;
     size_t len;
+    ssize_t (*way)(int fd, char *bytes, size_t len);
 };
 
 static void *send_many(void *arg)
 {
     const struct sending *sending = arg;
     for (int i = 0; i < sending->count; i++)
-        CHECK(write(sending->fd, sending->bytes, sending->len) == (ssize_t)sending->len);
+        CHECK(sending->way(sending->fd, sending->bytes, sending->len) == (ssize_t)sending->len);
     CHECK(shutdown(sending->fd, SHUT_WR) == 0);
     return NULL;
 }
 
-/* Until the server begins to read, the sender waits; then it must be woken. Long and short ones, above and below what a socket takes as it is. */
+/* Until the server begins to read, the sender waits; then it must be woken. */
+static void check_waiting_sender(const struct other *other, size_t len, ssize_t (*way)(int fd, char *bytes, size_t len))
+{
+    struct sending sending = {ask(other, SOCK_SEQPACKET, "hold"), 60, pattern(len), len, way};
+    char text[32] = "", expected[32];
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, send_many, &sending) == 0);
+    poll(NULL, 0, 100);
+    receive_all(ask(other, SOCK_STREAM, "go"), text, 1);
+    CHECK(pthread_join(thread, NULL) == 0);
+    snprintf(expected, sizeof(expected), "%zu", 60 * len);
+    CHECK(recv(sending.fd, text, sizeof(text), 0) == (ssize_t)strlen(expected) && strcmp(text, expected) == 0);
+    close(sending.fd);
+    free(sending.bytes);
+}
+
+/* Long and short ones, above and below what a socket takes as it is. */
 static void test_waiting_sender(const struct other *other)
 {
     static const size_t sizes[] = {30000, 40000, 50000, 100000, 200000, 327680};
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        struct sending sending = {ask(other, SOCK_SEQPACKET, "hold"), 60, pattern(sizes[i]), sizes[i]};
-        char text[32] = "", expected[32];
-        pthread_t thread;
-        CHECK(pthread_create(&thread, NULL, send_many, &sending) == 0);
-        poll(NULL, 0, 100);
-        receive_all(ask(other, SOCK_STREAM, "go"), text, 1);
-        CHECK(pthread_join(thread, NULL) == 0);
-        snprintf(expected, sizeof(expected), "%zu", 60 * sizes[i]);
-        CHECK(recv(sending.fd, text, sizeof(text), 0) == (ssize_t)strlen(expected) && strcmp(text, expected) == 0);
-        close(sending.fd);
-    }
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        check_waiting_sender(other, sizes[i], by_write);
+    for (size_t way = 1; way < WAYS; way++)
+        check_waiting_sender(other, 100000, ways[way]);
 }
 
 static int unsent(int fd)
@@ -294,6 +407,9 @@ const struct vsock_case vsock_data_cases[] = {
     {.name = "lowat", .run = test_lowat},
     {.name = "messages", .run = test_messages},
     {.name = "large_messages", .run = test_large_messages},
+    {.name = "ways_to_send", .run = test_ways_to_send},
+    {.name = "several_messages", .run = test_several_messages},
+    {.name = "empty_message", .run = test_empty_message},
     {.name = "waiting_sender", .run = test_waiting_sender},
     {.name = "unsent", .run = test_unsent},
     {.name = "other_calls", .run = test_other_calls},

@@ -7,6 +7,7 @@
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -286,8 +287,14 @@ static void test_others(const struct other *other)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof(in);
-    int ends[2], listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+    int ends[2], listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, message_socket = new_socket(SOCK_SEQPACKET);
     (void)other;
+    CHECK(message_socket >= 0); /* from now on the library looks at what is sent */
+    CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0);
+    const struct iovec *volatile no_spans = (void *)8;
+    char byte;
+    CHECK_ERRNO(writev(ends[0], no_spans, 2), EFAULT);
+    CHECK(send(ends[0], "", 0, 0) == 0 && recv(ends[1], &byte, 1, 0) == 0); /* an empty message */
     CHECK(syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, ends) == 0); /* by a way that the library does not see */
     CHECK(int_option(ends[0], SOL_SOCKET, SO_DOMAIN) == AF_UNIX);
     CHECK(send(ends[0], "IDCvsock12345678", 16, 0) == 16); /* looks like ours, and is not touched */
