@@ -3,7 +3,7 @@
  * run.c - idc run: a program with libidc-vsock.so preloaded, so that its AF_VSOCK sockets are connections of IDC.
  *
  * The library is looked for where this program is (the build directory), then where `make install` puts it. A program that
- * the library cannot be preloaded into, because it is static or setuid, is run all the same, after a line that says so.
+ * the library cannot be preloaded into, because it is static, setuid or has file capabilities, is run all the same, after a line that says so.
  * Exit statuses are those of env(1): 127 when the program is not found, 126 when it cannot be run.
  */
 #include <elf.h>
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "tools/command.h"
@@ -107,6 +108,12 @@ static bool is_privileged(const struct stat *status)
            ((status->st_mode & S_ISGID) && status->st_gid != getgid());
 }
 
+/* They give root nothing that it has not, and then the dynamic linker takes no notice. */
+static bool has_capabilities(int fd)
+{
+    return getuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0;
+}
+
 /* Why the library cannot be preloaded into the program; NULL when nothing speaks against it. */
 static const char *obstacle(char path[PATH_MAX], int depth)
 {
@@ -127,6 +134,8 @@ static const char *obstacle(char path[PATH_MAX], int depth)
             why = "is a static program";
         else if (fstat(fd, &status) == 0 && is_privileged(&status))
             why = "is setuid or setgid";
+        else if (has_capabilities(fd))
+            why = "has file capabilities";
     }
     if (fd >= 0)
         close(fd);

@@ -8,6 +8,7 @@ server that is the same program. Here it runs between two domains, within one, a
 import json
 import os
 import signal
+import struct
 
 from case import IdcTestCase
 
@@ -175,3 +176,19 @@ class TestRun(VsockCase):
         os.chown(program, 1000, 1000)
         os.chmod(program, 0o4755)
         self.check_fails(self.run_idc(program), 0, b"is setuid or setgid")
+
+    def test_program_with_file_capabilities_is_warned_about(self):
+        if not self.world.can_change_uid:
+            self.skipTest("needs another user")
+        program = os.path.join(self.world.directory, "capable")
+        self.a.run(["cp", "/bin/true", program])
+        os.chmod(program, 0o755)
+        try:  # version 2, effective: CAP_NET_BIND_SERVICE
+            os.setxattr(program, "security.capability", struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0))
+        except OSError as error:
+            self.skipTest("no file capabilities here: %s" % error)
+        self.assertEqual(self.run_idc(program).stderr, b"")  # root has them all
+        process = self.a.spawn(["idc", "run", "--", program], uid=1000, env=ANY_ORDER)
+        out, err = process.communicate(timeout=60 * self.world.slowness)
+        self.assertEqual((process.returncode, out, err.count(b"\n")), (0, b"", 1), err)
+        self.assertIn(b"has file capabilities", err)
