@@ -123,7 +123,7 @@ static int unnamed_outcome(int near_end, char why[CONNECTING_WHY_MAX])
     struct pollfd p = {.fd = near_end, .events = POLLOUT};
     if (poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP))
         return p.revents & POLLOUT ? -EINVAL : -EINPROGRESS;
-    strcpy(why, "link_mgr ended meanwhile");
+    strcpy(why, "link_mgr ended meanwhile, or has no descriptors left");
     return -ECONNRESET;
 }
 

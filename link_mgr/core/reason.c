@@ -13,7 +13,7 @@ static const struct {
     [REASON_NO_LISTENER] = {ECONNREFUSED, "nothing listens on that port or service"},
     [REASON_BACKLOG_FULL] = {ECONNREFUSED, "the listener's backlog is full: its program does not accept fast enough"},
     [REASON_POLICY] = {EACCES, "policy does not allow it"},
-    [REASON_NO_RESOURCES] = {ENOBUFS, "the memory or descriptors set aside for that domain are used up"},
+    [REASON_NO_RESOURCES] = {ENOBUFS, "the memory set aside for that domain, or a link_mgr's descriptors, are used up: its log tells"},
     [REASON_WRONG_TYPE] = {EPROTOTYPE, "the listener is of the other type (stream or seqpacket)"},
     [REASON_PROGRAM_RESET] = {ECONNRESET, "the program on the other side closed without reading everything"},
     [REASON_REVOKED] = {EACCES, "the permission for this connection was withdrawn"},

@@ -16,6 +16,7 @@
 #include "link_mgr/daemon/hub_private.h"
 #include "link_mgr/daemon/hub_run.h"
 #include "link_mgr/daemon/loop.h"
+#include "link_mgr/daemon/own_error.h"
 
 uint64_t hub_new_serial(struct hub *hub)
 {
@@ -172,8 +173,8 @@ static int add_listener(struct hub *hub, const struct hub_listen *request, struc
         snprintf(why, HUB_WHY_MAX, "a program of uid %u listens on port %u%s%s already", clash->uid, clash->port,
                  clash->name[0] ? ", service " : "", clash->name);
     else if (error)
-        snprintf(why, HUB_WHY_MAX, "%s", strerror(-error));
-    return error;
+        snprintf(why, HUB_WHY_MAX, "%s", own_error_text(error));
+    return own_error(error);
 }
 
 int hub_backlog(int backlog)
@@ -196,9 +197,9 @@ static int listen_on(struct hub *hub, const struct hub_listen *request, struct h
     listener->backlog = request->reserve ? 0 : hub_backlog(request->backlog);
     error = acceptor_new(&hub->acceptors, hub->core, listener, hub_new_serial(hub), &acceptor, &result->fd);
     if (error) {
-        snprintf(why, HUB_WHY_MAX, "no socket could be made: %s", strerror(-error));
+        snprintf(why, HUB_WHY_MAX, "no socket could be made: %s", own_error_text(error));
         listener_remove(listener);
-        return error;
+        return own_error(error);
     }
     result->port = listener->port;
     return 0;

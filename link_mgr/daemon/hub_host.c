@@ -13,6 +13,7 @@
 #include "link_mgr/daemon/acceptor.h"
 #include "link_mgr/daemon/hub_private.h"
 #include "link_mgr/daemon/loop.h"
+#include "link_mgr/daemon/own_error.h"
 
 static struct hub *hub_of(struct host *host)
 {
@@ -76,7 +77,7 @@ static bool on_incoming(struct host *host, struct listener *listener, struct con
         }
     }
     if (error)
-        peer_log(conn->peer, LOG_WARNING, "a connection from it was refused: %s", strerror(-error));
+        peer_log(conn->peer, LOG_WARNING, "a connection from it was refused: %s", own_error_text(error));
     return error == 0;
 }
 
@@ -102,13 +103,13 @@ static bool on_connected(struct host *host, void *cookie, struct conn *conn, enu
         pending->request.far_end = -1;
         error = make_endpoint(hub_of(host), conn, far_end, ep, &result.fd);
         if (error)
-            snprintf(why, sizeof(why), "no socket could be made: %s", strerror(-error));
+            snprintf(why, sizeof(why), "no socket could be made: %s", own_error_text(error));
         result.serial = conn->serial;
         result.local_port = conn->local_port;
         result.peer_domid = (uint32_t)conn->peer->domid;
         result.peer_port = conn->peer_port;
     }
-    hub_answer(pending, error, why, error ? NULL : &result);
+    hub_answer(pending, own_error(error), why, error ? NULL : &result);
     return error == 0;
 }
 

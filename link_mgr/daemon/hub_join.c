@@ -11,6 +11,7 @@
 #include "common/connecting.h"
 #include "link_mgr/daemon/acceptor.h"
 #include "link_mgr/daemon/hub_private.h"
+#include "link_mgr/daemon/own_error.h"
 
 static const char *why_not_join(const struct listener *listener, const struct hub_connect *request, int *error)
 {
@@ -97,7 +98,8 @@ void hub_connect_within(struct hub *hub, struct hub_pending *pending)
     const char *why = why_not_join(listener, request, &error);
     if (!why) {
         error = join(hub, pending, listener);
-        why = error ? strerror(-error) : "";
+        why = error ? own_error_text(error) : "";
+        error = own_error(error);
     }
     if (request->name[0])
         hub_answer_soon(pending, error, "service %s of this domain: %s", request->name, why);

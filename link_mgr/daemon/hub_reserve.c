@@ -13,6 +13,7 @@
 #include "common/handover.h"
 #include "link_mgr/daemon/acceptor.h"
 #include "link_mgr/daemon/hub_private.h"
+#include "link_mgr/daemon/own_error.h"
 
 static struct listener *reserved_by(struct hub *hub, int fd)
 {
@@ -36,8 +37,8 @@ int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backl
     int error = listener ? acceptor_move(listener->owner, far_end, hub_new_serial(hub)) : -EINVAL;
     if (error) {
         close(far_end);
-        snprintf(why, HUB_WHY_MAX, "%s", listener ? strerror(-error) : "that is no reservation of a port");
-        return error;
+        snprintf(why, HUB_WHY_MAX, "%s", listener ? own_error_text(error) : "that is no reservation of a port");
+        return own_error(error);
     }
     listener->backlog = hub_backlog(backlog);
     *result = (struct hub_listening){.fd = -1, .port = listener->port};

@@ -13,6 +13,7 @@
  * In a system.multicall the registry calls invoke() several times for one call; a part of it cannot wait, so what a
  * handler began there is undone and becomes a fault of that part.
  */
+#include "link_mgr/daemon/own_error.h"
 #include "link_mgr/daemon/rpc_call.h"
 
 #include <errno.h>
@@ -158,7 +159,7 @@ static void answered(struct rpc_call *call)
 void rpc_reply(struct rpc_call *call, xmlrpc_value *result)
 {
     if (result == NULL) {
-        rpc_fault(call, ENOMEM, "out of memory");
+        rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));
         return;
     }
     call->result = result;
@@ -177,7 +178,7 @@ void rpc_reply_compact(struct rpc_call *call, const struct compact_writer *reply
         memcpy(call->reply, reply, offsetof(struct compact_writer, bytes) + reply->len);
         call->answered = true;
     } else {
-        rpc_fault(call, ENOMEM, "out of memory");
+        rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));
     }
 }
 

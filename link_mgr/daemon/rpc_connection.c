@@ -8,6 +8,7 @@
  * duplicate of the near end, which would hide that the program has closed it, is passed on only within the domain,
  * where nothing takes time: the hub gives it the name that the accepting program will see.
  */
+#include "link_mgr/daemon/own_error.h"
 #include "link_mgr/daemon/rpc_connection.h"
 
 #include <errno.h>
@@ -133,8 +134,11 @@ static int watch_far_end(struct rpc_call *call)
 {
     struct rpc_connecting *connect = &call->connect;
     connect->far_end = fcntl(call->fds[0], F_DUPFD_CLOEXEC, 0);
-    if (connect->far_end < 0)
-        return -errno;
+    if (connect->far_end < 0) {
+        int error = -errno;
+        connect->far_end = rpc_take_fd(call, 0); /* for the name that tells it */
+        return error;
+    }
     /* Edge-triggered: the filler keeps it readable all the time. */
     connect->near_gone = event_new(call->session->server->base, connect->far_end,
                                    EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, near_end_event, call);
@@ -154,10 +158,12 @@ static void read_far_end(struct rpc_params *params)
             rpc_params_refuse(params, "that is no end of an AF_UNIX socket pair of the connection's type");
     if (!rpc_params_ok(params) || !announced)
         return;
-    if (watch_far_end(call) < 0)
-        rpc_params_refuse(params, "the far end cannot be watched");
-    else
-        call->silent = true;
+    call->silent = true;
+    int error = watch_far_end(call);
+    if (error < 0) {
+        params->failed = true;
+        rpc_fault(call, own_error(-error), "%s", own_error_text(error));
+    }
 }
 
 /* The last descriptor, when the member "reserved" announces it: the reservation of the local port, which ends here. */
@@ -212,7 +218,7 @@ void rpc_do_connect(struct rpc_call *call, struct rpc_params *params)
     pass_ends_on(call, &request);
     call->connect.pending = hub_connect(call->session->server->hub, &request, connect_done, call);
     if (call->connect.pending == NULL)
-        rpc_fault(call, ENOMEM, "out of memory");
+        rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));
 }
 
 /* ---- disconnect, reason ---- */
@@ -271,7 +277,7 @@ static void fault_of_connection(struct rpc_call *call, int error)
     if (reason != 0 && reason != ENOENT)
         rpc_fault(call, reason, "%s", why);
     else
-        rpc_fault(call, error, "%s", strerror(error));
+        rpc_fault(call, own_error(error), "%s", own_error_text(error));
 }
 
 /* ---- recv ---- */

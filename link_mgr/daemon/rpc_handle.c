@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "link_mgr/daemon/own_error.h"
 #include "link_mgr/daemon/rpc_handle.h"
 
 #include <errno.h>
@@ -171,7 +172,7 @@ bool rpc_wait(struct rpc_call *call, struct rpc_handle *handle, struct rpc_queue
     call->wait.queue = queue;
     if (event_add(queue->ready, NULL) < 0 || (timeout_ms > 0 && start_timer(call, timeout_ms) < 0)) {
         rpc_wait_end(call);
-        rpc_fault(call, ENOMEM, "out of memory");
+        rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));
     }
     return true;
 }

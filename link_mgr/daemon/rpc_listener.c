@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/daemon/own_error.h"
 #include "link_mgr/daemon/rpc_connection.h"
 #include "link_mgr/daemon/rpc_handle.h"
 #include "link_mgr/daemon/rpc_value.h"
@@ -141,7 +142,7 @@ static bool attempt_accept(struct rpc_call *call)
     else if (fd == -ECONNABORTED)
         rpc_fault(call, ECONNABORTED, "the listener was ended");
     else
-        rpc_fault(call, -fd, "link_mgr cannot take the connection");
+        rpc_fault(call, own_error(-fd), "the connection cannot be taken: %s", own_error_text(fd));
     return true;
 }
 

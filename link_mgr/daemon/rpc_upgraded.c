@@ -24,6 +24,8 @@
 
 #include "common/compact.h"
 #include "common/handover.h"
+#include "link_mgr/daemon/loop.h"
+#include "link_mgr/daemon/own_error.h"
 #include "link_mgr/daemon/rpc_call.h"
 #include "link_mgr/daemon/rpc_http.h"
 
@@ -331,6 +333,9 @@ static int read_input(struct upgraded *u)
     ssize_t got = handover_recv(u->fd, piece, sizeof(piece), came.fds, &came.count, MSG_DONTWAIT);
     if (got == -EAGAIN || got == -EINTR)
         return 0;
+    if (got == -EMFILE)
+        log_limited(LOG_WARNING, "a program's descriptors could not be received, and its RPC connection ends: %s",
+                    own_error_text(-EMFILE));
     if (got <= 0)
         return got < 0 ? (int)got : -ECONNRESET;
     int error = take_input(u, piece, (size_t)got, &came);

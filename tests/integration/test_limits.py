@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """link_mgr at a limit of its own: who comes is told why, nobody waits without end, and things go on as soon as they can."""
 
+import errno
 import http.client
 import resource
 import socket
@@ -65,11 +66,21 @@ class Descriptors(Limits):
         most = self.a.usage().fds + 20
         resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE, (most, self.before[1]))
         count = 1
-        with self.assertRaises(OSError):
+        with self.assertRaises(OSError) as context:
             for count in range(1, 100):
                 holder.do("listen", count + 1, port=2001 + count)
+        self.assert_out_of_descriptors(context.exception)
         # One may be left, which a pair of sockets needs two of.
         return holder, count, [self.dial() for _ in range(most - self.a.usage().fds)]
+
+    def assert_out_of_descriptors(self, error):
+        """It is not the program's own descriptors that are meant."""
+        self.assertEqual(error.errno, errno.ENOBUFS, error)
+        self.assertIn("link_mgr has no descriptors left", error.text)
+
+    def test_errno_of_programs(self):
+        holder, _, _ = self.fill()
+        self.assert_out_of_descriptors(self.assert_errno(errno.ENOBUFS, holder.do, "connect", 200, domid=self.a.domid, port=2001))
 
     def test_refused_and_served_again(self):
         holder, count, _ = self.fill()
