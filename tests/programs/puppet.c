@@ -307,17 +307,20 @@ static int run_send(struct command *command)
     size_t length = (size_t)number_of(command, "len", 1), done = 0;
     size_t room = is_stream(place) && length > PART ? PART : length;
     uint8_t *buf = malloc(room + 1);
+    struct hash hash = {0};
     do {
         size_t part = length - done < room ? length - done : room;
         pattern_fill(seed, offset + done, buf, part);
         ssize_t n = send_some(command, place, buf, part);
-        if (n < 0)
+        if (n < 0) {
             error = errno;
-        else
+        } else {
+            hash_add(&hash, buf, (size_t)n);
             done += (size_t)n;
+        }
     } while (!error && done < length);
     free(buf);
-    say(command, " n=%zu", done);
+    say(command, " n=%zu hash=%016llx", done, (unsigned long long)hash_value(&hash));
     return error;
 }
 
