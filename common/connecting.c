@@ -115,14 +115,14 @@ static int error_in_name(const uint8_t *name, size_t len, char why[CONNECTING_WH
     memcpy(why, name + FAIL_FIXED, len - FAIL_FIXED);
     why[len - FAIL_FIXED] = '\0';
     int error = name[12] | name[13] << 8;
-    return error != 0 ? error : ECONNRESET;
+    return error == 0 || error == EINPROGRESS || error == -CONNECTING_NONE ? ECONNRESET : error;
 }
 
 static int unnamed_outcome(int near_end, char why[CONNECTING_WHY_MAX])
 {
     struct pollfd p = {.fd = near_end, .events = POLLOUT};
     if (poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP))
-        return p.revents & POLLOUT ? -EINVAL : -EINPROGRESS;
+        return p.revents & POLLOUT ? CONNECTING_NONE : -EINPROGRESS;
     strcpy(why, "link_mgr ended meanwhile, or has no descriptors left");
     return -ECONNRESET;
 }
@@ -137,13 +137,13 @@ int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX])
     if (handover_name(near_end, &connected) == 0)
         return 0;
     if (getpeername(near_end, (struct sockaddr *)&address, &len) < 0)
-        return errno == ENOTCONN ? -EINVAL : -errno;
+        return errno == ENOTCONN ? CONNECTING_NONE : -errno;
     if (address.sun_family != AF_UNIX || len > sizeof(address))
-        return -EINVAL;
+        return CONNECTING_NONE;
     if (len <= name_prefix)
         return unnamed_outcome(near_end, why);
     int error = error_in_name((const uint8_t *)address.sun_path + 1, len - name_prefix, why);
-    return error != 0 ? -error : -EINVAL;
+    return error != 0 ? -error : CONNECTING_NONE;
 }
 
 /* ---- far end ---- */

@@ -13,10 +13,12 @@
 #ifndef IDC_CONNECTING_H
 #define IDC_CONNECTING_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #define CONNECTING_WHY_MAX 94 /* with the final NUL */
+#define CONNECTING_NONE (-EBADFD)
 
 /* ---- near end ---- */
 
@@ -25,7 +27,8 @@ int connecting_fill(int near_end, int far_end);
 /* Fills it only so far that it does not poll writable: what is sent meanwhile goes to the connection, if there will be one. In
  * return the send buffer stays as it is, and nothing is to be settled later. 0 or negative errno. */
 int connecting_fill_roughly(int near_end);
-/* 0: connected; -EINPROGRESS; -EINVAL: not a descriptor of ours; else the error that ended the attempt, why with it. */
+/* 0: connected; -EINPROGRESS; CONNECTING_NONE: not a descriptor of ours; else the error that ended the attempt, why with it,
+ * which is neither of these two. */
 int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX]);
 /* Gives the send buffer of a connected end its usual size, if connecting_fill had changed it. */
 void connecting_settle(int near_end);

@@ -3,7 +3,8 @@
  * run.c - idc run: a program with libidc-vsock.so preloaded, so that its AF_VSOCK sockets are connections of IDC.
  *
  * The library is looked for where this program is (the build directory), then where `make install` puts it. A program that
- * the library cannot be preloaded into, because it is static, setuid or has file capabilities, is run all the same, after a line that says so.
+ * the library cannot be preloaded into, because it is static, setuid or has file capabilities, is run all the same, after a
+ * line that says so.
  * Exit statuses are those of env(1): 127 when the program is not found, 126 when it cannot be run.
  */
 #include <elf.h>

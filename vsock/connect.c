@@ -26,6 +26,7 @@ int vsock_error_of(int error)
     switch (error) {
     case ECONNREFUSED:
     case EPROTOTYPE:
+    case EINVAL: /* a port that was bound before link_mgr was started anew */
         return ECONNRESET;
     case EHOSTUNREACH:
     case ENOENT: /* no link_mgr */
@@ -148,7 +149,7 @@ static int wait_connected(int fd)
         int outcome = connecting_outcome(fd, why);
         if (outcome == 0)
             return 0;
-        if (outcome == -EINVAL && ready > 0)
+        if (outcome == CONNECTING_NONE && ready > 0)
             poll(NULL, 0, 1); /* another thread is about to begin */
         else if (outcome != -EINPROGRESS)
             return fail(fd, -outcome, why);

@@ -137,7 +137,7 @@ static bool peek_note(int fd, enum vsock_mark mark, struct sockaddr_vm *bound)
 /* One whose peer has no name, and that has no note: it connects, or it is none of ours. */
 static enum vsock_state without_note(enum vsock_mark mark, int outcome)
 {
-    if (outcome == -EINPROGRESS || (mark == VSOCK_OURS && outcome == -EINVAL))
+    if (outcome == -EINPROGRESS || (mark == VSOCK_OURS && outcome == CONNECTING_NONE))
         return VSOCK_CONNECTING;
     return mark == VSOCK_OURS ? VSOCK_FAILED : VSOCK_NONE;
 }
@@ -152,7 +152,7 @@ static enum vsock_state nameless(int fd, enum vsock_mark mark, struct vsock_sock
         return handover_name(fd, &socket->name) == 0 ? VSOCK_CONNECTED : VSOCK_NONE;
     enum vsock_state state = without_note(mark, outcome);
     if (state == VSOCK_FAILED) {
-        socket->error = outcome == -EINVAL ? ECONNRESET : -outcome;
+        socket->error = outcome == CONNECTING_NONE ? ECONNRESET : -outcome;
         snprintf(socket->why, sizeof(socket->why), "%s", why);
     }
     return state;
@@ -172,7 +172,7 @@ static enum vsock_state look(int fd, enum vsock_mark mark, struct vsock_socket *
     if (handover_name(fd, &socket->name) == 0)
         return socket->name.listener ? VSOCK_LISTENING : VSOCK_CONNECTED;
     int outcome = connecting_outcome(fd, why);
-    if (outcome >= 0 || outcome == -EINVAL || outcome == -EINPROGRESS)
+    if (outcome >= 0 || outcome == CONNECTING_NONE || outcome == -EINPROGRESS)
         return VSOCK_NONE;
     socket->error = -outcome;
     snprintf(socket->why, sizeof(socket->why), "%s", why);

@@ -87,6 +87,15 @@ class TestVsock(VsockCase):
         out, err = server.communicate(timeout=60 * self.world.slowness)
         self.assertEqual((out, server.returncode), (b"ended\n", 0), err)
 
+    def test_link_mgr_ends_with_ports_that_are_bound(self):
+        program = self.start(self.a, "one", "bound_before_the_end", 1, PORT, self.cid(self.a), env={"IDC_VSOCK_VERBOSE": "1"})
+        self.assertEqual(program.stdout.readline(60 * self.world.slowness), b"bound\n")
+        self.a.restart(*self.options)
+        program.write(b"\n")
+        out, err = program.communicate(timeout=60 * self.world.slowness)
+        self.assertEqual((out, program.returncode), (b"ended\n", 0), err)
+        self.assertEqual(err.count(b"no reservation of a port"), 3, err)
+
     def test_a_vsock_program_and_a_program_of_idc(self):
         """The same ports, and connections of either kind."""
         server = self.serve(self.b)

@@ -329,6 +329,24 @@ static void test_accept_until_the_end(const struct other *other)
     printf("ended\n");
 }
 
+/* Its link_mgr is started anew, which does not know what was bound: the test says when. */
+static void test_bound_before_the_end(const struct other *other)
+{
+    int fds[] = {new_socket(SOCK_STREAM), new_socket(SOCK_STREAM | SOCK_NONBLOCK)};
+    for (int i = 0; i < 2; i++)
+        CHECK(bind_to(fds[i], VMADDR_CID_ANY, other->port + (uint32_t)i) == 0);
+    printf("bound\n");
+    fflush(stdout);
+    CHECK(getchar() == '\n');
+    CHECK_ERRNO(listen(fds[0], 5), EINVAL);
+    CHECK_ERRNO(connect_to(fds[0], VMADDR_CID_LOCAL, 99), ECONNRESET);
+    CHECK(int_option(fds[0], SOL_SOCKET, SO_DOMAIN) == AF_VSOCK);
+    CHECK_ERRNO(connect_to(fds[1], VMADDR_CID_LOCAL, 99), EINPROGRESS);
+    CHECK(polled(fds[1], POLLOUT, WAIT_MS) & POLLOUT);
+    CHECK(int_option(fds[1], SOL_SOCKET, SO_ERROR) == ECONNRESET);
+    printf("ended\n");
+}
+
 const struct vsock_case vsock_process_cases[] = {
     {.name = "dup", .run = test_dup},
     {.name = "fork", .run = test_fork},
@@ -340,6 +358,7 @@ const struct vsock_case vsock_process_cases[] = {
     {.name = "high_numbers", .run = test_high_numbers},
     {.name = "threads", .run = test_threads},
     {.name = "others", .run = test_others},
+    {.name = "bound_before_the_end", .run = test_bound_before_the_end, .by_name = true},
     {.name = "accept_until_the_end", .run = test_accept_until_the_end, .by_name = true},
     {0},
 };

@@ -467,11 +467,27 @@ START_TEST(failure_in_a_name)
 }
 END_TEST
 
+/* Whatever it says, it is not taken for an attempt that goes on, or for a socket pair of the program's own. */
+START_TEST(errors_in_a_name)
+{
+    static const int errors[][2] = {{EINVAL, EINVAL}, {0, ECONNRESET}, {EINPROGRESS, ECONNRESET}, {-CONNECTING_NONE, ECONNRESET}};
+    char why[CONNECTING_WHY_MAX];
+    for (int i = 0; i < 4; i++) {
+        open_pair(types[_i]);
+        ck_assert_int_eq(connecting_fail(pair[1], errors[i][0], "why not"), 0);
+        close(pair[1]);
+        ck_assert_int_eq(connecting_outcome(pair[0], why), -errors[i][1]);
+        ck_assert_str_eq(why, "why not");
+        close(pair[0]);
+    }
+}
+END_TEST
+
 START_TEST(end_without_a_name)
 {
     char why[CONNECTING_WHY_MAX];
     open_pair(types[_i]);
-    ck_assert_int_eq(connecting_outcome(pair[0], why), -EINVAL); /* anybody's socket pair */
+    ck_assert_int_eq(connecting_outcome(pair[0], why), CONNECTING_NONE); /* anybody's socket pair */
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
     close(pair[1]);
     ck_assert_int_eq(connecting_outcome(pair[0], why), -ECONNRESET);
@@ -659,6 +675,7 @@ int main(void)
     tcase_add_loop_test(tests, rough_filler, 0, 2);
     tcase_add_loop_test(tests, no_filler, 0, 2);
     tcase_add_loop_test(tests, failure_in_a_name, 0, 2);
+    tcase_add_loop_test(tests, errors_in_a_name, 0, 2);
     tcase_add_loop_test(tests, end_without_a_name, 0, 2);
     tcase_add_test(tests, message_sizes);
     tcase_add_test(tests, message_too_long);
