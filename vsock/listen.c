@@ -150,7 +150,9 @@ int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *add
 {
     struct idc_addr peer;
     int fd = -EINVAL;
-    if (socket->state == VSOCK_LISTENING && !(flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)))
+    if (socket->state == VSOCK_LISTENING && address != NULL && len == NULL)
+        fd = -EFAULT;
+    else if (socket->state == VSOCK_LISTENING && !(flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)))
         fd = handover_accept(listener, &peer, 0);
     if (fd < 0) {
         /* A listener whose link_mgr ended has ended for good, and polls readable for good. */

@@ -43,9 +43,8 @@ static int give_int(int number, void *to, socklen_t *len)
 static int take_error(int fd, const struct vsock_socket *socket, void *value, socklen_t *len)
 {
     int error = 0;
-    if (socket->state == VSOCK_CONNECTED) {
-            return getsockopt(fd, SOL_SOCKET, SO_ERROR, value, len);
-    }
+    if (socket->state == VSOCK_CONNECTED)
+        return getsockopt(fd, SOL_SOCKET, SO_ERROR, value, len);
     if (socket->state == VSOCK_FAILED && !atomic_exchange(&vsock_options(fd)->error_taken, true)) {
         error = vsock_error_of(socket->error);
         vsock_say("connect: %s", socket->why);

@@ -115,7 +115,8 @@ int vsock_renew(int fd)
 
 /* ---- looking ---- */
 
-/* The note, without taking it. A program's own socket pair is left as it is, also one whose peek offset is in use. */
+/* The note, without taking it. A program's own socket pair is left as it is, also one whose peek offset is in use. The note is
+ * known by its bytes and by the descriptor beside it, which is not taken out: MSG_CTRUNC tells of it. */
 static bool peek_note(int fd, enum vsock_mark mark, struct sockaddr_vm *bound)
 {
     char bytes[sizeof(struct note) + 1];
@@ -124,8 +125,10 @@ static bool peek_note(int fd, enum vsock_mark mark, struct sockaddr_vm *bound)
     socklen_t len = sizeof(peek_offset);
     if (mark != VSOCK_OURS && (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &peek_offset, &len) < 0 || peek_offset >= 0))
         return false;
-    ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
-    if (got != sizeof(note))
+    struct iovec span = {bytes, sizeof(bytes)};
+    struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
+    ssize_t got = vsock_next()->recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+    if (got != sizeof(note) || !(message.msg_flags & MSG_CTRUNC))
         return false;
     memcpy(&note, bytes, sizeof(note));
     if (memcmp(note.magic, MAGIC, sizeof(note.magic)) != 0)

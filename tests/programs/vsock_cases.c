@@ -107,6 +107,7 @@ static void test_listen(const struct other *other)
     CHECK(listen(fd, 5) == 0 && listen(fd, 6) == 0);
     CHECK(int_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1 && int_option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
     CHECK_ERRNO(accept(fd, NULL, NULL), EAGAIN);
+    CHECK_ERRNO(accept(fd, (struct sockaddr *)&from, NULL), EFAULT);
     CHECK_ERRNO(connect_to(fd, other->cid, other->port), EINVAL);
     CHECK_ERRNO(shutdown(fd, SHUT_RD), ENOTCONN);
     int client = new_socket(SOCK_STREAM);

@@ -297,10 +297,12 @@ static void test_others(const struct other *other)
     CHECK(send(ends[0], "", 0, 0) == 0 && recv(ends[1], &byte, 1, 0) == 0); /* an empty message */
     CHECK(syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, ends) == 0); /* by a way that the library does not see */
     CHECK(int_option(ends[0], SOL_SOCKET, SO_DOMAIN) == AF_UNIX);
-    CHECK(send(ends[0], "IDCvsock12345678", 16, 0) == 16); /* looks like ours, and is not touched */
+    CHECK(send(ends[0], "IDCvsock12345678", 16, 0) == 16); /* what lies in the other one looks like ours, and is not touched */
+    CHECK(int_option(ends[1], SOL_SOCKET, SO_DOMAIN) == AF_UNIX);
     struct sockaddr_un name = {0};
     socklen_t name_len = sizeof(name);
-    CHECK(getsockname(ends[0], (struct sockaddr *)&name, &name_len) == 0 && name.sun_family == AF_UNIX);
+    CHECK(getsockname(ends[1], (struct sockaddr *)&name, &name_len) == 0 && name.sun_family == AF_UNIX);
+    CHECK(recv(ends[1], &name, sizeof(name), 0) == 16);
     struct ucred who;
     socklen_t who_len = sizeof(who);
     CHECK(getsockopt(ends[0], SOL_SOCKET, SO_PEERCRED, &who, &who_len) == 0 && who.pid == getpid());
