@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #define DEFAULT_SOCKET "/run/idc/rpc.sock"
+#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 static const char help[] =
     "Usage: link_mgr [OPTION]...\n"
@@ -54,21 +56,53 @@ static bool parse_number(const char *text, unsigned long least, unsigned long mo
     return text[0] >= '0' && text[0] <= '9' && *rest == '\0' && errno == 0 && *number >= least && *number <= most;
 }
 
-/* The platform that a name means; NULL if it is not known. */
-static const struct platform_ops *find_platform(const char *name, const char *store)
+static int choose_xen(struct options *options)
 {
-    bool is_auto = strcmp(name, "auto") == 0;
-    if (strcmp(name, "xen") == 0 || (is_auto && !store && platform_xen_is_here())) {
 #ifdef IDC_WITH_XEN
-        return &platform_xen;
+    options->ops = &platform_xen;
+    return -1;
 #else
-        return NULL;
+    (void)options;
+    fputs("link_mgr: this link_mgr was built without Xen; build it where Xen's libraries are, or use --platform local\n", stderr);
+    return 1;
 #endif
-    }
-    return is_auto || strcmp(name, "local") == 0 ? &platform_local : NULL;
 }
 
-static int take(int option, struct options *options, const char **platform)
+/* -1, or the exit status. */
+static int choose_platform(struct options *options, const char *name)
+{
+    bool is_auto = strcmp(name, "auto") == 0;
+    if (strcmp(name, "xen") == 0 || (is_auto && !options->store && platform_xen_is_here()))
+        return choose_xen(options);
+    if (!is_auto && strcmp(name, "local") != 0)
+        return usage("--platform takes auto, xen or local", name);
+    options->ops = &platform_local;
+    if (!options->store && is_auto)
+        return usage("this is no Xen domain, and the local platform needs --store DIR (or IDC_STORE)", NULL);
+    if (!options->store)
+        return usage("the local platform needs --store DIR (or IDC_STORE): a directory that stands for Xenstore", NULL);
+    if (options->domid < 0)
+        return usage("the local platform needs --domid N: which domain this is", NULL);
+    return -1;
+}
+
+static int check_socket(const char *path)
+{
+    static char what[64];
+    if (strlen(path) <= SOCKET_PATH_MAX)
+        return -1;
+    snprintf(what, sizeof(what), "the path of a socket has at most %zu bytes", SOCKET_PATH_MAX);
+    return usage(what, path);
+}
+
+/* A long option stands in the last argument that was taken; a letter may be one of several in an argument. */
+static int not_understood(const char *what, char **argv)
+{
+    char letter[3] = {'-', (char)optopt};
+    return usage(what, optopt > OPT_VERSION ? letter : argv[optind - 1]);
+}
+
+static int take(int option, char **argv, struct options *options, const char **platform)
 {
     unsigned long number;
     switch (option) {
@@ -76,9 +110,13 @@ static int take(int option, struct options *options, const char **platform)
         *platform = optarg;
         return -1;
     case OPT_STORE:
+        if (!optarg[0])
+            return usage("--store needs a directory", NULL);
         options->store = optarg;
         return -1;
     case OPT_SOCKET:
+        if (!optarg[0])
+            return usage("--socket needs a path", NULL);
         options->socket = optarg;
         return -1;
     case OPT_VERBOSE:
@@ -110,8 +148,10 @@ static int take(int option, struct options *options, const char **platform)
     case OPT_VERSION:
         puts("link_mgr " IDC_VERSION);
         return 0;
+    case ':':
+        return not_understood("an option that needs an argument", argv);
     default:
-        return 2; /* getopt has said why */
+        return not_understood("no option, or one that takes no argument", argv);
     }
 }
 
@@ -124,21 +164,16 @@ int options_parse(int argc, char **argv, struct options *options)
     if (options->store && !options->store[0])
         options->store = NULL;
     options->socket = getenv("IDC_SOCKET");
-    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        int status = take(option, options, &platform);
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+        int status = take(option, argv, options, &platform);
         if (status >= 0)
             return status;
     }
     if (optind < argc)
         return usage("an argument that is no option", argv[optind]);
-    options->ops = find_platform(platform, options->store);
-    if (!options->ops)
-        return usage("--platform takes auto, xen or local", platform);
-    if (options->ops == &platform_local && !options->store)
-        return usage("the local platform needs --store DIR (or IDC_STORE): a directory that stands for Xenstore", NULL);
-    if (options->ops == &platform_local && options->domid < 0)
-        return usage("the local platform needs --domid N: which domain this is", NULL);
     if (!options->socket || !options->socket[0])
         options->socket = DEFAULT_SOCKET;
-    return -1;
+    int status = check_socket(options->socket);
+    return status >= 0 ? status : choose_platform(options, platform);
 }

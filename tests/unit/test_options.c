@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* link_mgr's command line, of a link_mgr that was built without Xen: what is wrong is said in one line, with what to do. */
+#undef IDC_WITH_XEN
+#include "link_mgr/daemon/options.c" /* NOLINT(bugprone-suspicious-include) */
+
+#include <check.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/unit/suite.h"
+
+static bool on_xen;
+
+bool platform_xen_is_here(void)
+{
+    return on_xen;
+}
+
+#define ARGUMENTS_MAX 8
+#define LONG "/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456"
+
+static const struct {
+    const char *arguments[ARGUMENTS_MAX];
+    bool on_xen;
+    int status;
+    const char *words;
+} cases[] = {
+    {{"--store", "/s", "--domid", "1"}, false, -1, ""},
+    {{"--store", "/s", "--domid", "1"}, true, -1, ""},
+    {{"--store", "/s", "--domid", "1", "--socket", LONG}, false, -1, ""},
+    {{"--store", "/s", "--domid", "1", "--socket", LONG "7"}, false, 2, "at most 107 bytes"},
+    {{"--store", "/s", "--domid", "1", "--socket", ""}, false, 2, "--socket needs a path"},
+    {{"--store", "", "--domid", "1"}, false, 2, "--store needs a directory"},
+    {{"--store", "/s"}, false, 2, "needs --domid N"},
+    {{NULL}, false, 2, "this is no Xen domain, and the local platform needs --store DIR"},
+    {{NULL}, true, 1, "built without Xen"},
+    {{"--platform", "xen"}, false, 1, "built without Xen"},
+    {{"--platform", "local"}, true, 2, "the local platform needs --store DIR"},
+    {{"--platform", "other"}, false, 2, "--platform takes auto, xen or local: other"},
+    {{"--bogus"}, false, 2, "takes no argument: --bogus (see link_mgr --help)"},
+    {{"--verbose", "--bogus=3"}, false, 2, "takes no argument: --bogus=3 (see link_mgr --help)"},
+    {{"--verbose=1"}, false, 2, "takes no argument: --verbose=1 (see link_mgr --help)"},
+    {{"-xy"}, false, 2, "takes no argument: -x (see link_mgr --help)"},
+    {{"--store"}, false, 2, "needs an argument: --store (see link_mgr --help)"},
+    {{"one"}, false, 2, "no option: one (see link_mgr --help)"},
+};
+
+START_TEST(said)
+{
+    char *argv[ARGUMENTS_MAX + 2] = {(char[]){"/usr/sbin/link_mgr"}};
+    char text[512] = "";
+    struct options options;
+    int argc = 1, told = memfd_create("stderr", MFD_CLOEXEC), before = dup(STDERR_FILENO);
+    while (argc <= ARGUMENTS_MAX && cases[_i].arguments[argc - 1] != NULL) {
+        argv[argc] = (char *)(uintptr_t)cases[_i].arguments[argc - 1];
+        argc++;
+    }
+    unsetenv("IDC_STORE");
+    unsetenv("IDC_SOCKET");
+    on_xen = cases[_i].on_xen;
+    optind = 0;
+    dup2(told, STDERR_FILENO);
+    int status = options_parse(argc, argv, &options);
+    dup2(before, STDERR_FILENO);
+    ssize_t length = pread(told, text, sizeof(text) - 1, 0);
+    close(told);
+    close(before);
+    ck_assert_int_eq(status, cases[_i].status);
+    ck_assert_msg(strstr(text, cases[_i].words) != NULL, "%s", text);
+    ck_assert_msg(status < 0 ? length == 0 : strncmp(text, "link_mgr: ", 10) == 0 && strchr(text, '\n') == text + length - 1, "%s",
+                  text);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("options");
+    TCase *tests = tcase_create("all");
+    tcase_add_loop_test(tests, said, 0, sizeof(cases) / sizeof(cases[0]));
+    suite_add_tcase(suite, tests);
+    return run_suite(suite);
+}
