@@ -26,7 +26,7 @@ struct daemon {
     struct platform *platform;
     struct hub *hub;
     struct rpc_server *rpc;
-    struct event *store_event, *terminate, *interrupt;
+    struct event *store_event, *signals[3];
     bool stop;
     int status;
 };
@@ -57,8 +57,26 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 {
     struct daemon *daemon = arg;
     (void)what;
-    log_line(LOG_INFO, "%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    log_line(LOG_INFO, "SIG%s: ending", sigabbrev_np(number));
     daemon->stop = true;
+}
+
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+/* A terminal that is closed ends it too, but not under nohup. */
+static void watch_signals(struct daemon *daemon)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (numbers[i] == SIGHUP && is_ignored(SIGHUP))
+            continue;
+        daemon->signals[i] = evsignal_new(daemon->base, numbers[i], on_signal, daemon);
+        event_add(daemon->signals[i], NULL);
+    }
 }
 
 static void raise_descriptor_limit(void)
@@ -128,10 +146,7 @@ static int start(struct daemon *daemon)
     daemon->base = event_base_new();
     if (!daemon->base)
         return fail("no event loop could be made");
-    daemon->terminate = evsignal_new(daemon->base, SIGTERM, on_signal, daemon);
-    daemon->interrupt = evsignal_new(daemon->base, SIGINT, on_signal, daemon);
-    event_add(daemon->terminate, NULL);
-    event_add(daemon->interrupt, NULL);
+    watch_signals(daemon);
     if (open_platform(daemon) || wait_for_policy(daemon))
         return 1;
     struct rpc_config rpc = {.base = daemon->base, .hub = daemon->hub, .path = daemon->options.socket};
@@ -142,7 +157,7 @@ static int start(struct daemon *daemon)
 
 static void finish(struct daemon *daemon)
 {
-    struct event *events[] = {daemon->store_event, daemon->terminate, daemon->interrupt};
+    struct event *events[] = {daemon->store_event, daemon->signals[0], daemon->signals[1], daemon->signals[2]};
     if (daemon->rpc)
         rpc_stop(daemon->rpc);
     if (daemon->hub)

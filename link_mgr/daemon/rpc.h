@@ -15,7 +15,7 @@ struct rpc_server;
 struct rpc_config {
     struct event_base *base;
     struct hub *hub;
-    const char *path; /* of the socket; its directory is made if it does not exist */
+    const char *path; /* of the socket; of directories, only /run/idc is made */
 };
 
 /* Starts serving. Fails with a negative errno and one line in why (a live daemon on the path: -EADDRINUSE; a stale

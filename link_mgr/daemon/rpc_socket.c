@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * rpc_socket.c - the listening socket and its path. A path on which nobody answers is left over from a daemon that was
- * killed, and is replaced; one on which somebody answers is not touched.
+ * killed, and is replaced; one on which somebody answers is not touched. Of directories only the usual one is made, and
+ * removed at the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,23 +20,31 @@
 
 #define GROUP "idc"
 #define BACKLOG 4096
+#define USUAL_DIRECTORY "/run/idc"
 
 struct rpc_socket {
     int fd;
     struct sockaddr_un address;
     dev_t device; /* of what we made at the path */
     ino_t inode;
+    bool made_directory;
 };
 
-static int make_directory(const char *path, char *why, size_t why_size)
+static int find_directory(struct rpc_socket *s, char *why, size_t why_size)
 {
-    char copy[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    snprintf(copy, sizeof(copy), "%s", path);
+    char copy[sizeof(s->address.sun_path)];
+    strcpy(copy, s->address.sun_path);
     const char *directory = dirname(copy);
-    if (mkdir(directory, 0755) == 0 || errno == EEXIST)
+    if (access(directory, F_OK) == 0)
         return 0;
     int error = errno;
-    snprintf(why, why_size, "cannot make the directory %s: %s", directory, strerror(error));
+    if (error == ENOENT && strcmp(directory, USUAL_DIRECTORY) == 0) {
+        s->made_directory = mkdir(directory, 0755) == 0;
+        error = s->made_directory ? 0 : errno;
+    }
+    if (error != 0)
+        snprintf(why, why_size, "no socket can be made in the directory %s: %s; make it, or name another path with --socket",
+                 directory, strerror(error));
     return -error;
 }
 
@@ -125,7 +134,7 @@ int rpc_socket_open(const char *path, struct rpc_socket **socket_out, char *why,
     s->fd = -1;
     s->address.sun_family = AF_UNIX;
     strcpy(s->address.sun_path, path);
-    int error = make_directory(path, why, why_size);
+    int error = find_directory(s, why, why_size);
     if (error == 0)
         error = open_at(s, why, why_size);
     if (error == 0)
@@ -146,6 +155,8 @@ void rpc_socket_remove(struct rpc_socket *s)
     if (s->inode != 0 && lstat(s->address.sun_path, &status) == 0 && status.st_dev == s->device &&
         status.st_ino == s->inode)
         unlink(s->address.sun_path);
+    if (s->made_directory)
+        rmdir(USUAL_DIRECTORY);
     if (s->fd >= 0)
         close(s->fd);
     free(s);

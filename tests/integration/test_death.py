@@ -222,6 +222,26 @@ class Starting(IdcTestCase):
             self.assertEqual(stream.read(), "precious")
         os.unlink(self.c.socket)
 
+    def test_missing_directory_of_the_socket(self):
+        """It is not made."""
+        self.assertIn("/missing", self.try_start(self.c, "--socket", os.path.join(self.world.directory, "missing", "s")))
+
+    def test_closed_terminal(self):
+        """SIGHUP is as good as SIGTERM; under nohup it is nothing."""
+        self.c.start()
+        self.c.daemon.kill(signal.SIGHUP)
+        self.assertEqual(self.c.daemon.wait(20), 0)
+        self.c.daemon = None
+        self.assertFalse(os.path.exists(self.c.socket))
+        self.assertNotIn(".link-%d" % self.c.domid, os.listdir(self.world.store_directory))
+        process = self.c.spawn(["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", self.world.find_program("link_mgr")] +
+                               self.world.daemon_options(self.c, ()))
+        wait_until(lambda: os.path.exists(self.c.socket), what="its socket")
+        process.kill(signal.SIGHUP)
+        self.assertEqual(self.c.rpc().status({})["domid"], self.c.domid)
+        process.kill(signal.SIGTERM)
+        self.assertEqual(process.wait(20), 0)
+
     def epochs(self, domain, peer):
         """What each node that domain has for peer says first."""
         prefix = "/local/domain/%d/data/idc/%d/" % (domain.domid, peer.domid)

@@ -254,6 +254,7 @@ class LocalWorld:
         self.environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": self.directory, "LANG": "C.UTF-8",
                             "IDC_STORE": self.store_directory, "ASAN_OPTIONS": "verify_asan_link_order=0"}
         self.reader = Reader()
+        self._had = []
         self.domains = [LocalDomain(self, role, domid) for role, domid in zip("abc", domids)]
         self.a, self.b, self.c = self.domains
 
@@ -310,6 +311,7 @@ class LocalWorld:
 
     def begin(self):
         """An empty store."""
+        self._had = self._directories()
         shutil.rmtree(self.store_directory, ignore_errors=True)
         os.mkdir(self.store_directory)
 
@@ -346,10 +348,15 @@ class LocalWorld:
                     nodes["/" + name.replace(".", "/")] = stream.read().partition("\n")[2]
         return nodes
 
+    def _directories(self):
+        """Those in which the sockets are, or could be."""
+        return [path for path in ("/run/idc", self.directory + "/missing") if os.path.exists(path)]
+
     def stray_files(self):
         """What link_mgrs that have ended have left beside the policy. (A liar that was killed leaves what it likes.)"""
         domids = {str(domain.domid) for domain in self.domains}
         names = os.listdir(self.store_directory)
         return [name for name in names if name.startswith("local.domain.") and ".data." in name and name.split(".")[2] in domids] + \
             [name for name in names if not name.startswith("local.") and name.split("-")[-1] in domids] + \
-            [name for name in os.listdir(self.directory) if name.endswith(".sock")]
+            [name for name in os.listdir(self.directory) if name.endswith(".sock")] + \
+            [path for path in self._directories() if path not in self._had]

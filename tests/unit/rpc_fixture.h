@@ -99,7 +99,7 @@ static void server_start(void)
 {
     strcpy(server_dir, "/tmp/idc-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(server_dir));
-    snprintf(server_path, sizeof(server_path), "%s/run/rpc.sock", server_dir);
+    snprintf(server_path, sizeof(server_path), "%s/rpc.sock", server_dir);
     server_spawn();
 }
 
@@ -113,10 +113,7 @@ static void server_end(void)
 
 static void server_stop(void)
 {
-    char run[80];
     server_end();
-    snprintf(run, sizeof(run), "%s/run", server_dir);
-    rmdir(run);
     rmdir(server_dir);
 }
 

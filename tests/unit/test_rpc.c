@@ -629,8 +629,16 @@ START_TEST(longest_message)
     free(body);
     free(data);
     data = base64_of_zeros(IDC_MESSAGE_MAX + 1);
-    ck_assert_int_eq(fault_free(CALL(fd, "idc.send", HANDLE(c), "data", data)), EMSGSIZE);
+    body = CALL(fd, "idc.send", HANDLE(c), "data", data);
+    ck_assert_int_eq(fault_of(body), EMSGSIZE);
+    ck_assert_msg(strstr(body, "at most 16777216 bytes") != NULL, "%s", body);
+    free(body);
     free(data);
+    free(CALL(fd, "idc.send", HANDLE(c), HELLO, "end", "<boolean>1</boolean>"));
+    body = CALL(fd, "idc.send", HANDLE(c), HELLO);
+    ck_assert_int_eq(fault_of(body), EPIPE);
+    ck_assert_msg(strstr(body, "nothing more can be sent") != NULL, "%s", body);
+    free(body);
     ck_assert_int_le(counter("rpc_memory_now"), 8192);
     close(fd);
 }
@@ -695,6 +703,20 @@ static int start_second(char why[256])
     return error;
 }
 
+/* Not made, or something would have to be removed that others may use by then. */
+START_TEST(no_directory)
+{
+    char why[256], path[sizeof(server_path)];
+    strcpy(path, server_path);
+    snprintf(server_path, sizeof(server_path), "%s/missing/s", server_dir);
+    ck_assert_int_eq(start_second(why), -ENOENT);
+    ck_assert_msg(strstr(why, "/missing") != NULL && strstr(why, "--socket") != NULL, "%s", why);
+    *strrchr(server_path, '/') = '\0';
+    ck_assert_int_lt(access(server_path, F_OK), 0);
+    strcpy(server_path, path);
+}
+END_TEST
+
 START_TEST(the_path)
 {
     char why[256];
@@ -751,6 +773,7 @@ int main(void)
     tcase_add_test(tests, a_burst_of_accepts);
     tcase_add_test(tests, longest_message);
     tcase_add_test(tests, idle_means_idle);
+    tcase_add_test(tests, no_directory);
     tcase_add_test(tests, the_path);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
