@@ -266,6 +266,20 @@ void rpc_do_unsent(struct rpc_call *call, struct rpc_params *params)
     rpc_struct_reply(&s);
 }
 
+static const char *transfer_error_text(int error)
+{
+    switch (error) {
+    case EPIPE:
+        return "nothing more can be sent: this side, or the other one, has ended this direction";
+    case EMSGSIZE:
+        return "a message may have at most 16777216 bytes";
+    case ECONNRESET:
+        return "the connection was cut off; why is not known any more";
+    default:
+        return own_error_text(error);
+    }
+}
+
 /* A send or recv failed: with the reason that the hub knows when the connection was cut off. */
 static void fault_of_connection(struct rpc_call *call, int error)
 {
@@ -277,7 +291,7 @@ static void fault_of_connection(struct rpc_call *call, int error)
     if (reason != 0 && reason != ENOENT)
         rpc_fault(call, reason, "%s", why);
     else
-        rpc_fault(call, own_error(error), "%s", own_error_text(error));
+        rpc_fault(call, own_error(error), "%s", transfer_error_text(error));
 }
 
 /* ---- recv ---- */
