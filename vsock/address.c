@@ -81,7 +81,8 @@ static uint32_t listeners_cid(int fd, const struct handover_name *name)
 
 int vsock_getsockname(int fd, const struct vsock_socket *socket, struct sockaddr *address, socklen_t *len)
 {
-    struct sockaddr_vm own = vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
+    struct sockaddr_vm own;
+    vsock_bound_before(fd, &own); /* connecting, or failed */
     if (socket->state == VSOCK_FRESH)
         own = socket->bound;
     else if (socket->state == VSOCK_CONNECTED)

@@ -116,6 +116,8 @@ static int begin(int fd, const struct sockaddr_vm *bound, const struct sockaddr_
         errno = errno == EAGAIN ? EALREADY : errno;
         return -1;
     }
+    vsock_options(fd)->from_cid = parts.bound.svm_cid;
+    vsock_options(fd)->from_port = parts.reservation >= 0 ? parts.bound.svm_port : 0;
     return hand_over(fd, &parts, (uint32_t)domid, address->svm_port);
 }
 
@@ -177,8 +179,11 @@ static int connect_again(int fd, const struct vsock_socket *socket, const struct
 {
     if (!vsock_options(fd)->error_taken)
         return fail(fd, socket->error, socket->why); /* of an attempt that did not wait, and that nobody has asked for yet */
-    const struct sockaddr_vm not_bound = vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
-    return vsock_renew(fd) < 0 ? -1 : start(fd, &not_bound, address, len);
+    struct sockaddr_vm bound;
+    int reservation = -1;
+    if (vsock_bound_before(fd, &bound) && (reservation = vsock_reserve(fd, &bound)) < 0)
+        return -1;
+    return vsock_renew(fd, &bound, reservation) < 0 ? -1 : start(fd, &bound, address, len);
 }
 
 int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address, socklen_t len)

@@ -36,8 +36,7 @@ static int judge_bind(const struct vsock_socket *socket, const struct sockaddr_v
     return address->svm_cid == vsock_own_cid() ? 0 : EADDRNOTAVAIL;
 }
 
-/* The reservation, and the port that it has. -1 with errno. */
-static int reserve(int fd, struct sockaddr_vm *bound)
+int vsock_reserve(int fd, struct sockaddr_vm *bound)
 {
     struct compact_writer call;
     struct libidc_answer answer;
@@ -56,20 +55,35 @@ static int reserve(int fd, struct sockaddr_vm *bound)
     return reservation;
 }
 
+bool vsock_bound_before(int fd, struct sockaddr_vm *bound)
+{
+    const struct vsock_options *options = vsock_options(fd);
+    uint32_t port = options->from_port;
+    *bound = port != 0 ? vsock_address(options->from_cid, port) : vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
+    return port != 0;
+}
+
+/* A socket that failed to connect is a new one when it is bound, but if it was bound it stays that. */
+static int begin_anew(int fd, struct vsock_socket *socket)
+{
+    if (vsock_bound_before(fd, &socket->bound)) {
+        errno = EINVAL;
+        return -1;
+    }
+    socket->state = VSOCK_FRESH;
+    return vsock_renew(fd, &socket->bound, -1);
+}
+
 int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given, socklen_t len)
 {
     struct sockaddr_vm address;
     struct vsock_parts parts;
     if (vsock_read_address(given, len, &address) < 0)
         return -1;
-    if (socket->state == VSOCK_FAILED) {
-        if (vsock_renew(fd) < 0)
-            return -1;
-        socket->state = VSOCK_FRESH;
-        socket->bound = vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
-    }
+    if (socket->state == VSOCK_FAILED && begin_anew(fd, socket) < 0)
+        return -1;
     int error = judge_bind(socket, &address);
-    int reservation = error == 0 ? reserve(fd, &address) : -1;
+    int reservation = error == 0 ? vsock_reserve(fd, &address) : -1;
     if (reservation < 0) {
         errno = error != 0 ? error : errno;
         return -1;

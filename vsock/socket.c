@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -40,10 +41,10 @@ static int set_flags(int near_end, int flags)
     return flags & SOCK_NONBLOCK ? fcntl(near_end, F_SETFL, O_NONBLOCK) : 0;
 }
 
-static int make_fresh(int type, int flags)
+static int make_fresh(int type, int flags, const struct sockaddr_vm *bound, int reservation)
 {
     int pair[2];
-    struct vsock_parts parts = {.reservation = -1, .bound = vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY)};
+    struct vsock_parts parts = {.reservation = reservation, .bound = *bound};
     if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
         return -1;
     parts.far_end = pair[1];
@@ -76,7 +77,8 @@ int vsock_socket(int type, int protocol)
         errno = error;
         return -1;
     }
-    int fd = make_fresh(type & ~flags, flags);
+    const struct sockaddr_vm not_bound = vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
+    int fd = make_fresh(type & ~flags, flags, &not_bound, -1);
     if (fd >= 0)
         vsock_enter(fd, VSOCK_OURS);
     if (fd >= 0 && (type & ~flags) == SOCK_SEQPACKET)
@@ -97,18 +99,51 @@ bool vsock_is_nonblocking(int fd)
     return flags >= 0 && (flags & O_NONBLOCK);
 }
 
-int vsock_renew(int fd)
+/* ---- once more ---- */
+
+static void copy_option(int from, int to, int name)
 {
-    int fd_flags = fcntl(fd, F_GETFD), status_flags = fcntl(fd, F_GETFL);
-    int fresh = make_fresh(vsock_type(fd), SOCK_CLOEXEC | (status_flags & O_NONBLOCK ? SOCK_NONBLOCK : 0));
-    if (fresh < 0)
-        return -1;
-    if (vsock_type(fresh) == SOCK_SEQPACKET)
-        vsock_prepare_messages(fresh);
-    int result = vsock_next()->dup3(fresh, fd, fd_flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+    union {
+        int number;
+        struct timeval time;
+        struct linger linger;
+    } value, present;
+    socklen_t len = sizeof(value), present_len = sizeof(present);
+    if (getsockopt(from, SOL_SOCKET, name, &value, &len) < 0 || getsockopt(to, SOL_SOCKET, name, &present, &present_len) < 0 ||
+        (len == present_len && memcmp(&value, &present, len) == 0))
+        return;
+    if (name == SO_RCVBUF || name == SO_SNDBUF)
+        value.number /= 2; /* the kernel doubles it */
+    setsockopt(to, SOL_SOCKET, name, &value, len);
+}
+
+/* What a program sets on a socket that it will connect, and that has a meaning here, or can be read back. */
+static void copy_options(int from, int to)
+{
+    static const int names[] = {SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT, SO_RCVBUF,    SO_SNDBUF,
+                                SO_LINGER,   SO_KEEPALIVE, SO_REUSEADDR, SO_PRIORITY};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        copy_option(from, to, names[i]);
+}
+
+int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation)
+{
+    int fd_flags = fcntl(fd, F_GETFD), status_flags = fcntl(fd, F_GETFL), result = -1;
+    int fresh = make_fresh(vsock_type(fd), SOCK_CLOEXEC, bound, reservation);
+    if (fresh >= 0) {
+        copy_options(fd, fresh);
+        if (vsock_type(fresh) == SOCK_SEQPACKET)
+            vsock_prepare_messages(fresh);
+        fcntl(fresh, F_SETFL, status_flags);
+        result = vsock_next()->dup3(fresh, fd, fd_flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+    }
     int error = errno;
-    close(fresh);
-    vsock_options(fd)->error_taken = false;
+    if (fresh >= 0)
+        close(fresh);
+    if (reservation >= 0)
+        close(reservation);
+    if (result >= 0)
+        vsock_options(fd)->error_taken = false;
     errno = error;
     return result < 0 ? -1 : 0;
 }

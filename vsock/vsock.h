@@ -62,6 +62,7 @@ struct vsock_options {
     _Atomic uint64_t buffer_size, buffer_min, buffer_max;
     _Atomic uint32_t connect_timeout_ms;
     _Atomic uint32_t bound_cid;  /* of a listener, when it was bound to one */
+    _Atomic uint32_t from_cid, from_port; /* what it was bound to when connect began; port 0: nothing */
     _Atomic bool error_taken;    /* the error of a failed connect was told */
 };
 
@@ -124,8 +125,9 @@ int vsock_take(int fd, const struct sockaddr_vm *bound, struct vsock_parts *part
 /* Puts them back, and closes our copies. 0, or -1 with errno; the socket is then a failed one. */
 int vsock_put_back(struct vsock_parts *parts);
 void vsock_close_parts(struct vsock_parts *parts);
-/* A failed socket becomes a fresh one, of the same number, type and flags. 0, or -1 with errno. */
-int vsock_renew(int fd);
+/* A failed socket becomes a fresh one, of the same number, type, flags and options, bound as said; the reservation, or -1, is
+ * taken over in every case. 0, or -1 with errno. */
+int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation);
 int vsock_type(int fd);
 bool vsock_is_nonblocking(int fd);
 /* One line on stderr, if $IDC_VSOCK_VERBOSE is set; errno is kept. */
@@ -145,6 +147,10 @@ int vsock_error_of(int error);
 
 /* ---- listen.c ---- */
 
+/* The reservation of a port, and the port that it has in *bound. -1 with errno. */
+int vsock_reserve(int fd, struct sockaddr_vm *bound);
+/* What a socket that connects, or failed to, was bound to before. False, and any address, if it was not. */
+bool vsock_bound_before(int fd, struct sockaddr_vm *bound);
 int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given, socklen_t len);
 int vsock_listen(int fd, struct vsock_socket *socket, int backlog);
 int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *address, socklen_t *len, int flags);

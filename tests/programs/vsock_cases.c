@@ -205,6 +205,74 @@ static void test_refused_later(const struct other *other)
     CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), ECONNRESET); /* asked by a second connect */
 }
 
+static void fail_to_connect(int fd, const struct other *other)
+{
+    if (!(fcntl(fd, F_GETFL) & O_NONBLOCK)) {
+        CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), ECONNRESET);
+        return;
+    }
+    CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), EINPROGRESS);
+    CHECK(polled(fd, POLLOUT, WAIT_MS) & POLLOUT);
+    CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == ECONNRESET);
+}
+
+/* It keeps the port, and is seen to connect from it in the end. Meanwhile it can't be bound to another one. */
+static void test_bound_and_refused(const struct other *other)
+{
+    for (int flags = 0; flags <= SOCK_NONBLOCK; flags += SOCK_NONBLOCK) {
+        struct sockaddr_vm names[3];
+        int fd = new_socket(SOCK_STREAM | flags), taker = new_socket(SOCK_STREAM);
+        uint32_t port = LOCAL_PORT + 1 + (flags != 0);
+        CHECK(bind_to(fd, other->own_cid, port) == 0);
+        for (int i = 0; i < 2; i++) {
+            fail_to_connect(fd, other);
+            CHECK(own_address(fd).svm_cid == other->own_cid && own_address(fd).svm_port == port);
+            CHECK_ERRNO(bind_to(fd, VMADDR_CID_ANY, VMADDR_PORT_ANY), EINVAL);
+        }
+        CHECK(bind_to(taker, VMADDR_CID_ANY, port) == 0); /* it can be taken meanwhile */
+        CHECK_ERRNO(connect_to(fd, other->cid, other->port), EADDRINUSE);
+        CHECK(own_address(fd).svm_port == port && close(taker) == 0);
+        if (flags != 0) {
+            CHECK_ERRNO(connect_to(fd, other->cid, other->port), EINPROGRESS);
+            CHECK(own_address(fd).svm_port == port && polled(fd, POLLOUT, WAIT_MS) == POLLOUT && fcntl(fd, F_SETFL, 0) == 0);
+        } else {
+            CHECK(connect_to(fd, other->cid, other->port) == 0);
+        }
+        send_all(fd, "names\0\0\0\0\0\0\0\0\0\0", REQUEST_SIZE);
+        receive_all(fd, (char *)names, sizeof(names));
+        CHECK(names[0].svm_port == port && own_address(fd).svm_port == port);
+        close(fd);
+    }
+}
+
+/* The usual loop: options once, and connect until it works. */
+static void test_refused_with_options(const struct other *other)
+{
+    const struct timeval times[2] = {{.tv_usec = 40000}, {.tv_sec = 7}};
+    const struct linger linger = {.l_onoff = 1, .l_linger = 3};
+    struct timeval time;
+    struct linger lingers;
+    socklen_t len = sizeof(time), linger_len = sizeof(lingers);
+    int fd = new_socket(SOCK_STREAM | SOCK_CLOEXEC), lowat = 5, size = 100000, one = 1;
+    char byte;
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &times[0], len) == 0);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &times[1], len) == 0);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, sizeof(lowat)) == 0);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, linger_len) == 0);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) == 0);
+    int sent = int_option(fd, SOL_SOCKET, SO_SNDBUF), received = int_option(fd, SOL_SOCKET, SO_RCVBUF);
+    for (int i = 0; i < 2; i++)
+        fail_to_connect(fd, other);
+    CHECK(connect_to(fd, other->cid, other->port) == 0);
+    CHECK(getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, &len) == 0 && time.tv_sec == 7 && time.tv_usec == 0);
+    CHECK(int_option(fd, SOL_SOCKET, SO_RCVLOWAT) == 5 && int_option(fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(int_option(fd, SOL_SOCKET, SO_SNDBUF) == sent && int_option(fd, SOL_SOCKET, SO_RCVBUF) == received);
+    CHECK(getsockopt(fd, SOL_SOCKET, SO_LINGER, &lingers, &linger_len) == 0 && lingers.l_onoff == 1 && lingers.l_linger == 3);
+    CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) && !(fcntl(fd, F_GETFL) & O_NONBLOCK));
+    CHECK_ERRNO(recv(fd, &byte, 1, 0), EAGAIN); /* in time */
+}
+
 static int64_t now_ms(void)
 {
     struct timespec now;
@@ -350,6 +418,8 @@ const struct vsock_case vsock_cases[] = {
     {.name = "nonblocking", .run = test_nonblocking},
     {.name = "refused", .run = test_refused},
     {.name = "refused_later", .run = test_refused_later},
+    {.name = "bound_and_refused", .run = test_bound_and_refused},
+    {.name = "refused_with_options", .run = test_refused_with_options},
     {.name = "timeout", .run = test_timeout, .by_name = true},
     {.name = "denied", .run = test_denied, .by_name = true},
     {.name = "absent", .run = test_absent, .by_name = true},
