@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@
 #define FILLER '\0'
 #define FILLER_LAST '\1'
 #define FILLER_MIN 2
+#define LITTLE (SMALL_BUFFER / 2) /* a quarter of what the kernel makes of it, and it counts more */
 #define FILLER_MAX 4096
 #define FILLER_BLOCK (64 * 1024)
 #define FILLER_BYTES_MAX (64 << 20)
@@ -90,19 +92,54 @@ int connecting_fill_roughly(int near_end)
     return -ENOBUFS;
 }
 
-void connecting_settle(int near_end)
+void connecting_widen(int near_end, int size)
+{
+    int half = size / 2; /* the kernel doubles it, and lets those wait no longer who have waited for room */
+    setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &half, sizeof(half));
+}
+
+/* The filler and the last message, in one system call; by itself, since libidc-vsock.so has a sendmmsg that looks for more. */
+static bool put_little(int near_end)
+{
+    static const char filler[LITTLE], last = FILLER_LAST;
+    struct iovec parts[2] = {{(void *)(uintptr_t)filler, sizeof(filler)}, {(void *)(uintptr_t)&last, 1}};
+    struct mmsghdr messages[2] = {{.msg_hdr = {.msg_iov = &parts[0], .msg_iovlen = 1}},
+                                  {.msg_hdr = {.msg_iov = &parts[1], .msg_iovlen = 1}}};
+    return syscall(SYS_sendmmsg, near_end, messages, 2, MSG_DONTWAIT | MSG_NOSIGNAL) == 2 && messages[0].msg_len == sizeof(filler);
+}
+
+/* A size that could not be given back without privilege stays. */
+int connecting_fill_little(int near_end, int *size)
+{
+    const int small = SMALL_BUFFER;
+    *size = send_buffer(near_end);
+    if (*size <= 2 * SMALL_BUFFER || *size > 2 * HANDOVER_PLAIN_BUFFER) {
+        *size = 0;
+        return connecting_fill_roughly(near_end);
+    }
+    if (setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0 && put_little(near_end))
+        return 0;
+    connecting_widen(near_end, *size);
+    return -ENOBUFS;
+}
+
+void connecting_settle(int near_end, int size)
 {
     int type = 0;
     if (send_buffer(near_end) != 2 * SMALL_BUFFER)
         return;
+    if (size > 0) {
+        connecting_widen(near_end, size);
+        return;
+    }
     if (getsockopt(near_end, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) == 0 && type == SOCK_SEQPACKET) {
         handover_make_room(near_end);
         return;
     }
     int fresh = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int usual = send_buffer(fresh) / 2;
+    int usual = send_buffer(fresh);
     if (usual > 0)
-        setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &usual, sizeof(usual));
+        connecting_widen(near_end, usual);
     if (fresh >= 0)
         close(fresh);
 }

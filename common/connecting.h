@@ -3,12 +3,11 @@
  * connecting.h - a connect that does not wait: what the two ends of the program's own socket pair tell each other while
  * link_mgr, which got the far end, is still at it (docs/rpc.md, "Connecting without waiting").
  *
- * The near end must not poll writable before the attempt has ended. So it is filled with messages of zeros, the filler, behind which
- * a message of a single 1 is put: with its send buffer made small and by one-byte messages, so that it takes nothing more, or
- * roughly. When the connection is there the far end gets its name
- * (handover_bind), and then the filler is taken out. When the attempt fails the far end gets a name that tells why, and
- * is closed. Names outlive the sockets that had them, so the near end can be asked for the outcome at any time, in any
- * process.
+ * The near end must not poll writable before the attempt has ended. So it is filled with messages of zeros, the filler, behind
+ * which a message of a single 1 is put: with its send buffer made small, so that little is enough, or with the buffer that it
+ * has. When the connection is there the far end gets its name (handover_bind), and then the filler is taken out. When the
+ * attempt fails the far end gets a name that tells why, and is closed. Names outlive the sockets that had them, so the near
+ * end can be asked for the outcome at any time, in any process.
  */
 #ifndef IDC_CONNECTING_H
 #define IDC_CONNECTING_H
@@ -30,8 +29,12 @@ int connecting_fill_roughly(int near_end);
 /* 0: connected; -EINPROGRESS; CONNECTING_NONE: not a descriptor of ours; else the error that ended the attempt, why with it,
  * which is neither of these two. */
 int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX]);
-/* Gives the send buffer of a connected end its usual size, if connecting_fill had changed it. */
-void connecting_settle(int near_end);
+/* The same with little, for who waits until the attempt has ended: the send buffer is small meanwhile. *size is then what it
+ * was, to be given back by connecting_widen; 0: it has stayed as it is. 0 or negative errno. */
+int connecting_fill_little(int near_end, int *size);
+void connecting_widen(int near_end, int size);
+/* Gives the send buffer of a connected end the size that it had, 0: the usual one, if it is still the small one. */
+void connecting_settle(int near_end, int size);
 
 /* ---- far end ---- */
 

@@ -117,7 +117,7 @@ int idc_connect_finish(int fd)
         return libidc_fail(EINVAL, "no descriptor of an IDC connection");
     if (outcome < 0)
         return libidc_fail(-outcome, "%s", why[0] != '\0' ? why : strerror(-outcome));
-    connecting_settle(fd);
+    connecting_settle(fd, 0);
     return 0;
 }
 

@@ -2,6 +2,11 @@
 /*
  * connect.c - connect(2): link_mgr gets the far end, as in a nonblocking connect of libidc's, and the near end tells what
  * comes of it. A blocking connect waits for that.
+ *
+ * Until then it must not poll writable, in any process or thread that has it, so it is filled (common/connecting.h). A
+ * connect that waits makes the send buffer small for that, so that little is enough, and gives it its size back when it is
+ * connected. If a signal ends the waiting, the first who looks at the connected socket does (vsock_look), and functions that
+ * send have a look if need be: the small buffer could be filled by what link_mgr leaves unread.
  */
 #include <errno.h>
 #include <poll.h>
@@ -65,7 +70,7 @@ static int post(int fd, const struct vsock_parts *parts, uint32_t domid, uint32_
     compact_begin(&call, COMPACT_CALL, "idc.connect");
     compact_put_number(&call, "domid", domid);
     compact_put_number(&call, "port", port);
-    if (vsock_type(fd) == SOCK_SEQPACKET)
+    if (vsock_is_seqpacket(fd))
         compact_put_text(&call, "type", "seqpacket");
     compact_put_number(&call, "timeout_ms", vsock_connect_timeout(fd));
     compact_put_boolean(&call, "far_end", true);
@@ -74,10 +79,16 @@ static int post(int fd, const struct vsock_parts *parts, uint32_t domid, uint32_
     return libidc_post(libidc_socket_path(NULL), &call, HAND_OVER_MS, fds, parts->reservation >= 0 ? 3 : 2);
 }
 
+void vsock_widen(int fd)
+{
+    connecting_settle(fd, atomic_exchange(&vsock_options(fd)->send_buffer, 0));
+}
+
 /* The filler goes, and the socket is as it was. */
-static void undo(struct vsock_parts *parts)
+static void undo(int fd, struct vsock_parts *parts)
 {
     int error = errno;
+    vsock_widen(fd);
     char last;
     if (connecting_drain(parts->far_end) == 0)
         recv(parts->far_end, &last, 1, MSG_DONTWAIT);
@@ -85,12 +96,21 @@ static void undo(struct vsock_parts *parts)
     errno = error;
 }
 
-static int hand_over(int fd, struct vsock_parts *parts, uint32_t domid, uint32_t port)
+/* Who waits is there to widen the buffer again. */
+static int fill(int fd, bool waits)
 {
-    int error = connecting_fill_roughly(fd);
+    int size = 0;
+    int error = waits ? connecting_fill_little(fd, &size) : connecting_fill_roughly(fd);
+    vsock_options(fd)->send_buffer = error == 0 ? size : 0;
+    return error;
+}
+
+static int hand_over(int fd, bool waits, struct vsock_parts *parts, uint32_t domid, uint32_t port)
+{
+    int error = fill(fd, waits);
     if (error < 0) {
         errno = -error;
-        undo(parts);
+        undo(fd, parts);
         return -1;
     }
     if (post(fd, parts, domid, port) == 0) {
@@ -98,13 +118,13 @@ static int hand_over(int fd, struct vsock_parts *parts, uint32_t domid, uint32_t
         return 0;
     }
     vsock_say("%s", idc_last_error());
-    undo(parts);
+    undo(fd, parts);
     if (errno == ECONNREFUSED || errno == ENOENT)
         errno = ENODEV; /* no link_mgr, as on vsock no transport */
     return -1;
 }
 
-static int begin(int fd, const struct sockaddr_vm *bound, const struct sockaddr_vm *address)
+static int begin(int fd, bool waits, const struct sockaddr_vm *bound, const struct sockaddr_vm *address)
 {
     struct vsock_parts parts;
     int64_t domid = vsock_domid_of(address->svm_cid);
@@ -118,7 +138,7 @@ static int begin(int fd, const struct sockaddr_vm *bound, const struct sockaddr_
     }
     vsock_options(fd)->from_cid = parts.bound.svm_cid;
     vsock_options(fd)->from_port = parts.reservation >= 0 ? parts.bound.svm_port : 0;
-    return hand_over(fd, &parts, (uint32_t)domid, address->svm_port);
+    return hand_over(fd, waits, &parts, (uint32_t)domid, address->svm_port);
 }
 
 /* ---- waiting ---- */
@@ -138,6 +158,16 @@ static int fail(int fd, int error, const char *why)
     return -1;
 }
 
+/* As vsock_widen, but who has made it small himself need not ask. */
+static void finish(int fd)
+{
+    int size = atomic_exchange(&vsock_options(fd)->send_buffer, 0);
+    if (size > 0)
+        connecting_widen(fd, size);
+    else
+        connecting_settle(fd, 0);
+}
+
 static int wait_connected(int fd)
 {
     char why[CONNECTING_WHY_MAX];
@@ -147,10 +177,12 @@ static int wait_connected(int fd)
         int64_t left = end - now_ms();
         int ready = poll(&p, 1, left > 0 ? (int)left : 0);
         if (ready < 0)
-            return -1; /* EINTR: it goes on meanwhile, and a second connect waits for it again */
+            return -1; /* EINTR: it goes on meanwhile, and a second connect waits for it again. The buffer is small still */
         int outcome = connecting_outcome(fd, why);
-        if (outcome == 0)
+        if (outcome == 0) {
+            finish(fd);
             return 0;
+        }
         if (outcome == CONNECTING_NONE && ready > 0)
             poll(NULL, 0, 1); /* another thread is about to begin */
         else if (outcome != -EINPROGRESS)
@@ -167,9 +199,10 @@ static int start(int fd, const struct sockaddr_vm *bound, const struct sockaddr 
     struct sockaddr_vm address;
     if (vsock_read_address(given, len, &address) < 0)
         return -1;
-    if (begin(fd, bound, &address) < 0 && errno != EALREADY)
+    bool waits = !vsock_is_nonblocking(fd);
+    if (begin(fd, waits, bound, &address) < 0 && errno != EALREADY)
         return -1;
-    if (!vsock_is_nonblocking(fd))
+    if (waits)
         return wait_connected(fd);
     errno = EINPROGRESS;
     return -1;

@@ -5,8 +5,8 @@
  * getpeername(2) for a socket that is seen for the first time (one that was inherited or received).
  *
  * Of the functions that move data there are those that send, for the sake of long and of empty messages of seqpacket
- * sockets (message.c): they compare a length, and go on. And recvfrom, recvmsg and recvmmsg, for programs that ask for the sender's
- * address, and for the descriptors that they receive.
+ * sockets (message.c), and of interrupted connects (connect.c): they look into the table, compare a length, and go on. And
+ * recvfrom, recvmsg and recvmmsg, for programs that ask for the sender's address, and for the descriptors that they receive.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -131,7 +131,17 @@ int on_shutdown(int fd, int how)
     return is_ours(fd, &s) ? vsock_shutdown(fd, &s, how) : vsock_next()->shutdown(fd, how);
 }
 
-/* ---- long messages, and empty ones ---- */
+/* ---- sending: after interrupted connects, long messages, and empty ones ---- */
+
+/* After a connect that a signal has interrupted the send buffer is small, until it is seen that the socket is connected: too
+ * small to send by (common/connecting.h). */
+static inline void widen(int fd)
+{
+    struct vsock_socket s;
+    const struct vsock_entry *entry = vsock_entry(fd);
+    if (__builtin_expect(entry != NULL && atomic_load_explicit(&entry->options.send_buffer, memory_order_relaxed) != 0, 0))
+        is_ours(fd, &s);
+}
 
 static inline bool has_messages(void)
 {
@@ -141,6 +151,7 @@ static inline bool has_messages(void)
 ssize_t on_write(int fd, const void *bytes, size_t len)
 {
     ssize_t result;
+    widen(fd);
     if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, 0, &result))
         return result;
     return vsock_next()->write(fd, bytes, len);
@@ -149,6 +160,7 @@ ssize_t on_write(int fd, const void *bytes, size_t len)
 ssize_t on_send(int fd, const void *bytes, size_t len, int flags)
 {
     ssize_t result;
+    widen(fd);
     if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
     return vsock_next()->send(fd, bytes, len, flags);
@@ -157,6 +169,7 @@ ssize_t on_send(int fd, const void *bytes, size_t len, int flags)
 ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct sockaddr *address, socklen_t address_len)
 {
     ssize_t result;
+    widen(fd);
     if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
     return vsock_next()->sendto(fd, bytes, len, flags, address, address_len);
@@ -165,6 +178,7 @@ ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct
 ssize_t on_writev(int fd, const struct iovec *spans, int count)
 {
     ssize_t result;
+    widen(fd);
     if (has_messages() && count >= 0 && vsock_send_spans(fd, spans, (size_t)count, 0, &result))
         return result;
     return vsock_next()->writev(fd, spans, count);
@@ -180,6 +194,7 @@ static bool send_at(int fd, const struct iovec *spans, int count, off_t offset, 
 ssize_t on_pwritev2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
     ssize_t result;
+    widen(fd);
     return send_at(fd, spans, count, offset, flags, &result) ? result
                                                              : vsock_next()->pwritev2(fd, spans, count, offset, flags);
 }
@@ -187,6 +202,7 @@ ssize_t on_pwritev2(int fd, const struct iovec *spans, int count, off_t offset, 
 ssize_t on_pwritev64v2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
     ssize_t result;
+    widen(fd);
     return send_at(fd, spans, count, offset, flags, &result) ? result
                                                              : vsock_next()->pwritev64v2(fd, spans, count, offset, flags);
 }
@@ -194,6 +210,7 @@ ssize_t on_pwritev64v2(int fd, const struct iovec *spans, int count, off_t offse
 ssize_t on_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     ssize_t result;
+    widen(fd);
     if (has_messages() && message != NULL && vsock_send_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
         return result;
     return vsock_next()->sendmsg(fd, message, flags);
@@ -202,6 +219,7 @@ ssize_t on_sendmsg(int fd, const struct msghdr *message, int flags)
 int on_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     int result;
+    widen(fd);
     if (has_messages() && messages != NULL && vsock_send_several(fd, messages, count, flags, &result))
         return result;
     return vsock_next()->sendmmsg(fd, messages, count, flags);

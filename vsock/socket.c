@@ -93,6 +93,11 @@ int vsock_type(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 ? type : SOCK_STREAM;
 }
 
+bool vsock_is_seqpacket(int fd)
+{
+    return vsock_has_messages && vsock_type(fd) == SOCK_SEQPACKET;
+}
+
 bool vsock_is_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -112,6 +117,8 @@ static void copy_option(int from, int to, int name)
     if (getsockopt(from, SOL_SOCKET, name, &value, &len) < 0 || getsockopt(to, SOL_SOCKET, name, &present, &present_len) < 0 ||
         (len == present_len && memcmp(&value, &present, len) == 0))
         return;
+    if (name == SO_SNDBUF && value.number < present.number)
+        return;
     if (name == SO_RCVBUF || name == SO_SNDBUF)
         value.number /= 2; /* the kernel doubles it */
     setsockopt(to, SOL_SOCKET, name, &value, len);
@@ -130,6 +137,7 @@ int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation)
 {
     int fd_flags = fcntl(fd, F_GETFD), status_flags = fcntl(fd, F_GETFL), result = -1;
     int fresh = make_fresh(vsock_type(fd), SOCK_CLOEXEC, bound, reservation);
+    vsock_widen(fd); /* if a signal has ended the waiting */
     if (fresh >= 0) {
         copy_options(fd, fresh);
         if (vsock_type(fresh) == SOCK_SEQPACKET)
@@ -229,6 +237,9 @@ bool vsock_look(int fd, struct vsock_socket *socket)
         if (vsock_type(fd) == SOCK_SEQPACKET)
             vsock_prepare_messages(fd);
     }
+    /* A signal has ended the waiting for it, or it was somebody else's. */
+    if (socket->state == VSOCK_CONNECTED && (mark != VSOCK_OURS || vsock_options(fd)->send_buffer != 0))
+        vsock_widen(fd);
     errno = error;
     return socket->state != VSOCK_NONE;
 }

@@ -62,6 +62,7 @@ struct vsock_options {
     _Atomic uint64_t buffer_size, buffer_min, buffer_max;
     _Atomic uint32_t connect_timeout_ms;
     _Atomic uint32_t bound_cid;  /* of a listener, when it was bound to one */
+    _Atomic int send_buffer;     /* what SO_SNDBUF was before a connect made it small, 0: is what it was */
     _Atomic uint32_t from_cid, from_port; /* what it was bound to when connect began; port 0: nothing */
     _Atomic bool error_taken;    /* the error of a failed connect was told */
 };
@@ -129,6 +130,8 @@ void vsock_close_parts(struct vsock_parts *parts);
  * taken over in every case. 0, or -1 with errno. */
 int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation);
 int vsock_type(int fd);
+/* The same of a socket that vsock_look has seen; mostly without a system call. */
+bool vsock_is_seqpacket(int fd);
 bool vsock_is_nonblocking(int fd);
 /* One line on stderr, if $IDC_VSOCK_VERBOSE is set; errno is kept. */
 void vsock_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -142,6 +145,8 @@ void vsock_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 uint32_t vsock_connect_timeout(int fd);
 
 int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address, socklen_t len);
+/* The send buffer, if a connect has made it small, gets the size that it had. */
+void vsock_widen(int fd);
 /* The error that the program is told in place of a failed connect's. */
 int vsock_error_of(int error);
 

@@ -109,15 +109,16 @@ static int socket_option(int fd, int option)
  * names: as a far end they would make a loop that outlives the client. */
 static bool has_nameless_peer(int fd)
 {
-    struct sockaddr_un address;
+    struct sockaddr_un address = {0};
     socklen_t len = sizeof(address);
-    return getpeername(fd, (struct sockaddr *)&address, &len) == 0 && len <= offsetof(struct sockaddr_un, sun_path);
+    return getpeername(fd, (struct sockaddr *)&address, &len) == 0 && address.sun_family == AF_UNIX &&
+           len <= offsetof(struct sockaddr_un, sun_path);
 }
 
 bool rpc_is_fitting_end(int fd, enum idc_type type)
 {
     int wanted = type == IDC_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM;
-    return socket_option(fd, SO_DOMAIN) == AF_UNIX && socket_option(fd, SO_TYPE) == wanted && has_nameless_peer(fd);
+    return socket_option(fd, SO_TYPE) == wanted && has_nameless_peer(fd);
 }
 
 int rpc_take_fd(struct rpc_call *call, int at)
@@ -145,6 +146,11 @@ static int watch_far_end(struct rpc_call *call)
     return connect->near_gone != NULL && event_add(connect->near_gone, NULL) == 0 ? 0 : -ENOMEM;
 }
 
+static void refuse_end(struct rpc_params *params)
+{
+    rpc_params_refuse(params, "that is no end of an AF_UNIX socket pair of the connection's type");
+}
+
 static void read_far_end(struct rpc_params *params)
 {
     struct rpc_call *call = params->call;
@@ -153,9 +159,8 @@ static void read_far_end(struct rpc_params *params)
     int ends = call->fd_count - reserved;
     if (announced ? ends < 1 || ends > 2 : call->fd_count != 0)
         rpc_params_refuse(params, "%d descriptors came with the call", call->fd_count);
-    for (int i = 0; rpc_params_ok(params) && i < ends; i++)
-        if (!rpc_is_fitting_end(call->fds[i], call->connect.type))
-            rpc_params_refuse(params, "that is no end of an AF_UNIX socket pair of the connection's type");
+    if (rpc_params_ok(params) && announced && !rpc_is_fitting_end(call->fds[0], call->connect.type))
+        refuse_end(params);
     if (!rpc_params_ok(params) || !announced)
         return;
     call->silent = true;
@@ -197,14 +202,20 @@ static void read_connect(struct rpc_params *params, struct hub_connect *request)
         rpc_params_refuse(params, "needs either \"port\" or \"name\"");
 }
 
-static void pass_ends_on(struct rpc_call *call, struct hub_connect *request)
+/* The near end is of use within the domain only. */
+static void pass_ends_on(struct rpc_params *params, struct hub_connect *request)
 {
+    struct rpc_call *call = params->call;
+    bool within = request->domid == IDC_DOMID_SELF || (int)request->domid == hub_domid(call->session->server->hub);
     int near_end = rpc_take_fd(call, 1);
-    request->far_end = rpc_take_fd(call, 0);
-    if (request->domid == IDC_DOMID_SELF || (int)request->domid == hub_domid(call->session->server->hub))
-        request->held_end = near_end;
-    else if (near_end >= 0)
+    if (within && near_end >= 0 && !rpc_is_fitting_end(near_end, request->type))
+        refuse_end(params);
+    if (near_end >= 0 && (!within || !rpc_params_ok(params)))
         close(near_end);
+    else
+        request->held_end = near_end;
+    if (rpc_params_ok(params))
+        request->far_end = rpc_take_fd(call, 0);
 }
 
 void rpc_do_connect(struct rpc_call *call, struct rpc_params *params)
@@ -213,9 +224,10 @@ void rpc_do_connect(struct rpc_call *call, struct rpc_params *params)
     call->connect.type = rpc_params_type(params);
     read_far_end(params); /* first, so that whatever else is wrong can be told by it */
     read_connect(params, &request);
+    if (rpc_params_ok(params))
+        pass_ends_on(params, &request);
     if (!rpc_params_ok(params))
         return;
-    pass_ends_on(call, &request);
     call->connect.pending = hub_connect(call->session->server->hub, &request, connect_done, call);
     if (call->connect.pending == NULL)
         rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));

@@ -70,6 +70,15 @@ class TestVsock(VsockCase):
         self.check_cases(self.a, self.cid(self.b), "timeout")
         self.b.daemon.kill(signal.SIGCONT)
 
+    def test_interrupted_connect(self):
+        self.serve(self.b)
+        self.b.daemon.kill(signal.SIGSTOP)
+        program = self.start(self.a, "one", "interrupted", self.cid(self.b), PORT, self.cid(self.a))
+        self.assertEqual(program.stdout.readline(60 * self.world.slowness), b"waiting\n")
+        self.b.daemon.kill(signal.SIGCONT)
+        out, err = program.communicate(timeout=self.timeout * self.world.slowness)
+        self.assertEqual((out, program.returncode), (b"", 0), err)
+
     def test_denied(self):
         self.world.setup(self.a, self.b, remove=True)
         said = self.check_cases(self.a, self.cid(self.b), "denied", env={"IDC_VSOCK_VERBOSE": "1"})

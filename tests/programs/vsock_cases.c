@@ -2,6 +2,7 @@
 /* vsock_cases.c - making sockets, binding, listening, accepting, connecting; addresses and options. */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -319,6 +320,63 @@ static void test_timeout(const struct other *other)
     check_interrupted(other);
 }
 
+struct waiting {
+    const struct other *other;
+    int fd;
+};
+
+static void *wait_connected(void *arg)
+{
+    const struct waiting *waiting = arg;
+    CHECK(connect_to(waiting->fd, waiting->other->cid, waiting->other->port) == 0);
+    return NULL;
+}
+
+static int interrupted(const struct other *other, int type)
+{
+    struct sigaction action = {.sa_handler = on_alarm};
+    struct itimerval soon = {.it_value = {.tv_usec = 50000}}, never = {0};
+    int fd = new_socket(type);
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &soon, NULL) == 0);
+    CHECK_ERRNO(connect_to(fd, other->cid, other->port + (type == SOCK_SEQPACKET)), EINTR);
+    CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+    return fd;
+}
+
+/* The other domain's link_mgr is stopped, and goes on when the test is told "waiting". A connect that a signal interrupts goes
+ * on, and the socket is like any other afterwards, though nothing is asked of it before there is something to send. Neither it
+ * nor one that another thread waits for polls writable before it is connected. */
+static void test_interrupted(const struct other *other)
+{
+    static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
+    static char bytes[30000];
+    int fds[2], usual = int_option(new_socket(SOCK_STREAM), SOL_SOCKET, SO_SNDBUF);
+    for (int i = 0; i < 2; i++)
+        fds[i] = interrupted(other, types[i]);
+    struct waiting waiting = {.other = other, .fd = new_socket(SOCK_STREAM)};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, wait_connected, &waiting) == 0);
+    while (polled(waiting.fd, POLLOUT | POLLIN, 100) != 0) /* until it has begun */
+        poll(NULL, 0, 1);
+    for (int i = 0; i < 2; i++)
+        CHECK(polled(fds[i], POLLOUT | POLLIN, 0) == 0);
+    printf("waiting\n");
+    fflush(stdout);
+    for (int i = 0; i < 2; i++) {
+        CHECK(polled(fds[i], POLLOUT, WAIT_MS) == POLLOUT);
+        send_all(fds[i], "echo\0\0\0\0\0\0\0\0\0\0\0", REQUEST_SIZE);
+        CHECK(send(fds[i], bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes)); /* there is room for it */
+        if (types[i] == SOCK_STREAM)
+            receive_all(fds[i], bytes, sizeof(bytes));
+        else
+            CHECK(recv(fds[i], bytes, sizeof(bytes), 0) == sizeof(bytes));
+        check_echo(fds[i]);
+    }
+    CHECK_ERRNO(connect_to(fds[0], other->cid, other->port), EISCONN);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(int_option(waiting.fd, SOL_SOCKET, SO_SNDBUF) == usual && int_option(fds[0], SOL_SOCKET, SO_SNDBUF) == usual);
+}
+
 static void test_denied(const struct other *other)
 {
     CHECK_ERRNO(connect_to(new_socket(SOCK_STREAM), other->cid, other->port), EACCES);
@@ -421,6 +479,7 @@ const struct vsock_case vsock_cases[] = {
     {.name = "bound_and_refused", .run = test_bound_and_refused},
     {.name = "refused_with_options", .run = test_refused_with_options},
     {.name = "timeout", .run = test_timeout, .by_name = true},
+    {.name = "interrupted", .run = test_interrupted, .by_name = true},
     {.name = "denied", .run = test_denied, .by_name = true},
     {.name = "absent", .run = test_absent, .by_name = true},
     {.name = "device", .run = test_device},

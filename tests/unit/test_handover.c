@@ -433,6 +433,44 @@ START_TEST(rough_filler)
 }
 END_TEST
 
+static int send_buffer(int fd)
+{
+    int size = 0;
+    socklen_t len = sizeof(size);
+    ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len), 0);
+    return size;
+}
+
+/* A few kilobytes do, where the buffer may be made small; widened, it is what it was. */
+START_TEST(little_filler)
+{
+    static const int buffers[] = {0, 2304, 8100, 100000, HANDOVER_PLAIN_BUFFER, 212992};
+    char why[CONNECTING_WHY_MAX], byte = 5;
+    struct handover_name name = sample_name();
+    for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
+        int size, before;
+        open_pair(types[_i]);
+        if (buffers[i] != 0)
+            ck_assert_int_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffers[i], sizeof(int)), 0);
+        before = send_buffer(pair[0]);
+        ck_assert_int_eq(connecting_fill_little(pair[0], &size), 0);
+        ck_assert_int_eq(size, i == 1 || i == 2 || i == 5 ? 0 : before);
+        ck_assert_int_eq(writable(pair[0]), 0);
+        ck_assert_int_eq(connecting_outcome(pair[0], why), -EINPROGRESS);
+        ck_assert_int_eq(handover_bind(pair[1], &name), 0);
+        ck_assert_int_eq(connecting_drain(pair[1]), 0);
+        ck_assert_int_eq(writable(pair[0]), POLLOUT); /* also before it is widened */
+        connecting_settle(pair[0], size);
+        ck_assert_int_eq(send_buffer(pair[0]), before);
+        ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), 1);
+        ck_assert_int_eq(handover_take_mark(pair[1]), 0);
+        ck_assert_int_eq(recv(pair[1], why, 10, MSG_DONTWAIT), 1);
+        ck_assert_int_eq(why[0], byte);
+        close_pair();
+    }
+}
+END_TEST
+
 START_TEST(no_filler)
 {
     open_pair(types[_i]);
@@ -673,6 +711,7 @@ int main(void)
     tcase_add_test(tests, accept_of_nonsense);
     tcase_add_loop_test(tests, filler, 0, 2);
     tcase_add_loop_test(tests, rough_filler, 0, 2);
+    tcase_add_loop_test(tests, little_filler, 0, 2);
     tcase_add_loop_test(tests, no_filler, 0, 2);
     tcase_add_loop_test(tests, failure_in_a_name, 0, 2);
     tcase_add_loop_test(tests, errors_in_a_name, 0, 2);

@@ -352,6 +352,30 @@ START_TEST(unfit_far_ends)
 }
 END_TEST
 
+/* Within the domain the near end is looked at; a connection to another one has no use for it, whatever it is. */
+START_TEST(unfit_near_ends)
+{
+    static const char *const domids[] = {"<int>3</int>", "<int>32752</int>", "<int>4</int>"};
+    char why[CONNECTING_WHY_MAX];
+    int fd = upgraded(), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (uint32_t i = 0; i < 3; i++) {
+        int pair[2];
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        ck_assert_int_eq(connecting_fill_roughly(pair[0]), 0);
+        const int fds[] = {pair[1], null};
+        call_with_fds(fd, i, fds, 2, "idc.connect", "domid", domids[i], "port", "<int>5</int>", "far_end", TRUE_, END);
+        close(pair[1]);
+        struct pollfd p = {.fd = pair[0], .events = POLLOUT};
+        ck_assert_int_eq(poll(&p, 1, 10000), 1);
+        ck_assert_int_eq(connecting_outcome(pair[0], why) == 0, i == 2);
+        ck_assert(i == 2 || strstr(why, "no end of an AF_UNIX socket pair") != NULL);
+        close(pair[0]);
+    }
+    close(null);
+    close(fd);
+}
+END_TEST
+
 /* Half a message that brings the client's own socket: the connection must not outlive the client for ever. */
 START_TEST(a_loop)
 {
@@ -477,6 +501,7 @@ int main(void)
     tcase_add_test(tests, garbage_documents);
     tcase_add_test(tests, stray_descriptors);
     tcase_add_test(tests, unfit_far_ends);
+    tcase_add_test(tests, unfit_near_ends);
     tcase_add_test(tests, no_reservation);
     tcase_add_test(tests, connect_without_its_reservation);
     tcase_add_test(tests, a_loop);
