@@ -271,7 +271,7 @@ static inline int64_t counter(const char *name)
 /* Waits until a counter has the value: events of the server that no answer tells of. */
 static inline void await_counter(const char *name, int64_t value)
 {
-    for (int i = 0; i < 500 && counter(name) != value; i++)
+    for (int i = 0; i < 4000 && counter(name) != value; i++)
         poll(NULL, 0, 10);
     ck_assert_int_eq(counter(name), value);
 }

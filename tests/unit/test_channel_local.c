@@ -17,7 +17,7 @@
 #define ATTACHER 2
 #define BASE "/local/domain/5/data/idc/2/link"
 #define RING 65536
-#define WAIT_MS 1000
+#define WAIT_MS 20000 /* never used up when all is well */
 
 static const struct platform_ops *ops = &platform_local;
 static struct platform *high, *low;

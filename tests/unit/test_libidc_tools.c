@@ -111,6 +111,9 @@ START_TEST(use)
 }
 END_TEST
 
+/* Until somebody listens. */
+#define AWAIT(service) "until idc status | grep -qE '(^| )" service "( |$)'; do sleep 0.1; done; "
+
 /* Scripts of both sides; the status is the last command's. */
 static const char *const scripts[] = {
     /* demos */
@@ -118,15 +121,19 @@ static const char *const scripts[] = {
     "grep -q 'hello from test_conn' $D/out && grep -q 'you said: hello from test_conn' $D/answer",
     /* both directions at once, byte for byte */
     "head -c 3000000 /dev/urandom >$D/a; head -c 2000000 /dev/urandom >$D/b\n"
-    "idc cat --listen --port 4000 <$D/b >$D/a2 & sleep 0.3; idc cat 3 4000 <$D/a >$D/b2; wait $! && cmp $D/a $D/a2 && cmp $D/b $D/b2",
+    "idc cat --listen --port 4000 <$D/b >$D/a2 & " AWAIT("4000") "idc cat 3 4000 <$D/a >$D/b2\n"
+    "wait $! && cmp $D/a $D/a2 && cmp $D/b $D/b2",
     /* messages longer than a socket's buffer */
     "head -c 1000000 /dev/urandom >$D/a\n"
-    "idc cat --seqpacket --listen --name a.b </dev/null >$D/a2 & sleep 0.3; idc cat --seqpacket 3 a.b <$D/a; wait $! && cmp $D/a $D/a2",
+    "idc cat --seqpacket --listen --name a.b </dev/null >$D/a2 & " AWAIT("a.b") "idc cat --seqpacket 3 a.b <$D/a\n"
+    "wait $! && cmp $D/a $D/a2",
     /* the answer comes after the end of the question */
-    "{ sleep 0.5; echo answer; } | idc cat --listen --port 4000 >$D/question & sleep 0.2\n"
-    "test \"$(echo question | idc cat 3 4000)\" = answer && wait $! && grep -q question $D/question",
+    "mkfifo $D/pipe; { cat <$D/pipe >$D/question; >$D/ended; } &\n"
+    "{ until test -e $D/ended; do sleep 0.1; done; echo answer; } | idc cat --listen --port 4000 >$D/pipe &\n"
+    AWAIT("4000") "test \"$(echo question | idc cat 3 4000)\" = answer && wait $! && grep -q question $D/question",
     /* --keep serves one after the other */
-    "idc cat --listen --port 4000 --keep >$D/all & sleep 0.2; for i in 1 2 3; do echo $i | idc cat 3 4000; done; kill $!; wait\n"
+    "idc cat --listen --port 4000 --keep >$D/all & " AWAIT("4000") "for i in 1 2 3; do echo $i | idc cat 3 4000; done\n"
+    "until test $(wc -l <$D/all) = 3; do sleep 0.1; done; kill $!; wait\n"
     "test \"$(tr -d '\\n' <$D/all)\" = 123",
     /* Ctrl-C ends a ping, with its summary */
     "idc ping 4 >$D/out & until grep -q time= $D/out; do sleep 0.1; done; kill -INT $!; wait $!; grep -q 'rtt min/avg/max' $D/out",
@@ -137,7 +144,7 @@ START_TEST(script)
     static char text[65536];
     int status = run(scripts[_i], text);
     ck_assert_msg(status == 0, "%s\nstatus %d: %s", scripts[_i], status, text);
-    run("rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/all", text);
+    run("rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/ended $D/pipe $D/all", text);
 }
 END_TEST
 

@@ -91,15 +91,38 @@ int test_round_trip(const struct measure *measure, struct figures *figures)
 
 /* ---- round trips beside a bulk stream ---- */
 
-struct bulk {
-    struct stream stream;
-    bool stop, failed;
-    uint64_t bytes; /* as all above: atomic */
+/* What has been written, and when the last write of it was done. */
+struct progress {
+    uint64_t bytes, at_ns;
 };
 
-static uint64_t bulk_bytes(const struct bulk *bulk)
+struct bulk {
+    struct stream stream;
+    bool stop, failed; /* atomic */
+    pthread_mutex_t mutex;
+    struct progress progress;
+};
+
+static struct progress bulk_progress(struct bulk *bulk)
 {
-    return __atomic_load_n(&bulk->bytes, __ATOMIC_RELAXED);
+    pthread_mutex_lock(&bulk->mutex);
+    struct progress now = bulk->progress;
+    pthread_mutex_unlock(&bulk->mutex);
+    return now;
+}
+
+static void bulk_wrote(struct bulk *bulk, size_t len)
+{
+    pthread_mutex_lock(&bulk->mutex);
+    bulk->progress.bytes += len;
+    bulk->progress.at_ns = now_ns();
+    pthread_mutex_unlock(&bulk->mutex);
+}
+
+/* Of whole writes in the time that they took, however the beginning and the end of a measurement lie to them. */
+static double bulk_pace(struct progress from, struct progress to)
+{
+    return to.at_ns > from.at_ns ? (double)(to.bytes - from.bytes) * 1e9 / (double)(to.at_ns - from.at_ns) : 0;
 }
 
 static void *write_bulk(void *arg)
@@ -109,7 +132,8 @@ static void *write_bulk(void *arg)
     bool good = block && ask(&bulk->stream, MEASURE_SINK, MEASURE_READ_SIZE, UINT64_MAX) == 0;
     while (good && !__atomic_load_n(&bulk->stop, __ATOMIC_RELAXED)) {
         good = stream_write_all(&bulk->stream, block, MEASURE_READ_SIZE) == 0;
-        __atomic_add_fetch(&bulk->bytes, MEASURE_READ_SIZE, __ATOMIC_RELAXED);
+        if (good)
+            bulk_wrote(bulk, MEASURE_READ_SIZE);
     }
     if (!good)
         __atomic_store_n(&bulk->failed, true, __ATOMIC_RELAXED);
@@ -121,7 +145,7 @@ static void *write_bulk(void *arg)
 static int fill_up(struct stream *stream, struct bulk *bulk, const struct measure *measure)
 {
     uint64_t end = now_ns() + (uint64_t)(measure->seconds * 0.2e9);
-    while (now_ns() < end || bulk_bytes(bulk) < 4u * 1024 * 1024)
+    while (now_ns() < end || bulk_progress(bulk).bytes < 4u * 1024 * 1024)
         if (round_trips(stream, measure->size, 4, NULL) < 0 || __atomic_load_n(&bulk->failed, __ATOMIC_RELAXED))
             return measure_fail("the bulk stream broke off");
     return 0;
@@ -135,19 +159,19 @@ static int run_beside(const struct measure *measure, struct stream *stream, stru
     uint64_t count = plan_round_trips(measure, stream, measure->seconds, &samples);
     if (count == 0)
         return -1;
-    uint64_t begin = now_ns(), bytes = bulk_bytes(bulk);
+    uint64_t begin = now_ns();
+    struct progress from = bulk_progress(bulk);
     int result;
     /* Without a load at that time it would be another test: again, unless the bulk stream really is held up. */
     do
         result = round_trips(stream, measure->size, count, samples);
-    while (result == 0 && bulk_bytes(bulk) == bytes && now_ns() - begin < BULK_WAIT_NS);
+    while (result == 0 && bulk_progress(bulk).bytes == from.bytes && now_ns() - begin < BULK_WAIT_NS);
     double seconds = (double)(now_ns() - begin) / 1e9;
     if (result == 0) {
         figures_set(figures, "count", (double)count);
         figures_set(figures, "seconds", seconds);
         set_times(figures, samples, count, "p50_ns", "p99_ns", "mean_ns");
-        figures_set(figures, "bulk_bytes_per_second",
-                    (double)(bulk_bytes(bulk) - bytes) / seconds);
+        figures_set(figures, "bulk_bytes_per_second", bulk_pace(from, bulk_progress(bulk)));
         figures_set(figures, "p99_over_idle_p50", figures_get(figures, "p99_ns") / figures_get(figures, "idle_p50_ns"));
         if (__atomic_load_n(&bulk->failed, __ATOMIC_RELAXED))
             result = measure_fail("the bulk stream broke off");
@@ -177,7 +201,7 @@ static int run_loaded(const struct measure *measure, struct stream *stream, stru
 
 int test_loaded(const struct measure *measure, struct figures *figures)
 {
-    struct bulk bulk = {0};
+    struct bulk bulk = {.mutex = PTHREAD_MUTEX_INITIALIZER};
     struct stream stream;
     if (open_stream(measure, &stream) < 0)
         return -1;
