@@ -18,7 +18,7 @@ wrong() {
     exit 1
 }
 until_true() {
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do
         ! "${@:2}" 2>/dev/null || return 0
         sleep 0.05
     done
@@ -58,7 +58,7 @@ pids+=($!)
 asked() { [ "$(IDC_SOCKET=$tmp/2.sock "$tmp/ask" 1 hello 2>"$tmp/ask.log")" = HELLO ]; }
 until_true "ask 1 hello does not print HELLO" asked
 grep -qx "domain 2, uid $(id -u): hello" "$tmp/upper.log" || wrong "upper did not say who called"
-curl -sS --max-time 5 --unix-socket "$tmp/1.sock" http://idc/ \
+curl -sS --max-time 60 --unix-socket "$tmp/1.sock" http://idc/ \
     -d '<?xml version="1.0"?><methodCall><methodName>idc.status</methodName></methodCall>' >"$tmp/curl"
 grep -q '<methodResponse>' "$tmp/curl" || wrong "curl got no status"
 

@@ -45,11 +45,30 @@ class Programs:
             fcntl.flock(lock, fcntl.LOCK_EX)
             mark = os.path.join(self.directory, "complete")
             if not os.path.exists(mark):
-                _run(["apt-get", "download"] + PACKAGES, cwd=self.directory)
+                self._download()
                 for package in glob.glob(os.path.join(self.directory, "*.deb")):
                     _run(["dpkg", "-x", package, self.tree])
                 with open(mark, "w", encoding="ascii"):
                     pass
+
+    def _download(self):
+        command = ["apt-get", "-o", "Acquire::Retries=3", "download"] + PACKAGES
+        try:
+            _run(command, cwd=self.directory)
+        except ImageError:  # the lists may be older than what the mirror has
+            _run(["apt-get", "-o", "Acquire::Retries=3", "update"])
+            _run(command, cwd=self.directory)
+
+    def move(self, target, copy):
+        """From now on what is in target is meant: a copy, made by copy(source, target) of each file."""
+        for directory, _, names in os.walk(self.tree):
+            there = os.path.join(target, os.path.relpath(directory, self.tree))
+            os.makedirs(there)
+            os.chmod(there, 0o755)
+            for name in names:
+                if os.path.isfile(os.path.join(directory, name)):  # not a link into the system that isn't there
+                    copy(os.path.join(directory, name), os.path.join(there, name))
+        self.tree = target
 
     def path(self, name):
         return PYTHON if name == "python3" else os.path.join(self.tree, PROGRAMS[name])

@@ -11,7 +11,7 @@ import time
 from case import IdcTestCase
 from world import wait_until
 
-WITHIN = 1.0  # seconds until programs know of a lost link
+WITHIN = 3.0  # seconds until programs know of a lost link: less than the five of an attempt to make one
 SILENT = 1.5  # and that a connect waits for a link_mgr that was killed to be started anew
 
 

@@ -156,7 +156,7 @@ class Player:
 
 
 class Differential(IdcTestCase):
-    timeout = 180
+    timeout = 600
 
     def quiesce(self):
         """Until all that was said has arrived: both daemons agree, and look after look nothing changes."""

@@ -17,7 +17,7 @@ from world import wait_until
 class Liars(IdcTestCase):
     """b is the victim; a has an honest link to it all the time. Each lie is told by a domain of its own."""
     platforms = ("local",)
-    timeout = 180
+    timeout = 600
 
     def lies(self):
         out = subprocess.run([self.world.find_program("hostile"), "list"], stdout=subprocess.PIPE, check=True, timeout=20).stdout
@@ -130,6 +130,8 @@ class Liars(IdcTestCase):
         begin = time.monotonic()
         got = storm.do("storm", 0, domid=self.b.domid, port=9, count=3000)
         self.assertEqual((got["refused"], got["last"]), (3000, "ECONNREFUSED"))
-        self.assertGreater(time.monotonic() - begin, 1.9)
-        self.assertLess(len(self.b.log().splitlines()) - lines, 50)
+        seconds = time.monotonic() - begin
+        self.assertGreater(seconds, 1.9)
+        # Ten in a second, and how many were left out.
+        self.assertLess(len(self.b.log().splitlines()) - lines, 11 * (seconds + 2))
 

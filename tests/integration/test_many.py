@@ -15,7 +15,7 @@ SPARE_KIB = 2048  # what 3,000 connections may leave: the ends that are remember
 
 
 class Many(IdcTestCase):
-    timeout = 120
+    timeout = 600
 
     def warm_up(self):
         """What the first connection costs for good (the link, the allocator's first blocks) belongs to the base line."""
@@ -125,7 +125,7 @@ class Many(IdcTestCase):
 
 
 class StoppedReader(IdcTestCase):
-    timeout = 150
+    timeout = 600
 
     def held(self, domain, other):
         """Memory that domain's link_mgr holds for the other domain."""
@@ -209,7 +209,7 @@ class StoppedReader(IdcTestCase):
 
 
 class Fairness(IdcTestCase):
-    timeout = 90
+    timeout = 600
     FLOWS = 16
 
     def jain(self, values):

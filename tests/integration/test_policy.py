@@ -78,7 +78,8 @@ class Policy(IdcTestCase):
         """A connect from a to b ends so, at the latest when the change of the policy has reached both daemons."""
         by = {"name": port_or_name} if isinstance(port_or_name, str) else {"port": port_or_name}
         outcome = None
-        for _ in range(50):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             outcome = self.connect(**by)
             if outcome == expected:
                 return

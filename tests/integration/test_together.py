@@ -12,7 +12,7 @@ from world import wait_until
 
 class SameInstant(IdcTestCase):
     options = ("--idle", "1")  # ms: it goes down as soon as nobody uses it
-    timeout = 120
+    timeout = 600
 
     def test_both_connect_from_no_link(self):
         rounds = 1000 if self.world.platform == "local" else 100

@@ -46,7 +46,7 @@ class VsockCase(IdcTestCase):
 
 
 class TestVsock(VsockCase):
-    timeout = 120
+    timeout = 600
 
     def test_between_domains(self):
         self.serve(self.b)
@@ -125,7 +125,10 @@ class TestCost(VsockCase):
     """Calls that have nothing to do with vsock."""
     platforms = ("local",)
     roles = "a"
-    allowed = 50  # nanoseconds more for a call
+
+    def allowed(self, name, alone):
+        """Nanoseconds more for a call, or for each of two: less than the cheapest system call costs (close of no descriptor)."""
+        return max(50, alone["close_ns"] * 0.4) * (2 if "_close" in name else 1) + alone[name] * 0.05
 
     def measure(self, *before):
         result = self.a.run(list(before) + [os.path.join(self.world.build_dir, "bench"), "calls"])
@@ -135,10 +138,12 @@ class TestCost(VsockCase):
     def test_other_calls(self):
         if not self.world.measures_memory:
             self.skipTest("a sanitizer or valgrind has its own time")
-        for _ in range(3):  # other work on the machine may make any of them slower
-            alone, preloaded = self.measure(), self.measure("idc", "run", "--")
+        alone, preloaded = self.measure(), self.measure("idc", "run", "--")
+        for _ in range(20):  # other work on the machine makes any of them slower, never faster
+            for best, measured in ((alone, self.measure()), (preloaded, self.measure("idc", "run", "--"))):
+                best.update({name: min(best[name], value) for name, value in measured.items()})
             dear = {name: (alone[name], preloaded[name]) for name in alone
-                    if preloaded[name] - alone[name] >= self.allowed * (2 if "_close" in name else 1)}
+                    if preloaded[name] - alone[name] >= self.allowed(name, alone)}
             if not dear:
                 return
         self.fail("without the library, and with it: %r" % dear)

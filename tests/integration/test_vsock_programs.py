@@ -24,7 +24,7 @@ CID_LOCAL = 1
 CID_ANY = 0xFFFFFFFF
 CONNECT_TIMEOUT = 6  # SO_VM_SOCKETS_CONNECT_TIMEOUT, which this Python does not name
 PAIRS = ("ab", "bc", "ba", "cb")  # client and server; c is dom0
-PATIENCE = {"IDC_VSOCK_TIMEOUT_MS": "60000"}  # an emulated machine needs seconds for a link
+PATIENCE = {"IDC_VSOCK_TIMEOUT_MS": "60000"}  # an emulated machine needs seconds for a link, a busy one perhaps
 REDIRECTED = 'i=$1 o=$2; shift 2; exec "$@" < "$i" > "$o"'
 # Every process that says where its link_mgr is was started by this test, in this domain.
 OURS = """for p in /proc/[0-9]*; do
@@ -38,7 +38,7 @@ def cid(domain):
 
 class ProgramsCase(IdcTestCase):
     roles = "abc"
-    timeout = 120
+    timeout = 600
     needs_debian = True
     port = 5000
 
@@ -73,7 +73,7 @@ class ProgramsCase(IdcTestCase):
     # ---- programs ----
 
     def environment(self):
-        return PATIENCE if self.slow else {}
+        return PATIENCE
 
     def command(self, program, *arguments):
         """A program under `idc run`."""
@@ -267,7 +267,7 @@ class Libuv(ProgramsCase):
 
 
 class Nbd(ProgramsCase):
-    timeout = 300
+    timeout = 600
 
     def uri(self, server, port):
         return "nbd+vsock://%d:%d/" % (cid(server), port)

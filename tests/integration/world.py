@@ -23,6 +23,7 @@ import functools
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -38,8 +39,8 @@ READY = b" is ready, "
 Usage = collections.namedtuple("Usage", "fds rss_kib threads")
 
 
-def wait_until(condition, timeout=10, what="condition", interval=0.02):
-    """For what no event tells of. Returns what condition returned."""
+def wait_until(condition, timeout=60, what="condition", interval=0.02):
+    """For what no event tells of. Returns what condition returned. The time is for what never comes: a busy machine is slow."""
     end = time.monotonic() + timeout
     while True:
         result = condition()
@@ -149,7 +150,7 @@ class Domain:
             self._control.close()
         self._control = None
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=60):
         """SIGTERM, as the system does it. It must end well."""
         self._drop_control()
         self.daemon.kill(signal.SIGTERM)
@@ -172,7 +173,7 @@ class Domain:
         """All that its link_mgrs have said in this test."""
         return "".join(daemon.stderr.pending().decode(errors="replace") for daemon in self._daemons)
 
-    def wait_log(self, text, timeout=20, count=1):
+    def wait_log(self, text, timeout=60, count=1):
         """Until the present link_mgr has said text (bytes) count times."""
         daemon = self.daemon
         with daemon.condition:
@@ -215,6 +216,30 @@ class Domain:
         return Usage(len(self.list_directory("/proc/%d/fd" % pid)), int(values["VmRSS"].split()[0]), int(values["Threads"]))
 
 
+def anyone_can_enter(directory):
+    """Also those who are not root."""
+    directory = os.path.realpath(directory)
+    while directory != "/":
+        if not os.stat(directory).st_mode & stat.S_IXOTH:
+            return False
+        directory = os.path.dirname(directory)
+    return True
+
+
+def public_directory():
+    """A new directory for all users. The place for temporary files may be the caller's alone."""
+    place = next(one for one in (tempfile.gettempdir(), "/tmp", "/var/tmp") if anyone_can_enter(one))
+    directory = tempfile.mkdtemp(prefix="idc-world-", dir=place)
+    os.chmod(directory, 0o755)
+    return directory
+
+
+def copy_for_all(source, target):
+    """A program, with modes by which any user may run it, whatever those of the original are."""
+    shutil.copyfile(source, target)
+    os.chmod(target, 0o755)
+
+
 class LocalDomain(Domain):
     def __init__(self, world, role, domid):
         super().__init__(world, role)
@@ -247,8 +272,8 @@ class LocalWorld:
         self.build_dir = os.path.abspath(build_dir)
         self.measures_memory = not self._instrumented()
         self.slowness = 1 if self.measures_memory else 6  # by how much longer than on an ordinary machine things may take
-        self.directory = tempfile.mkdtemp(prefix="idc-world-")
-        os.chmod(self.directory, 0o755)  # programs of other users run in it
+        self.directory = public_directory()  # programs of other users run in it
+        self.programs = self._copy_programs() if self.can_change_uid else self.build_dir
         self.store_directory = os.path.join(self.directory, "store")
         # A sanitizer's library comes after what `idc run` preloads.
         self.environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": self.directory, "LANG": "C.UTF-8",
@@ -264,20 +289,35 @@ class LocalWorld:
             program = stream.read()
         return not program.startswith(b"\x7fELF") or b"__asan_" in program or b"__tsan_" in program
 
+    def _copy_programs(self):
+        """What is built may lie where other users, as whom some of it is run, can't enter: below root's home, for example."""
+        target = os.path.join(self.directory, "build")
+        for part in ("", "tests"):
+            source = os.path.join(self.build_dir, part)
+            os.makedirs(os.path.join(target, part), 0o755)
+            os.chmod(os.path.join(target, part), 0o755)
+            for name in os.listdir(source):
+                if os.path.isfile(os.path.join(source, name)):
+                    copy_for_all(os.path.join(source, name), os.path.join(target, part, name))
+        return target
+
     def close(self):
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def find_program(self, name):
         if name in PROGRAMS:
-            return os.path.join(self.build_dir, "tests", name)
-        path = os.path.join(self.build_dir, name)
+            return os.path.join(self.programs, "tests", name)
+        path = os.path.join(self.programs, name)
         return path if os.path.exists(path) else name
 
     # ---- programs of Debian ----
 
     @functools.cached_property
     def debian(self):
-        return debian.Programs(self.build_dir)
+        programs = debian.Programs(self.build_dir)
+        if self.can_change_uid:
+            programs.move(os.path.join(self.directory, "debian"), copy_for_all)
+        return programs
 
     def debian_program(self, name):
         """Where a program of Debian's is, or one of our own."""

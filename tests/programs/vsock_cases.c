@@ -290,8 +290,9 @@ static void on_alarm(int number)
 static void check_interrupted(const struct other *other)
 {
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
-    struct itimerval soon = {.it_value = {.tv_usec = 100000}}, never = {0};
-    struct timeval time = {.tv_sec = 1};
+    /* Again and again, should the process not have come to its connect at the first. */
+    struct itimerval soon = {.it_interval = {.tv_usec = 50000}, .it_value = {.tv_usec = 50000}}, never = {0};
+    struct timeval time = {.tv_sec = 2};
     int fd = new_socket(SOCK_STREAM);
     CHECK(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)) == 0);
     CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &soon, NULL) == 0);
@@ -309,7 +310,7 @@ static void test_timeout(const struct other *other)
     int64_t begin = now_ms();
     CHECK_ERRNO(connect_to(fd, other->cid, other->port), ETIMEDOUT);
     CHECK(now_ms() - begin >= 290);
-    time.tv_sec = 1;
+    time.tv_sec = 2;
     CHECK(setsockopt(later, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)) == 0);
     CHECK_ERRNO(connect_to(later, other->cid, other->port), EINPROGRESS);
     CHECK_ERRNO(connect_to(later, other->cid, other->port), EALREADY);
