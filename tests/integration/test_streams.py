@@ -10,6 +10,7 @@ import errno
 import xmlrpc.client
 
 from case import IdcTestCase
+from world import wait_until
 
 MIB = 1 << 20
 
@@ -84,6 +85,16 @@ class Streams(IdcTestCase):
         self.assertEqual(client.do("check", 1, len=10000, seed=2)["n"], 10000)
         server.do("close", 1)
         self.assert_errno(errno.ECONNRESET, client.do, "recv", 1)
+
+    def test_small_pieces_are_taken_out_of_the_socket(self):
+        """link_mgr may leave them there for some milliseconds, forwarded as they are; then only the last byte stays."""
+        client, server = self.pair()
+        least = client.do("queued", 1)["n"]
+        self.assertGreater(least, 0)
+        for count in (1, 40, 2, 60):
+            client.do("burst", 1, count=count, len=1, seed=1)
+            server.do("check", 1, len=count, seed=1)
+            wait_until(lambda: client.do("queued", 1)["n"] <= least, what="an empty socket")
 
     def test_killed_program(self):
         """Its peer sees the end of what was sent; with unread data, a reset."""

@@ -20,6 +20,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -416,6 +417,16 @@ static int run_names(struct command *command)
     return 0;
 }
 
+/* What was sent and not taken out of the socket yet, with what the kernel counts besides. */
+static int run_queued(struct command *command)
+{
+    int queued = 0;
+    if (ioctl(sockets[place_of(command, 2)].fd, SIOCOUTQ, &queued) < 0)
+        return errno;
+    say(command, " n=%d", queued);
+    return 0;
+}
+
 /* ---- lines ---- */
 
 static const struct verb verbs[] = {
@@ -423,7 +434,7 @@ static const struct verb verbs[] = {
     {"storm", false, run_storm},      {"close", true, run_close},    {"unlisten", false, run_unlisten},
     {"shutdown", true, run_shutdown}, {"send", false, run_send},     {"burst", false, run_burst},
     {"recv", false, run_recv},        {"check", false, run_check},   {"poll", false, run_poll},
-    {"names", true, run_names},
+    {"names", true, run_names},       {"queued", true, run_queued},
 };
 
 static const struct verb *find_verb(const char *name)
