@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fuzzer: compact documents. What can be read to the end is written again, and must be the same bytes. */
+/*
+ * Fuzzer: compact documents, both ways. What can be read to the end is written again, and must be the same bytes. And what the
+ * input says is written, with a count of one's own of whether it fits, and must be read as it was written.
+ */
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/compact.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool condition)
+{
+    if (!condition)
+        abort();
+}
+
+/* ---- bytes, read and written again ---- */
 
 static void put(struct compact_writer *writer, const struct compact_member *member)
 {
@@ -20,7 +31,12 @@ static void put(struct compact_writer *writer, const struct compact_member *memb
         compact_put_text(writer, name, text);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static bool has_nul(const struct compact_text *text)
+{
+    return text->len > 0 && memchr(text->bytes, 0, text->len) != NULL;
+}
+
+static void read_and_write(const uint8_t *data, size_t size)
 {
     struct compact_writer writer;
     struct compact_reader reader;
@@ -30,17 +46,109 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int more;
     bool plain = size <= COMPACT_MAX; /* a writer takes no NULs in names and texts */
     if (!compact_open(&reader, data, size, COMPACT_CALL, &method))
-        return 0;
-    plain = plain && (method.len == 0 || memchr(method.bytes, 0, method.len) == NULL);
+        return;
+    plain = plain && !has_nul(&method);
     compact_copy(&method, name, sizeof(name));
     compact_begin(&writer, COMPACT_CALL, name);
     while ((more = compact_next(&reader, &member)) > 0) {
-        plain = plain && (member.name.len == 0 || memchr(member.name.bytes, 0, member.name.len) == NULL) &&
-                (member.text.len == 0 || memchr(member.text.bytes, 0, member.text.len) == NULL);
+        plain = plain && !has_nul(&member.name) && !has_nul(&member.text);
         if (plain)
             put(&writer, &member);
     }
-    if (more == 0 && plain && (writer.failed || writer.len != size || memcmp(writer.bytes, data, size) != 0))
-        abort();
+    if (more == 0 && plain)
+        require(!writer.failed && writer.len == size && memcmp(writer.bytes, data, size) == 0);
+}
+
+/* ---- members, written and read again ---- */
+
+/* A member as the input says it: 4 bytes of it. */
+struct wish {
+    char type;
+    size_t name_len, text_len;
+    uint8_t value;
+};
+
+static struct wish wish_of(const uint8_t *data)
+{
+    return (struct wish){.type = "ibs"[data[0] % 3], .name_len = (size_t)data[1] + (data[0] & 128 ? 10 : 0),
+                         .text_len = (size_t)data[2] * (data[0] & 64 ? 5 : 1), .value = data[3]};
+}
+
+static const char *filled(char *buf, char with, size_t len)
+{
+    memset(buf, with, len);
+    buf[len] = '\0';
+    return buf;
+}
+
+static int64_t number_of(const struct wish *wish)
+{
+    return (int64_t)((uint64_t)wish->value * 0x0123456789abcdefu);
+}
+
+static void put_wish(struct compact_writer *writer, const struct wish *wish)
+{
+    char name[300], text[1300];
+    filled(name, (char)('a' + wish->value % 26), wish->name_len);
+    if (wish->type == COMPACT_NUMBER)
+        compact_put_number(writer, name, number_of(wish));
+    else if (wish->type == COMPACT_BOOLEAN)
+        compact_put_boolean(writer, name, wish->value & 1);
+    else
+        compact_put_text(writer, name, filled(text, (char)('A' + wish->value % 26), wish->text_len));
+}
+
+static size_t size_of(const struct wish *wish)
+{
+    size_t value = wish->type == COMPACT_NUMBER ? 8 : wish->type == COMPACT_BOOLEAN ? 1 : 2 + wish->text_len;
+    return 1 + wish->name_len + 1 + value;
+}
+
+static void require_read(struct compact_reader *reader, const struct wish *wish)
+{
+    char name[300], text[1300];
+    struct compact_member member;
+    require(compact_next(reader, &member) == 1);
+    require(member.type == wish->type);
+    require(compact_equal(&member.name, filled(name, (char)('a' + wish->value % 26), wish->name_len)));
+    if (wish->type == COMPACT_NUMBER)
+        require(member.number == number_of(wish));
+    else if (wish->type == COMPACT_BOOLEAN)
+        require(member.number == (wish->value & 1));
+    else
+        require(compact_equal(&member.text, filled(text, (char)('A' + wish->value % 26), wish->text_len)));
+}
+
+static void write_and_read(const uint8_t *data, size_t size)
+{
+    struct compact_writer writer;
+    struct compact_reader reader;
+    struct compact_member member;
+    size_t expected = 2;
+    bool fits = true;
+    compact_begin(&writer, COMPACT_RESULT, NULL);
+    for (size_t at = 0; at + 4 <= size; at += 4) {
+        struct wish wish = wish_of(data + at);
+        put_wish(&writer, &wish);
+        expected += size_of(&wish);
+        fits = fits && wish.name_len <= 255 && expected <= COMPACT_MAX;
+        require(writer.failed == !fits);
+        require(writer.len <= COMPACT_MAX);
+    }
+    if (!fits)
+        return;
+    require(writer.len == expected);
+    require(compact_open(&reader, writer.bytes, writer.len, COMPACT_RESULT, NULL));
+    for (size_t at = 0; at + 4 <= size; at += 4) {
+        struct wish wish = wish_of(data + at);
+        require_read(&reader, &wish);
+    }
+    require(compact_next(&reader, &member) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    read_and_write(data, size);
+    write_and_read(data, size);
     return 0;
 }
