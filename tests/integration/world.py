@@ -350,10 +350,13 @@ class LocalWorld:
                 domain.kill()
 
     def begin(self):
-        """An empty store."""
+        """An empty store, and no sockets."""
         self._had = self._directories()
         shutil.rmtree(self.store_directory, ignore_errors=True)
         os.mkdir(self.store_directory)
+        for name in os.listdir(self.directory):  # of a test that failed
+            if name.endswith(".sock"):
+                os.unlink(os.path.join(self.directory, name))
 
     def setup(self, *domains, ports=None, remove=False):
         argv = [self.find_program("idc-setup"), "--store", self.store_directory]
