@@ -4,7 +4,7 @@
 Each test gets fresh link_mgrs in the domains of `roles`, which may connect to each other if `permit`. After each test, whatever
 it did: its programs are killed; then in every link_mgr no connection and no listener is left, it has as many descriptors as after
 its start (and a few for each link that is up) and one thread; SIGTERM ends it with status 0, and no node of the store,
-socket or file is left. A test has `timeout` seconds (times the slowness of the platform; or IDC_TEST_TIMEOUT).
+socket or file is left. A test has `timeout` seconds (times the slowness of the platform, LONGEST at most; or IDC_TEST_TIMEOUT).
 
 `platforms` says where a class makes sense; runner.platform is decided by tests/integration/run, which sets IdcTestCase.world.
 """
@@ -17,6 +17,7 @@ import unittest
 from world import wait_until
 
 FDS_OF_A_LINK = 6
+LONGEST = 1200  # seconds for a test
 KEEP_LINKS = ("--idle", "3600000", "--verbose")
 
 
@@ -41,7 +42,7 @@ class IdcTestCase(unittest.TestCase):
         if self.world.platform not in self.platforms:
             self.skipTest("not on " + self.world.platform)
         signal.signal(signal.SIGALRM, _alarm)
-        signal.alarm(int(os.environ.get("IDC_TEST_TIMEOUT") or self.timeout * self.world.slowness))
+        signal.alarm(int(os.environ.get("IDC_TEST_TIMEOUT") or min(self.timeout * self.world.slowness, LONGEST)))
         self.a, self.b, self.c = self.world.a, self.world.b, self.world.c
         self.domains = [getattr(self.world, role) for role in self.roles]
         for domain in self.world.domains:
@@ -58,7 +59,7 @@ class IdcTestCase(unittest.TestCase):
     # ---- the end ----
 
     def _end(self):
-        signal.alarm(int(300 * self.world.slowness))
+        signal.alarm(int(min(300 * self.world.slowness, LONGEST)))
         try:
             for domain in self.world.domains:
                 domain.kill_programs()

@@ -52,7 +52,7 @@ class Pending:
 
 
 class Puppet:
-    def __init__(self, process, patience=60):
+    def __init__(self, process, patience=300):
         self.process = process
         self.patience = patience  # seconds to wait for an answer
         self._tags = itertools.count(1)

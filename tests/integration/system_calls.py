@@ -25,7 +25,7 @@ def count(domain, action):
     """Those of domain's link_mgr while action() runs, but those of NOT_COUNTED."""
     path = os.path.join(domain.world.directory, "calls")
     strace = domain.spawn(["strace", "-f", "-c", "-e", "trace=!" + NOT_COUNTED, "-o", path, "-p", str(domain.daemon.pid)])
-    wait_until(lambda: b"attached" in strace.stderr.pending() or strace.returncode is not None, 20, "strace to attach")
+    wait_until(lambda: b"attached" in strace.stderr.pending() or strace.returncode is not None, 60, "strace to attach")
     try:
         action()
     finally:

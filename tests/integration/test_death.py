@@ -46,7 +46,7 @@ class Daemons(IdcTestCase):
 
     def goes_on(self, connect, accept):
         before = sum(accept.progress()[1])
-        wait_until(lambda: sum(accept.progress()[1]) > before + 1000000, 30 * self.world.slowness, "traffic that goes on")
+        wait_until(lambda: sum(accept.progress()[1]) > before + 1000000, 60 * self.world.slowness, "traffic that goes on")
         for side in (connect, accept):
             side.say("stop")
         connect.done(), accept.done()

@@ -37,7 +37,7 @@ class SameInstant(IdcTestCase):
             if pause and len(pending) == 1:
                 time.sleep(pause)  # not for order: to meet the other side in each state of its way
         for one in pending:
-            one.result(20 * self.world.slowness)
+            one.result(60 * self.world.slowness)
         made = [domain.counters()["links_made"] for domain in (self.a, self.b)]
         # One whose connection was not there yet when the first connect ended may have seen the idle link end, never two at once.
         self.assertEqual(made, [value + 1 for value in before], "round %d" % number)

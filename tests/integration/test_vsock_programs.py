@@ -43,7 +43,7 @@ class ProgramsCase(IdcTestCase):
     port = 5000
 
     def setUp(self):
-        self.patience = 60 * self.world.slowness
+        self.patience = 300 * self.world.slowness
         self.slow = self.world.slowness > 1
         self.size = (2 if self.slow else 32) * MIB
         self.pairs = PAIRS[:2] if self.slow else PAIRS

@@ -107,17 +107,17 @@ class Domain:
         self._programs.append(process)
         return process
 
-    def run(self, argv, input=b"", timeout=60, **options):
+    def run(self, argv, input=b"", timeout=300, **options):
         process = self.spawn(argv, **options)
         out, err = process.communicate(input, timeout)
         return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
     def puppet(self, uid=0):
-        return Puppet(self.spawn(["puppet"], uid=uid), 60 * self.world.slowness)
+        return Puppet(self.spawn(["puppet"], uid=uid), 300 * self.world.slowness)
 
     def flows(self, side, **arguments):
         words = ["%s=%s" % (key, int(value) if value is True else value) for key, value in arguments.items()]
-        return Flows(self.spawn(["flows", side] + words), 60 * self.world.slowness)
+        return Flows(self.spawn(["flows", side] + words), 300 * self.world.slowness)
 
     def kill_programs(self):
         self._drop_control()
