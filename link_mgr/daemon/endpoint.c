@@ -124,6 +124,8 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
 void endpoint_close(struct endpoint *ep, enum reason reason)
 {
     bool stream = ep->config.conn->type == IDC_STREAM;
+    if (reason == REASON_OK && !ep->gone && ep->drained && endpoint_unsent(ep) > 0)
+        reason = REASON_PROGRAM_RESET; /* written since the last look: the kernel makes a reset of it */
     if (reason == REASON_OK && !ep->gone && stream) /* there is somebody to see it */
         endpoint_release_stream(ep);
     else if (reason == REASON_OK && !ep->gone)

@@ -25,16 +25,18 @@ static struct endpoints all;
 static struct conn conn;
 static struct endpoint *ep;
 static int program;
+static enum reason told; /* why it ended */
 
-static void no_matter(void *arg, struct conn *of, enum reason reason)
+static void on_end(void *arg, struct conn *of, enum reason reason)
 {
-    (void)arg, (void)of, (void)reason;
+    (void)arg, (void)of;
+    told = reason;
 }
 
 static void setup(void)
 {
     struct handover_name name = {.serial = 1, .local = {.domid = 1, .port = 1}, .peer = {.domid = 2, .port = 2}};
-    struct endpoint_config config = {.all = &all, .conn = &conn, .name = &name, .far_end = -1, .ended = no_matter};
+    struct endpoint_config config = {.all = &all, .conn = &conn, .name = &name, .far_end = -1, .ended = on_end};
     base = event_base_new();
     endpoints_init(&all, base);
     conn = (struct conn){.phase = CONN_OPEN, .type = IDC_STREAM};
@@ -44,9 +46,16 @@ static void setup(void)
     conn.readable = false;
 }
 
+static void close_endpoint(void)
+{
+    if (ep)
+        endpoint_close(ep, REASON_OK);
+    ep = NULL;
+}
+
 static void teardown(void)
 {
-    endpoint_close(ep, REASON_OK);
+    close_endpoint();
     endpoints_end(&all);
     event_base_free(base);
     if (program >= 0)
@@ -192,6 +201,33 @@ START_TEST(reset_behind_data)
 }
 END_TEST
 
+/* The other program has closed, and the core doesn't look again: what ours wrote since the last look is lost. */
+START_TEST(closed_on_what_was_not_seen)
+{
+    char out[100];
+    say("abc");
+    take_events();
+    assert_pulls("abc");
+    say("late");
+    close_endpoint();
+    ck_assert_int_eq(told, REASON_PROGRAM_RESET);
+    ck_assert_int_eq(recv(program, out, sizeof(out), MSG_DONTWAIT), -1);
+    ck_assert_int_eq(errno, ECONNRESET);
+}
+END_TEST
+
+START_TEST(closed_on_what_was_seen)
+{
+    char out[100];
+    say("abc");
+    take_events();
+    assert_pulls("abc");
+    close_endpoint();
+    ck_assert_int_eq(told, REASON_OK);
+    ck_assert_int_eq(recv(program, out, sizeof(out), MSG_DONTWAIT), 0);
+}
+END_TEST
+
 /* ---- data ---- */
 
 START_TEST(data_between_event_and_read)
@@ -305,6 +341,8 @@ int main(void)
     tcase_add_test(tcase, half_close_after_data);
     tcase_add_test(tcase, half_close_between_event_and_read);
     tcase_add_test(tcase, reset_behind_data);
+    tcase_add_test(tcase, closed_on_what_was_not_seen);
+    tcase_add_test(tcase, closed_on_what_was_seen);
     tcase_add_test(tcase, data_between_event_and_read);
     tcase_add_test(tcase, more_than_the_room);
     tcase_add_test(tcase, data_behind_a_descriptor);
