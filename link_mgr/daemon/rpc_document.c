@@ -83,9 +83,11 @@ static const char *scan_markup(struct scan *s)
 
 const char *rpc_document_refused(const char *document, size_t len)
 {
+    const char *why = NULL;
+    if (len == 0)
+        return malformed; /* document may be NULL then */
     struct scan s = {.at = document, .end = document + len};
-    const char *why = len == 0 ? malformed : NULL;
-    if (why == NULL && memchr(document, '\0', len) != NULL)
+    if (memchr(document, '\0', len) != NULL)
         return "a call must be in UTF-8"; /* UTF-16 has NULs, and tags that this scan would not see */
     while (why == NULL && (s.at = memchr(s.at, '<', (size_t)(s.end - s.at))) != NULL)
         why = scan_markup(&s);
