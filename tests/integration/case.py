@@ -9,7 +9,6 @@ socket or file is left. A test has `timeout` seconds (times the slowness of the 
 `platforms` says where a class makes sense; runner.platform is decided by tests/integration/run, which sets IdcTestCase.world.
 """
 
-import errno
 import os
 import signal
 import unittest
@@ -58,9 +57,21 @@ class IdcTestCase(unittest.TestCase):
 
     # ---- the end ----
 
+    def _tell_state(self):
+        """How a failed test left things: what is in the store, and what each link_mgr thinks of its links."""
+        try:
+            print("---- the store: %r" % self.world.store())
+            for domain in self.world.domains:
+                if domain.daemon:
+                    print("---- %r: %r" % (domain, domain.status(False)["links"]))
+        except Exception as problem:  # pylint: disable=broad-except; it was about to fail anyway
+            print("---- %r" % problem)
+
     def _end(self):
         signal.alarm(int(min(300 * self.world.slowness, LONGEST)))
         try:
+            if not self._outcome.success:
+                self._tell_state()
             for domain in self.world.domains:
                 domain.kill_programs()
             for domain in self.world.domains:
@@ -111,13 +122,7 @@ class IdcTestCase(unittest.TestCase):
         server = server or self.b.puppet()
         server.do("listen", place + 100, port=port, type=type)
         taking = server.begin("accept", place + 100, place)
-        try:
-            client.do("connect", place, domid=self.b.domid, port=port, type=type)
-        except OSError as error:
-            # Emulated domains beside other work can need longer than the five seconds that the making of a link may take.
-            if self.world.platform != "xen" or error.errno != errno.EHOSTUNREACH:
-                raise
-            client.do("connect", place, domid=self.b.domid, port=port, type=type)
+        client.do("connect", place, domid=self.b.domid, port=port, type=type)
         taking.result()
         return client, server
 

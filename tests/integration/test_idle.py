@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """An idle daemon does nothing at all: with links and connections open, listeners and calls that wait, it isn't scheduled once."""
 
-import time
-
 from case import IdcTestCase
 from world import wait_until
 
@@ -30,9 +28,9 @@ class Idle(IdcTestCase):
             before, last = last, {domain: self.switches(domain) for domain in self.domains}
             return before == last
 
-        time.sleep(SETTLE)
+        self.world.pass_time(SETTLE)
         wait_until(at_rest, what="rest", interval=0.3)
         before = {domain: self.switches(domain) for domain in self.domains}
-        time.sleep(SECONDS)
+        self.world.pass_time(SECONDS)
         after = {domain: self.switches(domain) for domain in self.domains}
         self.assertEqual(before, after, "woken up in %d s of idleness" % SECONDS)

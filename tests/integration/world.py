@@ -10,12 +10,13 @@ store (LocalWorld); on Xen (xen_idc_world.XenIdcWorld) c is dom0 and a and b are
     domain.start(*options), stop(), kill(), restart(*options)       its link_mgr
     domain.status(), domain.rpc(), domain.log(), domain.usage()     what that says and uses
     world.setup(a, b, ports=, remove=)             idc-setup
+    world.now(), world.pass_time(seconds)          the domains' clock: for what must be quick, or must have had its time
     world.store()                                  {path: value} of what the domains have written in the store
     world.debian_program(name), world.nbdkit_plugin(name), world.script(name), world.user_environment(...)    for
                                                    test_vsock_programs: where things are (debian.py)
 
 and flags that tell what a platform can't: world.has_python (in the domains), world.local_files (the test sees their files),
-world.measures_memory (it is link_mgr's own), world.slowness, world.platform.
+world.measures_memory (it is link_mgr's own), world.slowness, world.pace (the same by now()), world.platform.
 """
 
 import collections
@@ -41,6 +42,7 @@ Usage = collections.namedtuple("Usage", "fds rss_kib threads")
 
 def wait_until(condition, timeout=60, what="condition", interval=0.02):
     """For what no event tells of. Returns what condition returned. The time is for what never comes: a busy machine is slow."""
+    timeout = max(timeout, wait_until.at_least)
     end = time.monotonic() + timeout
     while True:
         result = condition()
@@ -49,6 +51,9 @@ def wait_until(condition, timeout=60, what="condition", interval=0.02):
         if time.monotonic() > end:
             raise AssertionError("not within %s s: %s" % (timeout, what))
         time.sleep(interval)
+
+
+wait_until.at_least = 0  # seconds: what a slow platform asks for
 
 
 class Flows:
@@ -154,7 +159,7 @@ class Domain:
         """SIGTERM, as the system does it. It must end well."""
         self._drop_control()
         self.daemon.kill(signal.SIGTERM)
-        status = self.daemon.wait(timeout)
+        status = self.daemon.wait(timeout * self.world.slowness)
         if status != 0:
             raise AssertionError("link_mgr of %r ended with status %d" % (self, status))
         self.daemon = None
@@ -177,8 +182,8 @@ class Domain:
         """Until the present link_mgr has said text (bytes) count times."""
         daemon = self.daemon
         with daemon.condition:
-            daemon.wait_for(lambda: daemon.stderr._bytes.count(text) >= count or daemon.returncode is not None, timeout,
-                            "line %r" % text)
+            daemon.wait_for(lambda: daemon.stderr._bytes.count(text) >= count or daemon.returncode is not None,
+                            timeout * self.world.slowness, "line %r" % text)
         if daemon.stderr.pending().count(text) < count:
             raise AssertionError("%r ended: %r" % (daemon, daemon.stderr.pending()))
 
@@ -272,6 +277,7 @@ class LocalWorld:
         self.build_dir = os.path.abspath(build_dir)
         self.measures_memory = not self._instrumented()
         self.slowness = 1 if self.measures_memory else 6  # by how much longer than on an ordinary machine things may take
+        self.pace = self.slowness  # the same, by now()
         self.directory = public_directory()  # programs of other users run in it
         self.programs = self._copy_programs() if self.can_change_uid else self.build_dir
         self.store_directory = os.path.join(self.directory, "store")
@@ -303,6 +309,12 @@ class LocalWorld:
 
     def close(self):
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def now(self):
+        return time.monotonic()
+
+    def pass_time(self, seconds):
+        time.sleep(seconds)
 
     def find_program(self, name):
         if name in PROGRAMS:

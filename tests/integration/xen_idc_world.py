@@ -2,16 +2,18 @@
 """World (world.py) of real domains: a and b are guests, c is dom0, on Xen in QEMU (tests/xen/xenworld.py).
 
 link_mgr is an ordinary child of the harness's agent in each domain, idc-setup runs in dom0. One boot serves the whole run:
-what a test leaves in the machine is the next one's, so a guest that a test destroyed is made again (begin). That there is Xen
+what a test leaves in the machine is the next one's, so a guest that a test destroyed is made again (begin), and b is to have
+the higher domid, as everywhere. That there is Xen
 is for link_mgr and idc-setup to find out (--platform auto).
 """
 
+import math
 import os
 import sys
 
 import debian
 import rpc
-from world import PROGRAMS, ROOT, Domain
+from world import PROGRAMS, ROOT, Domain, wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "xen"))
 from xenworld import LinkLost, XenWorld  # noqa: E402
@@ -20,6 +22,7 @@ LIBRARY = "/usr/lib/idc/libidc-vsock.so"
 SCRIPTS = ["vsock_asyncio.py"]
 SOCKET = "/run/idc/rpc.sock"
 GROUP_IDC = 900  # of the images
+WAIT = 60  # seconds that anything is waited for, before it is said not to come
 
 
 class XenDomain(Domain):
@@ -60,7 +63,6 @@ class XenIdcWorld:
     local_files = False
     can_change_uid = True
     measures_memory = True
-    slowness = 8
 
     def __init__(self, build_dir, with_debian=False):
         """with_debian: the domains have programs of Debian, and memory for them."""
@@ -73,12 +75,23 @@ class XenIdcWorld:
             files += their_files
             memory = 448
         self.xen = XenWorld(self.build_dir, guests=2, programs=programs, files=files, guest_memory=memory, verbose=True).start()
+        # What is emulated is slower; and the host may have more to do, which the machine's own clock doesn't show.
+        self.slowness = math.ceil(8 * self.xen.slowness)
+        self.pace = 3 if self.xen.own_clock else self.slowness
+        wait_until.at_least = WAIT * self.xen.slowness
+        self.xen.link.at_least = WAIT
         dom0, one, two = self.xen.domains
         self.domains = [XenDomain(self, role, xen) for role, xen in zip("abc", (one, two, dom0))]
         self.a, self.b, self.c = self.domains
 
     def close(self):
         self.xen.stop()
+
+    def now(self):
+        return self.xen.now()
+
+    def pass_time(self, seconds):
+        self.xen.dom0.run(["sleep", str(seconds)], check=True)
 
     def find_program(self, name):
         return name
@@ -119,6 +132,10 @@ class XenIdcWorld:
             if domain.domid is None:
                 domain.lost()
                 self.xen.create(domain.xen.number)
+        if self.a.domid > self.b.domid:
+            self.xen.destroy(self.b.xen)
+            self.b.lost()
+            self.xen.create(self.b.xen.number)
         for path in self.xen.store_list("/local/domain"):
             if "/idc/policy/" in path:
                 self.xen.dom0.run(["xenstore-rm", path], check=True)

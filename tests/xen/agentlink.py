@@ -9,7 +9,8 @@ A Link reads the line on a thread of its own. A Process is what Domain.spawn ret
     process.kill(signal), process.kill_session()
     process.communicate(input, timeout) all at once
 
-Whatever waits has a timeout and raises TimeoutError, or LinkLost when the domain or the whole machine has gone.
+Whatever waits has a timeout (in seconds of a quick machine: link.slowness stretches it) and raises TimeoutError, or LinkLost
+when the domain or the whole machine has gone.
 """
 
 import os
@@ -115,7 +116,7 @@ class Process:
 
     def wait_for(self, done, timeout, what, detail=lambda: ""):
         """With the condition held."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + max(timeout, self._link.at_least) * self._link.slowness
         while not done():
             if self.lost:
                 raise LinkLost("%s while waiting for %s of %r" % (self.lost, what, self))
@@ -184,13 +185,17 @@ class Process:
 
     def communicate(self, data=None, timeout=DEFAULT_TIMEOUT):
         """Gives data to its standard input, closes that, and returns (stdout, stderr) once it has ended."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * self._link.slowness
+
+        def left():
+            return max(0.1, end - time.monotonic()) / self._link.slowness
+
         if data:
             self.write(data, timeout)
         self.close_stdin()
-        out = self.stdout.read_all(max(0.1, end - time.monotonic()))
-        err = self.stderr.read_all(max(0.1, end - time.monotonic()))
-        self.wait(max(0.1, end - time.monotonic()))
+        out = self.stdout.read_all(left())
+        err = self.stderr.read_all(left())
+        self.wait(left())
         return out, err
 
 
@@ -202,6 +207,8 @@ class Link:
         self.domids = {0: 0}       # target: its present domid, while it has a console
         self.hellos = {}           # target: how often its agent has said hello
         self.lost = None
+        self.slowness = 1          # what all timeouts are multiplied by
+        self.at_least = 0          # and what none is shorter than, when a process is waited for
         self._sock = sock
         self._log = log
         self._buffer = bytearray()
@@ -240,7 +247,7 @@ class Link:
 
     def wait_for(self, done, timeout, what):
         """Waits for something about the link as a whole."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * self.slowness
         with self.condition:
             while not done():
                 if self.lost:

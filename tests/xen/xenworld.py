@@ -11,9 +11,11 @@
 XenWorld(build_dir, guests=2, ...) boots Xen 4.17 with a PV dom0 and guests g1, g2, ... by QEMU's TCG (image.py says
 of what), in about half a minute; start() and stop() do the same without `with`. Programs of build_dir (and
 `programs=`) are in /usr/bin of every domain; `guest_tools=` (of Xen's) and `guest_modules=` (of the kernel's) only in the
-guests. icount=True: one CPU and time counted in instructions. One boot serves many tests. All commands in all domains run as children
-of an agent (agent.c), over a line that adds nothing to the guests' grants, event channels, watches or store nodes
-(consoles.h).
+guests. One boot serves many tests. All commands in all domains run as children of an agent (agent.c), over a line that adds
+nothing to the guests' grants, event channels, watches or store nodes (consoles.h).
+
+The machine's time (`clock`, CLOCKS): "own", the default, or "skipping", or "host" ($XEN_CLOCK says otherwise for those that
+don't ask for one).
 
 A domain:
     domain.name, domain.domid            "dom0" or "gN"; the domid is the present one (None: it isn't running)
@@ -32,8 +34,10 @@ The machine (xl in dom0):
     world.grants() -> {domid: count of active grants}; world.event_channels(domid) -> [line of lsevtchn]
     world.log(name) -> text so far of "dom0", "g1", "xen" (the serial console)
 
-Whatever waits has a timeout. QEMU ends with the program that started it, however that ends, and after `limit` seconds
-at the latest.
+    world.now()                          seconds of the machine's clock, by which things that must be quick are measured
+
+Whatever waits has a timeout; world.slowness, found at boot, is by how much longer they all are than they say. QEMU ends with
+the program that started it, however that ends, and after `limit` seconds at the latest.
 """
 
 import collections
@@ -42,6 +46,7 @@ import fcntl
 import glob
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -72,6 +77,18 @@ on_poweroff = "destroy"
 on_reboot = "destroy"
 on_crash = "destroy"
 """
+# How many CPUs, and what QEMU is told about time.
+CLOCKS = {
+    # It passes as instructions are executed, a nanosecond each, and when there is nothing to do, as it does here. So whatever
+    # else the host has to do, it stands still while QEMU waits for the processor: no time limit in the domains notices.
+    "own": (1, ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on"]),
+    # The same, but it leaps when there is nothing to do: figures that repeat, for benchmarks.
+    "skipping": (1, ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]),
+    # The host's. Two CPUs that really run at once.
+    "host": (2, ["-accel", "tcg,thread=multi"]),
+}
+USUAL_BOOT = 30  # seconds, with dom0 and two guests
+
 
 
 class XenError(Exception):
@@ -136,8 +153,8 @@ class Domain:
 class XenWorld:
     """One machine with Xen. See the module's documentation."""
 
-    def __init__(self, build_dir="build", guests=2, programs=(), files=(), guest_tools=(), guest_modules=(), smp=2,
-                 icount=False, guest_memory=192, gntalloc_limit=None, limit=3600, boot_timeout=300, verbose=False):
+    def __init__(self, build_dir="build", guests=2, programs=(), files=(), guest_tools=(), guest_modules=(),
+                 clock=None, guest_memory=192, gntalloc_limit=None, limit=7200, boot_timeout=600, verbose=False):
         self.build_dir = os.path.abspath(build_dir)
         self.programs = list(programs)
         self.files = list(files)
@@ -146,15 +163,18 @@ class XenWorld:
         self.domains = []
         self.link = None
         self.boot_seconds = None
+        self.slowness = 1
         self._guests = guests
-        self._smp = smp
-        self._icount = icount
+        clock = clock or os.environ.get("XEN_CLOCK") or "own"
+        self.own_clock = clock != "host"
+        self._cpus, self._clock = CLOCKS[clock]
         self._guest_memory = guest_memory
         self._extra = "xen_gntalloc.limit=%d" % gntalloc_limit if gntalloc_limit else ""
         self._limit = limit
         self._boot_timeout = boot_timeout
         self._verbose = verbose
         self._qemu = None
+        self._started = None
         self._timer = None
         self._run = None
         self._lock = None
@@ -201,7 +221,11 @@ class XenWorld:
             self._timer.cancel()
         if self._qemu:
             self._kill()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             self._qemu.wait()
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self._say("the machine ran for %.0f s, and had the processor for %.0f s of them" % (
+                time.monotonic() - self._started, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
         if self.link:
             self.link.close()
         if failed:
@@ -213,14 +237,11 @@ class XenWorld:
         return [path for path in found if os.path.exists(path)] + self.programs
 
     def _qemu_command(self, fd):
-        accel = ["-accel", "tcg,thread=multi"]
-        if self._icount:
-            accel = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
-        xen = "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 loglvl=warning guest_loglvl=warning"
+        xen = "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 loglvl=warning guest_loglvl=warning bootscrub=0"
         dom0 = "console=hvc0 quiet panic=-1 " + self._extra
         memory = 1024 + 256 + max(4, self._guests + 1) * (self._guest_memory + 64)
-        return ["qemu-system-x86_64"] + accel + [
-            "-cpu", "qemu64,+svm", "-smp", str(1 if self._icount else self._smp), "-m", str(memory), "-nodefaults", "-display",
+        return ["qemu-system-x86_64"] + self._clock + [
+            "-cpu", "qemu64,+svm", "-smp", str(self._cpus), "-m", str(memory), "-nodefaults", "-display",
             "none", "-monitor", "none", "-no-reboot", "-net", "none", "-serial", "file:" + os.path.join(self._run, "serial.log"),
             "-device", "virtio-serial-pci", "-chardev", "socket,id=agent,fd=%d" % fd,
             "-device", "virtserialport,chardev=agent,name=agent",
@@ -228,7 +249,7 @@ class XenWorld:
             "-initrd", "%s %s,%s" % (os.path.join(self._run, "vmlinux"), dom0, os.path.join(self._run, "dom0.img"))]
 
     def _boot(self):
-        started = time.monotonic()
+        started = self._started = time.monotonic()
         ours, theirs = socket.socketpair()
         try:
             with open(os.path.join(self._run, "qemu.log"), "wb") as log:
@@ -252,6 +273,7 @@ class XenWorld:
         for domain in self.domains[1:]:
             self._wait_up(domain, 0)
         self.boot_seconds = time.monotonic() - started
+        self.slowness = self.link.slowness = max(1, self.boot_seconds / USUAL_BOOT)
         self._say("dom0 and %d guests are up after %.1f s" % (self._guests, self.boot_seconds))
 
     def _kill(self):
@@ -367,6 +389,9 @@ class XenWorld:
 
     # ---- what there is in the machine ----
 
+    def now(self):
+        return float(self.dom0.get_file("/proc/uptime").split()[0])
+
     def store(self, path):
         result = self.dom0.run(["xenstore-read", path])
         return result.stdout.decode().rstrip("\n") if result.returncode == 0 else None
@@ -379,12 +404,12 @@ class XenWorld:
             nodes[name] = value[1:-1]
         return nodes
 
-    def hypervisor_key(self, key, timeout=30):
+    def hypervisor_key(self, key, timeout=60):
         """What Xen prints for a debug key (xl debug-keys)."""
         mark = "IDC-%d" % time.monotonic_ns()
         self.dom0.run(["sh", "-c", "echo %s > /dev/hvc0" % mark], check=True)
         self.xl("debug-keys", key)
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * self.slowness
         text, before = "", None
         while time.monotonic() < end:
             text = self.log("xen").partition(mark)[2]

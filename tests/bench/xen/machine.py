@@ -31,7 +31,7 @@ class Machine:
     def __init__(self, build, verbose=False):
         shim = os.path.join(build, os.path.basename(LARGE_RINGS))
         self.world = XenWorld(build, guests=2, programs=[os.path.join(build, BENCH)], files=[(LARGE_RINGS, shim)],
-                              icount=True, guest_tools=["vchan-socket-proxy"], guest_modules=VSOCK_MODULES,
+                              clock="skipping", guest_tools=["vchan-socket-proxy"], guest_modules=VSOCK_MODULES,
                               guest_memory=GUEST_MEMORY, gntalloc_limit=GRANTS, limit=LIMIT, verbose=verbose)
         self._kept = {}
 
