@@ -101,6 +101,7 @@ struct hub_link_info {
     uint64_t memory_held, memory_ceiling; /* bytes */
     const char *last_error;  /* why the latest link to this peer ended, or "" */
     bool allowed;            /* the policy has an entry for this peer */
+    bool present;            /* its link_mgr says in the store that it is there for us */
 };
 
 struct hub_connection_info {

@@ -27,6 +27,7 @@ static void visit_link(const struct peer *peer, const struct hub_visitor *visito
         .memory_ceiling = peer->core->config.memory_ceiling,
         .last_error = peer->last_error,
         .allowed = peer->allowed,
+        .present = peer->alive != 0,
     };
     if (peer->link) {
         struct link_stats stats;

@@ -53,6 +53,7 @@ static void on_link(void *arg, const struct hub_link_info *info)
     rpc_struct_int(&s, "memory_ceiling", (int64_t)info->memory_ceiling);
     rpc_struct_text(&s, "last_error", info->last_error);
     rpc_struct_bool(&s, "allowed", info->allowed);
+    rpc_struct_bool(&s, "present", info->present);
     append(status, status->links, &s);
 }
 

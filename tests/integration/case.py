@@ -54,6 +54,7 @@ class IdcTestCase(unittest.TestCase):
             domain.begin_start(*self.options)
         for domain in self.domains:
             domain.wait_ready()
+        self.world.acquaint(*self.domains)
 
     # ---- the end ----
 

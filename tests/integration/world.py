@@ -10,6 +10,7 @@ store (LocalWorld); on Xen (xen_idc_world.XenIdcWorld) c is dom0 and a and b are
     domain.start(*options), stop(), kill(), restart(*options)       its link_mgr
     domain.status(), domain.rpc(), domain.log(), domain.usage()     what that says and uses
     world.setup(a, b, ports=, remove=)             idc-setup
+    world.acquaint(domain, ...)                    waits until all link_mgrs know of those in these domains, and they of them
     world.now(), world.pass_time(seconds)          the domains' clock: for what must be quick, or must have had its time
     world.store()                                  {path: value} of what the domains have written in the store
     world.debian_program(name), world.nbdkit_plugin(name), world.script(name), world.user_environment(...)    for
@@ -148,6 +149,7 @@ class Domain:
     def start(self, *options):
         self.begin_start(*options)
         self.wait_ready()
+        self.world.acquaint(self)
 
     def _drop_control(self):
         """The connection for status; where that is a program, it may have been killed."""
@@ -309,6 +311,9 @@ class LocalWorld:
 
     def close(self):
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def acquaint(self, *domains):
+        """They have seen each other's nodes by now: one watch for a directory of files tells."""
 
     def now(self):
         return time.monotonic()

@@ -87,6 +87,19 @@ class XenIdcWorld:
     def close(self):
         self.xen.stop()
 
+    def acquaint(self, *domains):
+        """Where both may speak with each other. What a link_mgr writes into Xenstore when it starts reaches another through dom0,
+        and a moment after it has said that it is ready."""
+        for domain in domains:
+            for other in self.domains:
+                if other is not domain and other.daemon and other.base:
+                    wait_until(lambda: self._know_each_other(domain, other), what="%r and %r know each other" % (domain, other))
+
+    @staticmethod
+    def _know_each_other(*pair):
+        links = [one.link(other) for one, other in (pair, pair[::-1])]
+        return all(link.get("present") for link in links) or not all(link.get("allowed") for link in links)
+
     def now(self):
         return self.xen.now()
 
