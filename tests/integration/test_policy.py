@@ -215,6 +215,17 @@ class Policy(IdcTestCase):
                 error = side.expect("error")
                 self.assertIn(error["errno"], ("EACCES",) if error["where"] == "recv" else ("EACCES", "EPIPE", "ECONNRESET"))
 
+    def test_a_file_that_is_no_node_is_logged(self):
+        """It allows nothing, and says so."""
+        if not self.world.local_files:
+            self.skipTest("there are no such files")
+        path = "local.domain.%d.idc.policy.%d" % (self.a.domid, self.c.domid)
+        for count, content in enumerate(("in=* out=*", "n0,r1\n" + "x" * 5000), 1):
+            with open(os.path.join(self.world.store_directory, path), "w", encoding="ascii") as stream:
+                stream.write(content)
+            self.a.wait_log(b"/idc/policy/%d can't be read" % self.c.domid, count=count)
+        self.assert_errno(errno.EACCES, self.a.puppet().do, "connect", 1, domid=self.c.domid, port=80)
+
     def test_own_domain_needs_no_permission(self):
         self.world.setup(self.a, self.b, remove=True)
         server = self.a.puppet()

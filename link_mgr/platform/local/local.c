@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "link_mgr/platform/local/channel.h"
@@ -90,11 +91,20 @@ static int open_descriptors(struct platform *platform)
     return platform_poll(platform, platform->kick, &platform->kick_source);
 }
 
+static void on_malformed(const struct watch *watch, const char *path)
+{
+    struct platform *platform = (struct platform *)((char *)(uintptr_t)watch - offsetof(struct platform, watch));
+    platform_log_limited(platform, LOG_ERR,
+                         "%s can't be read, and counts as missing: its file has no line of permissions, or more than %d bytes",
+                         path, PLATFORM_VALUE_MAX);
+}
+
 static int open_watch(struct platform *platform)
 {
     char guard[RENDEZVOUS_NAME_MAX];
     rendezvous_name(platform->domid, guard);
     int result = watch_open(&platform->watch, &platform->store, guard);
+    platform->watch.malformed = on_malformed;
     return result != 0 ? result : platform_poll(platform, platform->watch.fd, &platform->watch_source);
 }
 

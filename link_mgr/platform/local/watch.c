@@ -62,13 +62,21 @@ static bool will_pass(int error)
     return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 }
 
+static int read_node(const struct watch *watch, const char *path, char value[PLATFORM_VALUE_MAX + 1])
+{
+    int length = store_read(watch->store, path, value);
+    if (length == -EBADMSG && watch->malformed)
+        watch->malformed(watch, path);
+    return length;
+}
+
 /* A node that exists when the subscription is made. It counts as present from here on, so that if it goes before it was
  * told, its absence is. */
 static int note_existing(void *arg, const char *path)
 {
     struct finding *finding = arg;
     char value[PLATFORM_VALUE_MAX + 1];
-    int read = store_read(finding->watch->store, path, value);
+    int read = read_node(finding->watch, path, value);
     if (read < 0)
         return will_pass(read) ? read : 0;
     finding->any = true;
@@ -158,7 +166,7 @@ bool watch_pending(const struct watch *watch)
 /* 1: event filled in; 0: nothing to tell of this path; negative: it could not be looked at. */
 static int look_at(struct watch *watch, const char *path, struct store_event *event)
 {
-    int length = store_read(watch->store, path, event->value);
+    int length = read_node(watch, path, event->value);
     int added = length < 0 ? 0 : path_set_add(&watch->present, path);
     if (will_pass(length) || added != 0)
         return added != 0 ? added : length;

@@ -9,7 +9,8 @@
  * was made, since a peer's nodes mean something in their order; a value that changed twice may be told twice.
  *
  * Nodes that are present and may be read are kept in a set, so that one that was removed, or may no more be read, is
- * told as gone once, and one that could never be read is not told at all (on Xenstore it would not be seen either).
+ * told as gone once, and one that could never be read is not told at all (on Xenstore it would not be seen either). A file
+ * without permissions, or with too much in it, which a Xenstore can't have, is reported besides.
  *
  * What subscribe finds, and what is looked at again after inotify lost events (IN_Q_OVERFLOW), goes through a second
  * set, of paths to look at, in the order of their names.
@@ -33,6 +34,7 @@ struct watch {
     struct path_set subscribed, present, visit;
     struct path_set empty; /* subscriptions to be answered with "nothing there" */
     size_t length, at;     /* of the events in buffer */
+    void (*malformed)(const struct watch *watch, const char *path); /* told of a file that is no node; NULL: nobody */
     char buffer[WATCH_BUFFER] __attribute__((aligned(8)));
 };
 
