@@ -63,7 +63,8 @@ static int choose_xen(struct options *options)
     return -1;
 #else
     (void)options;
-    fputs("link_mgr: this link_mgr was built without Xen; build it where Xen's libraries are, or use --platform local\n", stderr);
+    fputs("link_mgr: this link_mgr was built without Xen; build it where Xen's libraries are, or use --platform local\n",
+          stderr);
     return 1;
 #endif
 }

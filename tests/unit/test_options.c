@@ -17,7 +17,9 @@ bool platform_xen_is_here(void)
 }
 
 #define ARGUMENTS_MAX 8
-#define LONG "/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456"
+#define TEN "/123456789"
+#define LONGEST TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "/123456"
+#define TOO_LONG TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "/1234567"
 
 static const struct {
     const char *arguments[ARGUMENTS_MAX];
@@ -27,8 +29,8 @@ static const struct {
 } cases[] = {
     {{"--store", "/s", "--domid", "1"}, false, -1, ""},
     {{"--store", "/s", "--domid", "1"}, true, -1, ""},
-    {{"--store", "/s", "--domid", "1", "--socket", LONG}, false, -1, ""},
-    {{"--store", "/s", "--domid", "1", "--socket", LONG "7"}, false, 2, "at most 107 bytes"},
+    {{"--store", "/s", "--domid", "1", "--socket", LONGEST}, false, -1, ""},
+    {{"--store", "/s", "--domid", "1", "--socket", TOO_LONG}, false, 2, "at most 107 bytes"},
     {{"--store", "/s", "--domid", "1", "--socket", ""}, false, 2, "--socket needs a path"},
     {{"--store", "", "--domid", "1"}, false, 2, "--store needs a directory"},
     {{"--store", "/s"}, false, 2, "needs --domid N"},
