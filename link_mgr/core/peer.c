@@ -324,7 +324,7 @@ void peer_set_policy(struct peer *peer, const char *value)
         peer_log(peer, LOG_ERR, "its policy allows nothing, because it can't be read: %s", why);
     if (peer->allowed && !before) {
         peer->allowed_since = peer_now(peer);
-        peer_publish(peer, "alive", 0, 0);
+        peer_publish_alive(peer);
         peer_wake(peer);
     }
     revoke(peer);

@@ -76,6 +76,8 @@ struct peer {
     struct conn_list hungry;  /* those whose message waits for memory */
     unsigned conn_count;
     char last_error[96];
+    char own_error[96]; /* why this side cannot do its part of making a link; "": it can */
+    bool alive_missing; /* `alive` could not be published */
     struct log_limit log_limit;
     struct {
         uint64_t links, notifications_received, notifications_sent, bytes_sent, bytes_received, frames_sent, frames_received;

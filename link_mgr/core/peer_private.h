@@ -35,7 +35,9 @@ void peer_setup_failed(struct peer *peer, const char *text);
 /* A path below the peer's rendezvous directory for us; leaf "": the directory. */
 void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFORM_PATH_MAX + 1]);
 /* Writes a node below our rendezvous directory for the peer: the epoch, and the number and the reader's epoch unless they are 0. */
-void peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader);
+/* 0, or a negative errno that is in the log and in own_error. */
+int peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader);
+void peer_publish_alive(struct peer *peer);
 void peer_retract(struct peer *peer, const char *leaf);
 /* The `want` node, if any, goes. */
 void peer_stop_wanting(struct peer *peer);

@@ -27,7 +27,12 @@ void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFO
              leaf[0] ? "/" : "", leaf);
 }
 
-void peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader)
+static void note_own_error(struct peer *peer, const char *what, int error)
+{
+    snprintf(peer->own_error, sizeof(peer->own_error), "link_mgr cannot %s: %s", what, strerror(-error));
+}
+
+int peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader)
 {
     char path[PLATFORM_PATH_MAX + 1], value[64];
     own_path(peer, leaf, path);
@@ -37,8 +42,16 @@ void peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t
     if (reader)
         snprintf(value + length, sizeof(value) - (size_t)length, " %016" PRIx64, reader);
     int error = peer_host(peer)->ops->publish(peer_host(peer)->platform, path, value, peer->domid);
-    if (error)
+    if (error) {
         peer_log(peer, LOG_ERR, "cannot write %s: %s", path, strerror(-error));
+        note_own_error(peer, "write in the store", error);
+    }
+    return error;
+}
+
+void peer_publish_alive(struct peer *peer)
+{
+    peer->alive_missing = peer_publish(peer, "alive", 0, 0) != 0;
 }
 
 void peer_retract(struct peer *peer, const char *leaf)
@@ -96,6 +109,15 @@ static void watch_channel(struct peer *peer)
     peer->channel_event = peer->again = true;
 }
 
+/* This side's part of it can't be done now; own_error says why. */
+static void fail_own(struct peer *peer)
+{
+    peer_fail_waiting(peer, REASON_NO_RESOURCES);
+    peer_drop_link(peer, REASON_LINK_LOST, peer->own_error);
+    peer_stop_wanting(peer);
+    peer_set_state(peer, PEER_BACKOFF, PEER_RETRY_MS);
+}
+
 static void offer(struct peer *peer)
 {
     char path[PLATFORM_PATH_MAX + 1];
@@ -105,14 +127,16 @@ static void offer(struct peer *peer)
     if (error) {
         peer_log(peer, LOG_ERR, "cannot offer a link: %s", strerror(-error));
         peer->channel = NULL;
-        peer_fail_waiting(peer, REASON_NO_RESOURCES);
-        peer_set_state(peer, PEER_BACKOFF, PEER_RETRY_MS);
+        note_own_error(peer, "offer a link", error);
+        fail_own(peer);
         return;
     }
     peer->generation = ++peer->core->generation;
     peer_set_state(peer, PEER_OFFERING, patience(peer));
-    peer_publish(peer, "offer", peer->generation, peer->alive);
-    watch_channel(peer);
+    if (peer_publish(peer, "offer", peer->generation, peer->alive) != 0)
+        fail_own(peer);
+    else
+        watch_channel(peer);
 }
 
 static void attach(struct peer *peer)
@@ -137,8 +161,10 @@ static void want(struct peer *peer)
 {
     peer->want_number = ++peer->core->wish;
     peer->want_published = true;
-    peer_publish(peer, "want", peer->want_number, 0);
-    peer_set_state(peer, PEER_WAITING, patience(peer));
+    if (peer_publish(peer, "want", peer->want_number, 0) != 0)
+        fail_own(peer);
+    else
+        peer_set_state(peer, PEER_WAITING, patience(peer));
 }
 
 void peer_greet(struct peer *peer)
@@ -165,6 +191,7 @@ void peer_arrived(struct peer *peer)
     struct conn *conn;
     peer->attempts = 0;
     peer->silent = false;
+    peer->own_error[0] = '\0';
     if (link_wish(peer->link) > peer->answered) /* its `want` node may come to our notice only later */
         peer->answered = link_wish(peer->link);
     peer->total.links++;
@@ -224,6 +251,8 @@ void peer_evaluate(struct peer *peer)
     if (!peer->known || peer->state == PEER_BACKOFF)
         return;
     check_epoch(peer, &peer->epoch_seen);
+    if (peer->alive_missing && peer->allowed && !TAILQ_EMPTY(&peer->waiting))
+        peer_publish_alive(peer);
     if (await_alive(peer))
         return;
     if (peer->alive == 0 || !peer->allowed) {
@@ -245,6 +274,8 @@ void peer_evaluate(struct peer *peer)
         peer_drop_link(peer, REASON_LINK_LOST, "the other side has made a new one");
         attach(peer);
     } else if (!TAILQ_EMPTY(&peer->waiting) && !peer->channel && !peer->want_published) {
+        if (!peer->alive_missing)
+            peer->own_error[0] = '\0';
         if (peer_offers(peer))
             offer(peer);
         else

@@ -90,6 +90,14 @@ void hub_answer_soon(struct hub_pending *pending, int error, const char *format,
 
 /* ---- connect ---- */
 
+/* What this side could not do says more than that no link came about. */
+static const char *cause(const struct hub *hub, const struct hub_connect *request, enum reason reason)
+{
+    const struct peer *peer = request->domid < IDC_DOMID_SELF ? hub->core->by_domid[request->domid] : NULL;
+    bool own = (reason == REASON_NO_RESOURCES || reason == REASON_UNREACHABLE) && peer && peer->own_error[0];
+    return own ? peer->own_error : reason_text(reason);
+}
+
 void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason, char *text, size_t size)
 {
     char whose[48] = "";
@@ -97,7 +105,7 @@ void hub_explain(const struct hub *hub, const struct hub_connect *request, enum 
         snprintf(whose, sizeof(whose), " (the rule of domain %u)", request->domid);
     else if (reason == REASON_POLICY)
         snprintf(whose, sizeof(whose), " (the rule of this domain)");
-    snprintf(text, size, "%s%s", reason_text(reason), whose);
+    snprintf(text, size, "%s%s", cause(hub, request, reason), whose);
 }
 
 static void start(struct hub *hub, struct hub_pending *pending)

@@ -3,8 +3,11 @@
 
 import errno
 import http.client
+import os
 import resource
 import socket
+import subprocess
+import tempfile
 import time
 import unittest
 
@@ -135,6 +138,45 @@ class Descriptors(Limits):
         resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE, self.before)
         self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 200 "))
         self.assert_served()
+
+
+class Store(IdcTestCase):
+    platforms = ("local",)
+    roles = ""
+
+    def setUp(self):
+        super().setUp()
+        self.store = tempfile.mkdtemp(dir=self.world.directory)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", self.store], capture_output=True).returncode:
+            self.skipTest("no file system can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", self.store], check=True)
+
+    def write(self, path, permissions, value):
+        with open(os.path.join(self.store, path[1:].replace("/", ".")), "w", encoding="ascii") as stream:
+            stream.write(permissions + "\n" + value)
+
+    def fill(self):
+        filler = open(os.path.join(self.store, "filler"), "wb", buffering=0)
+        self.addCleanup(filler.close)
+        with self.assertRaises(OSError):
+            while True:
+                filler.write(bytes(4096))
+        return filler
+
+    def test_full(self):
+        """A program hears that the disk is full, and not that the other domain is not there; and no longer than it is full."""
+        other, c = self.b.domid, self.c
+        self.write("/local/domain/%d/idc/policy/%d" % (c.domid, other), "n0,r%d" % c.domid, "in=* out=*")
+        self.write("/local/domain/%d/data/idc/%d/alive" % (other, c.domid), "n%d,r%d" % (other, c.domid), "0123456789abcdef")
+        filler = self.fill()
+        c.start("--store", self.store, *self.options)
+        program = c.puppet()
+        for _ in range(2):
+            error = self.assert_errno(errno.ENOBUFS, program.do, "connect", 1, domid=other, port=80)
+            self.assertIn("No space left", error.text)
+        filler.truncate(4096)
+        error = self.assert_errno(errno.EHOSTUNREACH, program.do, "connect", 1, domid=other, port=80)
+        self.assertIn("no link_mgr", error.text)
 
 
 class Connections(Limits):
