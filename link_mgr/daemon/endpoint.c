@@ -126,9 +126,10 @@ void endpoint_close(struct endpoint *ep, enum reason reason)
     bool stream = ep->config.conn->type == IDC_STREAM;
     if (reason == REASON_OK && !ep->gone && ep->drained && endpoint_unsent(ep) > 0)
         reason = REASON_PROGRAM_RESET; /* written since the last look: the kernel makes a reset of it */
-    if (reason == REASON_OK && !ep->gone && stream) /* there is somebody to see it */
+    /* Also if the program seems to have closed: one that shut both directions looks the same, and reads the end still. */
+    if (reason == REASON_OK && stream)
         endpoint_release_stream(ep);
-    else if (reason == REASON_OK && !ep->gone)
+    else if (reason == REASON_OK)
         endpoint_release_message(ep);
     endpoint_lag_end(ep);
     ep->config.ended(ep->config.arg, ep->config.conn, reason);

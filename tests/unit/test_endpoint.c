@@ -159,6 +159,19 @@ START_TEST(close_behind_data)
 }
 END_TEST
 
+/* Who shuts both directions and then reads gets the end, whether or not we have been faster. */
+START_TEST(both_directions_shut)
+{
+    char byte;
+    ck_assert_int_eq(shutdown(program, SHUT_RDWR), 0);
+    take_events();
+    assert_ends(0);
+    ck_assert(endpoint_gone(ep));
+    close_endpoint();
+    ck_assert_int_eq(recv(program, &byte, 1, 0), 0);
+}
+END_TEST
+
 START_TEST(half_close_after_data)
 {
     say("abc");
@@ -339,6 +352,7 @@ int main(void)
     tcase_add_test(tcase, half_close_behind_data);
     tcase_add_test(tcase, close_behind_data);
     tcase_add_test(tcase, half_close_after_data);
+    tcase_add_test(tcase, both_directions_shut);
     tcase_add_test(tcase, half_close_between_event_and_read);
     tcase_add_test(tcase, reset_behind_data);
     tcase_add_test(tcase, closed_on_what_was_not_seen);
