@@ -23,7 +23,7 @@ $(BUILD)/tests/vsock_uv: $(call preload,tests/programs/vsock_uv.c)
 	@mkdir -p $(@D)
 	$(CC) $(filter-out $(SAN),$(LDFLAGS)) $^ -luv -o $@
 
-$(BUILD)/tests/vsock: $(call preload,$(patsubst %,tests/programs/%.c,vsock vsock_server vsock_cases vsock_data vsock_process))
+$(BUILD)/tests/vsock: $(call preload,$(patsubst %,tests/programs/%.c,vsock vsock_server vsock_cases vsock_data vsock_uring vsock_process))
 	@mkdir -p $(@D)
 	$(CC) $(filter-out $(SAN),$(LDFLAGS)) $^ -lpthread -o $@
 

@@ -11,6 +11,7 @@
  *   vsock_server.c    the server
  *   vsock_cases.c     cases that are about making sockets and connections
  *   vsock_data.c      ... about what passes through them
+ *   vsock_uring.c     ... by io_uring
  *   vsock_process.c   ... about descriptors, processes, threads
  */
 #ifndef IDC_TESTS_VSOCK_H
@@ -43,6 +44,7 @@ struct vsock_case {
 };
 
 extern const struct vsock_case vsock_cases[], vsock_data_cases[], vsock_process_cases[];
+void test_io_uring(const struct other *other);
 
 /* What is not so ends the process, after a line that says it. */
 #define CHECK(condition)                                                                                                \

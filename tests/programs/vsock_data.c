@@ -413,6 +413,7 @@ const struct vsock_case vsock_data_cases[] = {
     {.name = "waiting_sender", .run = test_waiting_sender},
     {.name = "unsent", .run = test_unsent},
     {.name = "other_calls", .run = test_other_calls},
+    {.name = "io_uring", .run = test_io_uring},
     {.name = "unread_here", .run = test_unread_here},
     {.name = "unread_there", .run = test_unread_there},
     {.name = "pipe", .run = test_pipe},
