@@ -334,14 +334,20 @@ void program_excuse(struct sim *sim, int domain, int other)
 void program_connect(struct sim *sim)
 {
     int from = (int)sim_below(sim, (uint32_t)sim->domain_count), to = (int)sim_below(sim, (uint32_t)sim->domain_count);
+    if (from == to || !sim->domains[from].core)
+        return;
+    enum idc_type type = sim_chance(sim, 3) ? IDC_SEQPACKET : IDC_STREAM;
+    program_connect_to(sim, from, to, PORT_BASE + sim_below(sim, PORTS), type);
+}
+
+void program_connect_to(struct sim *sim, int from, int to, uint32_t port, enum idc_type type)
+{
     struct domain *domain = &sim->domains[from];
     enum reason reason;
-    if (from == to || !domain->core)
-        return;
     struct pair *pair = calloc(1, sizeof(*pair));
     *pair = (struct pair){.sim = sim, .number = ++sim->next_pair, .domain = {from, to}, .asked = sim->now, .waiting = true};
-    pair->type = sim_chance(sim, 3) ? IDC_SEQPACKET : IDC_STREAM;
-    pair->port[1] = PORT_BASE + sim_below(sim, PORTS);
+    pair->type = type;
+    pair->port[1] = port;
     for (int side = 0; side < 2; side++) {
         pair->end[side].pair = pair;
         pair->end[side].side = side;
@@ -358,7 +364,7 @@ void program_connect(struct sim *sim)
     sim->pair_count++;
 }
 
-static void program_write(struct sim *sim, struct endpoint *end)
+void program_write(struct sim *sim, struct endpoint *end)
 {
     uint64_t room = WRITTEN_MAX - (end->written - end->pulled);
     if (end->shut_wr || end->no_writes || end->closed)
@@ -418,6 +424,13 @@ void program_close(struct sim *sim, struct endpoint *end)
     end->readable_event = end->writable_event = true;
 }
 
+void program_end(struct sim *sim, struct endpoint *end)
+{
+    (void)sim;
+    end->shut_wr = true;
+    end->readable_event = true;
+}
+
 static void program_shut(struct sim *sim, struct endpoint *end)
 {
     if (sim_chance(sim, 8)) {
@@ -425,8 +438,7 @@ static void program_shut(struct sim *sim, struct endpoint *end)
         end->writable_event = true;
         return;
     }
-    end->shut_wr = true;
-    end->readable_event = true;
+    program_end(sim, end);
 }
 
 void program_act(struct sim *sim, struct endpoint *end)

@@ -46,7 +46,7 @@ noreturn void sim_fail(const struct sim *sim, const char *format, ...)
 
 /* ---- domains ---- */
 
-static void start_domain(struct sim *sim, struct domain *domain)
+void sim_start_domain(struct sim *sim, struct domain *domain)
 {
     domain->platform = world_open(sim->world, domain->domid);
     domain->host = (struct host){.ctx = domain, .ops = &sim_platform_ops, .platform = domain->platform};
@@ -72,7 +72,7 @@ static void forget_waiting(struct sim *sim, const struct domain *domain)
     }
 }
 
-static void stop_domain(struct sim *sim, struct domain *domain, bool crash)
+void sim_stop_domain(struct sim *sim, struct domain *domain, bool crash)
 {
     program_excuse(sim, domain->domid, -1);
     forget_waiting(sim, domain);
@@ -90,7 +90,7 @@ static void stop_domain(struct sim *sim, struct domain *domain, bool crash)
     domain->crashing = false;
 }
 
-static void turn(struct sim *sim, struct domain *domain)
+void sim_turn(struct sim *sim, struct domain *domain)
 {
     if (!domain->core)
         return;
@@ -145,12 +145,12 @@ static void step_fault(struct sim *sim)
     } else if (sim_chance(sim, 2)) {
         step_policy(sim);
     } else if (!domain->core) {
-        start_domain(sim, domain);
+        sim_start_domain(sim, domain);
     } else {
         sim->count.kills++;
-        stop_domain(sim, domain, !sim_chance(sim, 3));
+        sim_stop_domain(sim, domain, !sim_chance(sim, 3));
         if (sim_chance(sim, 2))
-            start_domain(sim, domain);
+            sim_start_domain(sim, domain);
     }
 }
 
@@ -170,7 +170,7 @@ static void step(struct sim *sim)
     else if (what < 400 && (end = program_pick(sim)))
         program_act(sim, end);
     else if (what < 800)
-        turn(sim, domain);
+        sim_turn(sim, domain);
     else if (what < 880 && domain->core)
         world_deliver_channel(domain->platform, domain->core);
     else if (what < 950 && domain->core)
@@ -201,7 +201,7 @@ static bool settle_once(struct sim *sim)
         if (world_deliver_channel(domain->platform, domain->core))
             any = true;
         unsigned long bytes = sim->count.bytes;
-        turn(sim, domain);
+        sim_turn(sim, domain);
         any |= domain->busy || sim->count.bytes != bytes;
     }
     LIST_FOREACH(pair, &sim->pairs, list)
@@ -211,7 +211,7 @@ static bool settle_once(struct sim *sim)
 }
 
 /* All events arrive, all programs read, and time passes until nothing more happens. */
-static void settle(struct sim *sim)
+void sim_settle(struct sim *sim)
 {
     for (int i = 0; i < 8; i++) {
         int rounds = 0;
@@ -233,7 +233,7 @@ static void close_all(struct sim *sim)
 
 /* ---- episodes ---- */
 
-static void begin(struct sim *sim, uint64_t seed)
+void sim_begin(struct sim *sim, uint64_t seed, int domains)
 {
     *sim = (struct sim){.seed = seed, .random = seed * 0x9E3779B97F4A7C15ull + 1, .now = 1000, .count = sim->count};
     for (int i = 0; i < 10; i++)
@@ -242,7 +242,7 @@ static void begin(struct sim *sim, uint64_t seed)
     sim->world = world_new(sim);
     sim->config = (struct core_config){
         .ring_size = 4096u << sim_below(sim, 4), .memory_ceiling = 1u << 20, .idle_ms = 1 + sim_below(sim, 3000)};
-    sim->domain_count = 2 + (int)sim_below(sim, DOMAINS_MAX - 1);
+    sim->domain_count = domains > 0 ? domains : 2 + (int)sim_below(sim, DOMAINS_MAX - 1);
     for (int i = 0; i < sim->domain_count; i++) {
         sim->domains[i] = (struct domain){.sim = sim, .index = i, .domid = i * DOMID_STEP};
         for (int k = 0; k < i; k++) {
@@ -251,42 +251,42 @@ static void begin(struct sim *sim, uint64_t seed)
         }
     }
     for (int i = 0; i < sim->domain_count; i++)
-        start_domain(sim, &sim->domains[i]);
+        sim_start_domain(sim, &sim->domains[i]);
 }
 
-static void end(struct sim *sim)
+void sim_end(struct sim *sim)
 {
-    settle(sim);
+    sim_settle(sim);
     check_quiet(sim);
     close_all(sim);
-    settle(sim);
+    sim_settle(sim);
     sim->steps = 0;
     program_free_finished(sim);
     check_empty(sim);
     for (int i = 0; i < sim->domain_count; i++)
         if (sim->domains[i].core)
-            stop_domain(sim, &sim->domains[i], false);
+            sim_stop_domain(sim, &sim->domains[i], false);
     for (int i = 0; i < sim->domain_count; i++) /* clean up after those that stayed killed */
         if (sim->domains[i].runs > 0)
-            start_domain(sim, &sim->domains[i]);
+            sim_start_domain(sim, &sim->domains[i]);
     for (int i = 0; i < sim->domain_count; i++)
-        stop_domain(sim, &sim->domains[i], false);
+        sim_stop_domain(sim, &sim->domains[i], false);
     CHECK(sim, world_nodes(sim->world) == 0, "%u store nodes are left", world_nodes(sim->world));
     world_free(sim->world);
 }
 
 static unsigned long episode(struct sim *sim, uint64_t seed)
 {
-    begin(sim, seed);
+    sim_begin(sim, seed, 0);
     while (sim->steps < EPISODE_STEPS) {
         step(sim);
         if (sim->steps % 1000 == 0) {
-            settle(sim);
+            sim_settle(sim);
             check_quiet(sim);
             program_free_finished(sim);
         }
     }
-    end(sim);
+    sim_end(sim);
     return EPISODE_STEPS;
 }
 
@@ -320,6 +320,7 @@ int main(int argc, char **argv)
     }
     printf("sim: first seed %llu\n", (unsigned long long)seed);
     fflush(stdout);
+    losses_run(&sim);
     while (done < steps) {
         done += episode(&sim, seed++);
         episodes++;

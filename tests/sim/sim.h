@@ -13,6 +13,9 @@
  * A run is a series of episodes with seeds SEED, SEED+1, ... Each starts from nothing, and ends with everything being
  * closed and the proof that nothing is left. So a failure is reproduced by the seed of its episode alone.
  *
+ * Before the episodes, one exchange is run over and over, with a loss after each of its steps in turn (losses.c). It is always the
+ * same, so a failure there needs no seed.
+ *
  * What is checked
  *   - every byte once, in order: byte number k of a flow is a function of the flow and k, and each push is compared;
  *   - an end of file only after everything that was sent, and no reset without a cause that the simulation knows of;
@@ -124,6 +127,18 @@ uint64_t sim_random(struct sim *sim);
 uint32_t sim_below(struct sim *sim, uint32_t limit);
 bool sim_chance(struct sim *sim, uint32_t one_in);
 
+/* sim.c, for losses.c. domains 0: as the seed says. */
+void sim_begin(struct sim *sim, uint64_t seed, int domains);
+void sim_end(struct sim *sim);
+void sim_start_domain(struct sim *sim, struct domain *domain);
+void sim_stop_domain(struct sim *sim, struct domain *domain, bool crash);
+void sim_turn(struct sim *sim, struct domain *domain);
+/* All events arrive, all programs read, and time passes until nothing more happens. */
+void sim_settle(struct sim *sim);
+
+/* losses.c */
+void losses_run(struct sim *sim);
+
 /* world.c: store and channels */
 extern const struct platform_ops sim_platform_ops;
 struct world *world_new(struct sim *sim);
@@ -147,6 +162,10 @@ unsigned world_channels_between(const struct world *world, int a, int b);
 /* program.c */
 void program_fill_host(struct host *host);
 void program_connect(struct sim *sim);
+void program_connect_to(struct sim *sim, int from, int to, uint32_t port, enum idc_type type);
+void program_write(struct sim *sim, struct endpoint *end);
+/* It writes nothing more. */
+void program_end(struct sim *sim, struct endpoint *end);
 void program_act(struct sim *sim, struct endpoint *end);
 /* Reads all, and writes nothing more. */
 bool program_read_all(struct sim *sim, struct endpoint *end);
