@@ -124,7 +124,7 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
 void endpoint_close(struct endpoint *ep, enum reason reason)
 {
     bool stream = ep->config.conn->type == IDC_STREAM;
-    if (reason == REASON_OK && !ep->gone && ep->drained && endpoint_unsent(ep) > 0)
+    if (reason == REASON_OK && ep->drained && endpoint_unsent(ep) > 0)
         reason = REASON_PROGRAM_RESET; /* written since the last look: the kernel makes a reset of it */
     /* Also if the program seems to have closed: one that shut both directions looks the same, and reads the end still. */
     if (reason == REASON_OK && stream)
@@ -143,7 +143,6 @@ void endpoint_close(struct endpoint *ep, enum reason reason)
 void endpoint_shut(struct endpoint *ep, int how)
 {
     shutdown(ep->fd, how);
-    ep->shut = true;
     ep->drained = false;
     ep->ending = true;
 }
@@ -159,9 +158,7 @@ int64_t endpoint_unsent(const struct endpoint *ep)
 bool endpoint_gone(struct endpoint *ep)
 {
     struct pollfd pollfd = {.fd = ep->fd};
-    bool gone = poll(&pollfd, 1, 0) > 0 && (pollfd.revents & (POLLHUP | POLLERR));
-    ep->gone = gone && !ep->shut; /* what we have shut ourselves looks the same */
-    return gone;
+    return poll(&pollfd, 1, 0) > 0 && (pollfd.revents & (POLLHUP | POLLERR));
 }
 
 /* ---- from the program ---- */

@@ -78,6 +78,7 @@ ssize_t endpoint_pull(struct endpoint *ep, const struct iovec *spans, int count)
 ssize_t endpoint_message(struct endpoint *ep);
 /* Bytes in it that were not pulled. */
 int64_t endpoint_unsent(const struct endpoint *ep);
+/* The program has closed, or shut both directions, which looks the same. */
 bool endpoint_gone(struct endpoint *ep);
 ssize_t endpoint_push(struct endpoint *ep, const struct iovec *spans, int count);
 void endpoint_shut(struct endpoint *ep, int how);

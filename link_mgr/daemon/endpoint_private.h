@@ -12,8 +12,6 @@
 struct endpoint {
     struct endpoint_config config;
     int fd;
-    bool shut;         /* in a direction, by us */
-    bool gone;         /* the program has closed, or shut both directions */
     bool bulk;         /* the last read was large */
     size_t held;       /* bytes that were forwarded and are still unread: in the end the last one, or the last message;
                           stream: none only while others wait behind */
