@@ -266,12 +266,12 @@ run-fuzz: fuzzers
 	$(CHECK) --fuzz-seconds $(FUZZ_SECONDS) fuzz
 
 # BENCH: more options of tests/bench/run or run-xen, -k WORD or --json FILE for example.
-bench: ## IDC measured beside what one would use in its place; four minutes (QUICK=1: one)
+bench: ## IDC measured beside what one would use in its place; five minutes (QUICK=1: one)
 	$(BOOTSTRAP) test
 	$(SUBMAKE) all $(BUILD)/bench
 	@tests/bench/run --build $(BUILD) $(if $(QUICK),--quick) $(BENCH)
 
-bench-xen: ## the same between two guests of a real Xen, counted in instructions, in QEMU; ten minutes (BENCH='-k WORD': some)
+bench-xen: ## the same between two guests of a real Xen, counted in instructions, in QEMU; a quarter of an hour (BENCH='-k WORD': some)
 	$(BOOTSTRAP) xen
 	$(SUBMAKE) all bench-xen-programs
 	@tests/bench/run-xen --build $(BUILD) $(BENCH)
