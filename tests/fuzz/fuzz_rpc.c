@@ -190,12 +190,13 @@ static void put_compact_calls(struct input *input)
 
 static void make_bytes(uint8_t mode, struct input *input)
 {
-    char head[128];
+    char head[128] = "";
     out.len = 0;
     if (mode == 1)
-        put(head, (size_t)snprintf(head, sizeof(head), POST, input->size));
+        snprintf(head, sizeof(head), POST, input->size);
     else if (mode > 1)
-        put(head, (size_t)snprintf(head, sizeof(head), UPGRADE, mode < 4 ? 1 : 2));
+        snprintf(head, sizeof(head), UPGRADE, mode < 4 ? 1 : 2);
+    put(head, strlen(head));
     if (mode < 3)
         put(input->data, input->size);
     else if (mode < 5)
