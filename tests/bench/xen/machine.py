@@ -101,25 +101,27 @@ class Machine:
     # ---- system calls, counted by the guests' kernels for each thread ----
 
     def count_calls(self, processes, action):
-        """While action() runs: the system calls of the processes, pairs of a guest and a pid, and those of them and of the bench
-        programs."""
+        """While action() runs, which returns the client's pid: the system calls of the processes, pairs of a guest and a pid,
+        and those of them and of the bench programs."""
         for guest in self.guests:
             guest.run(["sh", "-c", "echo hist:key=common_pid.execname > %strigger" % SYSTEM_CALLS], check=True)
         try:
-            action()
-            counts = [self._calls_in(guest, [pid for where, pid in processes if where is guest]) for guest in self.guests]
+            client = action()
+            counts = [self._calls_in(guest, [pid for where, pid in processes if where is guest],
+                                     client if guest is self.guests[1] else None) for guest in self.guests]
             return tuple(map(sum, zip(*counts)))
         finally:
             for guest in self.guests:
                 guest.run(["sh", "-c", "echo '!hist:key=common_pid.execname' > %strigger" % SYSTEM_CALLS], check=True)
 
     @staticmethod
-    def _calls_in(guest, pids):
+    def _calls_in(guest, pids, client):
+        """A thread counts under the name that it had with its first call: the client under the agent's, which forked it."""
         commands = ["ls /proc/%d/task" % pid for pid in pids] + ["cat %shist" % SYSTEM_CALLS]
         text = guest.run(["sh", "-c", "; ".join(commands)], check=True).stdout.decode()
         threads = set(re.findall(r"^(\d+)$", text, re.MULTILINE))
         between = everything = 0
         for name, thread, count in re.findall(r"common_pid: +(\S+) +\[ *(\d+)\] .*hitcount: +(\d+)", text):
             between += int(count) if thread in threads else 0
-            everything += int(count) if thread in threads or name == BENCH else 0
+            everything += int(count) if thread in threads or name == BENCH or thread == str(client) else 0
         return between, everything

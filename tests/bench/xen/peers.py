@@ -35,7 +35,9 @@ class Peer:
         """The figures of one run."""
         self.begin()
         try:
-            return self._run_client(arguments, timeout)
+            figures = self._run_client(arguments, timeout)
+            del figures["pid"]
+            return figures
         finally:
             self.end()
 
@@ -43,7 +45,7 @@ class Peer:
         """System calls meanwhile: of what is between the programs, and of that and the programs."""
         self.begin()
         try:
-            return self.machine.count_calls(self.between(), lambda: self._run_client(arguments))
+            return self.machine.count_calls(self.between(), lambda: self._run_client(arguments)["pid"])
         finally:
             self.end()
 
@@ -51,19 +53,24 @@ class Peer:
         """Those of what is between while nothing happens, and nothing had happened for some seconds before."""
         self.begin()
         try:
-            self.client.run(["sleep", str(before)])
-            return self.machine.count_calls(self.between(), lambda: self.client.run(["sleep", str(seconds)]))[0]
+            self.sleep(before)
+            return self.machine.count_calls(self.between(), lambda: self.sleep(seconds))[0]
         finally:
             self.end()
 
+    def sleep(self, seconds):
+        self.client.run(["sleep", str(seconds)])
+
     def _run_client(self, arguments, timeout=RUN_TIMEOUT):
+        process = self.client.spawn(self.program + ["run"] + self.words() + arguments + self.options())
         try:
-            result = self.client.run(self.program + ["run"] + self.words() + arguments + self.options(), timeout=timeout)
+            out, err = process.communicate(b"", timeout)
         except TimeoutError as error:
+            process.kill_session()
             raise Stalled("%s %s: no end in %d s" % (self.name, " ".join(arguments), timeout)) from error
-        if result.returncode:
-            raise XenError("%s: %s: %s" % (self.name, " ".join(arguments), result.stderr.decode(errors="replace").strip()))
-        return dict(json.loads(result.stdout), transport=self.name)
+        if process.returncode:
+            raise XenError("%s: %s: %s" % (self.name, " ".join(arguments), err.decode(errors="replace").strip()))
+        return dict(json.loads(out), transport=self.name, pid=process.pid)
 
     def begin(self):
         """Has the servers running."""
