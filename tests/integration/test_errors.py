@@ -15,6 +15,8 @@ from world import wait_until
 class Observed(IdcTestCase):
     def observe(self, domid, port, expected, words, **options):
         """A connect from a fails so for all three."""
+        if expected == errno.EACCES:
+            wait_until(lambda: not self.is_allowed_now(port, domid), what="the rule at both link_mgrs")
         puppet = self.a.puppet()
         error = self.assert_errno(expected, puppet.do, "connect", 1, domid=domid, port=port, **options)
         self.assertIn(words, error.text)
@@ -29,6 +31,17 @@ class Observed(IdcTestCase):
             self.assertIn(words, result.stderr.decode())
             self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
         puppet.end()
+
+    def is_allowed_now(self, port, domid):
+        """A rule takes its time through the store."""
+        puppet = self.a.puppet()
+        try:
+            puppet.do("connect", 1, domid=domid, port=port)
+        except OSError as error:
+            return error.errno != errno.EACCES
+        finally:
+            puppet.end()
+        return True
 
     def rpc_options(self, domid, port, options):
         result = {"domid": domid, "port": port}
@@ -112,7 +125,7 @@ class Errors(Observed):
                          (1, (b"81", b"%d" % self.a.domid, b"%d" % self.b.domid)), result.stderr)
         self.assertEqual(result.stderr.count(b"\n"), 1)
         self.world.setup(*(int(domid) for domid in said.groups()[1:]), ports=said.group(1).decode())
-        self.a.puppet().do("connect", 1, domid=self.b.domid, port=81)
+        wait_until(lambda: self.is_allowed_now(81, self.b.domid), what="the rule at both link_mgrs")
 
     def test_econnreset_link_mgr_dies_before_it_answers(self):
         self.assert_link_works()

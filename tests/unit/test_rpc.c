@@ -532,11 +532,25 @@ static double now_ms(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
+/* Of 200 calls the one that was least disturbed by other work of the machine. */
+static double best_call_ms(int fd)
+{
+    double best = 1e9;
+    for (int i = 0; i < 200; i++) {
+        double start = now_ms();
+        ck_assert_int_eq(fault_free(CALL(fd, "idc.status", "detail", "<boolean>0</boolean>")), 0);
+        double took = now_ms() - start;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
 /* Three hundred calls wait, half in accept and half in recv, and everything else is served as ever. */
 START_TEST(three_hundred_wait)
 {
     enum { WAITING = 300 };
     int waiting[WAITING], fd = dial();
+    double alone = best_call_ms(fd);
     int64_t l = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>"), "handle");
     int64_t echoes[WAITING / 2];
     for (int i = 0; i < WAITING; i++)
@@ -546,10 +560,8 @@ START_TEST(three_hundred_wait)
         post(waiting[i], "idc.recv", HANDLE(echoes[i]), END);
         post(waiting[WAITING / 2 + i], "idc.accept", HANDLE(l), END);
     }
-    double start = now_ms();
-    for (int i = 0; i < 200; i++)
-        ck_assert_int_eq(fault_free(CALL(fd, "idc.status", "detail", "<boolean>0</boolean>")), 0);
-    ck_assert_msg(now_ms() - start < 4000, "200 calls took %.0f ms", now_ms() - start);
+    double beside = best_call_ms(fd);
+    ck_assert_msg(beside < 4 * alone, "a call took %.2f ms, and %.2f ms beside those that wait", alone, beside);
     for (int i = WAITING / 2 - 1; i >= 0; i--) { /* not in the order in which they came */
         ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(echoes[i]), HELLO), "accepted"), 5);
         ck_assert_int_eq(fault_free(answer(waiting[i])), 0);
