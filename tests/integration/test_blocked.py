@@ -16,9 +16,11 @@ import system_calls
 from case import IdcTestCase
 
 SLOWER = 4.0  # how much dearer a call may be under 300 blocked calls: far from the 300 of a daemon that looks at each
-MORE_CALLS = 1.05  # and of system calls, which are counted, not timed
+# And of system calls. How much one wake-up finds to do is the scheduler's: 24.3 and 26.1 of them were seen for the same work.
+# One for each of the blocked calls would be hundreds.
+MORE_CALLS = 1.25
 ROUNDS = 100
-FLOORS_US = (250, 50)  # times, and work, below that are all the same on a noisy machine
+FLOORS_US = (500, 50)  # times, and work, below that are all the same on a noisy machine
 
 
 class Call(threading.Thread):
