@@ -403,9 +403,8 @@ class Hostile(XenCase):
     def test_lies_to_dom0_that_attaches(self):
         self.lie_to(self.c, self.b)
 
-    def test_one_that_never_unmaps(self):
-        """It keeps the rings mapped when the victim has ended the link, and then vanishes: neither holds anybody up."""
-        base = self.web()
+    def hold(self):
+        """A liar takes the place of a's link_mgr and keeps b's rings mapped. Returns it, and a program of b's that waits for its data."""
         self.a.stop()
         listener = self.b.puppet()
         listener.do("listen", 1, port=80)
@@ -413,7 +412,12 @@ class Hostile(XenCase):
         self.expect(holder, "ready")
         self.expect(holder, "connected")
         listener.do("accept", 1, 2)
-        waiting = listener.begin("recv", 2)
+        return holder, listener.begin("recv", 2)
+
+    def test_one_that_never_unmaps(self):
+        """It keeps the rings mapped when the victim has ended the link, and then vanishes: neither holds anybody up."""
+        base = self.web()
+        holder, waiting = self.hold()
         self.world.setup(self.a, self.b, remove=True)
         self.assert_errno(errno.EACCES, waiting.result)
         self.connected(self.c, self.b, port=81)
@@ -432,14 +436,7 @@ class Hostile(XenCase):
 
     def test_one_that_vanishes(self):
         base = self.web()
-        self.a.stop()
-        listener = self.b.puppet()
-        listener.do("listen", 1, port=80)
-        holder = self.liar(self.b, "hold")
-        self.expect(holder, "ready")
-        self.expect(holder, "connected")
-        listener.do("accept", 1, 2)
-        waiting = listener.begin("recv", 2)
+        holder, waiting = self.hold()
         holder.kill()
         self.assert_errno(errno.ECONNRESET, waiting.result)
         self.a.start(*self.options)
@@ -448,14 +445,7 @@ class Hostile(XenCase):
     def test_one_whose_domain_is_destroyed(self):
         """While it has the rings mapped."""
         base = self.web()
-        self.a.stop()
-        listener = self.b.puppet()
-        listener.do("listen", 1, port=80)
-        holder = self.liar(self.b, "hold")
-        self.expect(holder, "ready")
-        self.expect(holder, "connected")
-        listener.do("accept", 1, 2)
-        waiting = listener.begin("recv", 2)
+        _, waiting = self.hold()
         gone = self.a.domid
         self.xen.destroy(self.a.xen)
         self.assert_errno(errno.ECONNRESET, waiting.result)
