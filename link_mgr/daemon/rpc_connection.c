@@ -57,19 +57,8 @@ void rpc_connecting_end(struct rpc_call *call)
 static void reply_connected(struct rpc_call *call, const struct hub_connected *result)
 {
     struct rpc_struct s;
-    struct rpc_handle *handle = NULL;
-    if (call->connect.want_fd) {
-        call->fd_out = result->fd;
-    } else {
-        handle = rpc_handle_new(call->session, result->fd, false, call->connect.type);
-        if (handle == NULL) {
-            rpc_fault(call, ENOBUFS, "too many handles");
-            return;
-        }
-    }
-    rpc_struct_begin(&s, call);
-    if (handle != NULL)
-        rpc_struct_int(&s, "handle", handle->number);
+    if (!rpc_handle_reply(&s, call, result->fd, call->connect.want_fd, false, call->connect.type))
+        return;
     rpc_struct_int(&s, "local_port", result->local_port);
     rpc_struct_int(&s, "peer_domid", result->peer_domid);
     rpc_struct_int(&s, "peer_port", result->peer_port);

@@ -230,6 +230,21 @@ struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listen
     return handle;
 }
 
+bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd, bool listener, enum idc_type type)
+{
+    struct rpc_handle *handle = want_fd ? NULL : rpc_handle_new(call->session, fd, listener, type);
+    if (want_fd) {
+        call->fd_out = fd;
+    } else if (handle == NULL) {
+        rpc_fault(call, ENOBUFS, "too many handles");
+        return false;
+    }
+    rpc_struct_begin(s, call);
+    if (handle != NULL)
+        rpc_struct_int(s, "handle", handle->number);
+    return true;
+}
+
 void rpc_handle_close(struct rpc_handle *handle)
 {
     struct rpc_handle_table *table = handle->owner->server->handles;

@@ -18,6 +18,8 @@
 
 #include "link_mgr/daemon/rpc_call.h"
 
+struct rpc_struct;
+
 struct rpc_queue {
     struct rpc_handle *handle;
     struct event *ready;
@@ -42,6 +44,9 @@ unsigned rpc_handle_count(const struct rpc_handle_table *table);
 
 /* Takes fd over in every case. NULL: the table is full, or no memory. */
 struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener, enum idc_type type);
+/* Begins the answer to a call that has made a socket: with the descriptor beside it (want_fd), or the number of a new handle in
+ * it. Takes fd over in every case. False: the call was answered with a fault. */
+bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd, bool listener, enum idc_type type);
 /* Member "handle" of a call. NULL: it was answered with a fault. */
 struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener);
 /* Answers the calls that wait on it, with EBADF. */

@@ -21,19 +21,9 @@
 static void reply_listening(struct rpc_call *call, const struct hub_listening *result, enum idc_type type, bool want_fd)
 {
     struct rpc_struct s;
-    struct rpc_handle *handle = NULL;
-    if (want_fd) {
-        call->fd_out = result->fd; /* -1 when the program has the descriptor already */
-    } else {
-        handle = rpc_handle_new(call->session, result->fd, true, type);
-        if (handle == NULL) {
-            rpc_fault(call, ENOBUFS, "too many handles");
-            return;
-        }
-    }
-    rpc_struct_begin(&s, call);
-    if (handle != NULL)
-        rpc_struct_int(&s, "handle", handle->number);
+    /* The descriptor is -1 when the program has it already. */
+    if (!rpc_handle_reply(&s, call, result->fd, want_fd, true, type))
+        return;
     rpc_struct_int(&s, "port", result->port);
     rpc_struct_reply(&s);
 }
