@@ -131,10 +131,10 @@ class BenchProgram(Benchmark):
             self.assertEqual(wrong.returncode, 2, words)
 
     def test_the_table(self):
-        """One row of it, and what it compares with."""
+        """One row of it and what it compares with, and one of the goals."""
         path = os.path.join(self.world.directory, "figures")
         command = [sys.executable, TABLE + "/run", "--build", self.world.build_dir, "--quick", "--seconds", "0.02",
-                   "-k", "connect-64-1-0-idc", "-k", "connect-64-1-0-unix", "--json", path]
+                   "-k", "connect-64-1-0-idc", "-k", "connect-64-1-0-unix", "-k", "fairness-65536-16-0-idc", "--json", path]
         result = subprocess.run(command, capture_output=True, timeout=300, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn(b"a second", result.stdout)
@@ -144,3 +144,6 @@ class BenchProgram(Benchmark):
         self.assertGreater(connect["rows"][0]["values"]["idc"], 0)
         self.assertGreater(connect["rows"][0]["values"]["unix"], 0)
         self.assertTrue(any("system_calls" in result for result in data["results"]))
+        (goal,) = data["goals"]
+        self.assertEqual((goal["title"], goal["met"]), ("Jain's index of 16 streams", goal["value"] >= 0.99))
+        self.assertIn(b"\nGoals\n  Jain's index", result.stdout)
