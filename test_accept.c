@@ -39,8 +39,9 @@ int main(int argc, char **argv)
         argv += 2, argc -= 2;
     }
     int help = argc == 2 && strcmp(argv[1], "--help") == 0;
-    unsigned long port = argc == 2 ? strtoul(argv[1], NULL, 10) : 0;
-    if (port < 1 || port > UINT32_MAX) {
+    char *end = NULL;
+    unsigned long port = argc == 2 ? strtoul(argv[1], &end, 10) : 0;
+    if (!end || *end || port < 1 || port > UINT32_MAX) {
         fprintf(help ? stdout : stderr, "usage: test_accept [--socket PATH] PORT\n");
         return help ? 0 : 2;
     }

@@ -23,6 +23,14 @@ static ssize_t read_all(int fd, char *buf, size_t size)
     return (ssize_t)have;
 }
 
+/* A whole number in text, all of it, of at most max? */
+static int is_number(const char *text, unsigned long max, unsigned long *number)
+{
+    char *end;
+    *number = strtoul(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == '\0' && *number <= max;
+}
+
 int main(int argc, char **argv)
 {
     static const char hello[] = "hello from test_conn\n", expected[] = "you said: hello from test_conn\n";
@@ -34,10 +42,9 @@ int main(int argc, char **argv)
         argv += 2, argc -= 2;
     }
     int help = argc == 2 && strcmp(argv[1], "--help") == 0;
-    char *end = argc > 1 ? argv[1] : NULL;
-    unsigned long domid = end ? strtoul(end, &end, 10) : 0;
-    unsigned long port = argc > 2 ? strtoul(argv[2], NULL, 10) : 80;
-    if (argc < 2 || argc > 3 || end == argv[1] || *end || domid > IDC_DOMID_SELF || port < 1 || port > UINT32_MAX) {
+    unsigned long domid, port = 80;
+    if (argc < 2 || argc > 3 || !is_number(argv[1], IDC_DOMID_SELF, &domid) ||
+        (argc == 3 && !is_number(argv[2], UINT32_MAX, &port)) || port == 0) {
         fprintf(help ? stdout : stderr, "usage: test_conn [--socket PATH] DOMID [PORT]\n");
         return help ? 0 : 2;
     }

@@ -84,12 +84,17 @@ static const struct use {
     {"test_conn --help 2>/dev/null", 0, "usage: test_conn", 1},
     {"test_conn", 2, "usage", 1},
     {"test_conn x", 2, "usage", 1},
+    {"test_conn 2x 80", 2, "usage", 1},
+    {"test_conn 2 80x", 2, "usage", 1},
+    {"test_conn 2 0", 2, "usage", 1},
+    {"test_conn 2 4294967296", 2, "usage", 1},
     {"test_conn 3 81", 1, "refused", 1},
     {"test_conn 3 5", 1, "not what test_accept answers", -1},
     {"test_conn --socket /nonexistent 3", 1, "no link_mgr serves /nonexistent", 1},
     {"test_accept --help 2>/dev/null", 0, "usage: test_accept", 1},
     {"test_accept", 2, "usage", 1},
     {"test_accept 0", 2, "usage", 1},
+    {"test_accept 80x", 2, "usage", 1},
     {"test_accept --socket /nonexistent 80", 1, "no link_mgr serves /nonexistent", 1},
 };
 
