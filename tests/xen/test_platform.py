@@ -79,12 +79,18 @@ class Pair:
         self.high.do("publish", self.high_path + "/alive", self.low.domid, "high")
         self.low.expect_event(self.high_path + "/alive", "high")
 
-    def link(self, name="a", size=262144):
+    def offer(self, name="a", size=262144):
         self.high.do("offer", name, self.low.domid, self.high_path + "/link", size)
         self.low.expect("event %s/link/event-channel =" % self.high_path)
+
+    def attach(self, name="a"):
         self.low.do("attach", name, self.high.domid, self.high_path + "/link")
         self.low.expect("channel %s open" % name)
         self.high.expect("channel %s open" % name)
+
+    def link(self, name="a", size=262144):
+        self.offer(name, size)
+        self.attach(name)
 
     def exchange(self, count, name="a", timeout=120):
         for verb in ("receive", "send"):
@@ -355,6 +361,27 @@ class PlatformTest(unittest.TestCase):
         pair.low.quit()
         pair.high.quit()
         self.assertNotIn(pair.high_path + "/alive", self.world.store_list("/local/domain/%d/data" % self.g2.domid))
+
+    def test_a_third_domain_cannot_take_the_rings(self):
+        """g1 knows (has guessed) what g2 has offered to dom0, and attaches to it by nodes of its own."""
+        pair = self.pair(self.dom0, self.g2)
+        pair.offer()
+        thief = Probe(self.g1)
+        path = "/local/domain/%d/data/idc/%d/link" % (thief.domid, self.g2.domid)
+        thief.do("subscribe", path)
+        thief.expect_event(path, None)
+        for leaf in ("ring-ref", "event-channel"):
+            value = self.world.store("%s/link/%s" % (pair.high_path, leaf))
+            thief.do("publish", "%s/%s" % (path, leaf), self.g2.domid, value)
+            thief.expect_event("%s/%s" % (path, leaf), value)
+        thief.do("attach", "a", self.g2.domid, path)
+        thief.expect("channel a dead")
+        thief.quit()
+        pair.attach()
+        pair.exchange(100000)
+        for probe in (pair.low, pair.high):
+            probe.quit()
+        self.assert_nothing_leaked()
 
     def test_events(self):
         probe = Probe(self.g1)
