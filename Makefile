@@ -266,7 +266,7 @@ run-fuzz: fuzzers
 	$(CHECK) --fuzz-seconds $(FUZZ_SECONDS) fuzz
 
 # BENCH: more options of tests/bench/run or run-xen, -k WORD or --json FILE for example.
-bench: ## IDC measured beside what one would use in its place; five minutes (QUICK=1: one)
+bench: ## IDC measured beside what one would use in its place; two to five minutes (QUICK=1: one)
 	$(BOOTSTRAP) test
 	$(SUBMAKE) all $(BUILD)/bench
 	@tests/bench/run --build $(BUILD) $(if $(QUICK),--quick) $(BENCH)

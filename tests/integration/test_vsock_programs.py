@@ -93,7 +93,8 @@ class ProgramsCase(IdcTestCase):
         def listens():
             if process.returncode is not None:
                 raise AssertionError("%r has ended: %r" % (process, process.stderr.pending()))
-            return port in [listener["port"] for listener in domain.status()["listeners"]]
+            # One that is only bound has no backlog, and refuses.
+            return port in [listener["port"] for listener in domain.status()["listeners"] if listener["backlog"] > 0]
         wait_until(listens, self.patience, "listener on port %d of %r" % (port, process))
         return process
 
