@@ -315,12 +315,12 @@ class PlatformTest(unittest.TestCase):
                     probe.do(verb, "a", 1 << 40)
         saved, other = (pair.high, pair.low) if offers else (pair.low, pair.high)
         gone = pair.high_path if offers else pair.low_path
-        self.world.save(saved.domain, "/tmp/save")
+        self.world.save(saved.domain, "/run/save")
         other.expect_event(gone + "/alive", None, 10)
         other.do("close", "a")
         time.sleep(1)
         self.assertNotIn("(null)", [line[0] for line in self.world.list()])
-        self.world.restore(saved.domain, "/tmp/save")
+        self.world.restore(saved.domain, "/run/save")
         saved.expect("event domid = %d" % saved.domain.domid, 10)
         saved.do("close", "a")
         saved.domid = saved.domain.domid

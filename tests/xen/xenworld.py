@@ -28,7 +28,7 @@ A domain:
 The machine (xl in dom0):
     world.create(N) -> domain            starts guest gN (again, under a new domid)
     world.destroy(domain), world.pause(domain), world.unpause(domain)
-    world.save(domain, file), world.restore(domain, file)    file is in dom0
+    world.save(domain, file), world.restore(domain, file)    file is in dom0, where /run has room for one
     world.shutdown(domain)               wait until it has ended; world.list() -> [(name, domid, state)]
     world.store(path) -> value or None;  world.store_list(path) -> {path: value} of everything below
     world.grants() -> {domid: count of active grants}; world.event_channels(domid) -> [line of lsevtchn]
@@ -237,9 +237,11 @@ class XenWorld:
         return [path for path in found if os.path.exists(path)] + self.programs
 
     def _qemu_command(self, fd):
-        xen = "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 loglvl=warning guest_loglvl=warning bootscrub=0"
+        dom0_memory = 832 + self._guest_memory  # in which its disk is, and to which a guest is saved
+        xen = "console=com1 com1=115200,8n1 dom0_mem={0}M,max:{0}M dom0_max_vcpus=1".format(dom0_memory) + \
+            " loglvl=warning guest_loglvl=warning bootscrub=0"
         dom0 = "console=hvc0 quiet panic=-1 " + self._extra
-        memory = 1024 + 256 + max(4, self._guests + 1) * (self._guest_memory + 64)
+        memory = dom0_memory + 256 + max(4, self._guests + 1) * (self._guest_memory + 64)
         return ["qemu-system-x86_64"] + self._clock + [
             "-cpu", "qemu64,+svm", "-smp", str(self._cpus), "-m", str(memory), "-nodefaults", "-display",
             "none", "-monitor", "none", "-no-reboot", "-net", "none", "-serial", "file:" + os.path.join(self._run, "serial.log"),
