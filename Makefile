@@ -38,7 +38,7 @@ VSOCK_SRC  := $(wildcard vsock/*.c)
 CORE_SRC   := $(wildcard link_mgr/core/*.c)
 LOCAL_SRC  := $(wildcard link_mgr/platform/*.c link_mgr/platform/local/*.c)
 XEN_SRC    := $(wildcard link_mgr/platform/xen/*.c)
-DAEMON_SRC := $(filter-out link_mgr/daemon/main.c,$(wildcard link_mgr/daemon/*.c))
+DAEMON_SRC := link_mgr/options.c $(foreach room,rpc hub program base,$(wildcard link_mgr/$(room)/*.c))
 SETUP_SRC  := $(wildcard idc-setup/*.c)
 MEASURE_SRC := $(wildcard tools/measure/*.c)
 TOOLS_SRC  := $(wildcard tools/*.c)
@@ -146,7 +146,7 @@ $(call say,LD,$@)
 $(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(1) -o $@
 endef
 
-$(BUILD)/link_mgr: $(call obj,link_mgr/daemon/main.c) $(DAEMON_LIB)
+$(BUILD)/link_mgr: $(call obj,link_mgr/main.c) $(DAEMON_LIB)
 	$(call link,$(DAEMON_LIBS))
 
 $(BUILD)/idc-setup: $(call obj,$(SETUP_SRC)) $(DAEMON_LIB)

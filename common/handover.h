@@ -81,7 +81,7 @@ int handover_accept(int listener, struct idc_addr *peer, int flags);
 /*
  * Room in the send buffer of the program's end of a seqpacket connection, so that its writer never sleeps for ever: the kernel
  * wakes one only when what it has sent takes no more than a quarter of its buffer, and the latest message always stays
- * unread (link_mgr/daemon/endpoint.h). Without CAP_NET_ADMIN it is no more than net.core.wmem_max allows.
+ * unread (link_mgr/program/endpoint.h). Without CAP_NET_ADMIN it is no more than net.core.wmem_max allows.
  */
 void handover_make_room(int fd);
 

@@ -15,7 +15,7 @@
 
 #include "idc-setup/print.h"
 #include "idc-setup/rules.h"
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 
 #define EXIT_USAGE 2
 

@@ -14,19 +14,14 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "common/log_limit.h"
 #include "idc.h"
 #include "link_mgr/core/reason.h"
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 
 struct endpoint;
 struct conn;
 struct listener;
-
-/* The host's account of the lines that it was given lately about one thing. Zeroed at first. */
-struct log_limit {
-    uint64_t window_ms;
-    unsigned passed, held;
-};
 
 struct host {
     void *ctx;

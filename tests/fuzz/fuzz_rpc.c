@@ -20,7 +20,7 @@
 #include <sys/un.h>
 
 #include "common/compact.h"
-#include "link_mgr/daemon/rpc_call.h"
+#include "link_mgr/rpc/call.h"
 #include "tests/unit/fake_hub.h"
 
 #define BYTES_MAX 65536

@@ -13,7 +13,7 @@
 
 #include "link_mgr/core/ring.h"
 #include "link_mgr/core/wire.h"
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 
 #define HOSTILE_WAIT_MS 20000
 

@@ -28,7 +28,7 @@
 
 #include "common/connecting.h"
 #include "common/handover.h"
-#include "link_mgr/daemon/hub.h"
+#include "link_mgr/hub/hub.h"
 
 #define FAKE_DOMID 3
 #define FAKE_LISTENERS 64

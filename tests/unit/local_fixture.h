@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #include "link_mgr/platform/local/store.h"
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 #include "tests/unit/suite.h"
 
 static char store_dir[64];

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "link_mgr/daemon/rpc.h"
+#include "link_mgr/rpc/rpc.h"
 #include "tests/unit/fake_hub.h"
 
 static char server_dir[64];

@@ -4,7 +4,7 @@
  * forwarded is consumed when it wakes nobody. The connection is no more than what the endpoint needs of it: whether there is
  * something to read.
  */
-#include "link_mgr/daemon/endpoint.h"
+#include "link_mgr/program/endpoint.h"
 
 #include <check.h>
 #include <errno.h>

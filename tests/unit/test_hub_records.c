@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "link_mgr/daemon/hub_private.h"
+#include "link_mgr/hub/hub_private.h"
 #include "tests/unit/suite.h"
 
 #define FIRST (HUB_BUCKETS - 7) /* serials that share a bucket come into being */

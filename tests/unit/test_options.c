@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* link_mgr's command line, of a link_mgr that was built without Xen: what is wrong is said in one line, with what to do. */
 #undef IDC_WITH_XEN
-#include "link_mgr/daemon/options.c" /* NOLINT(bugprone-suspicious-include) */
+#include "link_mgr/options.c" /* NOLINT(bugprone-suspicious-include) */
 
 #include <check.h>
 #include <sys/mman.h>

@@ -9,8 +9,9 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "link_mgr/daemon/hub_private.h"
-#include "link_mgr/daemon/loop.h"
+#include "link_mgr/hub/hub_private.h"
+#include "link_mgr/base/clock.h"
+#include "link_mgr/base/log.h"
 #include "tests/lone/lone.h"
 #include "tests/unit/suite.h"
 
@@ -222,24 +223,24 @@ static int count_said(struct log_limit *limits, int limit_count, int lines, cons
     return count;
 }
 
-/* From the first call of loop_now_ms() at `begin` on: seconds in which lines are counted that can have begun since. */
+/* From the first call of clock_now_ms() at `begin` on: seconds in which lines are counted that can have begun since. */
 static int windows_since(uint64_t begin)
 {
-    return 1 + (int)((loop_now_ms() - begin) / 1000);
+    return 1 + (int)((clock_now_ms() - begin) / 1000);
 }
 
 /* The second in which lines are counted may end meanwhile, on a busy machine several may: then there are as many times more. */
 START_TEST(one_peer_does_not_hide_lines_about_others)
 {
     static struct log_limit limits[1002];
-    uint64_t begin = loop_now_ms();
+    uint64_t begin = clock_now_ms();
     int said = count_said(&limits[0], 1, 2000, "domain 2: noise");
     ck_assert(said >= 10 && said <= 10 * windows_since(begin));
     ck_assert_int_eq(count_said(&limits[1], 1, 1, "domain 3: news"), 1);
     usleep(1100 * 1000);
     ck_assert_int_eq(count_said(&limits[1], 1, 1, "left out"), 1); /* its own text: nothing was kept back */
     ck_assert_int_eq(count_said(&limits[0], 1, 1, "lines like the next one were left out"), 2); /* once by the log */
-    begin = loop_now_ms();
+    begin = clock_now_ms();
     said = count_said(&limits[2], 1000, 10, "noise");
     ck_assert(said >= 90 && said <= 100 * (1 + windows_since(begin))); /* one was under way */
 }

@@ -2,7 +2,7 @@
 /* test_rpc.c - plain XML-RPC over HTTP: every method, every refusal, and many calls that wait at once. */
 #include "tests/unit/rpc_fixture.h"
 
-#include "link_mgr/daemon/rpc_call.h"
+#include "link_mgr/rpc/call.h"
 #include "tests/unit/suite.h"
 
 #define DOMID "domid", "<int>3</int>"

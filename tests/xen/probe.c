@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "link_mgr/core/ring.h"
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 
 #define CHANNELS_MAX 16
 

@@ -13,7 +13,7 @@
 #include "link_mgr/platform/local/path_set.h"
 #include "link_mgr/platform/local/store.h"
 #include "link_mgr/platform/local/watch.h"
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 
 /* What a descriptor in the epoll set belongs to; epoll hands back the pointer. Channels and callers embed one. */
 struct source {

@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 
 #define STORE_TOOLSTACK (-1)
 #define STORE_DOMID_MAX 32751 /* 0x7FEF: the last domid before Xen's special ones */

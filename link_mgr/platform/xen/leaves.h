@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 
 #define LEAVES_MAX 4096 /* more are not looked at: another domain decides how many it makes */
 

@@ -28,7 +28,7 @@
 
 #include <xenstore.h>
 
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 #include "link_mgr/platform/xen/leaves.h"
 #include "link_mgr/platform/xen/worker.h"
 

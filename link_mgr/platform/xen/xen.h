@@ -5,7 +5,7 @@
 
 #include <sys/queue.h>
 
-#include "link_mgr/platform/platform.h"
+#include "link_mgr/core/platform.h"
 #include "link_mgr/platform/xen/store.h"
 #include "link_mgr/platform/xen/worker.h"
 

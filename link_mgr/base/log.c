@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The log of log.h. */
+#include "link_mgr/base/log.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "link_mgr/base/clock.h"
+
+#define LINES_PER_SECOND 10
+#define ALL_LINES_PER_SECOND 100
+
+static int verbose;
+
+void log_set_verbose(int level)
+{
+    verbose = level;
+}
+
+static bool is_shown(int priority)
+{
+    return priority <= (verbose ? LOG_DEBUG : LOG_NOTICE);
+}
+
+static void write_line(int priority, const char *format, va_list args)
+{
+    char text[600], line[640];
+    if (!is_shown(priority))
+        return;
+    vsnprintf(text, sizeof(text), format, args);
+    /* systemd reads a priority at the start of each line of a service's stderr. */
+    int length = getenv("JOURNAL_STREAM") ? snprintf(line, sizeof(line), "<%d>%s\n", priority, text)
+                                          : snprintf(line, sizeof(line), "link_mgr: %s\n", text);
+    /* One write: lines of several threads and processes don't mix. There is nobody to tell if it fails. */
+    if (write(STDERR_FILENO, line, (size_t)length) < 0)
+        return;
+}
+
+void log_line(int priority, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    write_line(priority, format, args);
+    va_end(args);
+}
+
+/* May one more pass? */
+static bool admit(struct log_limit *limit, unsigned most, const char *of_what)
+{
+    uint64_t now = clock_now_ms();
+    if (now - limit->window_ms >= 1000) {
+        if (limit->held)
+            log_line(LOG_NOTICE, "%u %s were left out", limit->held, of_what);
+        *limit = (struct log_limit){.window_ms = now};
+    }
+    if (limit->passed == most) {
+        limit->held++;
+        return false;
+    }
+    limit->passed++;
+    return true;
+}
+
+void log_limited_line(struct log_limit *limit, int priority, const char *format, ...)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static struct log_limit all;
+    va_list args;
+    if (!is_shown(priority))
+        return; /* what nobody sees must not use up what may be seen */
+    pthread_mutex_lock(&mutex);
+    bool passes = admit(limit, LINES_PER_SECOND, "lines like the next one") && admit(&all, ALL_LINES_PER_SECOND, "lines");
+    pthread_mutex_unlock(&mutex);
+    if (!passes)
+        return;
+    va_start(args, format);
+    write_line(priority, format, args);
+    va_end(args);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Memory that is given back; trim.h has the theory. */
+#include "link_mgr/base/trim.h"
+
+#include <malloc.h>
+
+#define FEW 16 /* ends in a second */
+
+static void set(struct trim *trim)
+{
+    const struct timeval second = {.tv_sec = 1};
+    event_add(&trim->timer, &second);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct trim *trim = arg;
+    (void)fd, (void)what;
+    if (trim->lately <= FEW) {
+        trim->lately = 0;
+        malloc_trim(0);
+        return;
+    }
+    trim->lately = 1; /* those are still to be given back */
+    set(trim);
+}
+
+void trim_init(struct trim *trim, struct event_base *base)
+{
+    trim->lately = 0;
+    evtimer_assign(&trim->timer, base, on_timer, trim);
+}
+
+void trim_stop(struct trim *trim)
+{
+    event_del(&trim->timer);
+}
+
+void trim_note(struct trim *trim)
+{
+    if (trim->lately++ == 0)
+        set(trim);
+}

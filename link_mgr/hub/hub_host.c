@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the core asks of its host, in terms of sockets and libevent: endpoints for connections that came about, events of
+ * channels, the clock, random numbers, the log.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "link_mgr/program/acceptor.h"
+#include "link_mgr/hub/hub_private.h"
+#include "link_mgr/base/clock.h"
+#include "link_mgr/base/log.h"
+#include "link_mgr/base/own_error.h"
+
+static struct hub *hub_of(struct host *host)
+{
+    return host->ctx;
+}
+
+/* ---- endpoints ---- */
+
+static void on_ended(void *arg, struct conn *conn, enum reason reason)
+{
+    struct hub *hub = arg;
+    hub_record_end(hub, conn->serial, reason);
+    trim_note(&hub->trim);
+    if (conn->ticket)
+        acceptor_conn_ended(conn->ticket);
+    conn->ticket = NULL;
+}
+
+struct idc_addr hub_peer_address(const struct conn *conn)
+{
+    struct idc_addr peer = {
+        .domid = (uint32_t)conn->peer->domid, .port = conn->peer_port, .uid = (uint32_t)-1, .type = conn->type};
+    if (conn->incoming)
+        peer.uid = conn->uid;
+    strcpy(peer.service, conn->name);
+    return peer;
+}
+
+static int make_endpoint(struct hub *hub, struct conn *conn, int far_end, struct endpoint **ep, int *program_fd)
+{
+    struct handover_name name = {
+        .serial = conn->serial = hub_new_serial(hub),
+        .local = {.domid = (uint32_t)hub->core->domid, .port = conn->local_port, .type = conn->type},
+        .peer = hub_peer_address(conn),
+    };
+    struct endpoint_config config = {
+        .all = &hub->endpoints, .conn = conn, .name = &name, .far_end = far_end, .ended = on_ended, .arg = hub};
+    int error = hub_record_begin(hub, conn);
+    if (error) {
+        hub_close_if_open(far_end);
+        return error;
+    }
+    error = endpoint_new(&config, ep, program_fd);
+    if (error)
+        hub_record_cancel(hub, conn->serial);
+    return error;
+}
+
+static bool on_incoming(struct host *host, struct listener *listener, struct conn *conn, struct endpoint **ep)
+{
+    struct hub *hub = hub_of(host);
+    struct idc_addr peer = hub_peer_address(conn);
+    int program_fd;
+    int error = make_endpoint(hub, conn, -1, ep, &program_fd);
+    if (!error) {
+        error = acceptor_offer(listener->owner, conn, program_fd, &peer, &conn->ticket);
+        if (error) {
+            close(program_fd);
+            endpoint_close(*ep, REASON_NO_RESOURCES);
+            *ep = NULL;
+        }
+    }
+    if (error)
+        peer_log(conn->peer, LOG_WARNING, "a connection from it was refused: %s", own_error_text(error));
+    return error == 0;
+}
+
+static void explain(char why[HUB_WHY_MAX], const struct hub_pending *pending, enum reason reason)
+{
+    const struct hub_connect *request = &pending->request;
+    int length = request->name[0] ? snprintf(why, HUB_WHY_MAX, "domain %u, service %s: ", request->domid, request->name)
+                                  : snprintf(why, HUB_WHY_MAX, "domain %u, port %u: ", request->domid, request->port);
+    hub_explain(pending->hub, request, reason, why + length, (size_t)(HUB_WHY_MAX - length));
+}
+
+static bool on_connected(struct host *host, void *cookie, struct conn *conn, enum reason reason, struct endpoint **ep)
+{
+    struct hub_pending *pending = cookie;
+    struct hub_connected result = {.fd = -1};
+    char why[HUB_WHY_MAX];
+    int error = -reason_errno(reason);
+    why[0] = '\0';
+    if (reason != REASON_OK) {
+        explain(why, pending, reason);
+    } else {
+        int far_end = pending->request.far_end;
+        pending->request.far_end = -1;
+        error = make_endpoint(hub_of(host), conn, far_end, ep, &result.fd);
+        if (error)
+            snprintf(why, sizeof(why), "no socket could be made: %s", own_error_text(error));
+        result.serial = conn->serial;
+        result.local_port = conn->local_port;
+        result.peer_domid = (uint32_t)conn->peer->domid;
+        result.peer_port = conn->peer_port;
+    }
+    hub_answer(pending, own_error(error), why, error ? NULL : &result);
+    return error == 0;
+}
+
+/* ---- loop ---- */
+
+static void on_channel(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    peer_channel_event(arg);
+}
+
+static void watch(struct host *host, void *token, int fd, void **watch)
+{
+    if (*watch)
+        event_free(*watch);
+    *watch = fd >= 0 ? event_new(hub_of(host)->base, fd, EV_READ | EV_PERSIST, on_channel, token) : NULL;
+    if (*watch)
+        event_add(*watch, NULL);
+}
+
+static uint64_t now(struct host *host)
+{
+    (void)host;
+    return clock_now_ms();
+}
+
+static uint64_t random64(struct host *host)
+{
+    uint64_t value = 0;
+    (void)host;
+    /* Cannot fail for so few bytes; were it to, two runs with one epoch would still be told apart by their sockets. */
+    if (getrandom(&value, sizeof(value), 0) != sizeof(value))
+        value = (uint64_t)getpid() << 32 ^ clock_now_ms();
+    return value;
+}
+
+static void log_text(struct host *host, struct log_limit *limit, int priority, const char *text)
+{
+    (void)host;
+    log_limited_line(limit, priority, "%s", text);
+}
+
+void hub_fill_host(struct hub *hub)
+{
+    struct host *host = &hub->host;
+    host->ctx = hub;
+    host->pull = endpoint_pull;
+    host->message = endpoint_message;
+    host->gone = endpoint_gone;
+    host->push = endpoint_push;
+    host->shut = endpoint_shut;
+    host->close = endpoint_close;
+    host->connected = on_connected;
+    host->incoming = on_incoming;
+    host->watch = watch;
+    host->now = now;
+    host->random64 = random64;
+    host->log = log_text;
+}

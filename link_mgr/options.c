@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Command line of link_mgr: getopt_long, with ranges checked, and defaults from the environment. */
+#include "link_mgr/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#define DEFAULT_SOCKET "/run/idc/rpc.sock"
+#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+
+static const char help[] =
+    "Usage: link_mgr [OPTION]...\n"
+    "Carries the connections of this domain's programs to other domains. Runs in the foreground.\n"
+    "\n"
+    "  --platform auto|xen|local  what links are made of (auto: xen where there is Xen)\n"
+    "  --store DIR       local: the directory that stands for Xenstore (default $IDC_STORE)\n"
+    "  --domid N         this domain's id, 0 to 32751 (local; on xen it is known)\n"
+    "  --socket PATH     where programs reach it (default $IDC_SOCKET, else " DEFAULT_SOCKET ")\n"
+    "  --ring-size KIB   size of each ring of a link that this domain offers: 4 to 1024, a power of two (256)\n"
+    "  --memory MIB      most memory held for one other domain: 1 to 65536 (64)\n"
+    "  --idle MS         how long a link without connections is kept: 1 to 86400000 (10000)\n"
+    "  --verbose         log more\n"
+    "  --help, --version\n";
+
+enum { OPT_PLATFORM = 1, OPT_STORE, OPT_DOMID, OPT_SOCKET, OPT_RING, OPT_MEMORY, OPT_IDLE, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+
+static const struct option long_options[] = {
+    {"platform", required_argument, NULL, OPT_PLATFORM},
+    {"store", required_argument, NULL, OPT_STORE},
+    {"domid", required_argument, NULL, OPT_DOMID},
+    {"socket", required_argument, NULL, OPT_SOCKET},
+    {"ring-size", required_argument, NULL, OPT_RING},
+    {"memory", required_argument, NULL, OPT_MEMORY},
+    {"idle", required_argument, NULL, OPT_IDLE},
+    {"verbose", no_argument, NULL, OPT_VERBOSE},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static int usage(const char *what, const char *value)
+{
+    fprintf(stderr, "link_mgr: %s%s%s (see link_mgr --help)\n", what, value ? ": " : "", value ? value : "");
+    return 2;
+}
+
+static bool parse_number(const char *text, unsigned long least, unsigned long most, unsigned long *number)
+{
+    char *rest;
+    errno = 0;
+    *number = strtoul(text, &rest, 10);
+    return text[0] >= '0' && text[0] <= '9' && *rest == '\0' && errno == 0 && *number >= least && *number <= most;
+}
+
+static int choose_xen(struct options *options)
+{
+#ifdef IDC_WITH_XEN
+    options->ops = &platform_xen;
+    return -1;
+#else
+    (void)options;
+    fputs("link_mgr: this link_mgr was built without Xen; build it where Xen's libraries are, or use --platform local\n",
+          stderr);
+    return 1;
+#endif
+}
+
+/* -1, or the exit status. */
+static int choose_platform(struct options *options, const char *name)
+{
+    bool is_auto = strcmp(name, "auto") == 0;
+    if (strcmp(name, "xen") == 0 || (is_auto && !options->store && platform_xen_is_here()))
+        return choose_xen(options);
+    if (!is_auto && strcmp(name, "local") != 0)
+        return usage("--platform takes auto, xen or local", name);
+    options->ops = &platform_local;
+    if (!options->store && is_auto)
+        return usage("this is no Xen domain, and the local platform needs --store DIR (or IDC_STORE)", NULL);
+    if (!options->store)
+        return usage("the local platform needs --store DIR (or IDC_STORE): a directory that stands for Xenstore", NULL);
+    if (options->domid < 0)
+        return usage("the local platform needs --domid N: which domain this is", NULL);
+    return -1;
+}
+
+static int check_socket(const char *path)
+{
+    static char what[64];
+    if (strlen(path) <= SOCKET_PATH_MAX)
+        return -1;
+    snprintf(what, sizeof(what), "the path of a socket has at most %zu bytes", SOCKET_PATH_MAX);
+    return usage(what, path);
+}
+
+/* A long option stands in the last argument that was taken; a letter may be one of several in an argument. */
+static int not_understood(const char *what, char **argv)
+{
+    char letter[3] = {'-', (char)optopt};
+    return usage(what, optopt > OPT_VERSION ? letter : argv[optind - 1]);
+}
+
+static int take(int option, char **argv, struct options *options, const char **platform)
+{
+    unsigned long number;
+    switch (option) {
+    case OPT_PLATFORM:
+        *platform = optarg;
+        return -1;
+    case OPT_STORE:
+        if (!optarg[0])
+            return usage("--store needs a directory", NULL);
+        options->store = optarg;
+        return -1;
+    case OPT_SOCKET:
+        if (!optarg[0])
+            return usage("--socket needs a path", NULL);
+        options->socket = optarg;
+        return -1;
+    case OPT_VERBOSE:
+        options->verbose = 1;
+        return -1;
+    case OPT_DOMID:
+        if (!parse_number(optarg, 0, IDC_DOMID_SELF - 1, &number))
+            return usage("--domid takes a number from 0 to 32751", optarg);
+        options->domid = (int)number;
+        return -1;
+    case OPT_RING:
+        if (!parse_number(optarg, 4, 1024, &number) || (number & (number - 1)) != 0)
+            return usage("--ring-size takes a power of two from 4 to 1024 (KiB)", optarg);
+        options->core.ring_size = (uint32_t)number * 1024;
+        return -1;
+    case OPT_MEMORY:
+        if (!parse_number(optarg, 1, 65536, &number))
+            return usage("--memory takes a number from 1 to 65536 (MiB)", optarg);
+        options->core.memory_ceiling = (uint64_t)number << 20;
+        return -1;
+    case OPT_IDLE:
+        if (!parse_number(optarg, 1, 86400000, &number))
+            return usage("--idle takes a number from 1 to 86400000 (ms)", optarg);
+        options->core.idle_ms = number;
+        return -1;
+    case OPT_HELP:
+        fputs(help, stdout);
+        return 0;
+    case OPT_VERSION:
+        puts("link_mgr " IDC_VERSION);
+        return 0;
+    case ':':
+        return not_understood("an option that needs an argument", argv);
+    default:
+        return not_understood("no option, or one that takes no argument", argv);
+    }
+}
+
+int options_parse(int argc, char **argv, struct options *options)
+{
+    const char *platform = "auto";
+    int option;
+    *options = (struct options){.domid = -1, .core = CORE_CONFIG_DEFAULT};
+    options->store = getenv("IDC_STORE");
+    if (options->store && !options->store[0])
+        options->store = NULL;
+    options->socket = getenv("IDC_SOCKET");
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+        int status = take(option, argv, options, &platform);
+        if (status >= 0)
+            return status;
+    }
+    if (optind < argc)
+        return usage("an argument that is no option", argv[optind]);
+    if (!options->socket || !options->socket[0])
+        options->socket = DEFAULT_SOCKET;
+    int status = check_socket(options->socket);
+    return status >= 0 ? status : choose_platform(options, platform);
+}

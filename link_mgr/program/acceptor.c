@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The queue of connections between a listener and its program; acceptor.h has the theory. */
+#include "link_mgr/program/acceptor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/handover.h"
+
+/* A connection that the program has not taken yet. Those that were sent come first. */
+struct waiting {
+    struct acceptor *acceptor;
+    struct conn *conn; /* NULL: within the domain, or ended meanwhile */
+    void **ticket;     /* whoever keeps a pointer to this */
+    int fd;            /* the program's end; -1 once sent */
+    bool marked;       /* within the domain */
+    struct idc_addr peer;
+    TAILQ_ENTRY(waiting) list;
+};
+
+struct acceptor {
+    struct core *core;
+    struct listener *listener;
+    struct acceptors *all;
+    int fd;
+    uint64_t serial; /* in the name of fd */
+    bool listening;  /* wakes up for answers */
+    TAILQ_HEAD(, waiting) queue;
+    int underway;
+};
+
+static void drop(struct waiting *waiting)
+{
+    struct acceptor *acceptor = waiting->acceptor;
+    TAILQ_REMOVE(&acceptor->queue, waiting, list);
+    acceptor->listener->waiting--;
+    if (waiting->fd >= 0)
+        close(waiting->fd);
+    else
+        acceptor->underway--;
+    if (waiting->ticket)
+        *waiting->ticket = NULL;
+    free(waiting);
+}
+
+void acceptor_conn_ended(void *ticket)
+{
+    struct waiting *waiting = ticket;
+    waiting->conn = NULL;
+    waiting->ticket = NULL;
+}
+
+/* Sends what has room. */
+static void flush(struct acceptor *acceptor)
+{
+    struct waiting *waiting;
+    TAILQ_FOREACH(waiting, &acceptor->queue, list) {
+        uint8_t message[HANDOVER_WAITING_SIZE];
+        if (waiting->fd < 0)
+            continue;
+        if (acceptor->underway == ACCEPTOR_UNDERWAY)
+            return;
+        handover_encode_waiting(message, &waiting->peer, waiting->marked);
+        if (handover_send(acceptor->fd, message, sizeof(message), &waiting->fd, 1, MSG_DONTWAIT) < 0)
+            return; /* goes on when the program has taken some; if it has closed, on_event says so */
+        close(waiting->fd);
+        waiting->fd = -1;
+        acceptor->underway++;
+    }
+}
+
+/* The program has taken the first. */
+static void take_first(struct acceptor *acceptor)
+{
+    struct waiting *first = TAILQ_FIRST(&acceptor->queue);
+    if (!first || first->fd >= 0)
+        return; /* an answer to nothing */
+    if (first->conn)
+        conn_taken(first->conn);
+    acceptor->listener->accepted++;
+    drop(first);
+}
+
+/* Reads the answers that have come. False: the program has closed it, or sent rubbish. */
+static bool read_answers(struct acceptor *acceptor)
+{
+    char answer;
+    ssize_t n;
+    while ((n = recv(acceptor->fd, &answer, 1, MSG_DONTWAIT)) == 1 && answer == HANDOVER_TAKEN)
+        take_first(acceptor);
+    return n < 0 && errno == EAGAIN;
+}
+
+/* Reads as many answers as can have come in one go. An end, and what is no answer, are told by an event. */
+void acceptor_look(struct acceptor *acceptor)
+{
+    char answers[ACCEPTOR_UNDERWAY];
+    struct iovec spans[ACCEPTOR_UNDERWAY];
+    struct mmsghdr messages[ACCEPTOR_UNDERWAY];
+    unsigned most = (unsigned)acceptor->underway;
+    if (most == 0)
+        return;
+    for (unsigned i = 0; i < most; i++) {
+        spans[i] = (struct iovec){&answers[i], 1};
+        messages[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &spans[i], .msg_iovlen = 1}};
+    }
+    int came = recvmmsg(acceptor->fd, messages, most, MSG_DONTWAIT, NULL);
+    for (int i = 0; i < came && messages[i].msg_len == 1 && answers[i] == HANDOVER_TAKEN; i++)
+        take_first(acceptor);
+}
+
+/* Answers are waited for only when something depends on them: there are connections that could not be sent yet, or that
+ * have to be refused because the backlog is full. */
+static void choose_events(struct acceptor *acceptor)
+{
+    const struct listener *listener = acceptor->listener;
+    bool listening = listener->waiting > acceptor->underway || listener->waiting >= listener->backlog;
+    struct epoll_event event = {.events = listening ? EPOLLIN | EPOLLRDHUP : EPOLLRDHUP, .data.ptr = acceptor};
+    if (listening != acceptor->listening && epoll_ctl(acceptor->all->epoll, EPOLL_CTL_MOD, acceptor->fd, &event) == 0)
+        acceptor->listening = listening;
+}
+
+static void on_event(struct acceptor *acceptor)
+{
+    if (!read_answers(acceptor)) {
+        acceptor_free(acceptor);
+        return;
+    }
+    flush(acceptor);
+    choose_events(acceptor);
+}
+
+/* One at a time: the first may end others. */
+static void on_events(evutil_socket_t epoll, short what, void *arg)
+{
+    struct epoll_event event;
+    (void)what, (void)arg;
+    if (epoll_wait(epoll, &event, 1, 0) == 1)
+        on_event(event.data.ptr);
+}
+
+int acceptors_init(struct acceptors *all, struct event_base *base)
+{
+    all->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (all->epoll < 0)
+        return -errno;
+    event_assign(&all->event, base, all->epoll, EV_READ | EV_PERSIST, on_events, NULL);
+    return event_add(&all->event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+void acceptors_end(struct acceptors *all)
+{
+    if (all->epoll < 0)
+        return;
+    event_del(&all->event);
+    close(all->epoll);
+}
+
+/* Names fd, the daemon's end, and watches it. 0 or negative errno. */
+static int serve(struct acceptor *acceptor, int fd, uint64_t serial)
+{
+    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = acceptor};
+    const struct listener *listener = acceptor->listener;
+    struct handover_name name = {.serial = serial, .listener = true, .local_only = listener->local_only};
+    name.local = (struct idc_addr){.domid = (uint32_t)acceptor->core->domid, .port = listener->port, .type = listener->type};
+    strcpy(name.local.service, listener->name);
+    int error = handover_bind(fd, &name);
+    if (!error && epoll_ctl(acceptor->all->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        error = -errno;
+    return error;
+}
+
+/* A program may have kept a copy of an end that was its own once: closing alone would not end the watch. */
+static void close_end(struct acceptor *acceptor)
+{
+    epoll_ctl(acceptor->all->epoll, EPOLL_CTL_DEL, acceptor->fd, NULL);
+    close(acceptor->fd);
+}
+
+int acceptor_new(struct acceptors *all, struct core *core, struct listener *listener, uint64_t serial,
+                 struct acceptor **acceptor, int *program_fd)
+{
+    int fds[2];
+    struct acceptor *new = calloc(1, sizeof(*new));
+    if (!new)
+        return -ENOMEM;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
+        free(new);
+        return -errno;
+    }
+    *new = (struct acceptor){.core = core, .listener = listener, .all = all, .fd = fds[0], .serial = serial};
+    TAILQ_INIT(&new->queue);
+    int error = serve(new, fds[0], serial);
+    if (error) {
+        close(fds[0]);
+        close(fds[1]);
+        free(new);
+        return error;
+    }
+    listener->owner = new;
+    *acceptor = new;
+    *program_fd = fds[1];
+    return 0;
+}
+
+int acceptor_move(struct acceptor *acceptor, int fd, uint64_t serial)
+{
+    int error = serve(acceptor, fd, serial);
+    if (error)
+        return error;
+    close_end(acceptor);
+    acceptor->fd = fd;
+    acceptor->serial = serial;
+    acceptor->listening = false;
+    choose_events(acceptor);
+    return 0;
+}
+
+/* The serial tells them apart, and the maker's pid that it is one of ours: names can be forged in another network namespace. */
+bool acceptor_has_end(const struct acceptor *acceptor, int fd)
+{
+    struct handover_name name;
+    struct ucred maker;
+    socklen_t len = sizeof(maker);
+    return handover_name(fd, &name) == 0 && name.listener && name.serial == acceptor->serial &&
+           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &maker, &len) == 0 && maker.pid == getpid();
+}
+
+void acceptor_free(struct acceptor *acceptor)
+{
+    struct waiting *waiting;
+    struct listener *listener = acceptor->listener;
+    read_answers(acceptor); /* what the program has taken does not end with the listener */
+    while ((waiting = TAILQ_FIRST(&acceptor->queue)))
+        drop(waiting);
+    /* An unread answer, or one that comes now, must not become a reset that hides from the program that we closed. */
+    shutdown(acceptor->fd, SHUT_RDWR);
+    close_end(acceptor);
+    core_unlisten(acceptor->core, listener);
+    free(acceptor);
+}
+
+int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd, const struct idc_addr *peer, void **ticket)
+{
+    struct waiting *waiting = malloc(sizeof(*waiting));
+    if (!waiting)
+        return -ENOMEM;
+    *waiting = (struct waiting){
+        .acceptor = acceptor, .conn = conn, .ticket = ticket, .fd = program_fd, .marked = !conn, .peer = *peer};
+    if (ticket)
+        *ticket = waiting;
+    TAILQ_INSERT_TAIL(&acceptor->queue, waiting, list);
+    acceptor->listener->waiting++;
+    if (acceptor->underway >= ACCEPTOR_LOOK || acceptor->listener->waiting >= acceptor->listener->backlog)
+        acceptor_look(acceptor);
+    flush(acceptor);
+    choose_events(acceptor);
+    return 0;
+}
+
+bool acceptor_is_gone(const struct acceptor *acceptor)
+{
+    struct pollfd pollfd = {.fd = acceptor->fd};
+    return poll(&pollfd, 1, 0) > 0 && (pollfd.revents & POLLHUP);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sockets of programs: their life, and what is given to programs; endpoint.h has the theory. All calls pass MSG_DONTWAIT
+ * instead of setting O_NONBLOCK, which saves a system call for each connection and leaves the program's end, the same
+ * open file description as far as flags go or not, as it wants it.
+ */
+#include "link_mgr/program/endpoint.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/connecting.h"
+#include "link_mgr/program/endpoint_private.h"
+
+uint8_t endpoint_scratch[64 * 1024];
+
+ssize_t endpoint_receive(struct endpoint *ep, struct iovec *spans, int count, int flags)
+{
+    struct msghdr msg = {.msg_iov = spans, .msg_iovlen = (size_t)count};
+    ssize_t n = recvmsg(ep->fd, &msg, flags | MSG_DONTWAIT);
+    ep->cut = msg.msg_flags & MSG_CTRUNC;
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN || errno == EINTR ? -EAGAIN : -ECONNRESET;
+}
+
+size_t endpoint_length_of(const struct iovec *spans, int count)
+{
+    size_t length = 0;
+    for (int i = 0; i < count; i++)
+        length += spans[i].iov_len;
+    return length;
+}
+
+/* ---- life ---- */
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct endpoint *ep = arg;
+    (void)fd;
+    ep->drained = false;
+    ep->ending |= (what & EV_CLOSED) != 0;
+    conn_readable(ep->config.conn);
+    conn_settle(ep->config.conn);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct endpoint *ep = arg;
+    struct conn *conn = ep->config.conn;
+    (void)fd, (void)what;
+    conn_writable(conn); /* may free the endpoint */
+    conn_settle(conn);
+}
+
+/* The pair, with the held byte in our end; the program's own pair has it, and filler, already. */
+static int make_pair(const struct endpoint_config *config, int fds[2])
+{
+    int type = config->conn->type == IDC_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
+    if (config->far_end >= 0) {
+        fds[0] = config->far_end;
+        fds[1] = -1;
+        return 0;
+    }
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    if (config->conn->type == IDC_SEQPACKET)
+        handover_make_room(fds[1]);
+    return send(fds[1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+static int prepare(const struct endpoint_config *config, int fd)
+{
+    const int one = 1;
+    int error = handover_bind(fd, config->name);
+    /* The name first: when the filler goes, the program's end polls writable, and the program asks for the name. */
+    if (!error && config->far_end >= 0)
+        error = connecting_drain(fd);
+    if (error)
+        return error;
+    if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &one, sizeof(one)) < 0)
+        return -errno;
+    if (config->conn->type == IDC_SEQPACKET) /* what programs receive; where it cannot be, long messages go by stubs */
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){HANDOVER_PLAIN_BUFFER}, sizeof(int));
+    /* Credentials come with each message, even an empty one, and so tell it from the end. */
+    if (config->conn->type == IDC_SEQPACKET && setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
+        return -errno;
+    return 0;
+}
+
+int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoint, int *program_fd)
+{
+    int fds[2] = {config->far_end, -1};
+    struct endpoint *ep = calloc(1, sizeof(*ep));
+    int error = ep ? make_pair(config, fds) : -ENOMEM;
+    if (!error)
+        error = prepare(config, fds[0]);
+    if (error) {
+        if (fds[0] >= 0)
+            close(fds[0]);
+        if (fds[1] >= 0)
+            close(fds[1]);
+        free(ep);
+        return error;
+    }
+    ep->config = *config;
+    ep->fd = fds[0];
+    ep->memfd = -1;
+    ep->held = 1;
+    event_assign(&ep->readable, config->all->base, ep->fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_readable,
+                 ep);
+    event_assign(&ep->writable, config->all->base, ep->fd, EV_WRITE | EV_ET, on_writable, ep);
+    event_add(&ep->readable, NULL);
+    *endpoint = ep;
+    *program_fd = fds[1];
+    return 0;
+}
+
+void endpoint_close(struct endpoint *ep, enum reason reason)
+{
+    bool stream = ep->config.conn->type == IDC_STREAM;
+    if (reason == REASON_OK && ep->drained && endpoint_unsent(ep) > 0)
+        reason = REASON_PROGRAM_RESET; /* written since the last look: the kernel makes a reset of it */
+    /* Also if the program seems to have closed: one that shut both directions looks the same, and reads the end still. */
+    if (reason == REASON_OK && stream)
+        endpoint_release_stream(ep);
+    else if (reason == REASON_OK)
+        endpoint_release_message(ep);
+    endpoint_lag_end(ep);
+    ep->config.ended(ep->config.arg, ep->config.conn, reason);
+    event_del(&ep->readable);
+    event_del(&ep->writable);
+    endpoint_forget_memfd(ep);
+    close(ep->fd);
+    free(ep);
+}
+
+void endpoint_shut(struct endpoint *ep, int how)
+{
+    shutdown(ep->fd, how);
+    ep->drained = false;
+    ep->ending = true;
+}
+
+int64_t endpoint_unsent(const struct endpoint *ep)
+{
+    int queued = 0;
+    if (ioctl(ep->fd, SIOCINQ, &queued) < 0 || (size_t)queued < ep->held)
+        return 0;
+    return queued - (int64_t)ep->held;
+}
+
+bool endpoint_gone(struct endpoint *ep)
+{
+    struct pollfd pollfd = {.fd = ep->fd};
+    return poll(&pollfd, 1, 0) > 0 && (pollfd.revents & (POLLHUP | POLLERR));
+}
+
+/* ---- from the program ---- */
+
+ssize_t endpoint_pull(struct endpoint *ep, const struct iovec *spans, int count)
+{
+    return ep->config.conn->type == IDC_STREAM ? endpoint_pull_stream(ep, spans, count)
+                                               : endpoint_pull_message(ep, spans, count);
+}
+
+/* ---- to the program ---- */
+
+static ssize_t push_error(struct endpoint *ep, int error)
+{
+    if (error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM || error == ETOOMANYREFS) {
+        event_add(&ep->writable, NULL);
+        return -EAGAIN;
+    }
+    return error == EPIPE && !endpoint_gone(ep) ? -EPIPE : -ECONNRESET;
+}
+
+/* Plain, so that a program needs no libidc to receive it, as long as the socket can take that. */
+static ssize_t push_long_message(struct endpoint *ep, const struct iovec *span)
+{
+    if (span->iov_len <= HANDOVER_PLAIN_MAX) {
+        ssize_t n = send(ep->fd, span->iov_base, span->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n >= 0 || errno != EMSGSIZE)
+            return n;
+    }
+    ssize_t n = handover_send_message(ep->fd, span->iov_base, span->iov_len, MSG_DONTWAIT);
+    errno = n < 0 ? (int)-n : 0;
+    return n;
+}
+
+ssize_t endpoint_push(struct endpoint *ep, const struct iovec *spans, int count)
+{
+    struct msghdr msg = {.msg_iov = (struct iovec *)spans, .msg_iovlen = (size_t)count};
+    ssize_t n;
+    ep->answered = true;
+    if (ep->config.conn->type == IDC_SEQPACKET && count == 1 && spans[0].iov_len > HANDOVER_INLINE_MAX)
+        n = push_long_message(ep, &spans[0]);
+    else
+        n = sendmsg(ep->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0)
+        return push_error(ep, errno);
+    endpoint_catch_up(ep);
+    return n;
+}

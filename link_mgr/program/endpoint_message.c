@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From the program, messages. The next one is looked at for its length, and pulled in parts by SO_PEEK_OFF; when all of it was
+ * pulled it becomes the held one, and the one before is consumed. A long one comes as a stub with a memfd
+ * (common/handover.h).
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "link_mgr/program/endpoint_private.h"
+
+void endpoint_forget_memfd(struct endpoint *ep)
+{
+    if (ep->memfd >= 0)
+        close(ep->memfd);
+    ep->memfd = -1;
+}
+
+/* The one descriptor that came with a message, or -1. */
+static int descriptor_of(struct msghdr *msg)
+{
+    int fd = -1;
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+        if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int each;
+            memcpy(&each, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
+            if (fd >= 0)
+                close(fd);
+            fd = each;
+        }
+    }
+    return fd;
+}
+
+/* Looks at the next message without consuming anything. */
+static ssize_t look(struct endpoint *ep)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
+    } control;
+    uint8_t head[HANDOVER_STUB_SIZE];
+    struct iovec span = {head, sizeof(head)};
+    struct msghdr msg = {
+        .msg_iov = &span, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(ep->fd, &msg, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? -EAGAIN : -ECONNRESET;
+    if (n == 0 && msg.msg_controllen == 0)
+        return -ENODATA;
+    ep->length = (size_t)n;
+    ep->memfd = descriptor_of(&msg);
+    int stub = handover_stub(head, (size_t)n, ep->memfd, &ep->length);
+    if (stub <= 0)
+        endpoint_forget_memfd(ep); /* if it was a descriptor for the other program: none can pass between domains */
+    return stub < 0 || ep->length > IDC_MESSAGE_MAX ? -EMSGSIZE : (ssize_t)ep->length;
+}
+
+static int set_peek_offset(struct endpoint *ep, size_t length)
+{
+    int offset = (int)length;
+    return setsockopt(ep->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset));
+}
+
+/* The message was pulled: it becomes the held one, and the one before is consumed. */
+static ssize_t finish_message(struct endpoint *ep)
+{
+    struct iovec sink = {endpoint_scratch, 1};
+    size_t in_socket = ep->memfd >= 0 ? HANDOVER_STUB_SIZE : ep->length;
+    ep->known = false;
+    endpoint_forget_memfd(ep);
+    if (endpoint_receive(ep, &sink, 1, 0) < 0)
+        return -ECONNRESET;
+    ep->held = in_socket;
+    return set_peek_offset(ep, in_socket) < 0 ? -ECONNRESET : 0;
+}
+
+ssize_t endpoint_message(struct endpoint *ep)
+{
+    if (ep->known && ep->offset > 0 && finish_message(ep) < 0)
+        return -ECONNRESET;
+    if (ep->known)
+        return (ssize_t)ep->length;
+    ssize_t length = look(ep);
+    if (length < 0)
+        return length;
+    if (set_peek_offset(ep, ep->held) < 0) /* looking has moved it */
+        return -ECONNRESET;
+    ep->known = true;
+    ep->offset = 0;
+    return length;
+}
+
+ssize_t endpoint_pull_message(struct endpoint *ep, const struct iovec *spans, int count)
+{
+    struct iovec copy[2];
+    size_t room = endpoint_length_of(spans, count);
+    ssize_t n = 0;
+    memcpy(copy, spans, (size_t)count * sizeof(*spans));
+    if (room > 0 && ep->memfd >= 0)
+        n = preadv(ep->memfd, copy, count, (off_t)ep->offset);
+    else if (room > 0)
+        n = endpoint_receive(ep, copy, count, MSG_PEEK); /* moves the peek offset on, to the next part */
+    if (n < 0 || (size_t)n != room)
+        return -ECONNRESET; /* the program has cut its memfd short */
+    ep->offset += room;
+    if (ep->offset == ep->length && finish_message(ep) < 0)
+        return -ECONNRESET;
+    return n;
+}
+
+void endpoint_release_message(struct endpoint *ep)
+{
+    struct iovec sink = {endpoint_scratch, 1};
+    endpoint_receive(ep, &sink, 1, 0);
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "link_mgr/base/own_error.h"
+#include "link_mgr/rpc/handle.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/handover.h"
+#include "link_mgr/rpc/value.h"
+
+/* Numbers are positive 32-bit signed integers: 16 bits of place (0 is not used), 15 bits of generation. */
+#define PLACES 65536u
+#define PLACE_BITS 16
+#define GENERATIONS 32768u
+/* Calls that one event serves before the loop turns to others. */
+#define SERVED_AT_ONCE 64
+
+struct place {
+    struct rpc_handle *handle;
+    uint16_t generation;
+    uint16_t next_free;
+};
+
+/* Free places are used again in the order in which they became free, so a number comes back as late as can be. */
+struct rpc_handle_table {
+    struct place *places; /* of PLACES, the first `used` of them have been given out */
+    unsigned used, count;
+    uint16_t first_free, last_free; /* 0: none */
+};
+
+struct rpc_handle_table *rpc_handle_table_new(void)
+{
+    struct rpc_handle_table *table = calloc(1, sizeof(*table));
+    if (table == NULL)
+        return NULL;
+    table->used = 1;
+    table->places = calloc(PLACES, sizeof(table->places[0]));
+    if (table->places == NULL) {
+        free(table);
+        return NULL;
+    }
+    return table;
+}
+
+void rpc_handle_table_free(struct rpc_handle_table *table)
+{
+    if (table == NULL)
+        return;
+    free(table->places);
+    free(table);
+}
+
+unsigned rpc_handle_count(const struct rpc_handle_table *table)
+{
+    return table->count;
+}
+
+/* A free place, 0 when there is none. Fresh ones first, for the same reason. */
+static unsigned take_place(struct rpc_handle_table *table)
+{
+    if (table->used < PLACES)
+        return table->used++;
+    unsigned place = table->first_free;
+    if (place != 0) {
+        table->first_free = table->places[place].next_free;
+        if (table->first_free == 0)
+            table->last_free = 0;
+    }
+    return place;
+}
+
+static void free_place(struct rpc_handle_table *table, unsigned place)
+{
+    struct place *p = &table->places[place];
+    p->handle = NULL;
+    p->generation = (uint16_t)((p->generation + 1) % GENERATIONS);
+    p->next_free = 0;
+    if (table->last_free != 0)
+        table->places[table->last_free].next_free = (uint16_t)place;
+    else
+        table->first_free = (uint16_t)place;
+    table->last_free = (uint16_t)place;
+}
+
+static struct rpc_handle *lookup(const struct rpc_handle_table *table, int64_t number)
+{
+    const struct place *p = &table->places[number % PLACES];
+    return p->handle != NULL && p->handle->number == number ? p->handle : NULL;
+}
+
+static void end_queue(struct rpc_queue *queue)
+{
+    struct rpc_call *call;
+    while ((call = TAILQ_FIRST(&queue->calls)) != NULL)
+        rpc_fault(call, EBADF, "the handle was closed");
+}
+
+void rpc_handle_end_waits(struct rpc_handle *handle)
+{
+    end_queue(&handle->readers);
+    end_queue(&handle->writers);
+}
+
+static void handle_free(struct rpc_handle *handle)
+{
+    if (handle->readers.ready != NULL)
+        event_free(handle->readers.ready);
+    if (handle->writers.ready != NULL)
+        event_free(handle->writers.ready);
+    close(handle->fd);
+    free(handle);
+}
+
+/* ---- waiting ---- */
+
+void rpc_wait_end(struct rpc_call *call)
+{
+    struct rpc_wait *wait = &call->wait;
+    if (wait->queue == NULL)
+        return;
+    TAILQ_REMOVE(&wait->queue->calls, call, wait.in_queue);
+    if (TAILQ_EMPTY(&wait->queue->calls))
+        event_del(wait->queue->ready);
+    if (wait->timer != NULL)
+        event_free(wait->timer);
+    wait->timer = NULL;
+    wait->queue = NULL;
+}
+
+static void time_is_up(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    rpc_fault(arg, ETIMEDOUT, "not ready in time");
+}
+
+/* Serves calls from the head of the queue. One of them may close the handle (unlisten), which is then freed at the
+ * end. */
+static void serve(evutil_socket_t fd, short what, void *arg)
+{
+    struct rpc_queue *queue = arg;
+    struct rpc_handle *handle = queue->handle;
+    struct rpc_call *call;
+    (void)fd, (void)what;
+    handle->serving = true;
+    for (int i = 0; i < SERVED_AT_ONCE && (call = TAILQ_FIRST(&queue->calls)) != NULL; i++)
+        if (!call->wait.attempt(call))
+            break;
+    handle->serving = false;
+    if (handle->closed)
+        handle_free(handle);
+}
+
+static int start_timer(struct rpc_call *call, int64_t timeout_ms)
+{
+    struct timeval time = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+    call->wait.timer = evtimer_new(call->session->server->base, time_is_up, call);
+    return call->wait.timer != NULL && evtimer_add(call->wait.timer, &time) == 0 ? 0 : -ENOMEM;
+}
+
+bool rpc_wait(struct rpc_call *call, struct rpc_handle *handle, struct rpc_queue *queue,
+              bool (*attempt)(struct rpc_call *call), int64_t timeout_ms)
+{
+    call->wait.handle = handle;
+    call->wait.attempt = attempt;
+    if (TAILQ_EMPTY(&queue->calls) && attempt(call))
+        return true;
+    if (timeout_ms == 0)
+        return false;
+    TAILQ_INSERT_TAIL(&queue->calls, call, wait.in_queue);
+    call->wait.queue = queue;
+    if (event_add(queue->ready, NULL) < 0 || (timeout_ms > 0 && start_timer(call, timeout_ms) < 0)) {
+        rpc_wait_end(call);
+        rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));
+    }
+    return true;
+}
+
+/* ---- handles ---- */
+
+static int queue_init(struct rpc_queue *queue, struct rpc_handle *handle, struct event_base *base, short what)
+{
+    queue->handle = handle;
+    TAILQ_INIT(&queue->calls);
+    queue->ready = event_new(base, handle->fd, what | EV_PERSIST, serve, queue);
+    return queue->ready != NULL ? 0 : -ENOMEM;
+}
+
+static uint64_t serial_of(int fd)
+{
+    struct handover_name name;
+    return handover_name(fd, &name) == 0 ? name.serial : 0;
+}
+
+/* With its events, but in no table yet. */
+static struct rpc_handle *handle_alloc(struct event_base *base, int fd)
+{
+    struct rpc_handle *handle = calloc(1, sizeof(*handle));
+    if (handle == NULL) {
+        close(fd);
+        return NULL;
+    }
+    handle->fd = fd;
+    if (queue_init(&handle->readers, handle, base, EV_READ) == 0 &&
+        queue_init(&handle->writers, handle, base, EV_WRITE) == 0)
+        return handle;
+    handle_free(handle);
+    return NULL;
+}
+
+struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener, enum idc_type type)
+{
+    struct rpc_handle_table *table = owner->server->handles;
+    struct rpc_handle *handle = handle_alloc(owner->server->base, fd);
+    unsigned place = handle != NULL ? take_place(table) : 0;
+    if (place == 0) {
+        if (handle != NULL)
+            handle_free(handle);
+        return NULL;
+    }
+    handle->number = (int)((uint32_t)table->places[place].generation << PLACE_BITS | place);
+    handle->listener = listener;
+    handle->type = type;
+    handle->serial = serial_of(fd);
+    handle->owner = owner;
+    table->places[place].handle = handle;
+    table->count++;
+    LIST_INSERT_HEAD(&owner->handles, handle, in_session);
+    return handle;
+}
+
+bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd, bool listener, enum idc_type type)
+{
+    struct rpc_handle *handle = want_fd ? NULL : rpc_handle_new(call->session, fd, listener, type);
+    if (want_fd) {
+        call->fd_out = fd;
+    } else if (handle == NULL) {
+        rpc_fault(call, ENOBUFS, "too many handles");
+        return false;
+    }
+    rpc_struct_begin(s, call);
+    if (handle != NULL)
+        rpc_struct_int(s, "handle", handle->number);
+    return true;
+}
+
+void rpc_handle_close(struct rpc_handle *handle)
+{
+    struct rpc_handle_table *table = handle->owner->server->handles;
+    free_place(table, (unsigned)handle->number % PLACES);
+    table->count--;
+    LIST_REMOVE(handle, in_session);
+    rpc_handle_end_waits(handle);
+    handle->closed = true;
+    if (!handle->serving)
+        handle_free(handle);
+}
+
+struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener)
+{
+    struct rpc_call *call = params->call;
+    const struct hub_caller *caller = &call->session->caller;
+    int64_t number = rpc_params_int(params, "handle", INT32_MIN, INT32_MAX, RPC_REQUIRED);
+    if (!rpc_params_ok(params))
+        return NULL;
+    struct rpc_handle *handle = number > 0 ? lookup(call->session->server->handles, number) : NULL;
+    if (handle == NULL)
+        rpc_fault(call, EBADF, "no handle %lld; it ends with the RPC connection that made it", (long long)number);
+    else if (caller->uid != 0 && caller->uid != handle->owner->caller.uid)
+        rpc_fault(call, EACCES, "handle %lld belongs to uid %u, you are uid %u", (long long)number,
+                  handle->owner->caller.uid, caller->uid);
+    else if (handle->listener != listener)
+        rpc_fault(call, EINVAL, "handle %lld is a %s", (long long)number, listener ? "connection" : "listener");
+    else
+        return handle;
+    return NULL;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * rpc_private.h - what the parts of the RPC server share.
+ *
+ *   rpc.c            start and stop, libmicrohttpd on our event loop
+ *   rpc_socket.c     the listening socket's path
+ *   rpc_accept.c     new connections, and what becomes of them at a limit
+ *   rpc_http.c       HTTP requests                     } the two transports
+ *   rpc_upgraded.c   libidc's upgraded connections     }
+ *   rpc_session.c    a client's connection: its calls, its handles
+ *   rpc_call.c       a call from its document to its answer, dispatch
+ *   rpc_handle.c     handles, and the calls that wait on them
+ *   rpc_value.c      members of structs, in and out
+ *   rpc_methods.c    the table of methods
+ *   rpc_connection.c, rpc_listener.c, rpc_status.c     the methods
+ *
+ * Who owns what. The server owns sessions; a session owns its calls under way and the handles that it made. A call
+ * belongs to the session until it is answered (rpc_reply, rpc_fault) or given up (rpc_call_give_up), which frees it.
+ * While it waits it is in exactly one place: with the hub (a pending connect), or in the queue of a handle.
+ *
+ * Nothing that answers a call destroys a session or a handle on the way: a transport that finds its client gone says so
+ * later, from an event of its own. So whoever answers calls in a loop may go on.
+ */
+#ifndef IDC_RPC_SERVER_H
+#define IDC_RPC_SERVER_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <xmlrpc-c/base.h>
+#include <xmlrpc-c/server.h>
+
+#include "link_mgr/hub/hub.h"
+#include "link_mgr/rpc/rpc.h"
+
+struct MHD_Daemon;
+struct compact_writer;
+struct rpc_call;
+struct rpc_handle;
+struct rpc_handle_table;
+
+#define RPC_DOCUMENT_MAX (24u * 1024 * 1024)   /* of a plain call */
+#define RPC_MEMORY_MAX (256u * 1024 * 1024)    /* all documents and retained data under way */
+#define RPC_MEMORY_RESERVE (32u * 1024 * 1024) /* ... of that, for pieces of at most RPC_SMALL: clients with much data
+                                                  do not shut out those with little */
+#define RPC_SMALL (64u * 1024)
+#define RPC_CONNECTIONS_MAX 8192
+#define RPC_CALLS_MAX 4096                     /* under way, per session */
+
+struct rpc_counters {
+    uint64_t connections, calls, calls_now, faults, given_up;
+};
+
+/* How a session's answers travel. */
+struct rpc_transport {
+    bool descriptors; /* they can go with an answer */
+    /* Takes over the document (NULL: none could be made) and fd (-1: none). */
+    void (*answer)(void *carrier, uint32_t tag, xmlrpc_mem_block *document, int fd);
+    /* The same for a call that came as a compact document; the document stays the caller's. */
+    void (*answer_compact)(void *carrier, uint32_t tag, const struct compact_writer *document, int fd);
+};
+
+struct rpc_session {
+    struct rpc_server *server;
+    struct hub_caller caller;
+    const struct rpc_transport *transport;
+    void *carrier; /* of the transport */
+    bool compact;  /* compact documents were agreed on */
+    LIST_HEAD(, rpc_call) calls;
+    unsigned call_count;
+    const char *refusal; /* not NULL: all that it gets is a 503 with this text */
+    LIST_HEAD(, rpc_handle) handles;
+    LIST_ENTRY(rpc_session) in_server;
+};
+
+/* rpc_accept.c has the theory. */
+struct rpc_accepting {
+    struct event *waiting, *retry;
+    int spare;                   /* -1: in use for the refused one, or could not be had */
+    const char *refusal;         /* of the connection that is being begun */
+    struct rpc_session *refused; /* the one that there is */
+    bool over;                   /* it has just ended */
+    bool refusing;               /* said so in the log */
+};
+
+struct rpc_server {
+    struct event_base *base;
+    struct hub *hub;
+    struct MHD_Daemon *mhd;
+    struct event *mhd_ready, *mhd_timer;
+    xmlrpc_registry *registry;
+    struct rpc_call *dispatching; /* the call that the registry is working on */
+    struct rpc_handle_table *handles;
+    LIST_HEAD(, rpc_session) sessions;
+    unsigned session_count;
+    struct rpc_accepting accepting;
+    size_t memory; /* see RPC_MEMORY_MAX */
+    uint64_t started_ms;
+    struct rpc_counters counters;
+    struct rpc_socket *socket;
+    bool stopping;
+};
+
+/* ---- rpc.c ---- */
+
+/* Lets libmicrohttpd do what is due. */
+void rpc_run(struct rpc_server *server);
+/* The same, a little later: to be called after a connection was resumed or closed. libmicrohttpd, without a thread, does
+ * not see it by itself. */
+void rpc_run_soon(struct rpc_server *server);
+/* Counts bytes held for clients. False, and nothing counted, when it would be too much. */
+bool rpc_memory_take(struct rpc_server *server, size_t bytes);
+void rpc_memory_give(struct rpc_server *server, size_t bytes);
+
+/* ---- rpc_session.c ---- */
+
+struct rpc_session *rpc_session_new(struct rpc_server *server, int fd);
+/* Gives all its calls up and closes its handles. */
+void rpc_session_end(struct rpc_session *session);
+void rpc_session_free(struct rpc_session *session);
+
+/* ---- rpc_socket.c ---- */
+
+int rpc_socket_open(const char *path, struct rpc_socket **socket_out, char *why, size_t why_size);
+int rpc_socket_fd(const struct rpc_socket *socket);
+/* Closes and frees it, and removes the path, if it is still ours. */
+void rpc_socket_remove(struct rpc_socket *socket);
+
+/* ---- rpc_accept.c ---- */
+
+/* Once libmicrohttpd runs. server->accepting.spare is -1 before. */
+int rpc_accept_start(struct rpc_server *server);
+void rpc_accept_stop(struct rpc_server *server);
+/* A connection begins, or ends: it may be the one that is refused. */
+void rpc_accept_begun(struct rpc_session *session);
+void rpc_accept_ended(struct rpc_session *session);
+/* After libmicrohttpd was run: now the descriptors of those that have ended are closed. */
+void rpc_accept_go_on(struct rpc_server *server);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* rpc_session.c - a client's connection: who it is, its calls under way and the handles that it made. */
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "link_mgr/rpc/call.h"
+#include "link_mgr/rpc/handle.h"
+
+/* Nobody's uid when the kernel does not tell: (uid_t)-1 owns nothing. */
+static struct hub_caller caller_of(int fd)
+{
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t len = sizeof(peer);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+        peer = (struct ucred){.uid = (uid_t)-1};
+    return (struct hub_caller){.uid = peer.uid, .pid = peer.pid};
+}
+
+struct rpc_session *rpc_session_new(struct rpc_server *server, int fd)
+{
+    struct rpc_session *session = calloc(1, sizeof(*session));
+    if (session == NULL)
+        return NULL;
+    session->server = server;
+    session->caller = caller_of(fd);
+    LIST_INIT(&session->calls);
+    LIST_INIT(&session->handles);
+    LIST_INSERT_HEAD(&server->sessions, session, in_server);
+    server->session_count++;
+    server->counters.connections++;
+    return session;
+}
+
+void rpc_session_end(struct rpc_session *session)
+{
+    struct rpc_call *call;
+    struct rpc_handle *handle;
+    while ((call = LIST_FIRST(&session->calls)) != NULL)
+        rpc_call_give_up(call);
+    while ((handle = LIST_FIRST(&session->handles)) != NULL)
+        rpc_handle_close(handle);
+}
+
+void rpc_session_free(struct rpc_session *session)
+{
+    rpc_session_end(session);
+    LIST_REMOVE(session, in_server);
+    session->server->session_count--;
+    free(session);
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * rpc_http.c - theory of operation
+ *
+ * libmicrohttpd calls rpc_http_request for the head of a request, for each part of its body, and when it is whole. Then
+ * the call is run. If it is answered at once, so is the request. If not, the connection is suspended: libmicrohttpd
+ * does not look at it until it is resumed. The response is queued just before that; if there is none, because the call
+ * was given up, libmicrohttpd calls rpc_http_request once more and is told to close the connection.
+ *
+ * While it is suspended libmicrohttpd does not notice that the client has gone, so we watch the socket ourselves, from
+ * the first suspension to the end of the connection; the watch is edge-triggered and costs nothing while the client is
+ * silent. A client that has merely shut its sending side down counts as gone too: libmicrohttpd would not answer it.
+ */
+#include "link_mgr/rpc/transport.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "link_mgr/rpc/call.h"
+
+/* Of a connection, as long as it is not upgraded: the session's carrier. */
+struct http_carrier {
+    struct rpc_session *session;
+    struct MHD_Connection *connection;
+    struct http_request *request; /* under way */
+    struct event *watch;
+};
+
+struct http_request {
+    struct http_carrier *carrier;
+    char *body;
+    size_t body_len, body_room; /* room is counted in the server's memory */
+    unsigned refused;           /* HTTP status with which it ends, once its body is over */
+    bool run, suspended, given_up;
+    bool answered;
+    xmlrpc_mem_block *answer;
+};
+
+/* Owns the answer of a request while libmicrohttpd sends it. */
+struct http_document {
+    struct rpc_server *server;
+    xmlrpc_mem_block *block;
+    size_t counted;
+};
+
+/* ---- responses ---- */
+
+static const char *text_of(unsigned status)
+{
+    switch (status) {
+    case MHD_HTTP_METHOD_NOT_ALLOWED:
+        return "This is link_mgr's XML-RPC interface: POST a methodCall, such as system.listMethods (docs/rpc.md).\n";
+    case MHD_HTTP_UPGRADE_REQUIRED:
+        return "The protocols to upgrade to are " RPC_UPGRADE_PROTOCOL " and " RPC_UPGRADE_COMPACT " (docs/rpc.md, 4).\n";
+    case MHD_HTTP_CONTENT_TOO_LARGE:
+        return "A call may have at most 25165824 bytes.\n";
+    case MHD_HTTP_SERVICE_UNAVAILABLE:
+        return "Too much data is under way; try again later.\n";
+    default:
+        return "link_mgr is out of memory.\n";
+    }
+}
+
+static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response)
+{
+    if (response == NULL)
+        return MHD_NO;
+    enum MHD_Result result = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static struct MHD_Response *new_text(const char *text)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+    if (response != NULL)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain");
+    return response;
+}
+
+static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status)
+{
+    struct MHD_Response *response = new_text(text_of(status));
+    if (response != NULL) {
+        if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+            MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "POST");
+        if (status == MHD_HTTP_UPGRADE_REQUIRED)
+            MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, RPC_UPGRADE_PROTOCOL);
+    }
+    return respond(connection, status, response);
+}
+
+/* The connection is not to go on. */
+static enum MHD_Result respond_refusal(struct MHD_Connection *connection, const char *refusal)
+{
+    struct MHD_Response *response = new_text(refusal);
+    if (response != NULL)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    return respond(connection, MHD_HTTP_SERVICE_UNAVAILABLE, response);
+}
+
+static void document_free(void *arg)
+{
+    struct http_document *document = arg;
+    rpc_memory_give(document->server, document->counted);
+    xmlrpc_mem_block_free(document->block);
+    free(document);
+}
+
+/* Takes the block over. */
+static struct http_document *document_new(struct rpc_server *server, xmlrpc_mem_block *block)
+{
+    struct http_document *document = malloc(sizeof(*document));
+    size_t len = xmlrpc_mem_block_size(block);
+    if (document != NULL && rpc_memory_take(server, len)) {
+        *document = (struct http_document){server, block, len};
+        return document;
+    }
+    xmlrpc_mem_block_free(block);
+    free(document);
+    return NULL;
+}
+
+static enum MHD_Result respond_answer(struct http_request *request)
+{
+    struct MHD_Connection *connection = request->carrier->connection;
+    struct http_document *document = NULL;
+    if (request->answer != NULL)
+        document = document_new(request->carrier->session->server, request->answer);
+    request->answer = NULL;
+    if (document == NULL)
+        return respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE);
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
+        document->counted, xmlrpc_mem_block_contents(document->block), document_free, document);
+    if (response == NULL)
+        document_free(document);
+    else
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/xml");
+    return respond(connection, MHD_HTTP_OK, response);
+}
+
+/* ---- the call ---- */
+
+static void resume(struct http_request *request)
+{
+    request->suspended = false;
+    MHD_resume_connection(request->carrier->connection);
+    rpc_run_soon(request->carrier->session->server);
+}
+
+static void answer(void *arg, uint32_t tag, xmlrpc_mem_block *document, int fd)
+{
+    struct http_carrier *carrier = arg;
+    struct http_request *request = carrier->request;
+    (void)tag, (void)fd; /* no descriptors on this transport, and one call at a time */
+    request->answered = true;
+    request->answer = document;
+    if (request->suspended) {
+        request->given_up = respond_answer(request) != MHD_YES;
+        resume(request);
+    }
+}
+
+static const struct rpc_transport http_transport = {.descriptors = false, .answer = answer};
+
+static void give_up(struct http_carrier *carrier)
+{
+    struct http_request *request = carrier->request;
+    struct rpc_call *call = LIST_FIRST(&carrier->session->calls);
+    if (call != NULL)
+        rpc_call_give_up(call);
+    if (request != NULL && request->suspended) {
+        request->given_up = true;
+        resume(request);
+    }
+}
+
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_carrier *carrier = arg;
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    (void)what;
+    if (carrier->request != NULL && carrier->request->suspended && poll(&p, 1, 0) == 1)
+        give_up(carrier);
+}
+
+static bool start_watch(struct http_carrier *carrier)
+{
+    if (carrier->watch != NULL)
+        return true;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(carrier->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    carrier->watch = event_new(carrier->session->server->base, info->connect_fd,
+                               EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_watch, carrier);
+    return carrier->watch != NULL && event_add(carrier->watch, NULL) == 0;
+}
+
+static void drop_body(struct http_request *request)
+{
+    free(request->body);
+    request->body = NULL;
+    rpc_memory_give(request->carrier->session->server, request->body_room);
+    request->body_room = request->body_len = 0;
+}
+
+static enum MHD_Result run_call(struct http_request *request)
+{
+    struct http_carrier *carrier = request->carrier;
+    struct rpc_call *call = rpc_call_new(carrier->session, 0);
+    if (call == NULL)
+        return respond_text(carrier->connection, MHD_HTTP_INTERNAL_SERVER_ERROR);
+    request->run = true;
+    rpc_call_run(call, request->body, request->body_len);
+    drop_body(request);
+    if (request->answered)
+        return respond_answer(request);
+    if (!start_watch(carrier))
+        return MHD_NO;
+    request->suspended = true;
+    MHD_suspend_connection(carrier->connection);
+    return MHD_YES;
+}
+
+/* ---- the request ---- */
+
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+static bool is_too_long(struct MHD_Connection *connection)
+{
+    const char *length = header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    return length != NULL && strtoull(length, NULL, 10) > RPC_DOCUMENT_MAX;
+}
+
+static enum MHD_Result begin(struct http_carrier *carrier, const char *method, void **result)
+{
+    struct http_request *request;
+    const char *upgrade = header(carrier->connection, MHD_HTTP_HEADER_UPGRADE);
+    if (carrier->session->refusal == NULL && is_too_long(carrier->connection))
+        return respond_text(carrier->connection, MHD_HTTP_CONTENT_TOO_LARGE);
+    request = calloc(1, sizeof(*request));
+    if (request == NULL)
+        return MHD_NO;
+    bool compact = upgrade != NULL && strcasecmp(upgrade, RPC_UPGRADE_COMPACT) == 0;
+    if (carrier->session->refusal != NULL) {
+        request->refused = MHD_HTTP_SERVICE_UNAVAILABLE;
+    } else if (compact || (upgrade != NULL && strcasecmp(upgrade, RPC_UPGRADE_PROTOCOL) == 0)) {
+        carrier->session->compact = compact;
+        request->refused = MHD_HTTP_SWITCHING_PROTOCOLS;
+    } else if (upgrade != NULL)
+        request->refused = MHD_HTTP_UPGRADE_REQUIRED;
+    else if (strcmp(method, MHD_HTTP_METHOD_POST) != 0)
+        request->refused = MHD_HTTP_METHOD_NOT_ALLOWED;
+    request->carrier = carrier;
+    carrier->request = request;
+    *result = request;
+    return MHD_YES;
+}
+
+static bool grow_body(struct http_request *request, size_t needed)
+{
+    struct rpc_server *server = request->carrier->session->server;
+    size_t room = request->body_room != 0 ? request->body_room : 4096;
+    while (room < needed)
+        room *= 2;
+    if (!rpc_memory_take(server, room - request->body_room))
+        return false;
+    char *body = realloc(request->body, room);
+    if (body == NULL) {
+        rpc_memory_give(server, room - request->body_room);
+        return false;
+    }
+    request->body = body;
+    request->body_room = room;
+    return true;
+}
+
+/* The rest of a body that is refused is read and dropped, up to twice the limit; then the connection is closed. */
+static enum MHD_Result take_body(struct http_request *request, const char *part, size_t len)
+{
+    size_t needed = request->body_len + len;
+    if (needed > 2 * (size_t)RPC_DOCUMENT_MAX)
+        return MHD_NO;
+    if (request->refused == 0 && needed > RPC_DOCUMENT_MAX)
+        request->refused = MHD_HTTP_CONTENT_TOO_LARGE;
+    else if (request->refused == 0 && needed > request->body_room && !grow_body(request, needed))
+        request->refused = MHD_HTTP_SERVICE_UNAVAILABLE;
+    if (request->refused != 0)
+        drop_body(request);
+    else
+        memcpy(request->body + request->body_len, part, len);
+    request->body_len = needed;
+    return MHD_YES;
+}
+
+static enum MHD_Result end(struct http_request *request)
+{
+    struct http_carrier *carrier = request->carrier;
+    if (request->given_up || carrier->session->server->stopping)
+        return MHD_NO;
+    if (request->refused == MHD_HTTP_SWITCHING_PROTOCOLS)
+        return rpc_upgrade(carrier->session, carrier->connection);
+    if (carrier->session->refusal != NULL)
+        return respond_refusal(carrier->connection, carrier->session->refusal);
+    if (request->refused != 0)
+        return respond_text(carrier->connection, request->refused);
+    if (!request->run)
+        return run_call(request);
+    return MHD_YES;
+}
+
+/* ---- callbacks of libmicrohttpd ---- */
+
+static struct rpc_session *session_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info->socket_context;
+}
+
+enum MHD_Result rpc_http_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                 const char *version, const char *upload, size_t *upload_size, void **request_cls)
+{
+    struct rpc_session *session = session_of(connection);
+    (void)cls, (void)url, (void)version;
+    if (session == NULL)
+        return MHD_NO;
+    if (*request_cls == NULL)
+        return begin(session->carrier, method, request_cls);
+    if (*upload_size == 0)
+        return end(*request_cls);
+    size_t len = *upload_size;
+    *upload_size = 0;
+    return take_body(*request_cls, upload, len);
+}
+
+void rpc_http_request_over(void *cls, struct MHD_Connection *connection, void **request_cls,
+                           enum MHD_RequestTerminationCode why)
+{
+    struct http_request *request = *request_cls;
+    (void)cls, (void)connection, (void)why;
+    if (request == NULL)
+        return;
+    if (request->carrier != NULL) {
+        drop_body(request);
+        request->carrier->request = NULL;
+    }
+    if (request->answer != NULL)
+        xmlrpc_mem_block_free(request->answer);
+    free(request);
+    *request_cls = NULL;
+}
+
+static struct rpc_session *open_session(struct rpc_server *server, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct http_carrier *carrier = calloc(1, sizeof(*carrier));
+    struct rpc_session *session = carrier != NULL ? rpc_session_new(server, info->connect_fd) : NULL;
+    if (session == NULL) {
+        free(carrier);
+        return NULL;
+    }
+    carrier->session = session;
+    carrier->connection = connection;
+    session->transport = &http_transport;
+    session->carrier = carrier;
+    rpc_accept_begun(session);
+    return session;
+}
+
+/* The connection goes on as another transport's: its request, which libmicrohttpd still keeps, has no carrier any
+ * more. */
+void rpc_http_leave(struct rpc_session *session)
+{
+    struct http_carrier *carrier = session->carrier;
+    if (carrier->request != NULL) {
+        drop_body(carrier->request);
+        carrier->request->carrier = NULL;
+    }
+    if (carrier->watch != NULL)
+        event_free(carrier->watch);
+    free(carrier);
+    session->carrier = NULL;
+    session->transport = NULL;
+}
+
+void rpc_http_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                         enum MHD_ConnectionNotificationCode what)
+{
+    struct rpc_session *session = *socket_context;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *socket_context = open_session(cls, connection);
+    } else if (session != NULL) {
+        rpc_session_end(session);
+        rpc_accept_ended(session);
+        if (session->transport == &http_transport)
+            rpc_http_leave(session);
+        rpc_session_free(session);
+        *socket_context = NULL;
+    }
+}
+
+void rpc_http_limit(struct rpc_session *session, unsigned seconds)
+{
+    const struct http_carrier *carrier = session->carrier;
+    MHD_set_connection_option(carrier->connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
+}
+
+void rpc_http_stop(struct rpc_session *session)
+{
+    if (session->transport == &http_transport)
+        give_up(session->carrier);
+}

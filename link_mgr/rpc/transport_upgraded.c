@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * rpc_upgraded.c - libidc's connections: tagged calls in both directions' order, with descriptors (docs/rpc.md, 4).
+ *
+ * Theory of operation
+ *
+ * Input. What has come is read in one recvmsg, and every message that is whole in it is run from there; only a message that
+ * comes in several pieces is copied together. The kernel ends a read behind the data that descriptors were sent with, so
+ * descriptors belong to the last message that begins in what was read. libmicrohttpd may have read bytes beyond the
+ * HTTP request; those are taken first.
+ *
+ * Output. An answer is written at once if no other waits; what the socket does not take is queued. A descriptor goes with
+ * the first byte of its message. A client that does not read is disconnected when more than OUTPUT_MAX has piled up.
+ *
+ * End. Whatever goes wrong while a call is run or answered only marks the connection broken and activates its event,
+ * and the event ends it: so no answer destroys the session under the feet of the one who answers.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/compact.h"
+#include "common/handover.h"
+#include "link_mgr/base/log.h"
+#include "link_mgr/base/own_error.h"
+#include "link_mgr/rpc/call.h"
+#include "link_mgr/rpc/transport.h"
+
+#define HEADER_SIZE 8
+#define INPUT_MAX (1024u * 1024)
+#define OUTPUT_MAX (4u * 1024 * 1024)
+/* A message that was begun must go on. A client could otherwise send the only copy of its own socket along with half
+ * a message, and the connection would not even end with the client's death. */
+static const struct timeval piece_timeout = {.tv_sec = 5};
+/* Read at a time. More stays in the socket, which is polled level-triggered, until other clients had their turn. */
+#define PIECE_MAX (16u * 1024)
+
+struct output {
+    TAILQ_ENTRY(output) entry;
+    int fd; /* -1: none, or sent */
+    size_t len, sent;
+    uint8_t bytes[];
+};
+
+/* That came with a piece, and are not a message's yet. */
+struct descriptors {
+    int fds[RPC_CALL_FDS];
+    int count;
+};
+
+struct upgraded {
+    struct rpc_session *session;
+    struct MHD_UpgradeResponseHandle *mhd;
+    int fd;
+    bool broken;
+    bool timed; /* readable has a timeout */
+    struct event *readable, *writable;
+
+    uint8_t *extra; /* what libmicrohttpd had read already, until it is taken */
+    size_t extra_len;
+
+    /* A message that has begun and is not complete: */
+    uint8_t header[HEADER_SIZE];
+    size_t header_have;
+    char *document; /* NULL while the header is incomplete */
+    size_t document_len, document_have;
+    int fds[RPC_CALL_FDS];
+    int fd_count;
+
+    TAILQ_HEAD(, output) outputs;
+    size_t output_bytes;
+};
+
+/* Pieces are read to here; it is used by one connection at a time. */
+static uint8_t piece[PIECE_MAX];
+
+static void mark_broken(struct upgraded *u)
+{
+    if (u->broken)
+        return;
+    u->broken = true;
+    event_active(u->readable, EV_READ, 0);
+}
+
+/* ---- output ---- */
+
+static void output_free(struct upgraded *u, struct output *o)
+{
+    TAILQ_REMOVE(&u->outputs, o, entry);
+    u->output_bytes -= o->len;
+    rpc_memory_give(u->session->server, o->len);
+    if (o->fd >= 0)
+        close(o->fd);
+    free(o);
+}
+
+static ssize_t write_output(struct upgraded *u, struct output *o)
+{
+    ssize_t sent = handover_send(u->fd, o->bytes + o->sent, o->len - o->sent, &o->fd, o->fd >= 0 ? 1 : 0, MSG_DONTWAIT);
+    if (sent > 0 && o->fd >= 0) {
+        close(o->fd);
+        o->fd = -1;
+    }
+    if (sent > 0)
+        o->sent += (size_t)sent;
+    return sent;
+}
+
+static void flush(struct upgraded *u)
+{
+    struct output *o;
+    while ((o = TAILQ_FIRST(&u->outputs)) != NULL) {
+        ssize_t sent = write_output(u, o);
+        if (sent == -EINTR)
+            continue;
+        if (sent == -EAGAIN && event_add(u->writable, NULL) == 0)
+            return;
+        if (sent < 0) {
+            mark_broken(u);
+            return;
+        }
+        if (o->sent == o->len)
+            output_free(u, o);
+    }
+    event_del(u->writable);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    flush(arg);
+}
+
+/* Puts what the socket did not take of a message into the queue. False: there is no room for it. */
+static bool enqueue(struct upgraded *u, const struct iovec parts[2], size_t sent, int fd)
+{
+    size_t len = parts[0].iov_len + parts[1].iov_len;
+    if ((u->output_bytes > 0 && u->output_bytes + len > OUTPUT_MAX) || !rpc_memory_take(u->session->server, len))
+        return false;
+    struct output *o = malloc(sizeof(*o) + len);
+    if (o == NULL) {
+        rpc_memory_give(u->session->server, len);
+        return false;
+    }
+    *o = (struct output){.fd = fd, .len = len, .sent = sent};
+    memcpy(o->bytes, parts[0].iov_base, parts[0].iov_len);
+    memcpy(o->bytes + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
+    u->output_bytes += len;
+    TAILQ_INSERT_TAIL(&u->outputs, o, entry);
+    return true;
+}
+
+/* Writes what the socket takes now. */
+static size_t write_now(struct upgraded *u, const struct iovec parts[2], int *fd)
+{
+    ssize_t sent = handover_sendv(u->fd, parts, 2, fd, *fd >= 0 ? 1 : 0, MSG_DONTWAIT);
+    if (sent <= 0)
+        return 0; /* flush will see why */
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+    return (size_t)sent;
+}
+
+/* Takes fd over. document NULL: none could be made. */
+static void send_document(struct upgraded *u, uint32_t tag, const void *document, size_t len, int fd)
+{
+    uint32_t header[2] = {htole32((uint32_t)len), htole32(tag)};
+    const struct iovec parts[2] = {{header, HEADER_SIZE}, {(void *)(uintptr_t)document, len}};
+    bool idle = TAILQ_EMPTY(&u->outputs);
+    size_t sent = document != NULL && !u->broken && idle ? write_now(u, parts, &fd) : 0;
+    if (sent == HEADER_SIZE + len)
+        return;
+    if (document == NULL || u->broken || !enqueue(u, parts, sent, fd)) {
+        if (fd >= 0)
+            close(fd);
+        mark_broken(u);
+    } else if (idle) {
+        flush(u);
+    }
+}
+
+static void answer(void *arg, uint32_t tag, xmlrpc_mem_block *document, int fd)
+{
+    const void *bytes = document != NULL ? xmlrpc_mem_block_contents(document) : NULL;
+    send_document(arg, tag, bytes, document != NULL ? xmlrpc_mem_block_size(document) : 0, fd);
+    if (document != NULL)
+        xmlrpc_mem_block_free(document);
+}
+
+static void answer_compact(void *arg, uint32_t tag, const struct compact_writer *document, int fd)
+{
+    send_document(arg, tag, document->failed ? NULL : document->bytes, document->len, fd);
+}
+
+static const struct rpc_transport upgraded_transport = {
+    .descriptors = true, .answer = answer, .answer_compact = answer_compact};
+
+/* ---- input ---- */
+
+/* The length of the message with this header; 0: no message may have it. */
+static size_t document_length(const uint8_t header[HEADER_SIZE])
+{
+    uint32_t len;
+    memcpy(&len, header, sizeof(len));
+    return le32toh(len) <= INPUT_MAX ? le32toh(len) : 0;
+}
+
+static void drop_document(struct upgraded *u)
+{
+    if (u->document != NULL)
+        rpc_memory_give(u->session->server, u->document_len);
+    free(u->document);
+    u->document = NULL;
+    u->header_have = 0;
+}
+
+/* Adds the descriptors to those of the message that has begun; what is too many is closed. */
+static void add_descriptors(struct upgraded *u, struct descriptors *came)
+{
+    for (int i = 0; i < came->count; i++) {
+        if (u->fd_count < RPC_CALL_FDS)
+            u->fds[u->fd_count++] = came->fds[i];
+        else
+            close(came->fds[i]);
+    }
+    came->count = 0;
+}
+
+/* A whole message, whose descriptors are in u->fds. */
+static int run(struct upgraded *u, const uint8_t header[HEADER_SIZE], const char *document, size_t len)
+{
+    uint32_t tag;
+    struct rpc_call *call = NULL;
+    memcpy(&tag, header + 4, sizeof(tag));
+    if (u->session->call_count < RPC_CALLS_MAX)
+        call = rpc_call_new(u->session, le32toh(tag));
+    if (call == NULL)
+        return -ENOBUFS;
+    memcpy(call->fds, u->fds, sizeof(call->fds));
+    call->fd_count = u->fd_count;
+    u->fd_count = 0;
+    rpc_call_run(call, document, len);
+    return 0;
+}
+
+/* Runs the message at the start of in if it is whole: its size. 0: it is not. Negative errno: the connection has to end. */
+static ssize_t run_in_place(struct upgraded *u, const uint8_t *in, size_t len, struct descriptors *came)
+{
+    size_t size = len >= HEADER_SIZE ? HEADER_SIZE + document_length(in) : 0;
+    if (size == HEADER_SIZE)
+        return -EPROTO;
+    if (size == 0 || size > len)
+        return 0;
+    if (size == len)
+        add_descriptors(u, came);
+    int error = run(u, in, (const char *)in + HEADER_SIZE, size - HEADER_SIZE);
+    return error < 0 ? error : (ssize_t)size;
+}
+
+static int begin_document(struct upgraded *u)
+{
+    size_t len = document_length(u->header);
+    if (len == 0 || !rpc_memory_take(u->session->server, len))
+        return -EPROTO;
+    u->document = malloc(len);
+    if (u->document == NULL) {
+        rpc_memory_give(u->session->server, len);
+        return -ENOMEM;
+    }
+    u->document_len = len;
+    u->document_have = 0;
+    return 0;
+}
+
+/* Adds to the message that has begun, and runs it when it is whole. How many bytes were used, or negative errno. */
+static ssize_t add_piece(struct upgraded *u, const uint8_t *in, size_t len, struct descriptors *came)
+{
+    bool header = u->document == NULL;
+    uint8_t *to = header ? u->header + u->header_have : (uint8_t *)u->document + u->document_have;
+    size_t wanted = header ? HEADER_SIZE - u->header_have : u->document_len - u->document_have;
+    size_t used = len < wanted ? len : wanted;
+    int error = 0;
+    memcpy(to, in, used);
+    *(header ? &u->header_have : &u->document_have) += used;
+    if (used == wanted && header) {
+        error = begin_document(u);
+    } else if (used == wanted) {
+        if (used == len)
+            add_descriptors(u, came);
+        error = run(u, u->header, u->document, u->document_len);
+        drop_document(u);
+    }
+    return error < 0 ? error : (ssize_t)used;
+}
+
+/* 0 or negative errno. */
+static int take_input(struct upgraded *u, const uint8_t *in, size_t len, struct descriptors *came)
+{
+    while (len > 0 && !u->broken) {
+        ssize_t used = u->header_have == 0 ? run_in_place(u, in, len, came) : 0;
+        if (used == 0)
+            used = add_piece(u, in, len, came);
+        if (used < 0)
+            return (int)used;
+        in += used;
+        len -= (size_t)used;
+    }
+    add_descriptors(u, came);
+    return 0;
+}
+
+/* 0 or negative errno at the end. */
+static int take_extra(struct upgraded *u)
+{
+    struct descriptors none = {.count = 0};
+    uint8_t *extra = u->extra;
+    u->extra = NULL;
+    int error = take_input(u, extra, u->extra_len, &none);
+    free(extra);
+    return error;
+}
+
+/* The same. */
+static int read_input(struct upgraded *u)
+{
+    struct descriptors came = {.count = RPC_CALL_FDS};
+    if (u->extra != NULL)
+        return take_extra(u);
+    ssize_t got = handover_recv(u->fd, piece, sizeof(piece), came.fds, &came.count, MSG_DONTWAIT);
+    if (got == -EAGAIN || got == -EINTR)
+        return 0;
+    if (got == -EMFILE)
+        log_limited(LOG_WARNING, "a program's descriptors could not be received, and its RPC connection ends: %s",
+                    own_error_text(-EMFILE));
+    if (got <= 0)
+        return got < 0 ? (int)got : -ECONNRESET;
+    int error = take_input(u, piece, (size_t)got, &came);
+    for (int i = 0; i < came.count; i++)
+        close(came.fds[i]);
+    return error;
+}
+
+/* ---- begin and end ---- */
+
+static void upgraded_free(struct upgraded *u)
+{
+    struct output *o;
+    while ((o = TAILQ_FIRST(&u->outputs)) != NULL)
+        output_free(u, o);
+    for (int i = 0; i < u->fd_count; i++)
+        close(u->fds[i]);
+    drop_document(u);
+    if (u->readable != NULL)
+        event_free(u->readable);
+    if (u->writable != NULL)
+        event_free(u->writable);
+    free(u->extra);
+    free(u);
+}
+
+/* The session stays, empty, until libmicrohttpd closes the connection. */
+static void end(struct upgraded *u)
+{
+    struct rpc_session *session = u->session;
+    struct MHD_UpgradeResponseHandle *mhd = u->mhd;
+    u->broken = true;
+    rpc_session_end(session);
+    shutdown(u->fd, SHUT_RDWR);
+    upgraded_free(u);
+    session->carrier = NULL;
+    session->transport = NULL;
+    MHD_upgrade_action(mhd, MHD_UPGRADE_ACTION_CLOSE);
+    rpc_run_soon(session->server);
+}
+
+static void watch_progress(struct upgraded *u)
+{
+    bool begun = u->header_have > 0;
+    if (begun)
+        event_add(u->readable, &piece_timeout);
+    else if (u->timed)
+        event_remove_timer(u->readable);
+    u->timed = begun;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct upgraded *u = arg;
+    (void)fd;
+    int error = what & EV_TIMEOUT ? -ETIMEDOUT : 0;
+    if (error == 0 && !u->broken)
+        error = read_input(u);
+    if (u->broken || error < 0)
+        end(u);
+    else
+        watch_progress(u);
+}
+
+static int upgraded_init(struct upgraded *u, const char *extra, size_t extra_len)
+{
+    struct event_base *base = u->session->server->base;
+    u->readable = event_new(base, u->fd, EV_READ | EV_PERSIST, on_readable, u);
+    u->writable = event_new(base, u->fd, EV_WRITE | EV_PERSIST, on_writable, u);
+    u->extra = extra_len > 0 ? malloc(extra_len) : NULL;
+    if (u->readable == NULL || u->writable == NULL || (extra_len > 0 && u->extra == NULL) ||
+        event_add(u->readable, NULL) < 0)
+        return -ENOMEM;
+    if (extra_len > 0)
+        memcpy(u->extra, extra, extra_len);
+    u->extra_len = extra_len;
+    return 0;
+}
+
+static struct upgraded *upgraded_new(struct rpc_session *session, int fd, struct MHD_UpgradeResponseHandle *mhd)
+{
+    struct upgraded *u = calloc(1, sizeof(*u));
+    if (u == NULL)
+        return NULL;
+    u->session = session;
+    u->mhd = mhd;
+    u->fd = fd;
+    TAILQ_INIT(&u->outputs);
+    return u;
+}
+
+static void on_upgrade(void *cls, struct MHD_Connection *connection, void *request, const char *extra, size_t extra_len,
+                       MHD_socket fd, struct MHD_UpgradeResponseHandle *mhd)
+{
+    struct rpc_session *session = cls;
+    struct upgraded *u = upgraded_new(session, fd, mhd);
+    (void)connection, (void)request;
+    rpc_http_leave(session);
+    if (u == NULL) {
+        MHD_upgrade_action(mhd, MHD_UPGRADE_ACTION_CLOSE);
+        rpc_run_soon(session->server);
+        return;
+    }
+    session->transport = &upgraded_transport;
+    session->carrier = u;
+    evutil_make_socket_nonblocking(fd);
+    if (upgraded_init(u, extra, extra_len) < 0)
+        end(u);
+    else if (extra_len > 0)
+        event_active(u->readable, EV_READ, 0);
+}
+
+enum MHD_Result rpc_upgrade(struct rpc_session *session, struct MHD_Connection *connection)
+{
+    struct MHD_Response *response = MHD_create_response_for_upgrade(on_upgrade, session);
+    if (response == NULL)
+        return MHD_NO;
+    MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE,
+                            session->compact ? RPC_UPGRADE_COMPACT : RPC_UPGRADE_PROTOCOL);
+    enum MHD_Result result = MHD_queue_response(connection, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+bool rpc_is_upgraded(const struct rpc_session *session)
+{
+    return session->transport == &upgraded_transport;
+}
+
+void rpc_upgraded_stop(struct rpc_session *session)
+{
+    end(session->carrier);
+}
