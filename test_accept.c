@@ -14,7 +14,7 @@
 #include "idc.h"
 
 /* Answers line by line until the other side has no more to say. */
-static void serve(int fd, const struct idc_addr *peer)
+static void accept_serve(int fd, const struct idc_addr *peer)
 {
     FILE *in = fdopen(fd, "r"); /* any function that works on a socket will do */
     char line[1000];
@@ -62,7 +62,7 @@ int main(int argc, char **argv)
             return 1;
         }
         if (fork() == 0) { /* so that a slow client keeps nobody waiting */
-            serve(fd, &peer);
+            accept_serve(fd, &peer);
             return 0;
         }
         close(fd);

@@ -8,7 +8,7 @@
 /* ---- writing ---- */
 
 /* Room for size bytes, or NULL; once something did not fit nothing does. */
-static uint8_t *grow(struct compact_writer *writer, size_t size)
+static uint8_t *compact_grow(struct compact_writer *writer, size_t size)
 {
     if (writer->failed || size > sizeof(writer->bytes) - writer->len) {
         writer->failed = true;
@@ -21,7 +21,7 @@ static uint8_t *grow(struct compact_writer *writer, size_t size)
 static void put_name(struct compact_writer *writer, const char *name)
 {
     size_t len = strlen(name);
-    uint8_t *to = len <= UINT8_MAX ? grow(writer, 1 + len) : NULL;
+    uint8_t *to = len <= UINT8_MAX ? compact_grow(writer, 1 + len) : NULL;
     if (to == NULL) {
         writer->failed = true;
         return;
@@ -34,7 +34,7 @@ static void put_name(struct compact_writer *writer, const char *name)
 static uint8_t *put_member(struct compact_writer *writer, const char *name, char type, size_t size)
 {
     put_name(writer, name);
-    uint8_t *to = grow(writer, 1 + size);
+    uint8_t *to = compact_grow(writer, 1 + size);
     if (to == NULL)
         return NULL;
     to[0] = (uint8_t)type;
@@ -79,7 +79,7 @@ void compact_put_text(struct compact_writer *writer, const char *name, const cha
 /* ---- reading ---- */
 
 /* The next size bytes, or NULL when fewer are left. */
-static const uint8_t *take(struct compact_reader *reader, size_t size)
+static const uint8_t *compact_take(struct compact_reader *reader, size_t size)
 {
     if (size > (size_t)(reader->end - reader->at))
         return NULL;
@@ -90,11 +90,11 @@ static const uint8_t *take(struct compact_reader *reader, size_t size)
 /* A text behind its length, which has length_size bytes. */
 static bool take_text(struct compact_reader *reader, int length_size, struct compact_text *text)
 {
-    const uint8_t *length = take(reader, (size_t)length_size);
+    const uint8_t *length = compact_take(reader, (size_t)length_size);
     if (length == NULL)
         return false;
     text->len = length_size == 1 ? length[0] : (size_t)(length[0] | length[1] << 8);
-    text->bytes = (const char *)take(reader, text->len);
+    text->bytes = (const char *)compact_take(reader, text->len);
     return text->bytes != NULL;
 }
 
@@ -106,7 +106,7 @@ bool compact_is(const void *document, size_t len)
 bool compact_open(struct compact_reader *reader, const void *document, size_t len, char kind, struct compact_text *method)
 {
     *reader = (struct compact_reader){.at = document, .end = (const uint8_t *)document + len};
-    const uint8_t *head = take(reader, 2);
+    const uint8_t *head = compact_take(reader, 2);
     if (head == NULL || head[0] != 0 || head[1] != (uint8_t)kind)
         return false;
     return kind != COMPACT_CALL || take_text(reader, 1, method);
@@ -115,7 +115,7 @@ bool compact_open(struct compact_reader *reader, const void *document, size_t le
 static bool take_number(struct compact_reader *reader, int64_t *number)
 {
     uint64_t value = 0;
-    const uint8_t *from = take(reader, 8);
+    const uint8_t *from = compact_take(reader, 8);
     for (int i = 0; from != NULL && i < 8; i++)
         value |= (uint64_t)from[i] << (8 * i);
     *number = (int64_t)value;
@@ -124,7 +124,7 @@ static bool take_number(struct compact_reader *reader, int64_t *number)
 
 static bool take_boolean(struct compact_reader *reader, int64_t *number)
 {
-    const uint8_t *from = take(reader, 1);
+    const uint8_t *from = compact_take(reader, 1);
     *number = from != NULL ? *from : 0;
     return from != NULL && *from <= 1;
 }
@@ -148,7 +148,7 @@ int compact_next(struct compact_reader *reader, struct compact_member *member)
     if (reader->at == reader->end)
         return 0;
     *member = (struct compact_member){0};
-    const uint8_t *type = take_text(reader, 1, &member->name) ? take(reader, 1) : NULL;
+    const uint8_t *type = take_text(reader, 1, &member->name) ? compact_take(reader, 1) : NULL;
     if (type == NULL)
         return -1;
     member->type = (char)*type;

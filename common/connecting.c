@@ -49,7 +49,7 @@ static int send_buffer(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) == 0 ? size : -1;
 }
 
-static bool put(int near_end, char message)
+static bool put_filler_block(int near_end, char message)
 {
     return send(near_end, &message, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
 }
@@ -61,11 +61,11 @@ int connecting_fill(int near_end, int far_end)
     char taken;
     if (setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) < 0)
         return -errno;
-    while (count <= FILLER_MAX && put(near_end, FILLER))
+    while (count <= FILLER_MAX && put_filler_block(near_end, FILLER))
         count++;
     if (count < FILLER_MIN || count > FILLER_MAX || errno != EAGAIN)
         return -ENOBUFS;
-    if (recv(far_end, &taken, 1, MSG_DONTWAIT) != 1 || !put(near_end, FILLER_LAST))
+    if (recv(far_end, &taken, 1, MSG_DONTWAIT) != 1 || !put_filler_block(near_end, FILLER_LAST))
         return -ENOBUFS;
     return 0;
 }
@@ -87,7 +87,7 @@ int connecting_fill_roughly(int near_end)
         if (send(near_end, block, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL) <= 0)
             return -ENOBUFS;
         if (!polls_writable(near_end))
-            return put(near_end, FILLER_LAST) ? 0 : -ENOBUFS;
+            return put_filler_block(near_end, FILLER_LAST) ? 0 : -ENOBUFS;
     }
     return -ENOBUFS;
 }
@@ -185,7 +185,7 @@ int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX])
 
 /* ---- far end ---- */
 
-static ssize_t zeros(const char *bytes, ssize_t len)
+static ssize_t connecting_zeros(const char *bytes, ssize_t len)
 {
     ssize_t count = 0;
     while (count < len && bytes[count] == FILLER)
@@ -199,7 +199,7 @@ static int drain_stream(int far_end)
     char bytes[FILLER_BLOCK / 4];
     for (ssize_t total = 0; total <= FILLER_BYTES_MAX;) {
         ssize_t there = recv(far_end, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_PEEK);
-        ssize_t filler = there > 0 ? zeros(bytes, there) : 0;
+        ssize_t filler = there > 0 ? connecting_zeros(bytes, there) : 0;
         if (there <= 0 || (filler < there && bytes[filler] != FILLER_LAST))
             return -EINVAL;
         if (filler > 0 && recv(far_end, bytes, (size_t)filler, MSG_DONTWAIT) != filler)

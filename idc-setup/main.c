@@ -41,9 +41,9 @@ static const char usage[] =
     "\n"
     "DOMIDs are 0 to 32751. A rule that the pair had already is replaced. See idc-setup(8).\n";
 
-static int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int setup_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static int fail(int status, const char *format, ...)
+static int setup_fail(int status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -56,7 +56,7 @@ static int fail(int status, const char *format, ...)
 
 /* ---- the command line ---- */
 
-static int answer(struct options *options, const char *text)
+static int setup_answer(struct options *options, const char *text)
 {
     options->done = true;
     fputs(text, stdout);
@@ -72,8 +72,8 @@ static int parse_option(struct options *options, int option)
     case 'r': options->remove = true; return 0;
     case 'l': options->list = true; return 0;
     case 'j': options->json = true; return 0;
-    case 'h': return answer(options, usage);
-    case 'v': return answer(options, "idc-setup " IDC_VERSION "\n");
+    case 'h': return setup_answer(options, usage);
+    case 'v': return setup_answer(options, "idc-setup " IDC_VERSION "\n");
     default: return EXIT_USAGE;
     }
 }
@@ -91,9 +91,9 @@ static int parse_options(struct options *options, int argc, char **argv)
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":", known, NULL)) != -1) {
         if (option == ':')
-            return fail(EXIT_USAGE, "%s needs an argument", argv[optind - 1]);
+            return setup_fail(EXIT_USAGE, "%s needs an argument", argv[optind - 1]);
         if (option == '?')
-            return fail(EXIT_USAGE, "%s is not an option, or takes no argument", argv[optind - 1]);
+            return setup_fail(EXIT_USAGE, "%s is not an option, or takes no argument", argv[optind - 1]);
         int result = parse_option(options, option);
         if (result != 0 || options->done)
             return result;
@@ -109,13 +109,13 @@ static int parse_domids(struct options *options, char **arguments)
         count++;
     domids->list = calloc(count + 1, sizeof(*domids->list));
     if (domids->list == NULL)
-        return fail(EXIT_FAILURE, "out of memory");
+        return setup_fail(EXIT_FAILURE, "out of memory");
     for (size_t i = 0; i < count; i++) {
         int domid = setup_parse_domid(arguments[i]);
         if (domid < 0)
-            return fail(EXIT_USAGE, "'%s' is not a DOMID; give a number from 0 to %d", arguments[i], SETUP_DOMID_MAX);
+            return setup_fail(EXIT_USAGE, "'%s' is not a DOMID; give a number from 0 to %d", arguments[i], SETUP_DOMID_MAX);
         if (domids->has[domid])
-            return fail(EXIT_USAGE, "DOMID %d is given twice", domid);
+            return setup_fail(EXIT_USAGE, "DOMID %d is given twice", domid);
         domids->has[domid] = true;
         domids->list[domids->count++] = domid;
     }
@@ -127,17 +127,17 @@ static int check_combination(struct options *options)
     const char *wrong;
     size_t count = options->domids.count;
     if (options->remove && options->list)
-        return fail(EXIT_USAGE, "--remove and --list exclude each other");
+        return setup_fail(EXIT_USAGE, "--remove and --list exclude each other");
     if (options->json && !options->list)
-        return fail(EXIT_USAGE, "--json is only for --list");
+        return setup_fail(EXIT_USAGE, "--json is only for --list");
     if (options->ports != NULL && (options->remove || options->list))
-        return fail(EXIT_USAGE, "--ports is only for allowing; --remove takes a pair's rule away as a whole");
+        return setup_fail(EXIT_USAGE, "--ports is only for allowing; --remove takes a pair's rule away as a whole");
     if (options->remove && count == 0)
-        return fail(EXIT_USAGE, "--remove needs a DOMID, whose rules all go, or several, and those among them go");
+        return setup_fail(EXIT_USAGE, "--remove needs a DOMID, whose rules all go, or several, and those among them go");
     if (!options->remove && !options->list && count < 2)
-        return fail(EXIT_USAGE, "give at least two DOMIDs, which may then connect to each other");
+        return setup_fail(EXIT_USAGE, "give at least two DOMIDs, which may then connect to each other");
     if (policy_parse_list(&options->allowed, options->ports == NULL ? "*" : options->ports, &wrong) != 0)
-        return fail(EXIT_USAGE, "--ports '%s': %s", options->ports, wrong);
+        return setup_fail(EXIT_USAGE, "--ports '%s': %s", options->ports, wrong);
     return 0;
 }
 
@@ -150,7 +150,7 @@ static int choose_xen(struct options *options)
     return 0;
 #else
     (void)options;
-    return fail(EXIT_FAILURE, "this idc-setup was built without Xen; build it where libxenstore is, or use --store");
+    return setup_fail(EXIT_FAILURE, "this idc-setup was built without Xen; build it where libxenstore is, or use --store");
 #endif
 }
 
@@ -161,15 +161,15 @@ static int choose_platform(struct options *options)
     if (!options->directory_given && environment != NULL && environment[0] != '\0')
         options->directory = environment;
     if (options->directory_given && options->directory[0] == '\0')
-        return fail(EXIT_USAGE, "--store needs a directory");
+        return setup_fail(EXIT_USAGE, "--store needs a directory");
     if (strcmp(options->platform, "xen") == 0)
-        return options->directory_given ? fail(EXIT_USAGE, "--store is for the local platform") : choose_xen(options);
+        return options->directory_given ? setup_fail(EXIT_USAGE, "--store is for the local platform") : choose_xen(options);
     if (!automatic && strcmp(options->platform, "local") != 0)
-        return fail(EXIT_USAGE, "there is no platform '%s'; it is auto, xen or local", options->platform);
+        return setup_fail(EXIT_USAGE, "there is no platform '%s'; it is auto, xen or local", options->platform);
     if (automatic && options->directory == NULL && platform_xen_is_here())
         return choose_xen(options);
     if (options->directory == NULL)
-        return fail(EXIT_USAGE, "%sgive a store directory with --store, or set IDC_STORE",
+        return setup_fail(EXIT_USAGE, "%sgive a store directory with --store, or set IDC_STORE",
                     automatic ? "this is not a Xen domain; " : "");
     options->ops = &setup_store_local;
     return 0;
@@ -177,12 +177,12 @@ static int choose_platform(struct options *options)
 
 /* ---- doing it ---- */
 
-static int show(const struct options *options, struct setup_store *store)
+static int setup_show_rules(const struct options *options, struct setup_store *store)
 {
     char why[SETUP_WHY_MAX] = "";
     struct rules rules;
     if (rules_collect(store, &options->domids, &rules, why) != 0)
-        return fail(EXIT_FAILURE, "%s", why);
+        return setup_fail(EXIT_FAILURE, "%s", why);
     if (options->json)
         print_json(stdout, &rules, store->ops->name);
     else
@@ -191,41 +191,41 @@ static int show(const struct options *options, struct setup_store *store)
     return 0;
 }
 
-static int forbid(const struct options *options, struct setup_store *store)
+static int setup_forbid(const struct options *options, struct setup_store *store)
 {
     char why[SETUP_WHY_MAX] = "";
     int removed = rules_forbid(store, &options->domids, why);
     if (removed < 0)
-        return fail(EXIT_FAILURE, "%s", why);
+        return setup_fail(EXIT_FAILURE, "%s", why);
     if (removed == 0)
         fputs("idc-setup: note: there was no such rule; nothing has changed\n", stderr);
     return 0;
 }
 
-static int allow(const struct options *options, struct setup_store *store)
+static int setup_allow(const struct options *options, struct setup_store *store)
 {
     char why[SETUP_WHY_MAX] = "";
-    return rules_allow(store, &options->domids, &options->allowed, why) == 0 ? 0 : fail(EXIT_FAILURE, "%s", why);
+    return rules_allow(store, &options->domids, &options->allowed, why) == 0 ? 0 : setup_fail(EXIT_FAILURE, "%s", why);
 }
 
-static int run(const struct options *options)
+static int setup_run(const struct options *options)
 {
     char why[SETUP_WHY_MAX] = "";
     struct setup_store *store;
     bool make = !options->remove && !options->list;
     /* choose_platform has set ops. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
     if (options->ops->open(&store, options->directory, make, why) != 0)
-        return fail(EXIT_FAILURE, "%s", why);
+        return setup_fail(EXIT_FAILURE, "%s", why);
     int status;
     if (options->list)
-        status = show(options, store);
+        status = setup_show_rules(options, store);
     else
-        status = options->remove ? forbid(options, store) : allow(options, store);
+        status = options->remove ? setup_forbid(options, store) : setup_allow(options, store);
     store->ops->close(store);
     return status;
 }
 
-static int parse(struct options *options, int argc, char **argv)
+static int setup_parse(struct options *options, int argc, char **argv)
 {
     int status = parse_options(options, argc, argv);
     if (status != 0 || options->done)
@@ -239,11 +239,11 @@ static int parse(struct options *options, int argc, char **argv)
 int main(int argc, char **argv)
 {
     static struct options options = {.platform = "auto"};
-    int status = parse(&options, argc, argv);
+    int status = setup_parse(&options, argc, argv);
     if (status == 0 && !options.done)
-        status = run(&options);
+        status = setup_run(&options);
     free(options.domids.list);
     if (fflush(stdout) != 0 && status == 0)
-        status = fail(EXIT_FAILURE, "cannot write the output: %s", strerror(errno));
+        status = setup_fail(EXIT_FAILURE, "cannot write the output: %s", strerror(errno));
     return status;
 }

@@ -7,16 +7,16 @@
 
 #include <string.h>
 
-static const char *cell(const char *list)
+static const char *print_cell(const char *list)
 {
     return list == NULL ? "-" : list;
 }
 
-static int width(const struct rules *rules, bool in)
+static int print_width(const struct rules *rules, bool in)
 {
     size_t most = 4;
     for (size_t i = 0; i < rules->count; i++) {
-        size_t length = strlen(cell(in ? rules->list[i].in : rules->list[i].out));
+        size_t length = strlen(print_cell(in ? rules->list[i].in : rules->list[i].out));
         most = length > most ? length : most;
     }
     return (int)(most > 40 ? 40 : most);
@@ -32,7 +32,7 @@ static void print_note(FILE *out, const struct rule *rule)
 
 void print_table(FILE *out, const struct rules *rules)
 {
-    int in = width(rules, true), outgoing = width(rules, false);
+    int in = print_width(rules, true), outgoing = print_width(rules, false);
     if (rules->count == 0) {
         fputs("no rules\n", out);
         return;
@@ -41,8 +41,8 @@ void print_table(FILE *out, const struct rules *rules)
     for (size_t i = 0; i < rules->count; i++) {
         const struct rule *rule = &rules->list[i];
         bool noted = !rule->readable || !rule->mutual;
-        fprintf(out, "%-6d %-6d %-*s %-*s", rule->domid, rule->peer, in, cell(rule->in), noted ? outgoing + 1 : 0,
-                cell(rule->out));
+        fprintf(out, "%-6d %-6d %-*s %-*s", rule->domid, rule->peer, in, print_cell(rule->in), noted ? outgoing + 1 : 0,
+                print_cell(rule->out));
         print_note(out, rule);
         fputc('\n', out);
     }
@@ -68,7 +68,7 @@ static void print_string(FILE *out, const char *text)
     fputc('"', out);
 }
 
-static const char *boolean(bool value)
+static const char *print_boolean(bool value)
 {
     return value ? "true" : "false";
 }
@@ -79,7 +79,7 @@ static void print_rule(FILE *out, const struct rule *rule)
     print_string(out, rule->in);
     fputs(", \"out\": ", out);
     print_string(out, rule->out);
-    fprintf(out, ", \"mutual\": %s, \"readable\": %s, \"value\": ", boolean(rule->mutual), boolean(rule->readable));
+    fprintf(out, ", \"mutual\": %s, \"readable\": %s, \"value\": ", print_boolean(rule->mutual), print_boolean(rule->readable));
     print_string(out, rule->value);
     fputs("}", out);
 }

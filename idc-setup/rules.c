@@ -51,7 +51,7 @@ int rules_allow(struct setup_store *store, const struct domids *domids, const st
 
 /* ---- collecting ---- */
 
-static bool selected(const struct domids *domids, int domid, int peer)
+static bool rules_selected(const struct domids *domids, int domid, int peer)
 {
     if (domids->count == 0)
         return true;
@@ -69,7 +69,7 @@ static int collect_one(void *arg, int domid, int peer)
 {
     const struct collecting *collecting = arg;
     struct rules *rules = collecting->rules;
-    if (!selected(collecting->domids, domid, peer))
+    if (!rules_selected(collecting->domids, domid, peer))
         return 0;
     if (rules->count == rules->room) {
         size_t room = rules->room == 0 ? 64 : rules->room * 2;

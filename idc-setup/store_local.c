@@ -72,7 +72,7 @@ static int make_change(struct local_store *store, int domid, int peer, const cha
 }
 
 /* The present values, for undoing. One that can't be read allows nothing, as none would, and counts as none. */
-static char **remember(struct local_store *store, const struct setup_change *changes, size_t count)
+static char **store_local_remember(struct local_store *store, const struct setup_change *changes, size_t count)
 {
     char value[SETUP_VALUE_MAX + 1];
     char **values = calloc(count + 1, sizeof(*values));
@@ -91,7 +91,7 @@ static char **remember(struct local_store *store, const struct setup_change *cha
 }
 
 /* Change number failed is the one that could not be made. */
-static void undo(struct local_store *store, const struct setup_change *changes, size_t failed, char **values,
+static void store_local_undo(struct local_store *store, const struct setup_change *changes, size_t failed, char **values,
                  char why[SETUP_WHY_MAX])
 {
     const struct setup_change *first = NULL;
@@ -120,7 +120,7 @@ static int apply_all(struct local_store *store, const struct setup_change *chang
             continue;
         snprintf(why, SETUP_WHY_MAX, "cannot write the rule of domain %d for %d: %s", changes[i].domid, changes[i].peer,
                  strerror(-result));
-        undo(store, changes, i, values, why);
+        store_local_undo(store, changes, i, values, why);
         return result;
     }
     return 0;
@@ -131,7 +131,7 @@ static int local_apply(struct setup_store *base, const struct setup_change *chan
 {
     struct local_store *store = local_of(base);
     flock(store->directory.dir, LOCK_EX);
-    char **values = remember(store, changes, count);
+    char **values = store_local_remember(store, changes, count);
     int result = -ENOMEM;
     if (values == NULL)
         snprintf(why, SETUP_WHY_MAX, "out of memory");

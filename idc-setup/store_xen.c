@@ -75,7 +75,7 @@ static int xen_read(struct setup_store *store, int domid, int peer, char value[S
 
 /* ---- changing ---- */
 
-static int explain(int error, const char *path, char why[SETUP_WHY_MAX])
+static int store_xen_explain(int error, const char *path, char why[SETUP_WHY_MAX])
 {
     if (error == EACCES || error == EPERM)
         snprintf(why, SETUP_WHY_MAX, "may not write %s; run idc-setup as root in dom0", path);
@@ -104,12 +104,12 @@ static int make_directories(struct xs_handle *xs, xs_transaction_t t, int domid,
         return -ENOENT;
     }
     if (domain == NULL)
-        return explain(errno, path, why);
+        return store_xen_explain(errno, path, why);
     free(domain);
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof(path), "/local/domain/%d%s", domid, names[i]);
         if (!xs_mkdir(xs, t, path) || !set_permissions(xs, t, path, domid))
-            return explain(errno, path, why);
+            return store_xen_explain(errno, path, why);
     }
     return 0;
 }
@@ -120,10 +120,10 @@ static int make_change(struct xs_handle *xs, xs_transaction_t t, const struct se
     char path[SETUP_PATH_MAX];
     setup_path(change->domid, change->peer, path);
     if (change->value == NULL)
-        return xs_rm(xs, t, path) || errno == ENOENT ? 0 : explain(errno, path, why);
+        return xs_rm(xs, t, path) || errno == ENOENT ? 0 : store_xen_explain(errno, path, why);
     if (!xs_write(xs, t, path, change->value, (unsigned)strlen(change->value)) ||
         !set_permissions(xs, t, path, change->domid))
-        return explain(errno, path, why);
+        return store_xen_explain(errno, path, why);
     return 0;
 }
 

@@ -14,7 +14,7 @@ struct message {
     uint8_t bytes[LIBIDC_HEADER_SIZE + COMPACT_MAX];
 };
 
-static int encode(struct message *message, const struct compact_writer *call)
+static int call_encode(struct message *message, const struct compact_writer *call)
 {
     uint32_t header[2] = {htole32((uint32_t)call->len), 0};
     message->len = 0;
@@ -47,7 +47,7 @@ void libidc_answer_text(const struct libidc_answer *answer, const char *name, ch
 }
 
 /* Keeps the members of a result. */
-static int keep(struct libidc_answer *answer, const struct compact_reader *reader)
+static int call_keep(struct libidc_answer *answer, const struct compact_reader *reader)
 {
     answer->len = (size_t)(reader->end - reader->at);
     if (answer->len > sizeof(answer->bytes))
@@ -60,24 +60,24 @@ static int fail_as_told(const struct compact_reader *reader)
 {
     struct libidc_answer fault;
     char text[256];
-    if (keep(&fault, reader) < 0)
+    if (call_keep(&fault, reader) < 0)
         return -1;
     int64_t code = libidc_answer_int(&fault, "code", EPROTO);
     libidc_answer_text(&fault, "text", text, sizeof(text));
     return libidc_fail(code > 0 && code <= INT32_MAX ? (int)code : EPROTO, "%s", text);
 }
 
-static int decode(const char *document, size_t len, struct libidc_answer *answer)
+static int call_decode(const char *document, size_t len, struct libidc_answer *answer)
 {
     struct compact_reader reader;
     if (compact_open(&reader, document, len, COMPACT_FAULT, NULL))
         return fail_as_told(&reader);
     if (!compact_open(&reader, document, len, COMPACT_RESULT, NULL))
         return libidc_fail(EPROTO, "link_mgr sent what is no answer");
-    return answer != NULL ? keep(answer, &reader) : 0;
+    return answer != NULL ? call_keep(answer, &reader) : 0;
 }
 
-static int exchange(const char *path, const struct message *message, const int *fds, int fd_count, int wait_ms,
+static int call_exchange(const char *path, const struct message *message, const int *fds, int fd_count, int wait_ms,
                     struct libidc_answer *answer, int *fd)
 {
     struct libidc_channel *channel;
@@ -90,7 +90,7 @@ static int exchange(const char *path, const struct message *message, const int *
     libidc_channel_give_back(channel, status == 0);
     errno = error;
     if (status == 0)
-        status = decode(document, len, answer);
+        status = call_decode(document, len, answer);
     error = errno;
     free(document);
     errno = error;
@@ -107,9 +107,9 @@ int libidc_call_with(const char *path, const struct compact_writer *call, int wa
 {
     struct message message;
     int came = -1;
-    if (encode(&message, call) < 0)
+    if (call_encode(&message, call) < 0)
         return -1;
-    int status = exchange(path, &message, fds, fd_count, wait_ms, answer, &came);
+    int status = call_exchange(path, &message, fds, fd_count, wait_ms, answer, &came);
     int error = errno;
     if (status == 0 && fd != NULL && came < 0)
         status = libidc_fail(error = EPROTO, "link_mgr sent no descriptor");
@@ -125,7 +125,7 @@ int libidc_post(const char *path, const struct compact_writer *call, int wait_ms
 {
     struct libidc_channel *channel;
     struct message message;
-    if (encode(&message, call) < 0 ||
+    if (call_encode(&message, call) < 0 ||
         libidc_channel_send(path, message.bytes, message.len, fds, fd_count, wait_ms, &channel) < 0)
         return -1;
     libidc_channel_give_back(channel, true);

@@ -89,7 +89,7 @@ static void raise_descriptor_limit(void)
     }
 }
 
-static int fail(const char *why)
+static int main_fail(const char *why)
 {
     fprintf(stderr, "link_mgr: %s\n", why);
     return 1;
@@ -101,11 +101,11 @@ static int open_platform(struct daemon *daemon)
     struct platform_config config = {
         .store = daemon->options.store, .domid = daemon->options.domid, .log = platform_log};
     if (daemon->options.ops->open(&config, &daemon->platform, why, sizeof(why)) < 0)
-        return fail(why);
+        return main_fail(why);
     struct hub_config hub = {
         .base = daemon->base, .ops = daemon->options.ops, .platform = daemon->platform, .core = daemon->options.core};
     if (hub_new(&hub, &daemon->hub) < 0)
-        return fail("it could not set itself up in the store");
+        return main_fail("it could not set itself up in the store");
     daemon->store_event = event_new(daemon->base, daemon->options.ops->event_fd(daemon->platform),
                                     EV_READ | EV_PERSIST, on_store, daemon);
     event_add(daemon->store_event, NULL);
@@ -113,7 +113,7 @@ static int open_platform(struct daemon *daemon)
 }
 
 /* One batch of events and what follows from it. */
-static void step(struct daemon *daemon, bool *busy)
+static void main_step(struct daemon *daemon, bool *busy)
 {
     event_base_loop(daemon->base, EVLOOP_ONCE | (*busy ? EVLOOP_NONBLOCK : 0));
     *busy = hub_turn(daemon->hub);
@@ -134,29 +134,29 @@ static int wait_for_policy(struct daemon *daemon)
     bool busy = true;
     event_add(tick, &interval);
     while (!hub_is_ready(daemon->hub) && !daemon->stop && clock_now_ms() < end)
-        step(daemon, &busy);
+        main_step(daemon, &busy);
     event_free(tick);
-    return hub_is_ready(daemon->hub) || daemon->stop ? 0 : fail("the store does not answer");
+    return hub_is_ready(daemon->hub) || daemon->stop ? 0 : main_fail("the store does not answer");
 }
 
-static int start(struct daemon *daemon)
+static int main_start(struct daemon *daemon)
 {
     char why[512] = "";
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     daemon->base = event_base_new();
     if (!daemon->base)
-        return fail("no event loop could be made");
+        return main_fail("no event loop could be made");
     watch_signals(daemon);
     if (open_platform(daemon) || wait_for_policy(daemon))
         return 1;
     struct rpc_config rpc = {.base = daemon->base, .hub = daemon->hub, .path = daemon->options.socket};
     if (rpc_start(&rpc, &daemon->rpc, why, sizeof(why)) < 0)
-        return fail(why);
+        return main_fail(why);
     return 0;
 }
 
-static void finish(struct daemon *daemon)
+static void main_finish(struct daemon *daemon)
 {
     struct event *events[] = {daemon->store_event, daemon->signals[0], daemon->signals[1], daemon->signals[2]};
     if (daemon->rpc)
@@ -181,12 +181,12 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     log_set_verbose(daemon.options.verbose);
-    daemon.status = start(&daemon);
+    daemon.status = main_start(&daemon);
     if (daemon.status == 0)
         log_line(LOG_NOTICE, "domain %d is ready, programs reach it at %s", daemon.options.ops->domid(daemon.platform),
                  daemon.options.socket);
     while (daemon.status == 0 && !daemon.stop)
-        step(&daemon, &busy);
-    finish(&daemon);
+        main_step(&daemon, &busy);
+    main_finish(&daemon);
     return daemon.status;
 }

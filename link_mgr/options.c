@@ -42,7 +42,7 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-static int usage(const char *what, const char *value)
+static int options_usage(const char *what, const char *value)
 {
     fprintf(stderr, "link_mgr: %s%s%s (see link_mgr --help)\n", what, value ? ": " : "", value ? value : "");
     return 2;
@@ -76,14 +76,14 @@ static int choose_platform(struct options *options, const char *name)
     if (strcmp(name, "xen") == 0 || (is_auto && !options->store && platform_xen_is_here()))
         return choose_xen(options);
     if (!is_auto && strcmp(name, "local") != 0)
-        return usage("--platform takes auto, xen or local", name);
+        return options_usage("--platform takes auto, xen or local", name);
     options->ops = &platform_local;
     if (!options->store && is_auto)
-        return usage("this is no Xen domain, and the local platform needs --store DIR (or IDC_STORE)", NULL);
+        return options_usage("this is no Xen domain, and the local platform needs --store DIR (or IDC_STORE)", NULL);
     if (!options->store)
-        return usage("the local platform needs --store DIR (or IDC_STORE): a directory that stands for Xenstore", NULL);
+        return options_usage("the local platform needs --store DIR (or IDC_STORE): a directory that stands for Xenstore", NULL);
     if (options->domid < 0)
-        return usage("the local platform needs --domid N: which domain this is", NULL);
+        return options_usage("the local platform needs --domid N: which domain this is", NULL);
     return -1;
 }
 
@@ -93,17 +93,17 @@ static int check_socket(const char *path)
     if (strlen(path) <= SOCKET_PATH_MAX)
         return -1;
     snprintf(what, sizeof(what), "the path of a socket has at most %zu bytes", SOCKET_PATH_MAX);
-    return usage(what, path);
+    return options_usage(what, path);
 }
 
 /* A long option stands in the last argument that was taken; a letter may be one of several in an argument. */
 static int not_understood(const char *what, char **argv)
 {
     char letter[3] = {'-', (char)optopt};
-    return usage(what, optopt > OPT_VERSION ? letter : argv[optind - 1]);
+    return options_usage(what, optopt > OPT_VERSION ? letter : argv[optind - 1]);
 }
 
-static int take(int option, char **argv, struct options *options, const char **platform)
+static int options_take(int option, char **argv, struct options *options, const char **platform)
 {
     unsigned long number;
     switch (option) {
@@ -112,12 +112,12 @@ static int take(int option, char **argv, struct options *options, const char **p
         return -1;
     case OPT_STORE:
         if (!optarg[0])
-            return usage("--store needs a directory", NULL);
+            return options_usage("--store needs a directory", NULL);
         options->store = optarg;
         return -1;
     case OPT_SOCKET:
         if (!optarg[0])
-            return usage("--socket needs a path", NULL);
+            return options_usage("--socket needs a path", NULL);
         options->socket = optarg;
         return -1;
     case OPT_VERBOSE:
@@ -125,22 +125,22 @@ static int take(int option, char **argv, struct options *options, const char **p
         return -1;
     case OPT_DOMID:
         if (!parse_number(optarg, 0, IDC_DOMID_SELF - 1, &number))
-            return usage("--domid takes a number from 0 to 32751", optarg);
+            return options_usage("--domid takes a number from 0 to 32751", optarg);
         options->domid = (int)number;
         return -1;
     case OPT_RING:
         if (!parse_number(optarg, 4, 1024, &number) || (number & (number - 1)) != 0)
-            return usage("--ring-size takes a power of two from 4 to 1024 (KiB)", optarg);
+            return options_usage("--ring-size takes a power of two from 4 to 1024 (KiB)", optarg);
         options->core.ring_size = (uint32_t)number * 1024;
         return -1;
     case OPT_MEMORY:
         if (!parse_number(optarg, 1, 65536, &number))
-            return usage("--memory takes a number from 1 to 65536 (MiB)", optarg);
+            return options_usage("--memory takes a number from 1 to 65536 (MiB)", optarg);
         options->core.memory_ceiling = (uint64_t)number << 20;
         return -1;
     case OPT_IDLE:
         if (!parse_number(optarg, 1, 86400000, &number))
-            return usage("--idle takes a number from 1 to 86400000 (ms)", optarg);
+            return options_usage("--idle takes a number from 1 to 86400000 (ms)", optarg);
         options->core.idle_ms = number;
         return -1;
     case OPT_HELP:
@@ -167,12 +167,12 @@ int options_parse(int argc, char **argv, struct options *options)
     options->socket = getenv("IDC_SOCKET");
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
-        int status = take(option, argv, options, &platform);
+        int status = options_take(option, argv, options, &platform);
         if (status >= 0)
             return status;
     }
     if (optind < argc)
-        return usage("an argument that is no option", argv[optind]);
+        return options_usage("an argument that is no option", argv[optind]);
     if (!options->socket || !options->socket[0])
         options->socket = DEFAULT_SOCKET;
     int status = check_socket(options->socket);

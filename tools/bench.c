@@ -98,7 +98,7 @@ static void set_address(struct bench *bench, uint32_t domid)
         snprintf(bench->chosen, sizeof(bench->chosen), " --name %s", bench->name);
 }
 
-static int explain(const struct bench *bench, uint32_t domid, int error)
+static int bench_explain(const struct bench *bench, uint32_t domid, int error)
 {
     char start[IDC_SERVICE_MAX + 64];
     snprintf(start, sizeof(start), "idc bench --listen%s", bench->chosen);
@@ -118,7 +118,7 @@ static int run_client(struct bench *bench, char **args, int count)
     set_address(bench, domid);
     place.address = bench->address;
     if (measure_probe(&place, PROBE_MS) < 0)
-        return explain(bench, domid, errno);
+        return bench_explain(bench, domid, errno);
     if (bench->json)
         printf("{\"domid\": %u, \"tests\": [", domid);
     for (int i = 0; i < PART_COUNT && status == 0; i++)

@@ -111,7 +111,7 @@ static struct pollfd poll_of(const struct flow *flow)
     return p;
 }
 
-static int step(struct flow *flow, short revents)
+static int cat_step(struct flow *flow, short revents)
 {
     if (revents == 0 || flow->ended)
         return 0;
@@ -151,16 +151,16 @@ static int hung_up(const struct cat *cat, int status)
 }
 
 /* The third descriptor tells that the other side has closed while we only wait for stdin. */
-static int relay(struct cat *cat)
+static int cat_relay(struct cat *cat)
 {
     int status = 0;
     while (!cat->in.ended || !cat->out.ended) {
         struct pollfd p[3] = {poll_of(&cat->in), poll_of(&cat->out), {.fd = cat->out.ended ? cat->fd : -1}};
         if (poll(p, 3, -1) < 0 && errno != EINTR)
             return failure(cat->command, "poll: %s", strerror(errno));
-        if (step(&cat->out, p[1].revents) < 0)
+        if (cat_step(&cat->out, p[1].revents) < 0)
             return status != 0 ? status : fail_flow(cat, &cat->out);
-        if (step(&cat->in, p[0].revents) < 0)
+        if (cat_step(&cat->in, p[0].revents) < 0)
             status = stop_sending(cat);
         if ((p[2].revents & POLLHUP) && is_empty(&cat->in))
             return hung_up(cat, status);
@@ -175,7 +175,7 @@ static int run_relay(struct cat *cat)
     fcntl(cat->fd, F_SETFL, fcntl(cat->fd, F_GETFL) | O_NONBLOCK);
     int error = flow_init(&cat->in, STDIN_FILENO, cat->fd, true, room);
     if (flow_init(&cat->out, cat->fd, STDOUT_FILENO, false, room) == 0 && error == 0)
-        status = relay(cat);
+        status = cat_relay(cat);
     else
         failure(cat->command, "out of memory");
     free(cat->in.buf);

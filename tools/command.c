@@ -16,7 +16,7 @@
 const char *command_socket;
 
 /* What getopt_long stumbled over, which may be one letter of several. */
-static int complain(const struct command *command, int option, char **argv)
+static int command_complain(const struct command *command, int option, char **argv)
 {
     const char *word = argv[optind - 1];
     char letter[3] = {'-', (char)optopt, '\0'};
@@ -39,7 +39,7 @@ bool common_option(const struct command *command, int option, char **argv, int *
                command->name, command->usage, command->what, command->help);
         *status = 0;
     } else {
-        *status = complain(command, option, argv);
+        *status = command_complain(command, option, argv);
     }
     return false;
 }

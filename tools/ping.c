@@ -64,7 +64,7 @@ static int read_line(const struct ping *ping, char *line, int size)
     return have;
 }
 
-static void account(struct ping *ping, double ms)
+static void ping_account(struct ping *ping, double ms)
 {
     ping->min = ping->received == 0 || ms < ping->min ? ms : ping->min;
     ping->max = ping->received == 0 || ms > ping->max ? ms : ping->max;
@@ -84,7 +84,7 @@ static bool ping_once(struct ping *ping)
     int got = idc_send(ping->fd, request, (size_t)len) == len ? read_line(ping, answer, sizeof(answer)) : -1;
     double ms = now_ms() - start;
     if (got > 0 && strcmp(answer, expected) == 0) {
-        account(ping, ms);
+        ping_account(ping, ms);
         printf("domain %u: seq=%d time=%.3f ms\n", ping->domid, number, ms);
         return true;
     }

@@ -116,7 +116,7 @@ static bool has_capabilities(int fd)
 }
 
 /* Why the library cannot be preloaded into the program; NULL when nothing speaks against it. */
-static const char *obstacle(char path[PATH_MAX], int depth)
+static const char *run_obstacle(char path[PATH_MAX], int depth)
 {
     union {
         Elf64_Ehdr elf;
@@ -127,7 +127,7 @@ static const char *obstacle(char path[PATH_MAX], int depth)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t len = fd >= 0 ? read(fd, start.text, sizeof(start.text) - 1) : -1;
     if (len > 0 && follow_script(start.text, len, path)) {
-        why = depth > 0 ? obstacle(path, depth - 1) : NULL;
+        why = depth > 0 ? run_obstacle(path, depth - 1) : NULL;
     } else if (len >= (ssize_t)sizeof(start.elf) && memcmp(start.elf.e_ident, ELFMAG, SELFMAG) == 0) {
         if (start.elf.e_ident[EI_CLASS] != ELFCLASS64)
             why = "is no 64-bit program";
@@ -143,10 +143,10 @@ static const char *obstacle(char path[PATH_MAX], int depth)
     return why;
 }
 
-static void warn(const struct command *command, const char *name)
+static void run_warn(const struct command *command, const char *name)
 {
     char path[PATH_MAX];
-    const char *why = find_program(name, path) ? obstacle(path, 1) : NULL;
+    const char *why = find_program(name, path) ? run_obstacle(path, 1) : NULL;
     if (why != NULL)
         failure(command, "warning: %s %s: nothing can be preloaded into it, its AF_VSOCK sockets stay the kernel's", path, why);
 }
@@ -166,7 +166,7 @@ int run_run(const struct command *command, int argc, char **argv)
         return status;
     if (command_socket != NULL && setenv("IDC_SOCKET", command_socket, 1) < 0)
         return failure(command, "out of memory");
-    warn(command, argv[optind]);
+    run_warn(command, argv[optind]);
     execvp(argv[optind], argv + optind);
     status = errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
     failure(command, "%s: %s", argv[optind], strerror(errno));

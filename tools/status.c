@@ -153,7 +153,7 @@ static int print_json(const struct command *command, xmlrpc_value *status)
     return result;
 }
 
-static int show(const struct command *command, bool json, bool connections)
+static int status_show(const struct command *command, bool json, bool connections)
 {
     xmlrpc_value *status;
     xmlrpc_limit_set(XMLRPC_XML_SIZE_LIMIT_ID, ANSWER_MAX);
@@ -188,5 +188,5 @@ int run_status(const struct command *command, int argc, char **argv)
     }
     if (optind != argc)
         return usage_error(command, "unexpected argument \"%s\"", argv[optind]);
-    return show(command, json, connections);
+    return status_show(command, json, connections);
 }

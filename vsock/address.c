@@ -60,7 +60,7 @@ void vsock_give_address(const struct sockaddr_vm *from, struct sockaddr *to, soc
     *len = sizeof(*from);
 }
 
-static int give(const struct sockaddr_vm *from, struct sockaddr *to, socklen_t *len)
+static int address_give(const struct sockaddr_vm *from, struct sockaddr *to, socklen_t *len)
 {
     if (to == NULL || len == NULL) {
         errno = EFAULT;
@@ -89,7 +89,7 @@ int vsock_getsockname(int fd, const struct vsock_socket *socket, struct sockaddr
         own = vsock_address(vsock_cid_of(socket->name.local.domid), socket->name.local.port);
     else if (socket->state == VSOCK_LISTENING)
         own = vsock_address(listeners_cid(fd, &socket->name), socket->name.local.port);
-    return give(&own, address, len);
+    return address_give(&own, address, len);
 }
 
 int vsock_getpeername(const struct vsock_socket *socket, struct sockaddr *address, socklen_t *len)
@@ -99,5 +99,5 @@ int vsock_getpeername(const struct vsock_socket *socket, struct sockaddr *addres
         return -1;
     }
     struct sockaddr_vm peer = vsock_address(vsock_cid_of(socket->name.peer.domid), socket->name.peer.port);
-    return give(&peer, address, len);
+    return address_give(&peer, address, len);
 }

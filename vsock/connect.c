@@ -63,7 +63,7 @@ uint32_t vsock_connect_timeout(int fd)
     return timeout != 0 ? timeout : default_timeout();
 }
 
-static int post(int fd, const struct vsock_parts *parts, uint32_t domid, uint32_t port)
+static int connect_post(int fd, const struct vsock_parts *parts, uint32_t domid, uint32_t port)
 {
     struct compact_writer call;
     const int fds[3] = {parts->far_end, fd, parts->reservation};
@@ -85,7 +85,7 @@ void vsock_widen(int fd)
 }
 
 /* The filler goes, and the socket is as it was. */
-static void undo(int fd, struct vsock_parts *parts)
+static void connect_undo(int fd, struct vsock_parts *parts)
 {
     int error = errno;
     vsock_widen(fd);
@@ -97,7 +97,7 @@ static void undo(int fd, struct vsock_parts *parts)
 }
 
 /* Who waits is there to widen the buffer again. */
-static int fill(int fd, bool waits)
+static int connect_fill(int fd, bool waits)
 {
     int size = 0;
     int error = waits ? connecting_fill_little(fd, &size) : connecting_fill_roughly(fd);
@@ -107,24 +107,24 @@ static int fill(int fd, bool waits)
 
 static int hand_over(int fd, bool waits, struct vsock_parts *parts, uint32_t domid, uint32_t port)
 {
-    int error = fill(fd, waits);
+    int error = connect_fill(fd, waits);
     if (error < 0) {
         errno = -error;
-        undo(fd, parts);
+        connect_undo(fd, parts);
         return -1;
     }
-    if (post(fd, parts, domid, port) == 0) {
+    if (connect_post(fd, parts, domid, port) == 0) {
         vsock_close_parts(parts);
         return 0;
     }
     vsock_say("%s", idc_last_error());
-    undo(fd, parts);
+    connect_undo(fd, parts);
     if (errno == ECONNREFUSED || errno == ENOENT)
         errno = ENODEV; /* no link_mgr, as on vsock no transport */
     return -1;
 }
 
-static int begin(int fd, bool waits, const struct sockaddr_vm *bound, const struct sockaddr_vm *address)
+static int connect_begin(int fd, bool waits, const struct sockaddr_vm *bound, const struct sockaddr_vm *address)
 {
     struct vsock_parts parts;
     int64_t domid = vsock_domid_of(address->svm_cid);
@@ -150,7 +150,7 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int fail(int fd, int error, const char *why)
+static int connect_fail(int fd, int error, const char *why)
 {
     vsock_options(fd)->error_taken = true;
     vsock_say("connect: %s", why);
@@ -159,7 +159,7 @@ static int fail(int fd, int error, const char *why)
 }
 
 /* As vsock_widen, but who has made it small himself need not ask. */
-static void finish(int fd)
+static void connect_finish(int fd)
 {
     int size = atomic_exchange(&vsock_options(fd)->send_buffer, 0);
     if (size > 0)
@@ -180,27 +180,27 @@ static int wait_connected(int fd)
             return -1; /* EINTR: it goes on meanwhile, and a second connect waits for it again. The buffer is small still */
         int outcome = connecting_outcome(fd, why);
         if (outcome == 0) {
-            finish(fd);
+            connect_finish(fd);
             return 0;
         }
         if (outcome == CONNECTING_NONE && ready > 0)
             poll(NULL, 0, 1); /* another thread is about to begin */
         else if (outcome != -EINPROGRESS)
-            return fail(fd, -outcome, why);
+            return connect_fail(fd, -outcome, why);
         if (left <= 0)
-            return fail(fd, ETIMEDOUT, "link_mgr does not answer");
+            return connect_fail(fd, ETIMEDOUT, "link_mgr does not answer");
     }
 }
 
 /* ---- connect ---- */
 
-static int start(int fd, const struct sockaddr_vm *bound, const struct sockaddr *given, socklen_t len)
+static int connect_start(int fd, const struct sockaddr_vm *bound, const struct sockaddr *given, socklen_t len)
 {
     struct sockaddr_vm address;
     if (vsock_read_address(given, len, &address) < 0)
         return -1;
     bool waits = !vsock_is_nonblocking(fd);
-    if (begin(fd, waits, bound, &address) < 0 && errno != EALREADY)
+    if (connect_begin(fd, waits, bound, &address) < 0 && errno != EALREADY)
         return -1;
     if (waits)
         return wait_connected(fd);
@@ -211,19 +211,19 @@ static int start(int fd, const struct sockaddr_vm *bound, const struct sockaddr 
 static int connect_again(int fd, const struct vsock_socket *socket, const struct sockaddr *address, socklen_t len)
 {
     if (!vsock_options(fd)->error_taken)
-        return fail(fd, socket->error, socket->why); /* of an attempt that did not wait, and that nobody has asked for yet */
+        return connect_fail(fd, socket->error, socket->why); /* of an attempt that did not wait, and that nobody has asked for yet */
     struct sockaddr_vm bound;
     int reservation = -1;
     if (vsock_bound_before(fd, &bound) && (reservation = vsock_reserve(fd, &bound)) < 0)
         return -1;
-    return vsock_renew(fd, &bound, reservation) < 0 ? -1 : start(fd, &bound, address, len);
+    return vsock_renew(fd, &bound, reservation) < 0 ? -1 : connect_start(fd, &bound, address, len);
 }
 
 int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address, socklen_t len)
 {
     switch (socket->state) {
     case VSOCK_FRESH:
-        return start(fd, &socket->bound, address, len);
+        return connect_start(fd, &socket->bound, address, len);
     case VSOCK_FAILED:
         return connect_again(fd, socket, address, len);
     case VSOCK_CONNECTING:

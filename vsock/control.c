@@ -73,7 +73,7 @@ static int ask_unsent(int fd, const struct handover_name *name, int *out)
     return 0; /* also when the connection is gone, or link_mgr is */
 }
 
-static int unsent(int fd, const struct vsock_socket *socket, int *out)
+static int control_unsent(int fd, const struct vsock_socket *socket, int *out)
 {
     if (socket->state == VSOCK_LISTENING) {
         errno = EINVAL;
@@ -94,7 +94,7 @@ bool vsock_ioctl(int fd, unsigned long request, void *argument, int *result)
     if ((mark != VSOCK_UNKNOWN && mark != VSOCK_OURS) || argument == NULL || !vsock_look(fd, &socket))
         return false;
     if (request == SIOCOUTQ) {
-        *result = unsent(fd, &socket, argument);
+        *result = control_unsent(fd, &socket, argument);
         return true;
     }
     if (request == FIONREAD && (socket.state == VSOCK_FRESH || socket.state == VSOCK_LISTENING)) {

@@ -31,7 +31,7 @@ static inline bool is_ours(int fd, struct vsock_socket *socket)
     return (mark == VSOCK_OURS || mark == VSOCK_UNKNOWN) && fd >= 0 && vsock_look(fd, socket);
 }
 
-static void forget(int fd)
+static void interpose_forget(int fd)
 {
     struct vsock_entry *entry = fd >= 0 ? vsock_entry(fd) : NULL;
     if (entry != NULL)
@@ -135,7 +135,7 @@ int on_shutdown(int fd, int how)
 
 /* After a connect that a signal has interrupted the send buffer is small, until it is seen that the socket is connected: too
  * small to send by (common/connecting.h). */
-static inline void widen(int fd)
+static inline void interpose_widen(int fd)
 {
     struct vsock_socket s;
     const struct vsock_entry *entry = vsock_entry(fd);
@@ -151,7 +151,7 @@ static inline bool has_messages(void)
 ssize_t on_write(int fd, const void *bytes, size_t len)
 {
     ssize_t result;
-    widen(fd);
+    interpose_widen(fd);
     if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, 0, &result))
         return result;
     return vsock_next()->write(fd, bytes, len);
@@ -160,7 +160,7 @@ ssize_t on_write(int fd, const void *bytes, size_t len)
 ssize_t on_send(int fd, const void *bytes, size_t len, int flags)
 {
     ssize_t result;
-    widen(fd);
+    interpose_widen(fd);
     if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
     return vsock_next()->send(fd, bytes, len, flags);
@@ -169,7 +169,7 @@ ssize_t on_send(int fd, const void *bytes, size_t len, int flags)
 ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct sockaddr *address, socklen_t address_len)
 {
     ssize_t result;
-    widen(fd);
+    interpose_widen(fd);
     if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
     return vsock_next()->sendto(fd, bytes, len, flags, address, address_len);
@@ -178,7 +178,7 @@ ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct
 ssize_t on_writev(int fd, const struct iovec *spans, int count)
 {
     ssize_t result;
-    widen(fd);
+    interpose_widen(fd);
     if (has_messages() && count >= 0 && vsock_send_spans(fd, spans, (size_t)count, 0, &result))
         return result;
     return vsock_next()->writev(fd, spans, count);
@@ -194,7 +194,7 @@ static bool send_at(int fd, const struct iovec *spans, int count, off_t offset, 
 ssize_t on_pwritev2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
     ssize_t result;
-    widen(fd);
+    interpose_widen(fd);
     return send_at(fd, spans, count, offset, flags, &result) ? result
                                                              : vsock_next()->pwritev2(fd, spans, count, offset, flags);
 }
@@ -202,7 +202,7 @@ ssize_t on_pwritev2(int fd, const struct iovec *spans, int count, off_t offset, 
 ssize_t on_pwritev64v2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
     ssize_t result;
-    widen(fd);
+    interpose_widen(fd);
     return send_at(fd, spans, count, offset, flags, &result) ? result
                                                              : vsock_next()->pwritev64v2(fd, spans, count, offset, flags);
 }
@@ -210,7 +210,7 @@ ssize_t on_pwritev64v2(int fd, const struct iovec *spans, int count, off_t offse
 ssize_t on_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     ssize_t result;
-    widen(fd);
+    interpose_widen(fd);
     if (has_messages() && message != NULL && vsock_send_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
         return result;
     return vsock_next()->sendmsg(fd, message, flags);
@@ -219,7 +219,7 @@ ssize_t on_sendmsg(int fd, const struct msghdr *message, int flags)
 int on_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     int result;
-    widen(fd);
+    interpose_widen(fd);
     if (has_messages() && messages != NULL && vsock_send_several(fd, messages, count, flags, &result))
         return result;
     return vsock_next()->sendmmsg(fd, messages, count, flags);
@@ -271,7 +271,7 @@ static void forget_received(struct msghdr *message)
         for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
             int fd;
             memcpy(&fd, (char *)c + at, sizeof(fd));
-            forget(fd);
+            interpose_forget(fd);
         }
     }
 }
@@ -320,7 +320,7 @@ int on_ioctl(int fd, unsigned long request, ...)
 /* Forgotten first: the number may be given to another thread at once. */
 int on_close(int fd)
 {
-    forget(fd);
+    interpose_forget(fd);
     return vsock_next()->close(fd);
 }
 
@@ -337,7 +337,7 @@ void on_closefrom(int first)
     vsock_next()->closefrom(first);
 }
 
-static int duplicated(int from, int to)
+static int interpose_duplicated(int from, int to)
 {
     if (to >= 0)
         vsock_copy(from, to);
@@ -346,17 +346,17 @@ static int duplicated(int from, int to)
 
 int on_dup(int fd)
 {
-    return duplicated(fd, vsock_next()->dup(fd));
+    return interpose_duplicated(fd, vsock_next()->dup(fd));
 }
 
 int on_dup2(int fd, int to)
 {
-    return duplicated(fd, vsock_next()->dup2(fd, to));
+    return interpose_duplicated(fd, vsock_next()->dup2(fd, to));
 }
 
 int on_dup3(int fd, int to, int flags)
 {
-    return duplicated(fd, vsock_next()->dup3(fd, to, flags));
+    return interpose_duplicated(fd, vsock_next()->dup3(fd, to, flags));
 }
 
 int on_fcntl(int fd, int command, ...)
@@ -366,7 +366,7 @@ int on_fcntl(int fd, int command, ...)
     void *argument = va_arg(args, void *);
     va_end(args);
     int result = vsock_next()->fcntl(fd, command, argument);
-    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, result) : result;
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? interpose_duplicated(fd, result) : result;
 }
 
 int on_fcntl64(int fd, int command, ...)
@@ -376,7 +376,7 @@ int on_fcntl64(int fd, int command, ...)
     void *argument = va_arg(args, void *);
     va_end(args);
     int result = vsock_next()->fcntl64(fd, command, argument);
-    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, result) : result;
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? interpose_duplicated(fd, result) : result;
 }
 
 /* ---- /dev/vsock ---- */

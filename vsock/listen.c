@@ -15,7 +15,7 @@
 #define DEAD_LISTENER_MS 50
 
 /* A failed call to link_mgr, as vsock would say it. */
-static int explain(const char *what)
+static int listen_explain(const char *what)
 {
     vsock_say("%s: %s", what, idc_last_error());
     if (errno == ENOENT || errno == ECONNREFUSED)
@@ -50,7 +50,7 @@ int vsock_reserve(int fd, struct sockaddr_vm *bound)
         compact_put_boolean(&call, "local", true);
     compact_put_boolean(&call, "fd", true);
     if (libidc_call(libidc_socket_path(NULL), &call, CALL_MS, &answer, &reservation) < 0)
-        return explain("bind");
+        return listen_explain("bind");
     bound->svm_port = (uint32_t)libidc_answer_int(&answer, "port", bound->svm_port);
     return reservation;
 }
@@ -101,7 +101,7 @@ int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given
 /* ---- listen ---- */
 
 /* As Linux has it: one more may wait than was asked for, and a negative number is a great one. */
-static int places(int backlog)
+static int listen_places(int backlog)
 {
     return backlog < 0 || backlog >= BACKLOG_MAX ? BACKLOG_MAX : backlog + 1;
 }
@@ -113,10 +113,10 @@ static int call_listen(int fd, const struct vsock_parts *parts, int backlog)
     compact_begin(&call, COMPACT_CALL, "idc.listen");
     if (vsock_type(fd) == SOCK_SEQPACKET)
         compact_put_text(&call, "type", "seqpacket");
-    compact_put_number(&call, "backlog", places(backlog));
+    compact_put_number(&call, "backlog", listen_places(backlog));
     compact_put_boolean(&call, "far_end", true);
     if (libidc_call_with(libidc_socket_path(NULL), &call, CALL_MS, fds, 2, NULL, NULL) < 0)
-        return explain("listen");
+        return listen_explain("listen");
     return 0;
 }
 

@@ -52,7 +52,7 @@ static bool is_within_domain(int fd)
     return handover_name(fd, &name) == 0 && name.local.domid == name.peer.domid;
 }
 
-static ssize_t finish(ssize_t result, int flags)
+static ssize_t message_finish(ssize_t result, int flags)
 {
     if (result >= 0)
         return result;
@@ -68,11 +68,11 @@ static bool send_unusual(int fd, const struct iovec *spans, size_t count, size_t
     if (len == 0)
         *result = 0;
     else if (len > HANDOVER_PLAIN_MAX)
-        *result = finish(-EMSGSIZE, flags);
+        *result = message_finish(-EMSGSIZE, flags);
     else if (is_within_domain(fd))
         return false;
     else
-        *result = finish(handover_send_by_memfd(fd, spans, count, len, flags & ~MSG_NOSIGNAL), flags);
+        *result = message_finish(handover_send_by_memfd(fd, spans, count, len, flags & ~MSG_NOSIGNAL), flags);
     return true;
 }
 

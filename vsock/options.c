@@ -19,13 +19,13 @@
 #define SO_PEERPIDFD 77
 #endif
 
-static int fail(int error)
+static int option_fail(int error)
 {
     errno = error;
     return -1;
 }
 
-static int give(const void *from, size_t size, void *to, socklen_t *len)
+static int option_give(const void *from, size_t size, void *to, socklen_t *len)
 {
     if (*len > size)
         *len = (socklen_t)size;
@@ -35,7 +35,7 @@ static int give(const void *from, size_t size, void *to, socklen_t *len)
 
 static int give_int(int number, void *to, socklen_t *len)
 {
-    return give(&number, sizeof(number), to, len);
+    return option_give(&number, sizeof(number), to, len);
 }
 
 /* ---- SOL_SOCKET ---- */
@@ -63,12 +63,12 @@ static int get_socket_option(int fd, const struct vsock_socket *socket, int name
     case SO_ACCEPTCONN:
         return give_int(socket->state == VSOCK_LISTENING, value, len);
     case SO_PEERCRED: /* else it would be link_mgr's */
-        return give(&nobody, sizeof(nobody), value, len);
+        return option_give(&nobody, sizeof(nobody), value, len);
     case SO_PEERGROUPS:
     case SO_PEERPIDFD:
-        return fail(ENODATA);
+        return option_fail(ENODATA);
     case SO_PEERSEC:
-        return fail(ENOPROTOOPT);
+        return option_fail(ENOPROTOOPT);
     default:
         return getsockopt(fd, SOL_SOCKET, name, value, len);
     }
@@ -85,7 +85,7 @@ static int set_socket_option(int fd, const struct vsock_socket *socket, int name
 {
     switch (name) {
     case SO_PEEK_OFF:
-        return fail(EOPNOTSUPP);
+        return option_fail(EOPNOTSUPP);
     case SO_PASSCRED:
     case SO_PASSSEC:
         return 0;
@@ -111,8 +111,8 @@ static uint64_t or_default(uint64_t value, uint64_t fallback)
 static int get_number(uint64_t number, void *value, socklen_t *len)
 {
     if (*len < sizeof(number))
-        return fail(EINVAL);
-    return give(&number, sizeof(number), value, len);
+        return option_fail(EINVAL);
+    return option_give(&number, sizeof(number), value, len);
 }
 
 static int get_timeout(int fd, void *value, socklen_t *len)
@@ -120,8 +120,8 @@ static int get_timeout(int fd, void *value, socklen_t *len)
     uint32_t ms = vsock_connect_timeout(fd);
     struct timeval time = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
     if (*len < sizeof(time))
-        return fail(EINVAL);
-    return give(&time, sizeof(time), value, len);
+        return option_fail(EINVAL);
+    return option_give(&time, sizeof(time), value, len);
 }
 
 static int get_vsock_option(int fd, int name, void *value, socklen_t *len)
@@ -138,7 +138,7 @@ static int get_vsock_option(int fd, int name, void *value, socklen_t *len)
     case SO_VM_SOCKETS_CONNECT_TIMEOUT_NEW:
         return get_timeout(fd, value, len);
     default:
-        return fail(ENOPROTOOPT);
+        return option_fail(ENOPROTOOPT);
     }
 }
 
@@ -148,7 +148,7 @@ static int set_size(int fd, int name, const void *value, socklen_t len)
     struct vsock_options *options = vsock_options(fd);
     uint64_t number, size = or_default(options->buffer_size, BUFFER_SIZE_DEFAULT);
     if (len < sizeof(number))
-        return fail(EINVAL);
+        return option_fail(EINVAL);
     memcpy(&number, value, sizeof(number));
     if (name == SO_VM_SOCKETS_BUFFER_MIN_SIZE)
         options->buffer_min = number;
@@ -167,10 +167,10 @@ static int set_timeout(int fd, const void *value, socklen_t len)
 {
     struct timeval time;
     if (len < sizeof(time))
-        return fail(EINVAL);
+        return option_fail(EINVAL);
     memcpy(&time, value, sizeof(time));
     if (time.tv_sec < 0 || time.tv_usec < 0 || time.tv_usec >= 1000000 || time.tv_sec > INT_MAX / 1000 - 1)
-        return fail(ERANGE);
+        return option_fail(ERANGE);
     vsock_options(fd)->connect_timeout_ms = (uint32_t)(time.tv_sec * 1000 + (time.tv_usec + 999) / 1000); /* 0: default */
     return 0;
 }
@@ -186,7 +186,7 @@ static int set_vsock_option(int fd, int name, const void *value, socklen_t len)
     case SO_VM_SOCKETS_CONNECT_TIMEOUT_NEW:
         return set_timeout(fd, value, len);
     default:
-        return fail(ENOPROTOOPT);
+        return option_fail(ENOPROTOOPT);
     }
 }
 
@@ -195,17 +195,17 @@ static int set_vsock_option(int fd, int name, const void *value, socklen_t len)
 int vsock_getsockopt(int fd, const struct vsock_socket *socket, int level, int name, void *value, socklen_t *len)
 {
     if (value == NULL || len == NULL)
-        return fail(EFAULT);
+        return option_fail(EFAULT);
     if (level == SOL_SOCKET)
         return get_socket_option(fd, socket, name, value, len);
-    return level == AF_VSOCK ? get_vsock_option(fd, name, value, len) : fail(ENOPROTOOPT);
+    return level == AF_VSOCK ? get_vsock_option(fd, name, value, len) : option_fail(ENOPROTOOPT);
 }
 
 int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int name, const void *value, socklen_t len)
 {
     if (value == NULL)
-        return fail(EFAULT);
+        return option_fail(EFAULT);
     if (level == SOL_SOCKET)
         return set_socket_option(fd, socket, name, value, len);
-    return level == AF_VSOCK ? set_vsock_option(fd, name, value, len) : fail(ENOPROTOOPT);
+    return level == AF_VSOCK ? set_vsock_option(fd, name, value, len) : option_fail(ENOPROTOOPT);
 }

@@ -188,7 +188,7 @@ static enum vsock_state without_note(enum vsock_mark mark, int outcome)
     return mark == VSOCK_OURS ? VSOCK_FAILED : VSOCK_NONE;
 }
 
-static enum vsock_state nameless(int fd, enum vsock_mark mark, struct vsock_socket *socket)
+static enum vsock_state socket_nameless(int fd, enum vsock_mark mark, struct vsock_socket *socket)
 {
     char why[CONNECTING_WHY_MAX];
     if (peek_note(fd, mark, &socket->bound))
@@ -204,7 +204,7 @@ static enum vsock_state nameless(int fd, enum vsock_mark mark, struct vsock_sock
     return state;
 }
 
-static enum vsock_state look(int fd, enum vsock_mark mark, struct vsock_socket *socket)
+static enum vsock_state socket_look(int fd, enum vsock_mark mark, struct vsock_socket *socket)
 {
     char why[CONNECTING_WHY_MAX];
     struct sockaddr_un name = {0};
@@ -212,7 +212,7 @@ static enum vsock_state look(int fd, enum vsock_mark mark, struct vsock_socket *
     if (getpeername(fd, (struct sockaddr *)&name, &len) < 0 || name.sun_family != AF_UNIX)
         return VSOCK_NONE;
     if (len <= offsetof(struct sockaddr_un, sun_path))
-        return nameless(fd, mark, socket);
+        return socket_nameless(fd, mark, socket);
     if (name.sun_path[0] != '\0')
         return VSOCK_NONE;
     if (handover_name(fd, &socket->name) == 0)
@@ -229,7 +229,7 @@ bool vsock_look(int fd, struct vsock_socket *socket)
 {
     enum vsock_mark mark = vsock_mark(fd);
     int error = errno;
-    socket->state = look(fd, mark, socket);
+    socket->state = socket_look(fd, mark, socket);
     if (socket->state == VSOCK_NONE) {
         vsock_set_mark(fd, VSOCK_OTHER);
     } else if (mark != VSOCK_OURS) {

@@ -49,7 +49,7 @@ void log_line(int priority, const char *format, ...)
 }
 
 /* May one more pass? */
-static bool admit(struct log_limit *limit, unsigned most, const char *of_what)
+static bool log_admit(struct log_limit *limit, unsigned most, const char *of_what)
 {
     uint64_t now = clock_now_ms();
     if (now - limit->window_ms >= 1000) {
@@ -73,7 +73,7 @@ void log_limited_line(struct log_limit *limit, int priority, const char *format,
     if (!is_shown(priority))
         return; /* what nobody sees must not use up what may be seen */
     pthread_mutex_lock(&mutex);
-    bool passes = admit(limit, LINES_PER_SECOND, "lines like the next one") && admit(&all, ALL_LINES_PER_SECOND, "lines");
+    bool passes = log_admit(limit, LINES_PER_SECOND, "lines like the next one") && log_admit(&all, ALL_LINES_PER_SECOND, "lines");
     pthread_mutex_unlock(&mutex);
     if (!passes)
         return;

@@ -6,7 +6,7 @@
 
 #define FEW 16 /* ends in a second */
 
-static void set(struct trim *trim)
+static void trim_set(struct trim *trim)
 {
     const struct timeval second = {.tv_sec = 1};
     event_add(&trim->timer, &second);
@@ -22,7 +22,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     }
     trim->lately = 1; /* those are still to be given back */
-    set(trim);
+    trim_set(trim);
 }
 
 void trim_init(struct trim *trim, struct event_base *base)
@@ -39,5 +39,5 @@ void trim_stop(struct trim *trim)
 void trim_note(struct trim *trim)
 {
     if (trim->lately++ == 0)
-        set(trim);
+        trim_set(trim);
 }

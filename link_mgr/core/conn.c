@@ -207,7 +207,7 @@ bool conn_deliverable(const struct conn *conn)
 }
 
 /* The other side is gone. The program gets what has arrived, then the error. */
-static void broken(struct conn *conn, enum reason reason)
+static void conn_broken(struct conn *conn, enum reason reason)
 {
     conn->phase = CONN_ENDING;
     conn->out = OUT_DONE;
@@ -309,7 +309,7 @@ const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame
     conn->unread |= frame->flags & WIRE_NO_MORE_WANTED;
     if (frame->flags & WIRE_RESET) {
         if (conn->phase == CONN_OPEN)
-            broken(conn, reason);
+            conn_broken(conn, reason);
         if (!conn->sent_last)
             conn_owe(conn, OWED_LAST);
         return NULL;
@@ -340,7 +340,7 @@ void conn_on_link_lost(struct conn *conn, enum reason reason)
     struct host *host = conn_host(conn);
     conn->link = NULL;
     if (conn->phase == CONN_OPEN) {
-        broken(conn, reason);
+        conn_broken(conn, reason);
     } else if (conn->phase == CONN_REQUESTED || conn->phase == CONN_WAITING) {
         conn->phase = CONN_ENDING;
         if (conn->cookie)

@@ -70,7 +70,7 @@ static bool deliver_some(struct conn *conn)
     return true;
 }
 
-static void deliver(struct conn *conn)
+static void conn_in_deliver(struct conn *conn)
 {
     while (conn_deliverable(conn))
         if (!deliver_some(conn))
@@ -83,7 +83,7 @@ static void deliver(struct conn *conn)
 void conn_writable(struct conn *conn)
 {
     if (conn->ep && conn->in <= IN_DRAINING)
-        deliver(conn);
+        conn_in_deliver(conn);
 }
 
 /* Bytes of a stream: to the program, and what it does not take to the queue. */
@@ -107,7 +107,7 @@ static void take_stream(struct conn *conn, const struct ring *ring, uint32_t len
     if (!queue_append(&conn->queue, spans, ring_ready_spans(ring, WIRE_HEADER + (uint32_t)n, rest, spans)))
         conn_reset(conn, REASON_NO_RESOURCES);
     else if (n > 0)
-        deliver(conn); /* up to -EAGAIN: only that makes sure that conn_writable will come */
+        conn_in_deliver(conn); /* up to -EAGAIN: only that makes sure that conn_writable will come */
 }
 
 /* A message in one frame. */
@@ -148,7 +148,7 @@ static void take_part(struct conn *conn, const struct ring *ring, uint32_t offse
     }
     if (conn->in_message == 0) {
         queue_end_message(&conn->queue);
-        deliver(conn);
+        conn_in_deliver(conn);
     }
 }
 

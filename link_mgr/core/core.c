@@ -36,7 +36,7 @@ static int watch_policy(struct core *core, bool begin)
 }
 
 /* Takes its place in the store: cleans up after an earlier run, and asks for the policy. */
-static int begin(struct core *core)
+static int core_begin(struct core *core)
 {
     char path[PLATFORM_PATH_MAX + 1];
     const struct platform_ops *ops = core->host->ops;
@@ -52,7 +52,7 @@ static int begin(struct core *core)
     return watch_policy(core, true);
 }
 
-static void end(struct core *core, enum reason reason)
+static void core_end(struct core *core, enum reason reason)
 {
     struct peer *peer;
     while ((peer = TAILQ_FIRST(&core->peers)))
@@ -71,7 +71,7 @@ struct core *core_new(struct host *host, const struct core_config *config)
     TAILQ_INIT(&core->peers);
     TAILQ_INIT(&core->busy);
     listener_table_init(&core->listeners, (uint32_t)host->random64(host));
-    if (begin(core)) {
+    if (core_begin(core)) {
         free(core);
         return NULL;
     }
@@ -82,7 +82,7 @@ void core_free(struct core *core)
 {
     char path[PLATFORM_PATH_MAX + 1];
     struct host *host = core->host;
-    end(core, REASON_SHUTDOWN);
+    core_end(core, REASON_SHUTDOWN);
     snprintf(path, sizeof(path), "/local/domain/%d/data/idc", core->domid);
     host->ops->retract(host->platform, path);
     free(core);
@@ -135,12 +135,12 @@ static void rendezvous_event(struct core *core, int domid, const char *rest, con
 }
 
 /* The domain has been given another domid: everything begins anew, but the listeners stay. */
-static void renamed(struct core *core)
+static void core_renamed(struct core *core)
 {
     core_log(core, LOG_NOTICE, "this domain was domain %d and is domain %d now", core->domid,
              core->host->ops->domid(core->host->platform));
-    end(core, REASON_LINK_LOST);
-    if (begin(core))
+    core_end(core, REASON_LINK_LOST);
+    if (core_begin(core))
         core_log(core, LOG_ERR, "cannot watch the policy of the new domid");
 }
 
@@ -150,7 +150,7 @@ void core_store_event(struct core *core, const struct store_event *event)
     char policy[32], data[32];
     int domid;
     if (strcmp(event->path, "domid") == 0) {
-        renamed(core);
+        core_renamed(core);
         return;
     }
     if (strncmp(event->path, prefix, sizeof(prefix) - 1) != 0)
@@ -218,7 +218,7 @@ void core_unlisten(struct core *core, struct listener *listener)
 /* ---- turns ---- */
 
 /* Peers whose deadline has passed, and the earliest of the others. */
-static void expire(struct core *core)
+static void core_expire(struct core *core)
 {
     uint64_t now = core->host->now(core->host);
     struct peer *peer, *next;
@@ -245,7 +245,7 @@ bool core_turn(struct core *core)
 {
     struct peer_list busy;
     struct peer *peer;
-    expire(core);
+    core_expire(core);
     /* Those that become busy meanwhile have their turn after the next batch of events. */
     TAILQ_INIT(&busy);
     TAILQ_CONCAT(&busy, &core->busy, busy);

@@ -90,7 +90,7 @@ struct conn *link_find(const struct link *link, uint32_t id)
     return link->slots[index].conn;
 }
 
-static void leave(struct link *link, struct conn *conn)
+static void link_leave(struct link *link, struct conn *conn)
 {
     uint32_t index = conn->id & SLOT_MASK;
     struct slot *slot = &link->slots[index];
@@ -112,7 +112,7 @@ void link_forget(struct link *link, struct conn *conn)
     if (conn->phase == CONN_WAITING)
         TAILQ_REMOVE(&link->requests, conn, control);
     else
-        leave(link, conn);
+        link_leave(link, conn);
     conn->link = NULL;
 }
 

@@ -39,7 +39,7 @@ static struct listener *find_listener(struct listener_table *table, const struct
 }
 
 /* Finds the listener that a request means, if the peer may connect to it. */
-static enum reason resolve(struct link *link, const struct wire_connect_req *req, struct listener **listener)
+static enum reason link_receive_resolve(struct link *link, const struct wire_connect_req *req, struct listener **listener)
 {
     *listener = find_listener(&link->peer->core->listeners, req);
     uint32_t port = *listener ? (*listener)->port : req->port;
@@ -55,11 +55,11 @@ static enum reason resolve(struct link *link, const struct wire_connect_req *req
     return REASON_OK;
 }
 
-static enum reason admit(struct link *link, const struct wire_connect_req *req, uint32_t credit)
+static enum reason link_receive_admit(struct link *link, const struct wire_connect_req *req, uint32_t credit)
 {
     struct host *host = link->peer->core->host;
     struct listener *listener;
-    enum reason reason = resolve(link, req, &listener);
+    enum reason reason = link_receive_resolve(link, req, &listener);
     struct conn *conn = reason == REASON_OK ? conn_new(link->peer, req->type) : NULL;
     if (!conn)
         return reason == REASON_OK ? REASON_NO_RESOURCES : reason;
@@ -97,7 +97,7 @@ static const char *on_connect_req(struct link *link, struct arrival *arrival)
         return "a credit limit that is too far ahead";
     link->unanswered_in++;
     link->end_proposed = false; /* the peer has ignored it */
-    enum reason reason = admit(link, &req, arrival->frame->credit);
+    enum reason reason = link_receive_admit(link, &req, arrival->frame->credit);
     if (reason != REASON_OK) {
         uint32_t last = (link->refusal_first + link->refusal_count++) % LINK_REQUESTS;
         link->refusals[last] = (struct refusal){req.id, reason};
@@ -180,7 +180,7 @@ static const char *(*const handlers[WIRE_TYPE_COUNT])(struct link *, struct arri
     [WIRE_TYPE_BYE] = on_bye,
 };
 
-static const char *dispatch(struct link *link, const struct wire_frame *frame, enum reason *reason)
+static const char *link_receive_dispatch(struct link *link, const struct wire_frame *frame, enum reason *reason)
 {
     uint8_t payload[WIRE_CONTROL_MAX];
     struct arrival arrival = {.frame = frame, .payload = payload, .reason = REASON_PROTOCOL};
@@ -222,7 +222,7 @@ static int receive_one(struct link *link, const char **wrong, enum reason *reaso
         return -1;
     if (ready < (int64_t)WIRE_HEADER + frame.length)
         return 0;
-    *wrong = dispatch(link, &frame, reason);
+    *wrong = link_receive_dispatch(link, &frame, reason);
     if (*wrong)
         return -1;
     ring_consume(&link->rings.in, WIRE_HEADER + frame.length);

@@ -11,7 +11,7 @@
 #define DATA_ROOM_MIN 1024u /* less than that is not worth a frame's header, its system calls and its events */
 
 /* Puts a frame that has no data of a program; there is room. */
-static void put(struct link *link, const struct wire_frame *frame, const void *payload)
+static void link_send_put(struct link *link, const struct wire_frame *frame, const void *payload)
 {
     uint8_t header[WIRE_HEADER];
     wire_put_frame(header, frame);
@@ -20,7 +20,7 @@ static void put(struct link *link, const struct wire_frame *frame, const void *p
         ring_put(&link->rings.out, WIRE_HEADER, payload, frame->length);
 }
 
-static void publish(struct link *link, uint32_t length)
+static void link_send_publish(struct link *link, uint32_t length)
 {
     ring_publish(&link->rings.out, WIRE_HEADER + length);
     link->stats.frames_sent++;
@@ -50,8 +50,8 @@ static void send_hello(struct link *link)
 {
     uint8_t payload[WIRE_HELLO];
     wire_put_hello(payload, &link->own);
-    put(link, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO}, payload);
-    publish(link, WIRE_HELLO);
+    link_send_put(link, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO}, payload);
+    link_send_publish(link, WIRE_HELLO);
     link->hello_sent = true;
 }
 
@@ -59,8 +59,8 @@ static void send_bye(struct link *link, enum reason reason)
 {
     uint8_t payload[4];
     wire_put_u32(payload, reason);
-    put(link, &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(payload)}, payload);
-    publish(link, sizeof(payload));
+    link_send_put(link, &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(payload)}, payload);
+    link_send_publish(link, sizeof(payload));
 }
 
 static void send_response(struct link *link, struct conn *conn)
@@ -68,13 +68,13 @@ static void send_response(struct link *link, struct conn *conn)
     uint8_t payload[WIRE_CONNECT_RSP];
     wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.id = conn->id, .port = conn->local_port});
     conn->owed &= ~OWED_RESPONSE;
-    put(link,
+    link_send_put(link,
         &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
                              .length = sizeof(payload),
                              .connection = conn->peer_id,
                              .credit = conn_credit_field(conn)},
         payload);
-    publish(link, sizeof(payload));
+    link_send_publish(link, sizeof(payload));
     link->unanswered_in--;
     link->peer->core->count.accepted++;
 }
@@ -84,7 +84,7 @@ static void send_disconnect(struct link *link, struct conn *conn, uint8_t flags)
     uint8_t payload[4];
     uint32_t length = flags & WIRE_RESET ? sizeof(payload) : 0;
     wire_put_u32(payload, conn->reset);
-    put(link,
+    link_send_put(link,
         &(struct wire_frame){.type = WIRE_TYPE_DISCONNECT,
                              .flags = flags,
                              .length = length,
@@ -94,7 +94,7 @@ static void send_disconnect(struct link *link, struct conn *conn, uint8_t flags)
     if (conn_is_bookkeeping(conn, flags))
         publish_quietly(link, length);
     else
-        publish(link, length);
+        link_send_publish(link, length);
     conn_disconnect_sent(conn, flags);
 }
 
@@ -108,11 +108,11 @@ static void send_control(struct link *link)
     else if (flags)
         send_disconnect(link, conn, flags);
     else if (conn->owed & OWED_CREDIT) {
-        put(link,
+        link_send_put(link,
             &(struct wire_frame){
                 .type = WIRE_TYPE_CREDIT, .connection = conn->peer_id, .credit = conn_credit_field(conn)},
             NULL);
-        publish(link, 0);
+        link_send_publish(link, 0);
     }
     if (conn->owed)
         return;
@@ -138,11 +138,11 @@ static void send_refusal(struct link *link)
     uint8_t payload[WIRE_CONNECT_RSP];
     struct refusal *refusal = &link->refusals[link->refusal_first];
     wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = refusal->status});
-    put(link,
+    link_send_put(link,
         &(struct wire_frame){
             .type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(payload), .connection = refusal->id},
         payload);
-    publish(link, sizeof(payload));
+    link_send_publish(link, sizeof(payload));
     link->refusal_first = (link->refusal_first + 1) % LINK_REQUESTS;
     link->refusal_count--;
     link->unanswered_in--;
@@ -167,11 +167,11 @@ static void send_request(struct link *link)
     };
     strcpy(req.name, conn->name);
     uint32_t length = wire_put_connect_req(payload, &req);
-    put(link,
+    link_send_put(link,
         &(struct wire_frame){
             .type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = conn_credit_field(conn)},
         payload);
-    publish(link, length);
+    link_send_publish(link, length);
     conn->phase = CONN_REQUESTED;
     link->unanswered_out++;
 }
@@ -229,8 +229,8 @@ static uint32_t send_data(struct link *link, uint32_t room)
     struct conn *conn = next_ready(link);
     int64_t length = conn_fill_data(conn, &link->rings.out, room < link->max_frame ? room : link->max_frame, &frame);
     if (length >= 0) {
-        put(link, &frame, NULL);
-        publish(link, (uint32_t)length);
+        link_send_put(link, &frame, NULL);
+        link_send_publish(link, (uint32_t)length);
         link->stats.bytes_sent += (uint64_t)length;
         note_size(link, conn, fresh, (uint32_t)length);
         line_up(link, conn);

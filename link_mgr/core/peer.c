@@ -130,7 +130,7 @@ void peer_setup_failed(struct peer *peer, const char *text)
     peer_set_state(peer, PEER_BACKOFF, PEER_RETRY_MS);
 }
 
-static void misbehaved(struct peer *peer, enum reason reason, const char *text)
+static void peer_misbehaved(struct peer *peer, enum reason reason, const char *text)
 {
     char line[96];
     if (reason == REASON_OK || reason == REASON_SHUTDOWN) {
@@ -176,7 +176,7 @@ static void channel_died(struct peer *peer)
 }
 
 /* Memory has come free, perhaps enough for a message that waits for some. */
-static void feed(struct peer *peer)
+static void peer_feed(struct peer *peer)
 {
     struct conn *conn;
     while ((conn = TAILQ_FIRST(&peer->hungry)) && conn_feed(conn))
@@ -190,11 +190,11 @@ static bool run_link(struct peer *peer, bool *more)
     const char *wrong = link_receive(peer->link, more, &reason);
     if (!wrong && peer->state == PEER_GREETING && link_is_up(peer->link))
         peer_arrived(peer);
-    feed(peer);
+    peer_feed(peer);
     if (!wrong)
         wrong = link_send(peer->link, peer_now(peer), more, &reason);
     if (wrong)
-        misbehaved(peer, reason, wrong);
+        peer_misbehaved(peer, reason, wrong);
     else
         update_deadline(peer);
     return !wrong;
@@ -291,7 +291,7 @@ static bool still_allowed(const struct peer *peer, const struct conn *conn)
                           : policy_allows_out(&peer->policy, conn->peer_port, conn->name);
 }
 
-static void revoke(struct peer *peer)
+static void peer_revoke(struct peer *peer)
 {
     struct conn *conn, *next;
     for (conn = TAILQ_FIRST(&peer->conns); conn; conn = next) {
@@ -327,7 +327,7 @@ void peer_set_policy(struct peer *peer, const char *value)
         peer_publish_alive(peer);
         peer_wake(peer);
     }
-    revoke(peer);
+    peer_revoke(peer);
 }
 
 struct peer *peer_new(struct core *core, int domid)

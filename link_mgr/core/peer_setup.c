@@ -96,7 +96,7 @@ void peer_stop_wanting(struct peer *peer)
 
 /* For the answer to a wish or an offer. After kill -9 of the other side's link_mgr its `alive` stays, and so would connects: until
  * there is a new one, or anything else that it writes, they wait only as long as a link_mgr needs to be started anew. */
-static uint64_t patience(const struct peer *peer)
+static uint64_t peer_setup_patience(const struct peer *peer)
 {
     return peer->silent ? PEER_SILENT_MS : PEER_SETUP_MS;
 }
@@ -118,7 +118,7 @@ static void fail_own(struct peer *peer)
     peer_set_state(peer, PEER_BACKOFF, PEER_RETRY_MS);
 }
 
-static void offer(struct peer *peer)
+static void peer_setup_offer(struct peer *peer)
 {
     char path[PLATFORM_PATH_MAX + 1];
     struct host *host = peer_host(peer);
@@ -132,14 +132,14 @@ static void offer(struct peer *peer)
         return;
     }
     peer->generation = ++peer->core->generation;
-    peer_set_state(peer, PEER_OFFERING, patience(peer));
+    peer_set_state(peer, PEER_OFFERING, peer_setup_patience(peer));
     if (peer_publish(peer, "offer", peer->generation, peer->alive) != 0)
         fail_own(peer);
     else
         watch_channel(peer);
 }
 
-static void attach(struct peer *peer)
+static void peer_setup_attach(struct peer *peer)
 {
     char path[PLATFORM_PATH_MAX + 1];
     struct host *host = peer_host(peer);
@@ -157,14 +157,14 @@ static void attach(struct peer *peer)
     watch_channel(peer);
 }
 
-static void want(struct peer *peer)
+static void peer_setup_want(struct peer *peer)
 {
     peer->want_number = ++peer->core->wish;
     peer->want_published = true;
     if (peer_publish(peer, "want", peer->want_number, 0) != 0)
         fail_own(peer);
     else
-        peer_set_state(peer, PEER_WAITING, patience(peer));
+        peer_set_state(peer, PEER_WAITING, peer_setup_patience(peer));
 }
 
 void peer_greet(struct peer *peer)
@@ -206,14 +206,14 @@ void peer_arrived(struct peer *peer)
 }
 
 /* A wish of the peer's that has not been answered? */
-static bool wished(const struct peer *peer)
+static bool peer_setup_wished(const struct peer *peer)
 {
     return peer_offers(peer) && peer->wish_epoch == peer->alive && peer->wish_number > peer->answered;
 }
 
 /* An offer of the peer's, to us and not to the link_mgr that was here before, that has not been taken? (Or the peer, when it learns
  * that there is a new one here, would end the link, which it has with the new one already, for that.) */
-static bool offered(const struct peer *peer)
+static bool peer_setup_offered(const struct peer *peer)
 {
     return !peer_offers(peer) && peer->offer_epoch == peer->alive &&
            (peer->offer_reader == peer->core->epoch || peer->offer_reader == 0) &&
@@ -262,23 +262,23 @@ void peer_evaluate(struct peer *peer)
             peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
         return;
     }
-    if (wished(peer)) {
+    if (peer_setup_wished(peer)) {
         peer->silent = false;
         peer->answered = peer->wish_number;
         if (peer->state == PEER_GREETING || peer->state == PEER_UP)
             peer_drop_link(peer, REASON_LINK_LOST, "the other side has lost it");
         if (!peer->channel)
-            offer(peer);
-    } else if (offered(peer)) {
+            peer_setup_offer(peer);
+    } else if (peer_setup_offered(peer)) {
         peer->silent = false;
         peer_drop_link(peer, REASON_LINK_LOST, "the other side has made a new one");
-        attach(peer);
+        peer_setup_attach(peer);
     } else if (!TAILQ_EMPTY(&peer->waiting) && !peer->channel && !peer->want_published) {
         if (!peer->alive_missing)
             peer->own_error[0] = '\0';
         if (peer_offers(peer))
-            offer(peer);
+            peer_setup_offer(peer);
         else
-            want(peer);
+            peer_setup_want(peer);
     }
 }

@@ -258,7 +258,7 @@ struct text {
     size_t size, length; /* length may grow beyond size: then it did not fit */
 };
 
-static void append(struct text *text, const char *piece)
+static void policy_append(struct text *text, const char *piece)
 {
     size_t length = strlen(piece);
     if (text->length + length < text->size)
@@ -271,22 +271,22 @@ static void append_list(struct text *text, const struct policy_list *list)
     const char *comma = "";
     char range[32];
     if (list->all)
-        append(text, "*");
+        policy_append(text, "*");
     for (unsigned i = 0; i < list->range_count; i++, comma = ",") {
         struct policy_range r = list->ranges[i];
         if (r.first == r.last)
             snprintf(range, sizeof(range), "%s%u", comma, r.first);
         else
             snprintf(range, sizeof(range), "%s%u-%u", comma, r.first, r.last);
-        append(text, range);
+        policy_append(text, range);
     }
     for (unsigned i = 0; i < list->name_count; i++, comma = ",") {
-        append(text, comma);
-        append(text, list->names[i]);
+        policy_append(text, comma);
+        policy_append(text, list->names[i]);
     }
 }
 
-static int finish(const struct text *text)
+static int policy_finish(const struct text *text)
 {
     return text->length < text->size ? (int)text->length : -ENOSPC;
 }
@@ -294,22 +294,22 @@ static int finish(const struct text *text)
 int policy_format_list(const struct policy_list *list, char *out, size_t size)
 {
     struct text text = {.at = out, .size = size};
-    append(&text, "");
+    policy_append(&text, "");
     append_list(&text, list);
-    return finish(&text);
+    return policy_finish(&text);
 }
 
 int policy_format(const struct policy *policy, char *out, size_t size)
 {
     struct text text = {.at = out, .size = size};
-    append(&text, "");
+    policy_append(&text, "");
     if (allows_anything(&policy->in)) {
-        append(&text, "in=");
+        policy_append(&text, "in=");
         append_list(&text, &policy->in);
     }
     if (allows_anything(&policy->out)) {
-        append(&text, text.length == 0 ? "out=" : " out=");
+        policy_append(&text, text.length == 0 ? "out=" : " out=");
         append_list(&text, &policy->out);
     }
-    return finish(&text);
+    return policy_finish(&text);
 }

@@ -10,7 +10,7 @@
 
 #include "link_mgr/core/policy.h"
 
-static void put16(uint8_t *out, uint16_t value)
+static void wire_put16(uint8_t *out, uint16_t value)
 {
     out[0] = (uint8_t)value;
     out[1] = (uint8_t)(value >> 8);
@@ -18,27 +18,27 @@ static void put16(uint8_t *out, uint16_t value)
 
 void wire_put_u32(uint8_t out[4], uint32_t value)
 {
-    put16(out, (uint16_t)value);
-    put16(out + 2, (uint16_t)(value >> 16));
+    wire_put16(out, (uint16_t)value);
+    wire_put16(out + 2, (uint16_t)(value >> 16));
 }
 
-static void put64(uint8_t *out, uint64_t value)
+static void wire_put64(uint8_t *out, uint64_t value)
 {
     wire_put_u32(out, (uint32_t)value);
     wire_put_u32(out + 4, (uint32_t)(value >> 32));
 }
 
-static uint16_t get16(const uint8_t *in)
+static uint16_t wire_get16(const uint8_t *in)
 {
     return (uint16_t)(in[0] | in[1] << 8);
 }
 
 uint32_t wire_get_u32(const uint8_t in[4])
 {
-    return get16(in) | (uint32_t)get16(in + 2) << 16;
+    return wire_get16(in) | (uint32_t)wire_get16(in + 2) << 16;
 }
 
-static uint64_t get64(const uint8_t *in)
+static uint64_t wire_get64(const uint8_t *in)
 {
     return wire_get_u32(in) | (uint64_t)wire_get_u32(in + 4) << 32;
 }
@@ -48,7 +48,7 @@ void wire_put_frame(uint8_t out[WIRE_HEADER], const struct wire_frame *frame)
     wire_put_u32(out, frame->length);
     out[4] = frame->type;
     out[5] = frame->flags;
-    put16(out + 6, 0);
+    wire_put16(out + 6, 0);
     wire_put_u32(out + 8, frame->connection);
     wire_put_u32(out + 12, frame->credit);
 }
@@ -57,15 +57,15 @@ void wire_put_hello(uint8_t out[WIRE_HELLO], const struct wire_hello *hello)
 {
     memset(out, 0, WIRE_HELLO);
     wire_put_u32(out, WIRE_MAGIC);
-    put16(out + 4, hello->version_min);
-    put16(out + 6, hello->version_max);
-    put64(out + 8, hello->features);
-    put64(out + 16, hello->epoch);
-    put64(out + 24, hello->generation);
+    wire_put16(out + 4, hello->version_min);
+    wire_put16(out + 6, hello->version_max);
+    wire_put64(out + 8, hello->features);
+    wire_put64(out + 16, hello->epoch);
+    wire_put64(out + 24, hello->generation);
     wire_put_u32(out + 32, hello->max_frame);
     wire_put_u32(out + 36, hello->max_requests);
-    put16(out + 40, hello->domid);
-    put64(out + 48, hello->wish);
+    wire_put16(out + 40, hello->domid);
+    wire_put64(out + 48, hello->wish);
 }
 
 uint32_t wire_put_connect_req(uint8_t out[WIRE_CONNECT_REQ + IDC_SERVICE_MAX], const struct wire_connect_req *req)
@@ -78,7 +78,7 @@ uint32_t wire_put_connect_req(uint8_t out[WIRE_CONNECT_REQ + IDC_SERVICE_MAX], c
     wire_put_u32(out + 12, req->uid);
     out[16] = (uint8_t)req->type;
     out[17] = (uint8_t)name_length;
-    put16(out + 18, 0);
+    wire_put16(out + 18, 0);
     memcpy(out + WIRE_CONNECT_REQ, req->name, name_length);
     return WIRE_CONNECT_REQ + (uint32_t)name_length;
 }
@@ -156,7 +156,7 @@ const char *wire_get_frame(const uint8_t in[WIRE_HEADER], uint32_t max_frame, st
         return NULL;
     if (frame->type == 0 || frame->type >= WIRE_TYPE_COUNT)
         return "a frame of unknown type";
-    if (get16(in + 6) != 0)
+    if (wire_get16(in + 6) != 0)
         return "a frame whose reserved field is not 0";
     const char *wrong = check_known(frame);
     if (!wrong && frame->type == WIRE_TYPE_DATA)
@@ -173,15 +173,15 @@ const char *wire_get_hello(const uint8_t *in, uint32_t length, struct wire_hello
     if (wire_get_u32(in) != WIRE_MAGIC)
         return "a HELLO without the magic number";
     *hello = (struct wire_hello){
-        .version_min = get16(in + 4),
-        .version_max = get16(in + 6),
-        .features = get64(in + 8),
-        .epoch = get64(in + 16),
-        .generation = get64(in + 24),
+        .version_min = wire_get16(in + 4),
+        .version_max = wire_get16(in + 6),
+        .features = wire_get64(in + 8),
+        .epoch = wire_get64(in + 16),
+        .generation = wire_get64(in + 24),
         .max_frame = wire_get_u32(in + 32),
         .max_requests = wire_get_u32(in + 36),
-        .domid = get16(in + 40),
-        .wish = get64(in + 48),
+        .domid = wire_get16(in + 40),
+        .wish = wire_get64(in + 48),
     };
     if (hello->version_min > hello->version_max)
         return "a HELLO whose oldest version is newer than its newest";

@@ -48,7 +48,7 @@ void hub_answer(struct hub_pending *pending, int error, const char *why, const s
     pending_free(pending);
 }
 
-static void abandon(struct hub_pending *pending)
+static void hub_abandon(struct hub_pending *pending)
 {
     if (pending->conn)
         conn_abandon(pending->conn);
@@ -57,7 +57,7 @@ static void abandon(struct hub_pending *pending)
 
 void hub_cancel(struct hub_pending *pending)
 {
-    abandon(pending);
+    hub_abandon(pending);
     pending_free(pending);
 }
 
@@ -69,7 +69,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     if (pending->conn) {
         snprintf(why, sizeof(why), "domain %u did not answer within %lld ms", pending->request.domid,
                  (long long)pending->request.timeout_ms);
-        abandon(pending);
+        hub_abandon(pending);
         hub_answer(pending, -ETIMEDOUT, why, NULL);
         return;
     }
@@ -92,7 +92,7 @@ void hub_answer_soon(struct hub_pending *pending, int error, const char *format,
 /* ---- connect ---- */
 
 /* What this side could not do says more than that no link came about. */
-static const char *cause(const struct hub *hub, const struct hub_connect *request, enum reason reason)
+static const char *hub_cause(const struct hub *hub, const struct hub_connect *request, enum reason reason)
 {
     const struct peer *peer = request->domid < IDC_DOMID_SELF ? hub->core->by_domid[request->domid] : NULL;
     bool own = (reason == REASON_NO_RESOURCES || reason == REASON_UNREACHABLE) && peer && peer->own_error[0];
@@ -106,10 +106,10 @@ void hub_explain(const struct hub *hub, const struct hub_connect *request, enum 
         snprintf(whose, sizeof(whose), " (the rule of domain %u)", request->domid);
     else if (reason == REASON_POLICY)
         snprintf(whose, sizeof(whose), " (the rule of this domain)");
-    snprintf(text, size, "%s%s", cause(hub, request, reason), whose);
+    snprintf(text, size, "%s%s", hub_cause(hub, request, reason), whose);
 }
 
-static void start(struct hub *hub, struct hub_pending *pending)
+static void hub_start(struct hub *hub, struct hub_pending *pending)
 {
     struct hub_connect *request = &pending->request;
     enum reason reason;
@@ -145,7 +145,7 @@ struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *reque
     else if (request->domid > IDC_DOMID_SELF)
         hub_answer_soon(pending, -EINVAL, "%u is not a domid: they go from 0 to %u", request->domid, IDC_DOMID_SELF - 1);
     else
-        start(hub, pending);
+        hub_start(hub, pending);
     return pending;
 }
 

@@ -82,7 +82,7 @@ static bool on_incoming(struct host *host, struct listener *listener, struct con
     return error == 0;
 }
 
-static void explain(char why[HUB_WHY_MAX], const struct hub_pending *pending, enum reason reason)
+static void host_explain(char why[HUB_WHY_MAX], const struct hub_pending *pending, enum reason reason)
 {
     const struct hub_connect *request = &pending->request;
     int length = request->name[0] ? snprintf(why, HUB_WHY_MAX, "domain %u, service %s: ", request->domid, request->name)
@@ -98,7 +98,7 @@ static bool on_connected(struct host *host, void *cookie, struct conn *conn, enu
     int error = -reason_errno(reason);
     why[0] = '\0';
     if (reason != REASON_OK) {
-        explain(why, pending, reason);
+        host_explain(why, pending, reason);
     } else {
         int far_end = pending->request.far_end;
         pending->request.far_end = -1;
@@ -122,7 +122,7 @@ static void on_channel(evutil_socket_t fd, short what, void *arg)
     peer_channel_event(arg);
 }
 
-static void watch(struct host *host, void *token, int fd, void **watch)
+static void host_watch(struct host *host, void *token, int fd, void **watch)
 {
     if (*watch)
         event_free(*watch);
@@ -131,13 +131,13 @@ static void watch(struct host *host, void *token, int fd, void **watch)
         event_add(*watch, NULL);
 }
 
-static uint64_t now(struct host *host)
+static uint64_t host_now(struct host *host)
 {
     (void)host;
     return clock_now_ms();
 }
 
-static uint64_t random64(struct host *host)
+static uint64_t host_random64(struct host *host)
 {
     uint64_t value = 0;
     (void)host;
@@ -165,8 +165,8 @@ void hub_fill_host(struct hub *hub)
     host->close = endpoint_close;
     host->connected = on_connected;
     host->incoming = on_incoming;
-    host->watch = watch;
-    host->now = now;
-    host->random64 = random64;
+    host->watch = host_watch;
+    host->now = host_now;
+    host->random64 = host_random64;
     host->log = log_text;
 }

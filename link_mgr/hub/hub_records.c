@@ -10,21 +10,21 @@
 #include "link_mgr/hub/hub_private.h"
 
 /* Serials are given out one after the other, so their last bits spread them evenly. */
-static struct hub_record_list *bucket(struct hub *hub, uint64_t serial)
+static struct hub_record_list *record_bucket(struct hub *hub, uint64_t serial)
 {
     return &hub->records[serial % HUB_BUCKETS];
 }
 
-static struct hub_record *find(struct hub *hub, uint64_t serial)
+static struct hub_record *record_find(struct hub *hub, uint64_t serial)
 {
     struct hub_record *record;
-    LIST_FOREACH(record, bucket(hub, serial), bucket)
+    LIST_FOREACH(record, record_bucket(hub, serial), bucket)
         if (record->serial == serial)
             break;
     return record;
 }
 
-static void forget(struct hub_record *record)
+static void record_forget(struct hub_record *record)
 {
     LIST_REMOVE(record, bucket);
     free(record);
@@ -41,7 +41,7 @@ void hub_records_free(struct hub *hub)
 {
     for (unsigned i = 0; i < HUB_BUCKETS; i++)
         while (!LIST_EMPTY(&hub->records[i]))
-            forget(LIST_FIRST(&hub->records[i]));
+            record_forget(LIST_FIRST(&hub->records[i]));
 }
 
 int hub_record_begin(struct hub *hub, const struct conn *conn)
@@ -50,18 +50,18 @@ int hub_record_begin(struct hub *hub, const struct conn *conn)
     if (!record)
         return -ENOMEM;
     *record = (struct hub_record){.serial = conn->serial, .conn = conn};
-    LIST_INSERT_HEAD(bucket(hub, conn->serial), record, bucket);
+    LIST_INSERT_HEAD(record_bucket(hub, conn->serial), record, bucket);
     return 0;
 }
 
 void hub_record_cancel(struct hub *hub, uint64_t serial)
 {
-    forget(find(hub, serial));
+    record_forget(record_find(hub, serial));
 }
 
 void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason)
 {
-    struct hub_record *record = find(hub, serial), *oldest;
+    struct hub_record *record = record_find(hub, serial), *oldest;
     record->conn = NULL;
     record->reason = reason;
     TAILQ_INSERT_TAIL(&hub->ended, record, ended);
@@ -70,12 +70,12 @@ void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason)
     oldest = TAILQ_FIRST(&hub->ended);
     TAILQ_REMOVE(&hub->ended, oldest, ended);
     hub->ended_count--;
-    forget(oldest);
+    record_forget(oldest);
 }
 
 int hub_reason(struct hub *hub, uint64_t serial, char why[HUB_WHY_MAX])
 {
-    const struct hub_record *record = find(hub, serial);
+    const struct hub_record *record = record_find(hub, serial);
     if (!record) {
         snprintf(why, HUB_WHY_MAX, "nothing is known of that connection any more");
         return ENOENT;
@@ -88,7 +88,7 @@ int hub_reason(struct hub *hub, uint64_t serial, char why[HUB_WHY_MAX])
 
 int64_t hub_unsent(struct hub *hub, uint64_t serial)
 {
-    const struct hub_record *record = find(hub, serial);
+    const struct hub_record *record = record_find(hub, serial);
     if (!record)
         return -ENOENT;
     return record->conn && record->conn->ep ? endpoint_unsent(record->conn->ep) : 0;

@@ -58,7 +58,7 @@ static int make_joint(struct hub_pending *pending, int fds[2])
     return 0;
 }
 
-static int join(struct hub *hub, struct hub_pending *pending, struct listener *listener)
+static int within_join(struct hub *hub, struct hub_pending *pending, struct listener *listener)
 {
     struct hub_connect *request = &pending->request;
     struct hub_connected *result = &pending->result;
@@ -97,7 +97,7 @@ void hub_connect_within(struct hub *hub, struct hub_pending *pending)
     int error;
     const char *why = why_not_join(listener, request, &error);
     if (!why) {
-        error = join(hub, pending, listener);
+        error = within_join(hub, pending, listener);
         why = error ? own_error_text(error) : "";
         error = own_error(error);
     }

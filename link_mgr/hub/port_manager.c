@@ -64,7 +64,7 @@ static void answer_services(struct client *client)
     evbuffer_add(out, "\n", 1);
 }
 
-static void answer(struct client *client, const char *line)
+static void port_manager_answer(struct client *client, const char *line)
 {
     struct evbuffer *out = bufferevent_get_output(client->stream);
     if (strncmp(line, "PING", 4) == 0 && (line[4] == ' ' || line[4] == '\0'))
@@ -82,7 +82,7 @@ static void on_lines(struct bufferevent *stream, void *arg)
     char *line;
     while (evbuffer_get_length(bufferevent_get_output(stream)) < ANSWERS_MAX &&
            (line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF))) {
-        answer(client, line);
+        port_manager_answer(client, line);
         free(line);
     }
     if (evbuffer_get_length(in) > PORT_MANAGER_LINE && !evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_CRLF).pos)
@@ -107,7 +107,7 @@ static void on_sent(struct bufferevent *stream, void *arg)
         client_free(arg);
 }
 
-static void serve(struct port_manager *manager, int fd, const struct idc_addr *peer)
+static void port_manager_serve(struct port_manager *manager, int fd, const struct idc_addr *peer)
 {
     const struct timeval idle = {.tv_sec = PORT_MANAGER_IDLE_SECONDS};
     struct client *client = calloc(1, sizeof(*client));
@@ -147,7 +147,7 @@ static void on_waiting(evutil_socket_t listener, short what, void *arg)
     const char taken = HANDOVER_TAKEN;
     if (handover_send(listener, &taken, 1, NULL, 0, MSG_DONTWAIT) == 1 &&
         handover_decode_waiting(message, (size_t)n, &peer, &marked) == 0 && (!marked || handover_take_mark(fd) == 0))
-        serve(manager, fd, &peer);
+        port_manager_serve(manager, fd, &peer);
     else
         close(fd);
 }

@@ -35,7 +35,7 @@ struct acceptor {
     int underway;
 };
 
-static void drop(struct waiting *waiting)
+static void acceptor_drop(struct waiting *waiting)
 {
     struct acceptor *acceptor = waiting->acceptor;
     TAILQ_REMOVE(&acceptor->queue, waiting, list);
@@ -57,7 +57,7 @@ void acceptor_conn_ended(void *ticket)
 }
 
 /* Sends what has room. */
-static void flush(struct acceptor *acceptor)
+static void acceptor_flush(struct acceptor *acceptor)
 {
     struct waiting *waiting;
     TAILQ_FOREACH(waiting, &acceptor->queue, list) {
@@ -84,7 +84,7 @@ static void take_first(struct acceptor *acceptor)
     if (first->conn)
         conn_taken(first->conn);
     acceptor->listener->accepted++;
-    drop(first);
+    acceptor_drop(first);
 }
 
 /* Reads the answers that have come. False: the program has closed it, or sent rubbish. */
@@ -132,7 +132,7 @@ static void on_event(struct acceptor *acceptor)
         acceptor_free(acceptor);
         return;
     }
-    flush(acceptor);
+    acceptor_flush(acceptor);
     choose_events(acceptor);
 }
 
@@ -163,7 +163,7 @@ void acceptors_end(struct acceptors *all)
 }
 
 /* Names fd, the daemon's end, and watches it. 0 or negative errno. */
-static int serve(struct acceptor *acceptor, int fd, uint64_t serial)
+static int acceptor_serve(struct acceptor *acceptor, int fd, uint64_t serial)
 {
     struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = acceptor};
     const struct listener *listener = acceptor->listener;
@@ -196,7 +196,7 @@ int acceptor_new(struct acceptors *all, struct core *core, struct listener *list
     }
     *new = (struct acceptor){.core = core, .listener = listener, .all = all, .fd = fds[0], .serial = serial};
     TAILQ_INIT(&new->queue);
-    int error = serve(new, fds[0], serial);
+    int error = acceptor_serve(new, fds[0], serial);
     if (error) {
         close(fds[0]);
         close(fds[1]);
@@ -211,7 +211,7 @@ int acceptor_new(struct acceptors *all, struct core *core, struct listener *list
 
 int acceptor_move(struct acceptor *acceptor, int fd, uint64_t serial)
 {
-    int error = serve(acceptor, fd, serial);
+    int error = acceptor_serve(acceptor, fd, serial);
     if (error)
         return error;
     close_end(acceptor);
@@ -238,7 +238,7 @@ void acceptor_free(struct acceptor *acceptor)
     struct listener *listener = acceptor->listener;
     read_answers(acceptor); /* what the program has taken does not end with the listener */
     while ((waiting = TAILQ_FIRST(&acceptor->queue)))
-        drop(waiting);
+        acceptor_drop(waiting);
     /* An unread answer, or one that comes now, must not become a reset that hides from the program that we closed. */
     shutdown(acceptor->fd, SHUT_RDWR);
     close_end(acceptor);
@@ -259,7 +259,7 @@ int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
     acceptor->listener->waiting++;
     if (acceptor->underway >= ACCEPTOR_LOOK || acceptor->listener->waiting >= acceptor->listener->backlog)
         acceptor_look(acceptor);
-    flush(acceptor);
+    acceptor_flush(acceptor);
     choose_events(acceptor);
     return 0;
 }

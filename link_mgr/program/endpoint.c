@@ -74,7 +74,7 @@ static int make_pair(const struct endpoint_config *config, int fds[2])
     return send(fds[1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
-static int prepare(const struct endpoint_config *config, int fd)
+static int endpoint_prepare(const struct endpoint_config *config, int fd)
 {
     const int one = 1;
     int error = handover_bind(fd, config->name);
@@ -99,7 +99,7 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     struct endpoint *ep = calloc(1, sizeof(*ep));
     int error = ep ? make_pair(config, fds) : -ENOMEM;
     if (!error)
-        error = prepare(config, fds[0]);
+        error = endpoint_prepare(config, fds[0]);
     if (error) {
         if (fds[0] >= 0)
             close(fds[0]);

@@ -39,7 +39,7 @@ static int descriptor_of(struct msghdr *msg)
 }
 
 /* Looks at the next message without consuming anything. */
-static ssize_t look(struct endpoint *ep)
+static ssize_t message_look(struct endpoint *ep)
 {
     union {
         struct cmsghdr align;
@@ -87,7 +87,7 @@ ssize_t endpoint_message(struct endpoint *ep)
         return -ECONNRESET;
     if (ep->known)
         return (ssize_t)ep->length;
-    ssize_t length = look(ep);
+    ssize_t length = message_look(ep);
     if (length < 0)
         return length;
     if (set_peek_offset(ep, ep->held) < 0) /* looking has moved it */

@@ -22,7 +22,7 @@
 #define CATCH_UP_PIECES 16
 
 /* Consumes bytes that were forwarded. */
-static int consume(struct endpoint *ep, size_t len)
+static int stream_consume(struct endpoint *ep, size_t len)
 {
     while (len > 0) {
         struct iovec sink = {endpoint_scratch, len < sizeof(endpoint_scratch) ? len : sizeof(endpoint_scratch)};
@@ -37,7 +37,7 @@ static int consume(struct endpoint *ep, size_t len)
 
 void endpoint_release_stream(struct endpoint *ep)
 {
-    consume(ep, ep->held);
+    stream_consume(ep, ep->held);
 }
 
 /* ---- those that lag ---- */
@@ -71,7 +71,7 @@ void endpoint_catch_up(struct endpoint *ep)
     if (ep->pieces == 0 || ep->held <= 1 || !much)
         return;
     ep->pieces = 0;
-    consume(ep, ep->held - 1); /* what is wrong, if anything, the next look tells */
+    stream_consume(ep, ep->held - 1); /* what is wrong, if anything, the next look tells */
 }
 
 /* The program has sent nothing for a while. */
@@ -80,7 +80,7 @@ static void look_after(struct endpoint *ep)
     struct conn *conn = ep->config.conn;
     endpoint_lag_end(ep);
     if (ep->held > 1)
-        consume(ep, ep->held - 1); /* as above */
+        stream_consume(ep, ep->held - 1); /* as above */
     if (ep->drained) {
         ep->drained = false;
         conn_readable(conn);
@@ -128,7 +128,7 @@ static int cut_spans(struct iovec *out, const struct iovec *spans, int count, si
 }
 
 /* Where byte number `at` of the spans goes. */
-static uint8_t *place(const struct iovec *spans, size_t at)
+static uint8_t *stream_place(const struct iovec *spans, size_t at)
 {
     return at < spans[0].iov_len ? (uint8_t *)spans[0].iov_base + at
                                  : (uint8_t *)spans[1].iov_base + (at - spans[0].iov_len);
@@ -162,7 +162,7 @@ static ssize_t pull_little(struct endpoint *ep, const struct iovec *spans, int c
         return n;
     }
     ep->pieces = 0;
-    return consume(ep, ep->held - 1) < 0 ? -ECONNRESET : n;
+    return stream_consume(ep, ep->held - 1) < 0 ? -ECONNRESET : n;
 }
 
 /* Reads in place, and what was held before it. If nothing is left behind it, the last byte is only peeked. */
@@ -182,7 +182,7 @@ static ssize_t read_in_place(struct endpoint *ep, const struct iovec *spans, int
     n -= (ssize_t)ep->held;
     ep->held = 0;
     if (last && (size_t)n == len - 1) {
-        struct iovec rest = {place(spans, (size_t)n), 1};
+        struct iovec rest = {stream_place(spans, (size_t)n), 1};
         if (endpoint_receive(ep, &rest, 1, MSG_PEEK) != 1)
             return -ECONNRESET;
         ep->held = 1;

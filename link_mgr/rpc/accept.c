@@ -42,7 +42,7 @@ static void give_spare(struct rpc_accepting *accepting)
 }
 
 /* Once for each time that it begins. */
-static void say(struct rpc_accepting *accepting, const char *refusal)
+static void accept_say(struct rpc_accepting *accepting, const char *refusal)
 {
     if (refusal != NULL && !accepting->refusing)
         log_limited(LOG_WARNING, "new RPC connections are refused: %.*s", (int)strcspn(refusal, ";"), refusal);
@@ -68,11 +68,11 @@ static void wait_and_retry(struct rpc_accepting *accepting)
     evtimer_add(accepting->retry, &retry_interval);
 }
 
-static void serve(struct rpc_server *server, int fd, const char *refusal)
+static void accept_serve(struct rpc_server *server, int fd, const char *refusal)
 {
     const struct sockaddr address = {.sa_family = AF_UNIX};
     struct rpc_accepting *accepting = &server->accepting;
-    say(accepting, refusal);
+    accept_say(accepting, refusal);
     accepting->refusal = refusal;
     if (MHD_add_connection(server->mhd, fd, &address, sizeof(address)) != MHD_YES)
         log_limited(LOG_WARNING, "an RPC connection was closed: out of memory");
@@ -100,9 +100,9 @@ static void on_waiting(evutil_socket_t listening, short what, void *arg)
         fd = accept_one(server);
     }
     if (fd >= 0) {
-        serve(server, fd, refusal);
+        accept_serve(server, fd, refusal);
     } else if (is_exhaustion(fd)) {
-        say(accepting, refusal);
+        accept_say(accepting, refusal);
         wait_and_retry(accepting);
     } else {
         take_spare(accepting); /* who waited is gone */

@@ -48,7 +48,7 @@ struct rpc_call *rpc_call_new(struct rpc_session *session, uint32_t tag)
 }
 
 /* Undoes what the handler has begun and releases what it retains. */
-static void undo(struct rpc_call *call)
+static void call_undo(struct rpc_call *call)
 {
     rpc_wait_end(call);
     rpc_connecting_end(call);
@@ -61,7 +61,7 @@ static void undo(struct rpc_call *call)
 
 static void call_free(struct rpc_call *call)
 {
-    undo(call);
+    call_undo(call);
     for (int i = 0; i < call->fd_count; i++)
         if (call->fds[i] >= 0)
             close(call->fds[i]);
@@ -74,7 +74,7 @@ static void call_free(struct rpc_call *call)
     free(call);
 }
 
-static void finish(struct rpc_call *call, xmlrpc_mem_block *document)
+static void call_finish(struct rpc_call *call, xmlrpc_mem_block *document)
 {
     struct rpc_session *session = call->session;
     int fd = call->fd_out;
@@ -141,7 +141,7 @@ static xmlrpc_mem_block *encode_answer(struct rpc_call *call)
     return document;
 }
 
-static void answered(struct rpc_call *call)
+static void call_answered(struct rpc_call *call)
 {
     call->answered = true;
     if (call->in_dispatch)
@@ -153,7 +153,7 @@ static void answered(struct rpc_call *call)
     xmlrpc_mem_block *document = encode_answer(call);
     if (call->result != NULL)
         xmlrpc_DECREF(call->result);
-    finish(call, document);
+    call_finish(call, document);
 }
 
 void rpc_reply(struct rpc_call *call, xmlrpc_value *result)
@@ -164,7 +164,7 @@ void rpc_reply(struct rpc_call *call, xmlrpc_value *result)
     }
     call->result = result;
     call->error = 0;
-    answered(call);
+    call_answered(call);
 }
 
 void rpc_reply_compact(struct rpc_call *call, const struct compact_writer *reply)
@@ -193,7 +193,7 @@ void rpc_fault(struct rpc_call *call, int error, const char *format, ...)
     if (call->connect.far_end >= 0)
         connecting_fail(call->connect.far_end, error, call->why);
     call->session->server->counters.faults++;
-    answered(call);
+    call_answered(call);
 }
 
 /* ---- dispatch ---- */
@@ -215,7 +215,7 @@ static xmlrpc_value *take_outcome(struct rpc_call *call, xmlrpc_env *env)
     return result;
 }
 
-static xmlrpc_value *invoke(xmlrpc_env *env, xmlrpc_value *array, void *method_arg, void *call_arg)
+static xmlrpc_value *call_invoke(xmlrpc_env *env, xmlrpc_value *array, void *method_arg, void *call_arg)
 {
     const struct rpc_method *method = method_arg;
     struct rpc_call *call = call_arg;
@@ -226,7 +226,7 @@ static xmlrpc_value *invoke(xmlrpc_env *env, xmlrpc_value *array, void *method_a
         rpc_params_close(&params);
     }
     if (!call->answered && call->multicall) {
-        undo(call);
+        call_undo(call);
         rpc_fault(call, EOPNOTSUPP, "%s would have to wait, which it cannot in a system.multicall", method->name);
     }
     return take_outcome(call, env);
@@ -255,7 +255,7 @@ xmlrpc_registry *rpc_registry_new(struct rpc_server *server)
     xmlrpc_registry *registry = xmlrpc_registry_new(&env);
     for (size_t i = 0; i < rpc_method_count && !env.fault_occurred; i++) {
         const struct rpc_method *m = &rpc_methods[i];
-        xmlrpc_registry_add_method2(&env, registry, m->name, invoke, m->signature, m->help, (void *)(uintptr_t)m);
+        xmlrpc_registry_add_method2(&env, registry, m->name, call_invoke, m->signature, m->help, (void *)(uintptr_t)m);
     }
     if (!env.fault_occurred)
         xmlrpc_registry_set_default_method(&env, registry, unknown_method, NULL);
@@ -271,7 +271,7 @@ xmlrpc_registry *rpc_registry_new(struct rpc_server *server)
     return registry;
 }
 
-static xmlrpc_mem_block *refusal(const char *why)
+static xmlrpc_mem_block *call_refusal(const char *why)
 {
     xmlrpc_env env, fault;
     xmlrpc_env_init(&env);
@@ -336,7 +336,7 @@ void rpc_call_run(struct rpc_call *call, const char *document, size_t len)
     const char *refused = rpc_document_refused(document, len);
     if (refused != NULL) {
         server->counters.faults++;
-        finish(call, refusal(refused));
+        call_finish(call, call_refusal(refused));
         return;
     }
     xmlrpc_env_init(&env);
@@ -349,7 +349,7 @@ void rpc_call_run(struct rpc_call *call, const char *document, size_t len)
         output = NULL;
     xmlrpc_env_clean(&env);
     if (!call->deferred)
-        finish(call, output);
+        call_finish(call, output);
     else if (output != NULL)
         xmlrpc_mem_block_free(output);
 }

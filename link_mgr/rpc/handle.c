@@ -84,7 +84,7 @@ static void free_place(struct rpc_handle_table *table, unsigned place)
     table->last_free = (uint16_t)place;
 }
 
-static struct rpc_handle *lookup(const struct rpc_handle_table *table, int64_t number)
+static struct rpc_handle *handle_lookup(const struct rpc_handle_table *table, int64_t number)
 {
     const struct place *p = &table->places[number % PLACES];
     return p->handle != NULL && p->handle->number == number ? p->handle : NULL;
@@ -137,7 +137,7 @@ static void time_is_up(evutil_socket_t fd, short what, void *arg)
 
 /* Serves calls from the head of the queue. One of them may close the handle (unlisten), which is then freed at the
  * end. */
-static void serve(evutil_socket_t fd, short what, void *arg)
+static void handle_serve(evutil_socket_t fd, short what, void *arg)
 {
     struct rpc_queue *queue = arg;
     struct rpc_handle *handle = queue->handle;
@@ -183,7 +183,7 @@ static int queue_init(struct rpc_queue *queue, struct rpc_handle *handle, struct
 {
     queue->handle = handle;
     TAILQ_INIT(&queue->calls);
-    queue->ready = event_new(base, handle->fd, what | EV_PERSIST, serve, queue);
+    queue->ready = event_new(base, handle->fd, what | EV_PERSIST, handle_serve, queue);
     return queue->ready != NULL ? 0 : -ENOMEM;
 }
 
@@ -264,7 +264,7 @@ struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener)
     int64_t number = rpc_params_int(params, "handle", INT32_MIN, INT32_MAX, RPC_REQUIRED);
     if (!rpc_params_ok(params))
         return NULL;
-    struct rpc_handle *handle = number > 0 ? lookup(call->session->server->handles, number) : NULL;
+    struct rpc_handle *handle = number > 0 ? handle_lookup(call->session->server->handles, number) : NULL;
     if (handle == NULL)
         rpc_fault(call, EBADF, "no handle %lld; it ends with the RPC connection that made it", (long long)number);
     else if (caller->uid != 0 && caller->uid != handle->owner->caller.uid)

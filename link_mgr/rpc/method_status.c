@@ -18,7 +18,7 @@ struct status {
     bool failed; /* no memory */
 };
 
-static void append(struct status *status, xmlrpc_value *array, struct rpc_struct *item)
+static void status_append(struct status *status, xmlrpc_value *array, struct rpc_struct *item)
 {
     xmlrpc_env env;
     xmlrpc_env_init(&env);
@@ -54,7 +54,7 @@ static void on_link(void *arg, const struct hub_link_info *info)
     rpc_struct_text(&s, "last_error", info->last_error);
     rpc_struct_bool(&s, "allowed", info->allowed);
     rpc_struct_bool(&s, "present", info->present);
-    append(status, status->links, &s);
+    status_append(status, status->links, &s);
 }
 
 static void on_connection(void *arg, const struct hub_connection_info *info)
@@ -76,7 +76,7 @@ static void on_connection(void *arg, const struct hub_connection_info *info)
     rpc_struct_int(&s, "bytes_sent", (int64_t)info->bytes_sent);
     rpc_struct_int(&s, "bytes_received", (int64_t)info->bytes_received);
     rpc_struct_int(&s, "buffered", (int64_t)info->buffered);
-    append(status, status->connections, &s);
+    status_append(status, status->connections, &s);
 }
 
 static void on_listener(void *arg, const struct hub_listener_info *info)
@@ -92,7 +92,7 @@ static void on_listener(void *arg, const struct hub_listener_info *info)
     rpc_struct_int(&s, "backlog", info->backlog);
     rpc_struct_int(&s, "waiting", info->waiting);
     rpc_struct_int(&s, "accepted", (int64_t)info->accepted);
-    append(status, status->listeners, &s);
+    status_append(status, status->listeners, &s);
 }
 
 static void on_counter(void *arg, const struct hub_counter *counter)
@@ -153,7 +153,7 @@ static xmlrpc_value *new_array(void)
     return array;
 }
 
-static void gather(struct status *status, struct rpc_server *server)
+static void status_gather(struct status *status, struct rpc_server *server)
 {
     const struct hub_visitor visitor = {status, on_link, on_connection, on_listener, on_counter};
     status->links = new_array();
@@ -191,7 +191,7 @@ void rpc_do_status(struct rpc_call *call, struct rpc_params *params)
         reply_briefly(call);
         return;
     }
-    gather(&status, call->session->server);
+    status_gather(&status, call->session->server);
     xmlrpc_value *result = rpc_struct_end(&status.top);
     if (status.failed && result != NULL) {
         xmlrpc_DECREF(result);

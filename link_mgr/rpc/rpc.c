@@ -83,7 +83,7 @@ static int start_events(struct rpc_server *server)
     return 0;
 }
 
-static int start(struct rpc_server *server, const char *path, char *why, size_t why_size)
+static int rpc_do_start(struct rpc_server *server, const char *path, char *why, size_t why_size)
 {
     server->handles = rpc_handle_table_new();
     server->registry = rpc_registry_new(server);
@@ -117,7 +117,7 @@ int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, c
     LIST_INIT(&server->sessions);
     /* xmlrpc-c's limit is the process's; the transports have lower ones of their own. */
     xmlrpc_limit_set(XMLRPC_XML_SIZE_LIMIT_ID, RPC_DOCUMENT_MAX);
-    int error = start(server, config->path, why, why_size);
+    int error = rpc_do_start(server, config->path, why, why_size);
     if (error != 0)
         rpc_stop(server);
     else

@@ -63,7 +63,7 @@ static const char *text_of(unsigned status)
     }
 }
 
-static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response)
+static enum MHD_Result http_respond(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response)
 {
     if (response == NULL)
         return MHD_NO;
@@ -90,7 +90,7 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
         if (status == MHD_HTTP_UPGRADE_REQUIRED)
             MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, RPC_UPGRADE_PROTOCOL);
     }
-    return respond(connection, status, response);
+    return http_respond(connection, status, response);
 }
 
 /* The connection is not to go on. */
@@ -99,7 +99,7 @@ static enum MHD_Result respond_refusal(struct MHD_Connection *connection, const 
     struct MHD_Response *response = new_text(refusal);
     if (response != NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
-    return respond(connection, MHD_HTTP_SERVICE_UNAVAILABLE, response);
+    return http_respond(connection, MHD_HTTP_SERVICE_UNAVAILABLE, response);
 }
 
 static void document_free(void *arg)
@@ -139,19 +139,19 @@ static enum MHD_Result respond_answer(struct http_request *request)
         document_free(document);
     else
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/xml");
-    return respond(connection, MHD_HTTP_OK, response);
+    return http_respond(connection, MHD_HTTP_OK, response);
 }
 
 /* ---- the call ---- */
 
-static void resume(struct http_request *request)
+static void http_resume(struct http_request *request)
 {
     request->suspended = false;
     MHD_resume_connection(request->carrier->connection);
     rpc_run_soon(request->carrier->session->server);
 }
 
-static void answer(void *arg, uint32_t tag, xmlrpc_mem_block *document, int fd)
+static void http_answer(void *arg, uint32_t tag, xmlrpc_mem_block *document, int fd)
 {
     struct http_carrier *carrier = arg;
     struct http_request *request = carrier->request;
@@ -160,11 +160,11 @@ static void answer(void *arg, uint32_t tag, xmlrpc_mem_block *document, int fd)
     request->answer = document;
     if (request->suspended) {
         request->given_up = respond_answer(request) != MHD_YES;
-        resume(request);
+        http_resume(request);
     }
 }
 
-static const struct rpc_transport http_transport = {.descriptors = false, .answer = answer};
+static const struct rpc_transport http_transport = {.descriptors = false, .answer = http_answer};
 
 static void give_up(struct http_carrier *carrier)
 {
@@ -174,7 +174,7 @@ static void give_up(struct http_carrier *carrier)
         rpc_call_give_up(call);
     if (request != NULL && request->suspended) {
         request->given_up = true;
-        resume(request);
+        http_resume(request);
     }
 }
 
@@ -226,21 +226,21 @@ static enum MHD_Result run_call(struct http_request *request)
 
 /* ---- the request ---- */
 
-static const char *header(struct MHD_Connection *connection, const char *name)
+static const char *http_header(struct MHD_Connection *connection, const char *name)
 {
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
 static bool is_too_long(struct MHD_Connection *connection)
 {
-    const char *length = header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *length = http_header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
     return length != NULL && strtoull(length, NULL, 10) > RPC_DOCUMENT_MAX;
 }
 
-static enum MHD_Result begin(struct http_carrier *carrier, const char *method, void **result)
+static enum MHD_Result http_begin(struct http_carrier *carrier, const char *method, void **result)
 {
     struct http_request *request;
-    const char *upgrade = header(carrier->connection, MHD_HTTP_HEADER_UPGRADE);
+    const char *upgrade = http_header(carrier->connection, MHD_HTTP_HEADER_UPGRADE);
     if (carrier->session->refusal == NULL && is_too_long(carrier->connection))
         return respond_text(carrier->connection, MHD_HTTP_CONTENT_TOO_LARGE);
     request = calloc(1, sizeof(*request));
@@ -298,7 +298,7 @@ static enum MHD_Result take_body(struct http_request *request, const char *part,
     return MHD_YES;
 }
 
-static enum MHD_Result end(struct http_request *request)
+static enum MHD_Result http_end(struct http_request *request)
 {
     struct http_carrier *carrier = request->carrier;
     if (request->given_up || carrier->session->server->stopping)
@@ -330,9 +330,9 @@ enum MHD_Result rpc_http_request(void *cls, struct MHD_Connection *connection, c
     if (session == NULL)
         return MHD_NO;
     if (*request_cls == NULL)
-        return begin(session->carrier, method, request_cls);
+        return http_begin(session->carrier, method, request_cls);
     if (*upload_size == 0)
-        return end(*request_cls);
+        return http_end(*request_cls);
     size_t len = *upload_size;
     *upload_size = 0;
     return take_body(*request_cls, upload, len);

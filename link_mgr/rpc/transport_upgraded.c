@@ -109,7 +109,7 @@ static ssize_t write_output(struct upgraded *u, struct output *o)
     return sent;
 }
 
-static void flush(struct upgraded *u)
+static void upgraded_flush(struct upgraded *u)
 {
     struct output *o;
     while ((o = TAILQ_FIRST(&u->outputs)) != NULL) {
@@ -131,11 +131,11 @@ static void flush(struct upgraded *u)
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
-    flush(arg);
+    upgraded_flush(arg);
 }
 
 /* Puts what the socket did not take of a message into the queue. False: there is no room for it. */
-static bool enqueue(struct upgraded *u, const struct iovec parts[2], size_t sent, int fd)
+static bool upgraded_enqueue(struct upgraded *u, const struct iovec parts[2], size_t sent, int fd)
 {
     size_t len = parts[0].iov_len + parts[1].iov_len;
     if ((u->output_bytes > 0 && u->output_bytes + len > OUTPUT_MAX) || !rpc_memory_take(u->session->server, len))
@@ -174,16 +174,16 @@ static void send_document(struct upgraded *u, uint32_t tag, const void *document
     size_t sent = document != NULL && !u->broken && idle ? write_now(u, parts, &fd) : 0;
     if (sent == HEADER_SIZE + len)
         return;
-    if (document == NULL || u->broken || !enqueue(u, parts, sent, fd)) {
+    if (document == NULL || u->broken || !upgraded_enqueue(u, parts, sent, fd)) {
         if (fd >= 0)
             close(fd);
         mark_broken(u);
     } else if (idle) {
-        flush(u);
+        upgraded_flush(u);
     }
 }
 
-static void answer(void *arg, uint32_t tag, xmlrpc_mem_block *document, int fd)
+static void upgraded_answer(void *arg, uint32_t tag, xmlrpc_mem_block *document, int fd)
 {
     const void *bytes = document != NULL ? xmlrpc_mem_block_contents(document) : NULL;
     send_document(arg, tag, bytes, document != NULL ? xmlrpc_mem_block_size(document) : 0, fd);
@@ -197,7 +197,7 @@ static void answer_compact(void *arg, uint32_t tag, const struct compact_writer 
 }
 
 static const struct rpc_transport upgraded_transport = {
-    .descriptors = true, .answer = answer, .answer_compact = answer_compact};
+    .descriptors = true, .answer = upgraded_answer, .answer_compact = answer_compact};
 
 /* ---- input ---- */
 
@@ -231,7 +231,7 @@ static void add_descriptors(struct upgraded *u, struct descriptors *came)
 }
 
 /* A whole message, whose descriptors are in u->fds. */
-static int run(struct upgraded *u, const uint8_t header[HEADER_SIZE], const char *document, size_t len)
+static int upgraded_run(struct upgraded *u, const uint8_t header[HEADER_SIZE], const char *document, size_t len)
 {
     uint32_t tag;
     struct rpc_call *call = NULL;
@@ -257,7 +257,7 @@ static ssize_t run_in_place(struct upgraded *u, const uint8_t *in, size_t len, s
         return 0;
     if (size == len)
         add_descriptors(u, came);
-    int error = run(u, in, (const char *)in + HEADER_SIZE, size - HEADER_SIZE);
+    int error = upgraded_run(u, in, (const char *)in + HEADER_SIZE, size - HEADER_SIZE);
     return error < 0 ? error : (ssize_t)size;
 }
 
@@ -291,7 +291,7 @@ static ssize_t add_piece(struct upgraded *u, const uint8_t *in, size_t len, stru
     } else if (used == wanted) {
         if (used == len)
             add_descriptors(u, came);
-        error = run(u, u->header, u->document, u->document_len);
+        error = upgraded_run(u, u->header, u->document, u->document_len);
         drop_document(u);
     }
     return error < 0 ? error : (ssize_t)used;
@@ -363,7 +363,7 @@ static void upgraded_free(struct upgraded *u)
 }
 
 /* The session stays, empty, until libmicrohttpd closes the connection. */
-static void end(struct upgraded *u)
+static void upgraded_end(struct upgraded *u)
 {
     struct rpc_session *session = u->session;
     struct MHD_UpgradeResponseHandle *mhd = u->mhd;
@@ -395,7 +395,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     if (error == 0 && !u->broken)
         error = read_input(u);
     if (u->broken || error < 0)
-        end(u);
+        upgraded_end(u);
     else
         watch_progress(u);
 }
@@ -443,7 +443,7 @@ static void on_upgrade(void *cls, struct MHD_Connection *connection, void *reque
     session->carrier = u;
     evutil_make_socket_nonblocking(fd);
     if (upgraded_init(u, extra, extra_len) < 0)
-        end(u);
+        upgraded_end(u);
     else if (extra_len > 0)
         event_active(u->readable, EV_READ, 0);
 }
@@ -467,5 +467,5 @@ bool rpc_is_upgraded(const struct rpc_session *session)
 
 void rpc_upgraded_stop(struct rpc_session *session)
 {
-    end(session->carrier);
+    upgraded_end(session->carrier);
 }

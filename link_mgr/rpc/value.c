@@ -158,7 +158,7 @@ static xmlrpc_value *find_xml(struct rpc_params *params, const char *name)
     return value;
 }
 
-static bool find(struct rpc_params *params, const char *name, struct found *found)
+static bool value_find(struct rpc_params *params, const char *name, struct found *found)
 {
     *found = (struct found){.xml = find_xml(params, name)};
     for (int i = 0; i < params->compact_count && found->compact == NULL; i++)
@@ -170,7 +170,7 @@ static bool find(struct rpc_params *params, const char *name, struct found *foun
 bool rpc_params_has(struct rpc_params *params, const char *name)
 {
     struct found found;
-    return find(params, name, &found);
+    return value_find(params, name, &found);
 }
 
 static bool is_text(const struct found *found)
@@ -246,7 +246,7 @@ int64_t rpc_params_int(struct rpc_params *params, const char *name, int64_t min,
 {
     int64_t number = 0;
     struct found found;
-    if (!find(params, name, &found)) {
+    if (!value_find(params, name, &found)) {
         if (fallback == RPC_REQUIRED)
             rpc_params_refuse(params, "member \"%s\" is missing", name);
         return fallback;
@@ -288,7 +288,7 @@ bool rpc_params_bool(struct rpc_params *params, const char *name, bool fallback)
 {
     bool flag = fallback;
     struct found found;
-    if (find(params, name, &found) && !read_bool(&found, &flag))
+    if (value_find(params, name, &found) && !read_bool(&found, &flag))
         rpc_params_refuse(params, "member \"%s\" must be a boolean", name);
     return flag;
 }
@@ -297,7 +297,7 @@ enum idc_type rpc_params_type(struct rpc_params *params)
 {
     char text[TEXT_MAX];
     struct found found;
-    if (!find(params, "type", &found))
+    if (!value_find(params, "type", &found))
         return IDC_STREAM;
     if (is_text(&found) && read_text(&found, text)) {
         if (strcmp(text, rpc_type_name(IDC_STREAM)) == 0)
@@ -314,7 +314,7 @@ void rpc_params_service(struct rpc_params *params, const char *name, char out[ID
     char text[TEXT_MAX];
     struct found found;
     out[0] = '\0';
-    if (!find(params, name, &found))
+    if (!value_find(params, name, &found))
         return;
     if (!is_text(&found) || !read_text(&found, text) ||
         !service_name_valid(text, strlen(text)))

@@ -44,13 +44,13 @@ static int print_usage(FILE *to)
     return to == stdout ? 0 : EXIT_USAGE;
 }
 
-static int complain(const char *what, const char *which)
+static int bench_complain(const char *what, const char *which)
 {
     fprintf(stderr, "bench: %s%s; bench --help tells more\n", what, which);
     return EXIT_USAGE;
 }
 
-static int failed(void)
+static int bench_failed(void)
 {
     fprintf(stderr, "bench: %s\n", measure_error());
     return strncmp(measure_error(), "not available", 13) == 0 ? EXIT_NOT_AVAILABLE : 1;
@@ -58,7 +58,7 @@ static int failed(void)
 
 /* ---- command line ---- */
 
-static bool number(const char *text, double min, double max, double *out)
+static bool bench_number(const char *text, double min, double max, double *out)
 {
     char *end;
     *out = strtod(text, &end);
@@ -77,7 +77,7 @@ static bool take_option(int option, struct measure *measure, char **socket_path)
     if (option == 'C') {
         if (sscanf(optarg, "%4d,%4d", &side_cpus[CLIENT_SIDE], &side_cpus[SERVER_SIDE]) == 2)
             return true;
-        complain("not two processors: ", optarg);
+        bench_complain("not two processors: ", optarg);
         return false;
     }
     if (option == 'S') {
@@ -85,8 +85,8 @@ static bool take_option(int option, struct measure *measure, char **socket_path)
         return true;
     }
     for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
-        if (ranges[i].option == option && !number(optarg, ranges[i].min, ranges[i].max, &value)) {
-            complain("not a number in range: ", optarg);
+        if (ranges[i].option == option && !bench_number(optarg, ranges[i].min, ranges[i].max, &value)) {
+            bench_complain("not a number in range: ", optarg);
             return false;
         }
     switch (option) {
@@ -137,18 +137,18 @@ static void say_ready(struct place *place, void *arg)
     fflush(stdout);
 }
 
-static int serve(struct measure *measure)
+static int bench_serve(struct measure *measure)
 {
     struct place *place = measure->place;
     if (place->transport->own_server)
-        return complain("has a server of its own with each run: ", place->transport->name);
+        return bench_complain("has a server of its own with each run: ", place->transport->name);
     if (place->transport->listen(place) < 0)
-        return failed();
+        return bench_failed();
     if (place->transport == &transport_chain)
         for (int i = 0; i < place_watch(place)->count; i++)
             watch_add(&measure->watch, place_watch(place)->pids[i]);
     measure_serve(place, &measure->watch, say_ready, NULL);
-    return failed();
+    return bench_failed();
 }
 
 static void print_json(const struct measure *measure, const struct measure_test *test, const struct figures *figures)
@@ -159,29 +159,29 @@ static void print_json(const struct measure *measure, const struct measure_test 
     printf("}\n");
 }
 
-static int run(struct measure *measure, const char *name)
+static int bench_run(struct measure *measure, const char *name)
 {
     struct figures figures = {0};
     const struct measure_test *test = measure_find_test(name);
     if (test == NULL)
-        return complain("there is no test ", name);
+        return bench_complain("there is no test ", name);
     set_defaults(measure, name);
     if (measure->place->transport->own_server && measure->place->transport->listen(measure->place) < 0)
-        return failed();
+        return bench_failed();
     if (measure_run(test, measure, &figures) < 0)
-        return failed();
+        return bench_failed();
     print_json(measure, test, &figures);
     return 0;
 }
 
-static int relay(const char *path, const char *to)
+static int bench_relay(const char *path, const char *to)
 {
     int listener = relay_listen(path);
     if (listener < 0)
-        return failed();
+        return bench_failed();
     say_ready(NULL, NULL);
     relay_run(listener, to);
-    return failed();
+    return bench_failed();
 }
 
 /* Thousands of connections need descriptors. */
@@ -203,7 +203,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--help") == 0)
         return print_usage(stdout);
     if (argc == 4 && strcmp(argv[1], "relay") == 0)
-        return relay(argv[2], argv[3]);
+        return bench_relay(argv[2], argv[3]);
     if (argc == 2 && strcmp(argv[1], "calls") == 0)
         return calls_run();
     if (argc < 3 || (strcmp(argv[1], "serve") != 0 && strcmp(argv[1], "run") != 0))
@@ -211,14 +211,14 @@ int main(int argc, char **argv)
     bool serving = strcmp(argv[1], "serve") == 0;
     place.transport = find_transport(argv[2]);
     if (place.transport == NULL)
-        return complain("there is no transport ", argv[2]);
+        return bench_complain("there is no transport ", argv[2]);
     if (!take_options(argc - 2, argv + 2, &measure))
         return EXIT_USAGE;
     pin_to_side(serving ? SERVER_SIDE : CLIENT_SIDE);
     char **words = argv + 2 + optind;
     int count = argc - 2 - optind, wanted = !place.transport->own_server + !serving;
     if (count != wanted)
-        return complain("wrong number of words; ADDRESS is ", place.transport->address);
+        return bench_complain("wrong number of words; ADDRESS is ", place.transport->address);
     place.address = place.transport->own_server ? NULL : words[0];
-    return serving ? serve(&measure) : run(&measure, words[count - 1]);
+    return serving ? bench_serve(&measure) : bench_run(&measure, words[count - 1]);
 }

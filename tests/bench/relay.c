@@ -37,7 +37,7 @@ struct pair {
 static int poller;
 static struct pair *dead;
 
-static void bury(struct pair *pair)
+static void relay_bury(struct pair *pair)
 {
     if (pair->dead)
         return;
@@ -61,21 +61,21 @@ static void free_dead(void)
 }
 
 /* False: it can't go on for now, or is over. */
-static bool step(struct pair *pair, struct way *way)
+static bool relay_step(struct pair *pair, struct way *way)
 {
     bool reading = way->done == way->len;
     ssize_t n = reading ? recv(way->from, way->buf, ROOM, MSG_DONTWAIT)
                         : send(way->to, way->buf + way->done, way->len - way->done, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
-            bury(pair);
+            relay_bury(pair);
         return errno == EINTR;
     }
     if (reading && n == 0) {
         way->over = true;
         shutdown(way->to, SHUT_WR);
         if (pair->ways[0].over && pair->ways[1].over)
-            bury(pair);
+            relay_bury(pair);
         return false;
     }
     if (reading) {
@@ -87,10 +87,10 @@ static bool step(struct pair *pair, struct way *way)
     return true;
 }
 
-static void serve(struct pair *pair)
+static void relay_serve(struct pair *pair)
 {
     for (int i = 0; i < 2; i++)
-        while (!pair->dead && !pair->ways[i].over && step(pair, &pair->ways[i]))
+        while (!pair->dead && !pair->ways[i].over && relay_step(pair, &pair->ways[i]))
             continue;
 }
 
@@ -121,9 +121,9 @@ static void add_pair(int client, const char *to)
     pair->ways[1] = (struct way){.from = server, .to = client, .buf = malloc(ROOM)};
     if (pair->ways[0].buf == NULL || pair->ways[1].buf == NULL ||
         epoll_ctl(poller, EPOLL_CTL_ADD, client, &event) < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, server, &event) < 0)
-        bury(pair);
+        relay_bury(pair);
     else
-        serve(pair);
+        relay_serve(pair);
 }
 
 int relay_listen(const char *path)
@@ -154,7 +154,7 @@ int relay_run(int listener, const char *to)
             struct pair *pair = events[i].data.ptr;
             int client = pair ? -1 : accept4(listener, NULL, NULL, SOCK_CLOEXEC);
             if (pair)
-                serve(pair);
+                relay_serve(pair);
             else if (client >= 0)
                 add_pair(client, to);
         }

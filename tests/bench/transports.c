@@ -91,7 +91,7 @@ static int parse_vsock(const char *text, union address *address)
     return 0;
 }
 
-static int parse(const struct place *place, union address *address)
+static int transports_parse(const struct place *place, union address *address)
 {
     memset(address, 0, sizeof(*address));
     if (place->transport == &transport_tcp)
@@ -127,7 +127,7 @@ static void without_delay(const struct place *place, int fd)
 
 static int open_socket(const struct place *place, union address *address)
 {
-    if (parse(place, address) < 0)
+    if (transports_parse(place, address) < 0)
         return -1;
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     return fd < 0 ? fail_unless_there(place, "socket") : fd;

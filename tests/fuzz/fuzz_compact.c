@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void require(bool condition)
+static void compact_require(bool condition)
 {
     if (!condition)
         abort();
@@ -18,7 +18,7 @@ static void require(bool condition)
 
 /* ---- bytes, read and written again ---- */
 
-static void put(struct compact_writer *writer, const struct compact_member *member)
+static void compact_put(struct compact_writer *writer, const struct compact_member *member)
 {
     char name[256], text[COMPACT_MAX];
     compact_copy(&member->name, name, sizeof(name));
@@ -53,10 +53,10 @@ static void read_and_write(const uint8_t *data, size_t size)
     while ((more = compact_next(&reader, &member)) > 0) {
         plain = plain && !has_nul(&member.name) && !has_nul(&member.text);
         if (plain)
-            put(&writer, &member);
+            compact_put(&writer, &member);
     }
     if (more == 0 && plain)
-        require(!writer.failed && writer.len == size && memcmp(writer.bytes, data, size) == 0);
+        compact_require(!writer.failed && writer.len == size && memcmp(writer.bytes, data, size) == 0);
 }
 
 /* ---- members, written and read again ---- */
@@ -74,7 +74,7 @@ static struct wish wish_of(const uint8_t *data)
                          .text_len = (size_t)data[2] * (data[0] & 64 ? 5 : 1), .value = data[3]};
 }
 
-static const char *filled(char *buf, char with, size_t len)
+static const char *compact_filled(char *buf, char with, size_t len)
 {
     memset(buf, with, len);
     buf[len] = '\0';
@@ -89,13 +89,13 @@ static int64_t number_of(const struct wish *wish)
 static void put_wish(struct compact_writer *writer, const struct wish *wish)
 {
     char name[300], text[1300];
-    filled(name, (char)('a' + wish->value % 26), wish->name_len);
+    compact_filled(name, (char)('a' + wish->value % 26), wish->name_len);
     if (wish->type == COMPACT_NUMBER)
         compact_put_number(writer, name, number_of(wish));
     else if (wish->type == COMPACT_BOOLEAN)
         compact_put_boolean(writer, name, wish->value & 1);
     else
-        compact_put_text(writer, name, filled(text, (char)('A' + wish->value % 26), wish->text_len));
+        compact_put_text(writer, name, compact_filled(text, (char)('A' + wish->value % 26), wish->text_len));
 }
 
 static size_t size_of(const struct wish *wish)
@@ -108,15 +108,15 @@ static void require_read(struct compact_reader *reader, const struct wish *wish)
 {
     char name[300], text[1300];
     struct compact_member member;
-    require(compact_next(reader, &member) == 1);
-    require(member.type == wish->type);
-    require(compact_equal(&member.name, filled(name, (char)('a' + wish->value % 26), wish->name_len)));
+    compact_require(compact_next(reader, &member) == 1);
+    compact_require(member.type == wish->type);
+    compact_require(compact_equal(&member.name, compact_filled(name, (char)('a' + wish->value % 26), wish->name_len)));
     if (wish->type == COMPACT_NUMBER)
-        require(member.number == number_of(wish));
+        compact_require(member.number == number_of(wish));
     else if (wish->type == COMPACT_BOOLEAN)
-        require(member.number == (wish->value & 1));
+        compact_require(member.number == (wish->value & 1));
     else
-        require(compact_equal(&member.text, filled(text, (char)('A' + wish->value % 26), wish->text_len)));
+        compact_require(compact_equal(&member.text, compact_filled(text, (char)('A' + wish->value % 26), wish->text_len)));
 }
 
 static void write_and_read(const uint8_t *data, size_t size)
@@ -132,18 +132,18 @@ static void write_and_read(const uint8_t *data, size_t size)
         put_wish(&writer, &wish);
         expected += size_of(&wish);
         fits = fits && wish.name_len <= 255 && expected <= COMPACT_MAX;
-        require(writer.failed == !fits);
-        require(writer.len <= COMPACT_MAX);
+        compact_require(writer.failed == !fits);
+        compact_require(writer.len <= COMPACT_MAX);
     }
     if (!fits)
         return;
-    require(writer.len == expected);
-    require(compact_open(&reader, writer.bytes, writer.len, COMPACT_RESULT, NULL));
+    compact_require(writer.len == expected);
+    compact_require(compact_open(&reader, writer.bytes, writer.len, COMPACT_RESULT, NULL));
     for (size_t at = 0; at + 4 <= size; at += 4) {
         struct wish wish = wish_of(data + at);
         require_read(&reader, &wish);
     }
-    require(compact_next(&reader, &member) == 0);
+    compact_require(compact_next(&reader, &member) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -15,7 +15,7 @@ struct input {
     size_t size;
 };
 
-static uint32_t take(struct input *input, unsigned bytes)
+static uint32_t link_take(struct input *input, unsigned bytes)
 {
     uint32_t value = 0;
     for (unsigned i = 0; i < bytes && input->size > 0; i++, input->size--)
@@ -26,47 +26,47 @@ static uint32_t take(struct input *input, unsigned bytes)
 /* Ids that the core has given, as a peer would know them; now and then something else. */
 static uint32_t pick_id(struct input *input, const uint32_t ids[16])
 {
-    uint32_t choice = take(input, 1);
-    return choice < 0xF0 ? ids[choice % 16] : take(input, 4);
+    uint32_t choice = link_take(input, 1);
+    return choice < 0xF0 ? ids[choice % 16] : link_take(input, 4);
 }
 
 static void send_request(struct lone *lone, struct input *input)
 {
     uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
-    struct wire_connect_req req = {.id = 1 + take(input, 1), .source_port = 7, .port = LONE_PORT + take(input, 1) % 3,
-                                   .type = (enum idc_type)(1 + take(input, 1) % 2)};
+    struct wire_connect_req req = {.id = 1 + link_take(input, 1), .source_port = 7, .port = LONE_PORT + link_take(input, 1) % 3,
+                                   .type = (enum idc_type)(1 + link_take(input, 1) % 2)};
     uint32_t length = wire_put_connect_req(payload, &req);
-    lone_send(lone, &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = take(input, 2)}, payload);
+    lone_send(lone, &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = link_take(input, 2)}, payload);
 }
 
 static void send_frame(struct lone *lone, struct input *input, const uint32_t ids[16])
 {
     uint8_t payload[4096];
-    struct wire_frame frame = {.type = (uint8_t)take(input, 1), .flags = (uint8_t)take(input, 1)};
+    struct wire_frame frame = {.type = (uint8_t)link_take(input, 1), .flags = (uint8_t)link_take(input, 1)};
     frame.connection = pick_id(input, ids);
-    frame.credit = take(input, 2);
-    frame.length = take(input, 2) % sizeof(payload);
+    frame.credit = link_take(input, 2);
+    frame.length = link_take(input, 2) % sizeof(payload);
     for (uint32_t i = 0; i < frame.length && i < 64; i++)
-        payload[i] = (uint8_t)take(input, 1);
+        payload[i] = (uint8_t)link_take(input, 1);
     lone_send(lone, &frame, payload);
 }
 
 static void send_raw(struct lone *lone, struct input *input)
 {
     uint8_t bytes[64];
-    uint32_t length = take(input, 1) % sizeof(bytes);
+    uint32_t length = link_take(input, 1) % sizeof(bytes);
     for (uint32_t i = 0; i < length; i++)
-        bytes[i] = (uint8_t)take(input, 1);
+        bytes[i] = (uint8_t)link_take(input, 1);
     lone_put(lone, bytes, length);
 }
 
 static void program_acts(struct lone *lone, struct input *input)
 {
-    uint32_t what = take(input, 1);
-    struct endpoint *end = &lone->ends[take(input, 1) % LONE_ENDS];
+    uint32_t what = link_take(input, 1);
+    struct endpoint *end = &lone->ends[link_take(input, 1) % LONE_ENDS];
     if (!end->open || end->closed)
         return;
-    end->readable += what & 1 ? take(input, 2) : 0;
+    end->readable += what & 1 ? link_take(input, 2) : 0;
     end->ended |= what & 2;
     end->no_room = what & 4;
     end->shut_rd |= what & 8 && what & 0x80;
@@ -87,9 +87,9 @@ static void note_ids(struct lone *lone, uint32_t ids[16])
             ids[frame.connection % 16] = wire_get_u32(payload + 4);
 }
 
-static void act(struct lone *lone, struct input *input, const uint32_t ids[16])
+static void link_act(struct lone *lone, struct input *input, const uint32_t ids[16])
 {
-    switch (take(input, 1) % 8) {
+    switch (link_take(input, 1) % 8) {
     case 0:
     case 1:
         send_request(lone, input);
@@ -102,12 +102,12 @@ static void act(struct lone *lone, struct input *input, const uint32_t ids[16])
         send_raw(lone, input);
         break;
     case 5:
-        lone->page.right.prod += take(input, 1) == 255 ? take(input, 4) : 0;
+        lone->page.right.prod += link_take(input, 1) == 255 ? link_take(input, 4) : 0;
         break;
     case 6:
-        if (take(input, 1) != 255)
+        if (link_take(input, 1) != 255)
             break;
-        lone->page.left.cons += take(input, 4);
+        lone->page.left.cons += link_take(input, 4);
         lone->deaf = true; /* what has not been read may be overwritten now */
         break;
     default:
@@ -122,7 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t ids[16] = {0};
     lone_start(&lone);
     while (input.size > 0 && lone.channel_open) {
-        act(&lone, &input, ids);
+        link_act(&lone, &input, ids);
         peer_channel_event(lone.core->by_domid[2]);
         for (int i = 0; i < 100 && core_turn(lone.core); i++)
             ;

@@ -46,7 +46,7 @@ static struct {
     size_t len;
 } out;
 
-static uint8_t take(struct input *input)
+static uint8_t rpc_take(struct input *input)
 {
     return input->size > 0 ? input->size--, *input->data++ : 0;
 }
@@ -68,7 +68,7 @@ static int count_descriptors(void)
     return count;
 }
 
-static void stop(void)
+static void rpc_do_stop(void)
 {
     rpc_stop(server);
     fake_hub_end(&hub);
@@ -89,11 +89,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         fprintf(stderr, "fuzz_rpc: %s\n", why);
         abort();
     }
-    atexit(stop);
+    atexit(rpc_do_stop);
     return 0;
 }
 
-static void turn(void)
+static void rpc_turn(void)
 {
     event_base_loop(hub.base, EVLOOP_NONBLOCK);
 }
@@ -115,7 +115,7 @@ static bool at_rest(void)
 static void expect_rest(void)
 {
     for (int i = 0; !at_rest() || (descriptors != 0 && count_descriptors() != descriptors); i++) {
-        turn();
+        rpc_turn();
         if (i > 50)
             usleep(1000);
         if (i < 5000)
@@ -130,7 +130,7 @@ static void expect_rest(void)
 
 /* ---- what is sent ---- */
 
-static void put(const void *bytes, size_t len)
+static void rpc_put(const void *bytes, size_t len)
 {
     if (len > sizeof(out.at) - out.len)
         return;
@@ -141,16 +141,16 @@ static void put(const void *bytes, size_t len)
 static void put_message(const void *bytes, size_t len)
 {
     uint32_t header[2] = {htole32((uint32_t)len), htole32((uint32_t)out.len)};
-    put(header, sizeof(header));
-    put(bytes, len);
+    rpc_put(header, sizeof(header));
+    rpc_put(bytes, len);
 }
 
 /* Lengths are in the input, so that messages can be cut anywhere. */
 static void put_messages(struct input *input)
 {
     while (input->size > 0) {
-        size_t len = (size_t)take(input) << 8;
-        len = len / 16 + take(input);
+        size_t len = (size_t)rpc_take(input) << 8;
+        len = len / 16 + rpc_take(input);
         len = len < input->size ? len : input->size;
         put_message(input->data, len);
         input->data += len;
@@ -163,11 +163,11 @@ static void put_member(struct compact_writer *call, const char *names, struct in
     static const int64_t numbers[] = {0, 1, 2, 3, 5, 6, 7, 8, 13, 80, -1, 0x7FF0, 1ll << 32, INT64_MIN};
     static const char *const texts[] = {"stream", "seqpacket", "a.b", "", "80", "/"};
     char name[64];
-    int skip = take(input) % 8;
+    int skip = rpc_take(input) % 8;
     for (; skip > 0 && strchr(names, ' '); skip--)
         names = strchr(names, ' ') + 1;
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(names, " "), names);
-    uint8_t value = take(input);
+    uint8_t value = rpc_take(input);
     if (value % 4 == 0)
         compact_put_boolean(call, name, value & 4);
     else if (value % 4 == 1)
@@ -180,9 +180,9 @@ static void put_compact_calls(struct input *input)
 {
     struct compact_writer call;
     while (input->size > 0) {
-        const struct rpc_method *method = &rpc_methods[take(input) % rpc_method_count];
+        const struct rpc_method *method = &rpc_methods[rpc_take(input) % rpc_method_count];
         compact_begin(&call, COMPACT_CALL, method->name);
-        for (int count = take(input) % 6; count > 0; count--)
+        for (int count = rpc_take(input) % 6; count > 0; count--)
             put_member(&call, method->members ? method->members : "x ", input);
         put_message(call.bytes, call.len);
     }
@@ -196,9 +196,9 @@ static void make_bytes(uint8_t mode, struct input *input)
         snprintf(head, sizeof(head), POST, input->size);
     else if (mode > 1)
         snprintf(head, sizeof(head), UPGRADE, mode < 4 ? 1 : 2);
-    put(head, strlen(head));
+    rpc_put(head, strlen(head));
     if (mode < 3)
-        put(input->data, input->size);
+        rpc_put(input->data, input->size);
     else if (mode < 5)
         put_messages(input);
     else
@@ -207,7 +207,7 @@ static void make_bytes(uint8_t mode, struct input *input)
 
 /* ---- the program ---- */
 
-static int dial(void)
+static int rpc_dial(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -249,7 +249,7 @@ static void send_all(int fd, size_t piece, bool with_descriptors)
         if (sent <= 0)
             return;
         at += (size_t)sent;
-        turn();
+        rpc_turn();
         read_answers(fd);
     }
 }
@@ -259,12 +259,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input input = {data, size};
     if (descriptors == 0)
         expect_rest();
-    uint8_t mode = take(&input) % 7, piece = take(&input);
+    uint8_t mode = rpc_take(&input) % 7, piece = rpc_take(&input);
     make_bytes(mode, &input);
-    int fd = dial();
+    int fd = rpc_dial();
     send_all(fd, piece < 128 ? piece + 1u : BYTES_MAX, mode == 6);
     for (int i = 0; i < 3; i++) {
-        turn();
+        rpc_turn();
         read_answers(fd);
     }
     close(fd);

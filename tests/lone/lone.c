@@ -226,7 +226,7 @@ bool lone_send(struct lone *lone, const struct wire_frame *frame, const void *pa
 }
 
 /* The core must send nothing that is wrong. */
-static void fail(const char *wrong, const struct wire_frame *frame)
+static void lone_fail(const char *wrong, const struct wire_frame *frame)
 {
     fprintf(stderr, "the core sent %s: type %u, length %u\n", wrong, frame->type, frame->length);
     abort();
@@ -240,7 +240,7 @@ bool lone_receive(struct lone *lone, struct wire_frame *frame, uint8_t *payload,
     ring_get(&lone->theirs.in, 0, header, sizeof(header));
     const char *wrong = wire_get_frame(header, WIRE_FRAME_MIN, frame);
     if (wrong)
-        fail(wrong, frame);
+        lone_fail(wrong, frame);
     ring_get(&lone->theirs.in, WIRE_HEADER, payload, frame->length < payload_size ? frame->length : payload_size);
     ring_consume(&lone->theirs.in, WIRE_HEADER + frame->length);
     return true;

@@ -64,7 +64,7 @@ static uint8_t buffer[BUFFER], out[BUFFER];
 
 /* ---- one flow ---- */
 
-static void watch(const struct flow *flow, bool first)
+static void flows_watch(const struct flow *flow, bool first)
 {
     struct epoll_event event = {.data.u64 = (uint64_t)(flow - flows)};
     event.events = (flow->sending && !flow->held ? EPOLLOUT : 0u) | (flow->reading && !options.stall ? EPOLLIN : 0u);
@@ -81,7 +81,7 @@ static void let_go(struct flow *flow)
     options.over++;
 }
 
-static void fail(struct flow *flow, const char *where, int error)
+static void flows_fail(struct flow *flow, const char *where, int error)
 {
     printf("error flow=%d where=%s errno=%s sent=%lld received=%lld\n", (int)(flow - flows), where,
            strerrorname_np(error), flow->sent, flow->received);
@@ -94,7 +94,7 @@ static void fail(struct flow *flow, const char *where, int error)
 static void half_over(struct flow *flow)
 {
     if (flow->sending || flow->reading)
-        watch(flow, false);
+        flows_watch(flow, false);
     else
         let_go(flow);
 }
@@ -111,7 +111,7 @@ static void end_sending(struct flow *flow)
 {
     flow->sending = false;
     if (shutdown(flow->fd, SHUT_WR) < 0)
-        fail(flow, "shutdown", errno);
+        flows_fail(flow, "shutdown", errno);
     else
         half_over(flow);
 }
@@ -133,7 +133,7 @@ static bool may_send(struct flow *flow)
     ssize_t n = length && !options.stop ? send_part(flow, length) : 0;
     if (n < 0) {
         if (errno != EAGAIN)
-            fail(flow, "send", errno);
+            flows_fail(flow, "send", errno);
         return false;
     }
     if (!options.plain)
@@ -143,7 +143,7 @@ static bool may_send(struct flow *flow)
         count_idle(flow);
     flow->held = options.hold && flow->sent == options.bytes;
     if (flow->held)
-        watch(flow, false);
+        flows_watch(flow, false);
     else if (options.stop || flow->sent == options.bytes)
         end_sending(flow);
     return n > 0 && flow->fd >= 0 && flow->sending && !flow->held;
@@ -155,7 +155,7 @@ static void may_receive(struct flow *flow)
     if (n < 0 && errno == EAGAIN)
         return;
     if (n < 0) {
-        fail(flow, "recv", errno);
+        flows_fail(flow, "recv", errno);
         return;
     }
     if (n == 0) {
@@ -189,7 +189,7 @@ static void add_flow(int fd, uint32_t port)
     flow->seed_out = seed + options.connecting;
     flow->seed_in = seed + !options.connecting;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    watch(flow, true);
+    flows_watch(flow, true);
     if (options.open == options.count) {
         printf("open n=%d\n", options.open);
         fflush(stdout);
@@ -198,7 +198,7 @@ static void add_flow(int fd, uint32_t port)
 
 /* ---- getting connections ---- */
 
-static void die(const char *what)
+static void flows_die(const char *what)
 {
     printf("failed where=%s errno=%s open=%d text=%s\n", what, strerrorname_np(errno), options.open, idc_last_error());
     exit(1);
@@ -212,7 +212,7 @@ static void connect_one(void)
     int fd = options.name ? idc_connect_name_with(options.domid, options.name, &connect)
                           : idc_connect_with(options.domid, options.port, &connect);
     if (fd < 0 || idc_getsockname(fd, &own) < 0)
-        die("connect");
+        flows_die("connect");
     add_flow(fd, own.port);
 }
 
@@ -224,7 +224,7 @@ static void accept_some(void)
         if (fd < 0 && errno == EAGAIN)
             return;
         if (fd < 0)
-            die("accept");
+            flows_die("accept");
         add_flow(fd, peer.port);
     }
     epoll_ctl(poller, EPOLL_CTL_DEL, listener, NULL);
@@ -238,7 +238,7 @@ static void open_listener(void)
     listen.type = options.type;
     listener = idc_listen_with(options.port, options.name, 4096, &listen);
     if (listener < 0 || idc_getsockname(listener, &own) < 0)
-        die("listen");
+        flows_die("listen");
     fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK);
     epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
     printf("ready port=%u\n", own.port);
@@ -263,7 +263,7 @@ static void watch_all(void)
 {
     for (int i = 0; i < options.open; i++)
         if (flows[i].fd >= 0 && (flows[i].sending || flows[i].reading))
-            watch(&flows[i], false);
+            flows_watch(&flows[i], false);
 }
 
 static void close_all(void)
@@ -274,7 +274,7 @@ static void close_all(void)
             end_sending(&flows[i]);
 }
 
-static void obey(void)
+static void flows_obey(void)
 {
     char line[LINE];
     ssize_t n = read(STDIN_FILENO, line, sizeof(line) - 1);
@@ -293,7 +293,7 @@ static void obey(void)
     }
 }
 
-static void step(void)
+static void flows_step(void)
 {
     struct epoll_event events[256];
     int n = epoll_wait(poller, events, 256, -1);
@@ -301,13 +301,13 @@ static void step(void)
         if (events[i].data.u64 == UINT64_MAX)
             accept_some();
         else if (events[i].data.u64 == UINT64_MAX - 1)
-            obey();
+            flows_obey();
         else
             flow_event(&flows[events[i].data.u64], events[i].events);
     }
 }
 
-static void report(void)
+static void flows_report(void)
 {
     long long sent = 0, received = 0;
     uint64_t hash_sent = 0, hash_received = 0;
@@ -324,7 +324,7 @@ static void report(void)
 
 /* ---- start ---- */
 
-static void take(const char *word)
+static void flows_take(const char *word)
 {
     const char *value = strchr(word, '=');
     size_t length = value ? (size_t)(value - word) : 0;
@@ -368,7 +368,7 @@ int main(int argc, char **argv)
         return 2;
     options.connecting = strcmp(argv[1], "connect") == 0;
     for (int i = 2; i < argc; i++)
-        take(argv[i]);
+        flows_take(argv[i]);
     if (options.chunk > BUFFER)
         options.chunk = BUFFER;
     raise_descriptor_limit();
@@ -382,8 +382,8 @@ int main(int argc, char **argv)
         if (options.connecting && options.open < options.count)
             connect_one();
         if (!options.connecting || options.open == options.count)
-            step();
+            flows_step();
     }
-    report();
+    flows_report();
     return bad || errors ? 1 : 0;
 }

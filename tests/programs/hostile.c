@@ -53,7 +53,7 @@ static void await_type(struct hostile *h, enum wire_type type, struct wire_frame
     while (frame->type != (uint8_t)type);
 }
 
-static void request(struct hostile *h, uint32_t id, uint32_t port, enum idc_type type)
+static void hostile_request(struct hostile *h, uint32_t id, uint32_t port, enum idc_type type)
 {
     uint8_t bytes[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
     struct wire_connect_req req = {.id = id, .source_port = 5, .port = port, .uid = 4711, .type = type};
@@ -65,7 +65,7 @@ static void connect_victim(struct scene *scene, uint32_t id, uint32_t port, enum
 {
     struct wire_frame frame;
     struct wire_connect_rsp rsp;
-    request(scene->h, id, port, type);
+    hostile_request(scene->h, id, port, type);
     do
         await_type(scene->h, WIRE_TYPE_CONNECT_RSP, &frame);
     while (frame.connection != id);
@@ -97,7 +97,7 @@ static void set_stage(struct scene *scene, enum stage stage)
 
 /* ---- the parts ---- */
 
-static void say(const char *what)
+static void hostile_say(const char *what)
 {
     printf("%s\n", what);
     fflush(stdout);
@@ -110,7 +110,7 @@ static bool told_to_end(int wait_ms)
     return poll(&pollfd, 1, wait_ms) > 0 && read(STDIN_FILENO, &byte, 1) <= 0;
 }
 
-static void play(struct hostile *h, const struct lie *lie, bool wanted)
+static void hostile_play(struct hostile *h, const struct lie *lie, bool wanted)
 {
     struct scene scene = {.h = h};
     hostile_connect(h, wanted);
@@ -118,10 +118,10 @@ static void play(struct hostile *h, const struct lie *lie, bool wanted)
     if (lie->tell)
         lie->tell(&scene);
     if (lie->text) {
-        say(hostile_ended(h, ENDED_MS) ? "ended" : "alive");
+        hostile_say(hostile_ended(h, ENDED_MS) ? "ended" : "alive");
     } else {
         connect_victim(&scene, HOSTILE_OWN_ID + 1, 80, IDC_STREAM);
-        say("alive");
+        hostile_say("alive");
     }
     hostile_drop(h);
 }
@@ -148,13 +148,13 @@ static void answer_all(struct hostile *h, int status)
     }
 }
 
-static void hold(struct hostile *h)
+static void hostile_hold(struct hostile *h)
 {
     struct scene scene = {.h = h};
     hostile_connect(h, false);
     say_hello(h);
     connect_victim(&scene, HOSTILE_OWN_ID, 80, IDC_STREAM);
-    say("connected");
+    hostile_say("connected");
     while (!told_to_end(1000))
         continue;
 }
@@ -167,13 +167,13 @@ static const struct lie *find_lie(const char *name)
     hostile_die("no such lie (see hostile list)");
 }
 
-static void list(void)
+static void hostile_list(void)
 {
     for (int i = 0; i < lie_count; i++)
         printf("%s|%d|%s\n", lies[i].name, (int)lies[i].stage, lies[i].text ? lies[i].text : "");
 }
 
-static const char *parse(int argc, char **argv)
+static const char *hostile_parse(int argc, char **argv)
 {
     const char *what = "";
     options.store = getenv("IDC_STORE");
@@ -197,21 +197,21 @@ int main(int argc, char **argv)
 {
     struct hostile h;
     const char *mode = argc > 1 ? argv[1] : "";
-    const char *what = parse(argc, argv);
+    const char *what = hostile_parse(argc, argv);
     if (strcmp(mode, "list") == 0) {
-        list();
+        hostile_list();
         return 0;
     }
     hostile_open(&h, options.platform, options.store, options.domid, options.victim);
-    say("ready");
+    hostile_say("ready");
     if (strcmp(mode, "once") == 0)
-        play(&h, find_lie(what), find_lie(what)->stage == STAGE_REQUESTED);
+        hostile_play(&h, find_lie(what), find_lie(what)->stage == STAGE_REQUESTED);
     while (strcmp(mode, "serve") == 0 && !told_to_end(0))
-        play(&h, find_lie(what), true);
+        hostile_play(&h, find_lie(what), true);
     if (strcmp(mode, "answer") == 0)
         answer_all(&h, atoi(what));
     if (strcmp(mode, "hold") == 0)
-        hold(&h);
+        hostile_hold(&h);
     hostile_close(&h);
     return 0;
 }

@@ -380,7 +380,7 @@ ON_STREAM(message_beyond_credit, .type = WIRE_TYPE_DATA, .length = scene->credit
 
 /* ---- answers ---- */
 
-static void respond(struct scene *scene, const struct wire_connect_rsp *rsp, uint32_t credit)
+static void hostile_lies_respond(struct scene *scene, const struct wire_connect_rsp *rsp, uint32_t credit)
 {
     uint8_t bytes[WIRE_CONNECT_RSP];
     wire_put_connect_rsp(bytes, rsp);
@@ -392,23 +392,23 @@ static void respond(struct scene *scene, const struct wire_connect_rsp *rsp, uin
 
 static void response_without_id(struct scene *scene)
 {
-    respond(scene, &(struct wire_connect_rsp){.port = 80}, 0);
+    hostile_lies_respond(scene, &(struct wire_connect_rsp){.port = 80}, 0);
 }
 
 static void response_refuses_with_id(struct scene *scene)
 {
-    respond(scene, &(struct wire_connect_rsp){.status = 1, .id = 5, .port = 80}, 0);
+    hostile_lies_respond(scene, &(struct wire_connect_rsp){.status = 1, .id = 5, .port = 80}, 0);
 }
 
 static void response_far_credit(struct scene *scene)
 {
-    respond(scene, &(struct wire_connect_rsp){.id = 5, .port = 80}, 1u << 31);
+    hostile_lies_respond(scene, &(struct wire_connect_rsp){.id = 5, .port = 80}, 1u << 31);
 }
 
 static void response_twice(struct scene *scene)
 {
-    respond(scene, &(struct wire_connect_rsp){.id = 5, .port = 80}, 4096);
-    respond(scene, &(struct wire_connect_rsp){.id = 5, .port = 80}, 4096);
+    hostile_lies_respond(scene, &(struct wire_connect_rsp){.id = 5, .port = 80}, 4096);
+    hostile_lies_respond(scene, &(struct wire_connect_rsp){.id = 5, .port = 80}, 4096);
 }
 
 static void data_before_response(struct scene *scene)

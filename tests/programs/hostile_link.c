@@ -60,7 +60,7 @@ static void take_node(struct hostile *h, const struct store_event *event)
 }
 
 /* Looks at what has happened, waiting for something until the deadline. */
-static void turn(struct hostile *h, int64_t deadline)
+static void hostile_link_turn(struct hostile *h, int64_t deadline)
 {
     static struct store_event event;
     int64_t left = deadline - now_ms();
@@ -101,13 +101,13 @@ static void wait_open(struct hostile *h)
     int64_t deadline = now_ms() + HOSTILE_WAIT_MS;
     enum channel_state state;
     while ((state = h->ops->channel_poll(h->channel)) == CHANNEL_PENDING && now_ms() < deadline)
-        turn(h, deadline);
+        hostile_link_turn(h, deadline);
     if (state != CHANNEL_OPEN)
         hostile_die("the channel does not open");
     h->ops->channel_rings(h->channel, &h->rings);
 }
 
-static void offer(struct hostile *h)
+static void hostile_link_offer(struct hostile *h)
 {
     char path[PLATFORM_PATH_MAX + 1];
     snprintf(path, sizeof(path), "/local/domain/%d/data/idc/%d/link", h->domid, h->victim);
@@ -119,7 +119,7 @@ static void offer(struct hostile *h)
     h->hello.generation = h->generation;
 }
 
-static void attach(struct hostile *h)
+static void hostile_link_attach(struct hostile *h)
 {
     char path[PLATFORM_PATH_MAX + 1];
     snprintf(path, sizeof(path), "/local/domain/%d/data/idc/%d/link", h->victim, h->domid);
@@ -137,7 +137,7 @@ static void wait_victim(struct hostile *h, const uint64_t *number)
     while (h->victim_epoch == 0 || (number && *number <= h->answered)) {
         if (now_ms() > deadline)
             hostile_die("the victim does not come");
-        turn(h, deadline);
+        hostile_link_turn(h, deadline);
     }
 }
 
@@ -155,9 +155,9 @@ void hostile_connect(struct hostile *h, bool wanted)
         h->answered = h->victim_wish;
     h->dead = false;
     if (offers)
-        offer(h);
+        hostile_link_offer(h);
     else
-        attach(h);
+        hostile_link_attach(h);
     wait_open(h);
 }
 
@@ -167,7 +167,7 @@ bool hostile_ended(struct hostile *h, int ms)
     while (!h->dead && now_ms() < deadline) {
         h->dead = h->ops->channel_poll(h->channel) == CHANNEL_DEAD;
         if (!h->dead)
-            turn(h, deadline);
+            hostile_link_turn(h, deadline);
     }
     return h->dead;
 }

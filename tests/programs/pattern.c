@@ -22,7 +22,7 @@ void pattern_init(void)
     }
 }
 
-static size_t position(uint64_t seed, uint64_t offset)
+static size_t pattern_position(uint64_t seed, uint64_t offset)
 {
     return (size_t)((offset % PERIOD + seed % PERIOD * STEP) % PERIOD);
 }
@@ -30,7 +30,7 @@ static size_t position(uint64_t seed, uint64_t offset)
 void pattern_fill(uint64_t seed, uint64_t offset, void *buf, size_t len)
 {
     for (uint8_t *to = buf; len > 0;) {
-        size_t at = position(seed, offset), part = PERIOD - at < len ? PERIOD - at : len;
+        size_t at = pattern_position(seed, offset), part = PERIOD - at < len ? PERIOD - at : len;
         memcpy(to, sequence + at, part);
         to += part;
         offset += part;
@@ -49,7 +49,7 @@ static long long first_difference(const uint8_t *got, const uint8_t *want)
 long long pattern_check(uint64_t seed, uint64_t offset, const void *buf, size_t len)
 {
     for (size_t done = 0; done < len;) {
-        size_t at = position(seed, offset + done), part = PERIOD - at < len - done ? PERIOD - at : len - done;
+        size_t at = pattern_position(seed, offset + done), part = PERIOD - at < len - done ? PERIOD - at : len - done;
         const uint8_t *got = (const uint8_t *)buf + done;
         if (memcmp(got, sequence + at, part) != 0)
             return (long long)done + first_difference(got, sequence + at);
@@ -58,7 +58,7 @@ long long pattern_check(uint64_t seed, uint64_t offset, const void *buf, size_t 
     return -1;
 }
 
-static uint64_t mix(uint64_t value, uint64_t word)
+static uint64_t pattern_mix(uint64_t value, uint64_t word)
 {
     value = (value ^ word) * 0x9FB21C651E98DF25u;
     return value ^ (value >> 32);
@@ -73,13 +73,13 @@ void hash_add(struct hash *hash, const void *buf, size_t len)
         len--;
         if (hash->count == 8) {
             memcpy(&word, hash->pending, 8);
-            hash->value = mix(hash->value, word);
+            hash->value = pattern_mix(hash->value, word);
             hash->count = 0;
         }
     }
     for (; len >= 8; len -= 8, from += 8) {
         memcpy(&word, from, 8);
-        hash->value = mix(hash->value, word);
+        hash->value = pattern_mix(hash->value, word);
     }
     if (len > 0) {
         memcpy(hash->pending, from, len);
@@ -92,5 +92,5 @@ uint64_t hash_value(const struct hash *hash)
     uint64_t word = hash->count;
     for (unsigned i = 0; i < hash->count; i++)
         word = word << 8 | hash->pending[i];
-    return mix(hash->value, word);
+    return pattern_mix(hash->value, word);
 }

@@ -113,7 +113,7 @@ static long long elapsed_us(const struct command *command)
     return (now.tv_sec - command->start.tv_sec) * 1000000ll + (now.tv_nsec - command->start.tv_nsec) / 1000;
 }
 
-static void answer(struct command *command, int error)
+static void puppet_answer(struct command *command, int error)
 {
     const char *why = error && !text_of(command, "unix", NULL) ? idc_last_error() : "";
     const char *name = strerrorname_np(error);
@@ -135,7 +135,7 @@ static int type_of(const struct command *command)
     return strcmp(text_of(command, "type", "stream"), "seqpacket") == 0 ? IDC_SEQPACKET : IDC_STREAM;
 }
 
-static int keep(int place, int fd, bool plain)
+static int puppet_keep(int place, int fd, bool plain)
 {
     if (fd < 0)
         return errno;
@@ -156,7 +156,7 @@ static int listen_unix(struct command *command)
     struct sockaddr_un address;
     int fd = unix_socket(command, &address);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 128) == 0)
-        return keep(place_of(command, 2), fd, true);
+        return puppet_keep(place_of(command, 2), fd, true);
     return errno;
 }
 
@@ -169,7 +169,7 @@ static int run_listen(struct command *command)
     options.type = type_of(command);
     int fd = idc_listen_with((uint32_t)number_of(command, "port", 0), text_of(command, "name", NULL),
                              (int)number_of(command, "backlog", 128), &options);
-    int error = keep(place_of(command, 2), fd, false);
+    int error = puppet_keep(place_of(command, 2), fd, false);
     if (!error && idc_getsockname(fd, &own) == 0)
         say(command, " port=%u domid=%u service=%s", own.port, own.domid, own.service);
     return error;
@@ -180,8 +180,8 @@ static int run_accept(struct command *command)
     int listener = place_of(command, 2), place = place_of(command, 3);
     struct idc_addr peer;
     if (sockets[listener].plain)
-        return keep(place, accept4(sockets[listener].fd, NULL, NULL, SOCK_CLOEXEC), true);
-    int error = keep(place, idc_accept(sockets[listener].fd, &peer), false);
+        return puppet_keep(place, accept4(sockets[listener].fd, NULL, NULL, SOCK_CLOEXEC), true);
+    int error = puppet_keep(place, idc_accept(sockets[listener].fd, &peer), false);
     if (!error)
         say(command, " domid=%u port=%u uid=%u type=%u service=%s", peer.domid, peer.port, peer.uid, peer.type,
             peer.service);
@@ -193,12 +193,12 @@ static int connect_unix(struct command *command)
     struct sockaddr_un address;
     int fd = unix_socket(command, &address);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-        return keep(place_of(command, 2), fd, true);
+        return puppet_keep(place_of(command, 2), fd, true);
     return errno;
 }
 
 /* The rest of a connect that doesn't wait: waits after all. */
-static int finish(int fd)
+static int puppet_finish(int fd)
 {
     struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
     int flags = fcntl(fd, F_GETFL);
@@ -220,9 +220,9 @@ static int run_connect(struct command *command)
     options.nonblocking = (int)number_of(command, "nowait", 0);
     int fd = name ? idc_connect_name_with(domid, name, &options)
                   : idc_connect_with(domid, (uint32_t)number_of(command, "port", 0), &options);
-    int error = keep(place_of(command, 2), fd, false);
+    int error = puppet_keep(place_of(command, 2), fd, false);
     if (!error && options.nonblocking)
-        error = finish(fd);
+        error = puppet_finish(fd);
     if (!error && idc_getsockname(fd, &own) == 0 && idc_getpeername(fd, &peer) == 0)
         say(command, " lport=%u domid=%u port=%u", own.port, peer.domid, peer.port);
     return error;
@@ -450,13 +450,13 @@ static void *carry_out(void *arg)
 {
     struct command *command = arg;
     clock_gettime(CLOCK_MONOTONIC, &command->start);
-    answer(command, find_verb(command->words[1])->run(command));
+    puppet_answer(command, find_verb(command->words[1])->run(command));
     free(command->line);
     free(command);
     return NULL;
 }
 
-static void start(struct command *command)
+static void puppet_start(struct command *command)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -489,7 +489,7 @@ int main(void)
             command->words[command->count++] = word;
         if (command->count < 2)
             exit(2);
-        start(command);
+        puppet_start(command);
     }
     _exit(0); /* threads may be blocked */
 }

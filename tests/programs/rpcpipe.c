@@ -14,7 +14,7 @@
 
 static FILE *server_in, *server_out;
 
-static void fail(const char *what)
+static void rpcpipe_fail(const char *what)
 {
     perror(what);
     exit(1);
@@ -27,11 +27,11 @@ static void connect_server(void)
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path && path[0] ? path : "/run/idc/rpc.sock");
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        fail("rpcpipe: connect");
+        rpcpipe_fail("rpcpipe: connect");
     server_in = fdopen(fd, "r");
     server_out = fdopen(dup(fd), "w");
     if (!server_in || !server_out)
-        fail("rpcpipe: fdopen");
+        rpcpipe_fail("rpcpipe: fdopen");
 }
 
 /* Reads the head of the answer; the length of its body. */
@@ -41,21 +41,21 @@ static size_t read_head(void)
     size_t length = 0;
     do {
         if (!fgets(line, sizeof(line), server_in))
-            fail("rpcpipe: no answer");
+            rpcpipe_fail("rpcpipe: no answer");
         if (strncasecmp(line, "Content-Length:", 15) == 0)
             length = strtoul(line + 15, NULL, 10);
     } while (line[0] != '\r' && line[0] != '\n');
     return length;
 }
 
-static void carry(FILE *from, FILE *to, size_t length)
+static void rpcpipe_carry(FILE *from, FILE *to, size_t length)
 {
     char *body = malloc(length + 1);
     if (!body || fread(body, 1, length, from) != length)
-        fail("rpcpipe: read");
+        rpcpipe_fail("rpcpipe: read");
     fwrite(body, 1, length, to);
     if (fflush(to) != 0)
-        fail("rpcpipe: write");
+        rpcpipe_fail("rpcpipe: write");
     free(body);
 }
 
@@ -67,10 +67,10 @@ int main(void)
         size_t length = strtoul(line, NULL, 10);
         fprintf(server_out, "POST / HTTP/1.1\r\nHost: idc\r\nContent-Type: text/xml\r\nContent-Length: %zu\r\n\r\n",
                 length);
-        carry(stdin, server_out, length);
+        rpcpipe_carry(stdin, server_out, length);
         length = read_head();
         printf("%zu\n", length);
-        carry(server_in, stdout, length);
+        rpcpipe_carry(server_in, stdout, length);
     }
     return 0;
 }

@@ -333,7 +333,7 @@ static void *wait_connected(void *arg)
     return NULL;
 }
 
-static int interrupted(const struct other *other, int type)
+static int vsock_cases_interrupted(const struct other *other, int type)
 {
     struct sigaction action = {.sa_handler = on_alarm};
     struct itimerval soon = {.it_value = {.tv_usec = 50000}}, never = {0};
@@ -353,7 +353,7 @@ static void test_interrupted(const struct other *other)
     static char bytes[30000];
     int fds[2], usual = int_option(new_socket(SOCK_STREAM), SOL_SOCKET, SO_SNDBUF);
     for (int i = 0; i < 2; i++)
-        fds[i] = interrupted(other, types[i]);
+        fds[i] = vsock_cases_interrupted(other, types[i]);
     struct waiting waiting = {.other = other, .fd = new_socket(SOCK_STREAM)};
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, wait_connected, &waiting) == 0);

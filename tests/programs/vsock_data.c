@@ -16,7 +16,7 @@
 
 #define MEGABYTE (1 << 20)
 
-static char *pattern(size_t len)
+static char *vsock_data_pattern(size_t len)
 {
     char *bytes = malloc(len);
     for (size_t i = 0; i < len; i++)
@@ -26,7 +26,7 @@ static char *pattern(size_t len)
 
 static void *send_a_megabyte(void *arg)
 {
-    char *bytes = pattern(MEGABYTE);
+    char *bytes = vsock_data_pattern(MEGABYTE);
     send_all(*(int *)arg, bytes, MEGABYTE);
     CHECK(shutdown(*(int *)arg, SHUT_WR) == 0);
     free(bytes);
@@ -36,7 +36,7 @@ static void *send_a_megabyte(void *arg)
 static void test_stream(const struct other *other)
 {
     int fd = ask(other, SOCK_STREAM, "echo");
-    char *back = malloc(MEGABYTE), *sent = pattern(MEGABYTE), byte;
+    char *back = malloc(MEGABYTE), *sent = vsock_data_pattern(MEGABYTE), byte;
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, send_a_megabyte, &fd) == 0);
     receive_all(fd, back, MEGABYTE);
@@ -138,7 +138,7 @@ static void test_messages(const struct other *other)
 static void test_large_messages(const struct other *other)
 {
     static const size_t sizes[] = {131072, 131073, 200000, 262144, 327680, 327680, 262144, 1};
-    char *back = malloc(400000), *sent = pattern(400000);
+    char *back = malloc(400000), *sent = vsock_data_pattern(400000);
     int fd = ask(other, SOCK_SEQPACKET, "echo");
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         CHECK(send(fd, sent, sizes[i], 0) == (ssize_t)sizes[i]);
@@ -202,7 +202,7 @@ static void test_ways_to_send(const struct other *other)
 {
     static const size_t sizes[] = {1, 40960, 40961, 100000, 327680};
     static const size_t too_long[] = {327681, 330000, 332360, 400000};
-    char *back = malloc(400000), *sent = pattern(400000);
+    char *back = malloc(400000), *sent = vsock_data_pattern(400000);
     int fd = ask(other, SOCK_SEQPACKET, "echo"), size = 212992;
     CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0);
     for (size_t way = 0; way < WAYS; way++) {
@@ -224,7 +224,7 @@ static void test_several_messages(const struct other *other)
     static const size_t sizes[] = {5, 100000, 0, 70000, 400000, 7};
     struct iovec spans[6];
     struct mmsghdr messages[6] = {0};
-    char *back = malloc(400000), *sent = pattern(400000);
+    char *back = malloc(400000), *sent = vsock_data_pattern(400000);
     int fd = ask(other, SOCK_SEQPACKET, "echo");
     for (int i = 0; i < 6; i++) {
         spans[i] = (struct iovec){sent, sizes[i]};
@@ -272,7 +272,7 @@ static void *send_many(void *arg)
 /* Until the server begins to read, the sender waits; then it must be woken. */
 static void check_waiting_sender(const struct other *other, size_t len, ssize_t (*way)(int fd, char *bytes, size_t len))
 {
-    struct sending sending = {ask(other, SOCK_SEQPACKET, "hold"), 60, pattern(len), len, way};
+    struct sending sending = {ask(other, SOCK_SEQPACKET, "hold"), 60, vsock_data_pattern(len), len, way};
     char text[32] = "", expected[32];
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, send_many, &sending) == 0);
@@ -295,7 +295,7 @@ static void test_waiting_sender(const struct other *other)
         check_waiting_sender(other, 100000, ways[way]);
 }
 
-static int unsent(int fd)
+static int vsock_data_unsent(int fd)
 {
     int bytes = -1;
     CHECK(ioctl(fd, SIOCOUTQ, &bytes) == 0);
@@ -304,9 +304,9 @@ static int unsent(int fd)
 
 static void await_all_sent(int fd)
 {
-    for (int i = 0; i < WAIT_MS && unsent(fd) > 0; i++)
+    for (int i = 0; i < WAIT_MS && vsock_data_unsent(fd) > 0; i++)
         poll(NULL, 0, 1);
-    CHECK(unsent(fd) == 0);
+    CHECK(vsock_data_unsent(fd) == 0);
 }
 
 static void test_unsent(const struct other *other)
@@ -316,12 +316,12 @@ static void test_unsent(const struct other *other)
     int fd = new_socket(SOCK_STREAM);
     long total = 0;
     ssize_t n;
-    CHECK(unsent(fd) == 0);
+    CHECK(vsock_data_unsent(fd) == 0);
     close(fd);
     fd = ask(other, SOCK_STREAM, "hold");
     while ((n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 || polled(fd, POLLOUT, 500) != 0)
         total += n > 0 ? n : 0;
-    CHECK(unsent(fd) > 0 && unsent(fd) <= total + 262144);
+    CHECK(vsock_data_unsent(fd) > 0 && vsock_data_unsent(fd) <= total + 262144);
     n = read(ask(other, SOCK_STREAM, "go"), text, 1);
     CHECK(n == 1);
     await_all_sent(fd);

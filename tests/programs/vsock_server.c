@@ -27,7 +27,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int gone, seen_errno = -1; /* how often "go" was asked for */
 
-static void echo(int fd)
+static void vsock_server_echo(int fd)
 {
     static __thread char bytes[400000];
     ssize_t got;
@@ -43,7 +43,7 @@ static void say_names(const struct client *client)
     send(client->fd, names, sizeof(names), MSG_NOSIGNAL);
 }
 
-static void hold(int fd)
+static void vsock_server_hold(int fd)
 {
     static __thread char bytes[400000];
     char text[32];
@@ -60,7 +60,7 @@ static void hold(int fd)
     send(fd, text, strlen(text), MSG_NOSIGNAL);
 }
 
-static void go(int fd)
+static void vsock_server_go(int fd)
 {
     pthread_mutex_lock(&lock);
     gone++;
@@ -69,7 +69,7 @@ static void go(int fd)
     send(fd, "", 1, MSG_NOSIGNAL);
 }
 
-static void watch(int fd)
+static void vsock_server_watch(int fd)
 {
     char byte;
     send(fd, "w", 1, MSG_NOSIGNAL);
@@ -103,21 +103,21 @@ static void send_sizes(int fd)
     }
 }
 
-static void answer(const struct client *client, const char *request)
+static void vsock_server_answer(const struct client *client, const char *request)
 {
     int fd = client->fd;
     if (strcmp(request, "echo") == 0)
-        echo(fd);
+        vsock_server_echo(fd);
     else if (strcmp(request, "unread") == 0)
         polled(fd, POLLIN, WAIT_MS);
     else if (strcmp(request, "names") == 0)
         say_names(client);
     else if (strcmp(request, "hold") == 0)
-        hold(fd);
+        vsock_server_hold(fd);
     else if (strcmp(request, "go") == 0)
-        go(fd);
+        vsock_server_go(fd);
     else if (strcmp(request, "watch") == 0)
-        watch(fd);
+        vsock_server_watch(fd);
     else if (strcmp(request, "errno") == 0)
         say_errno(fd);
     else if (strcmp(request, "sizes") == 0)
@@ -129,13 +129,13 @@ static void *serve_client(void *arg)
     struct client *client = arg;
     char request[REQUEST_SIZE + 1] = "";
     if (recv(client->fd, request, REQUEST_SIZE, MSG_WAITALL) == REQUEST_SIZE)
-        answer(client, request);
+        vsock_server_answer(client, request);
     close(client->fd);
     free(client);
     return NULL;
 }
 
-static void take(int listener)
+static void vsock_server_take(int listener)
 {
     pthread_t thread;
     struct client *client = calloc(1, sizeof(*client));
@@ -164,6 +164,6 @@ void serve(uint32_t port)
         CHECK(poll(listeners, LISTENERS, -1) > 0);
         for (int i = 0; i < LISTENERS; i++)
             if (listeners[i].revents != 0)
-                take(listeners[i].fd);
+                vsock_server_take(listeners[i].fd);
     }
 }

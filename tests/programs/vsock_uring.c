@@ -17,7 +17,7 @@ static struct {
 } ring;
 
 /* False: the kernel has none, or does not let us. */
-static bool begin(void)
+static bool vsock_uring_begin(void)
 {
     ring.fd = (int)syscall(SYS_io_uring_setup, 4, &ring.params);
     if (ring.fd < 0 || !(ring.params.features & IORING_FEAT_SINGLE_MMAP))
@@ -53,7 +53,7 @@ static int carry_out(const struct io_uring_sqe *request)
 }
 
 /* Offset 0 is what SEND and RECV want, -1, the file's own place, is right for READ and WRITE. */
-static int transfer(uint8_t operation, int fd, void *bytes, uint32_t len)
+static int vsock_uring_transfer(uint8_t operation, int fd, void *bytes, uint32_t len)
 {
     bool of_file = operation == IORING_OP_READ || operation == IORING_OP_WRITE;
     return carry_out(&(struct io_uring_sqe){
@@ -69,17 +69,17 @@ static void check_with(int fd, uint8_t sending, uint8_t receiving)
 {
     char text[] = "over and back", back[sizeof(text)];
     CHECK(poll_for(fd, POLLOUT) == POLLOUT);
-    CHECK(transfer(sending, fd, text, sizeof(text)) == sizeof(text));
+    CHECK(vsock_uring_transfer(sending, fd, text, sizeof(text)) == sizeof(text));
     CHECK(poll_for(fd, POLLIN) == POLLIN);
     await_bytes(fd, sizeof(text));
-    CHECK(transfer(receiving, fd, back, sizeof(back)) == sizeof(back) && memcmp(text, back, sizeof(text)) == 0);
+    CHECK(vsock_uring_transfer(receiving, fd, back, sizeof(back)) == sizeof(back) && memcmp(text, back, sizeof(text)) == 0);
 }
 
 void test_io_uring(const struct other *other)
 {
     struct sockaddr_vm address;
     socklen_t len = sizeof(address);
-    if (!begin())
+    if (!vsock_uring_begin())
         return;
     for (int type = SOCK_STREAM; type <= SOCK_SEQPACKET; type += SOCK_SEQPACKET - SOCK_STREAM) {
         int fd = ask(other, type, "echo");

@@ -39,22 +39,22 @@ static void listen_everywhere(struct sim *sim)
     }
 }
 
-static void restart(struct sim *sim, struct domain *domain, bool crash)
+static void losses_restart(struct sim *sim, struct domain *domain, bool crash)
 {
     sim_stop_domain(sim, domain, crash);
     sim_start_domain(sim, domain);
     listen_everywhere(sim);
 }
 
-static void lose(struct exchange *exchange)
+static void losses_lose(struct exchange *exchange)
 {
     struct sim *sim = exchange->sim;
     switch (exchange->loss) {
     case LOSS_CHANNEL: world_break(sim->world); break;
-    case LOSS_KILL_LOWER: restart(sim, &sim->domains[0], true); break;
-    case LOSS_KILL_HIGHER: restart(sim, &sim->domains[1], true); break;
-    case LOSS_STOP_LOWER: restart(sim, &sim->domains[0], false); break;
-    case LOSS_STOP_HIGHER: restart(sim, &sim->domains[1], false); break;
+    case LOSS_KILL_LOWER: losses_restart(sim, &sim->domains[0], true); break;
+    case LOSS_KILL_HIGHER: losses_restart(sim, &sim->domains[1], true); break;
+    case LOSS_STOP_LOWER: losses_restart(sim, &sim->domains[0], false); break;
+    case LOSS_STOP_HIGHER: losses_restart(sim, &sim->domains[1], false); break;
     default:
         program_excuse(sim, sim->domains[0].domid, sim->domains[1].domid);
         world_set_policy(sim->world, sim->domains[0].domid, sim->domains[1].domid, "");
@@ -65,7 +65,7 @@ static void lose(struct exchange *exchange)
 static void after_step(struct exchange *exchange)
 {
     if (exchange->step++ == exchange->at)
-        lose(exchange);
+        losses_lose(exchange);
     check_invariants(exchange->sim);
 }
 
@@ -158,7 +158,7 @@ static void connect_again(struct exchange *exchange)
 }
 
 /* Returns how many steps there were. */
-static uint64_t run(struct sim *sim, enum loss loss, uint64_t at)
+static uint64_t losses_do_run(struct sim *sim, enum loss loss, uint64_t at)
 {
     struct exchange exchange = {.sim = sim, .loss = loss, .at = at};
     sim_begin(sim, SEED, 2);
@@ -173,10 +173,10 @@ static uint64_t run(struct sim *sim, enum loss loss, uint64_t at)
 
 void losses_run(struct sim *sim)
 {
-    uint64_t steps = run(sim, LOSS_CHANNEL, NEVER);
+    uint64_t steps = losses_do_run(sim, LOSS_CHANNEL, NEVER);
     for (int loss = 0; loss < LOSS_COUNT; loss++)
         for (uint64_t at = 0; at < steps; at++)
-            run(sim, (enum loss)loss, at);
+            losses_do_run(sim, (enum loss)loss, at);
     printf("sim: %llu times the same exchange, with each of %d losses after each of its %llu steps\n",
            (unsigned long long)(steps * LOSS_COUNT + 1), LOSS_COUNT, (unsigned long long)steps);
     memset(&sim->count, 0, sizeof(sim->count));

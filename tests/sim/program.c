@@ -55,7 +55,7 @@ static ssize_t host_message(struct endpoint *end)
     return end->message_count ? (ssize_t)end->messages[end->first_message] : at_the_end(end, -ENODATA);
 }
 
-static void fill(struct endpoint *end, const struct iovec *spans, int count, uint64_t position)
+static void program_fill(struct endpoint *end, const struct iovec *spans, int count, uint64_t position)
 {
     for (int i = 0; i < count; i++)
         for (size_t k = 0; k < spans[i].iov_len; k++)
@@ -76,7 +76,7 @@ static ssize_t pull_message(struct endpoint *end, const struct iovec *spans, int
     CHECK(sim_of(end), end->message_count > 0, "pull without a message");
     uint32_t length = end->messages[end->first_message];
     CHECK(sim_of(end), room <= length - end->message_offset, "pull beyond a message");
-    fill(end, spans, count, end->pulled);
+    program_fill(end, spans, count, end->pulled);
     end->pulled += room;
     end->message_offset += (uint32_t)room;
     if (end->message_offset == length)
@@ -98,7 +98,7 @@ static ssize_t host_pull(struct endpoint *end, const struct iovec *spans, int co
         struct iovec span = spans[i];
         span.iov_len = span.iov_len < there ? span.iov_len : there;
         span.iov_len = span.iov_len < most ? span.iov_len : most;
-        fill(end, &span, 1, end->pulled);
+        program_fill(end, &span, 1, end->pulled);
         end->pulled += span.iov_len;
         there -= span.iov_len;
         most -= span.iov_len;
@@ -114,7 +114,7 @@ static bool host_gone(struct endpoint *end)
 
 /* ---- host: to the program ---- */
 
-static void compare(struct endpoint *end, const struct iovec *spans, int count, size_t length)
+static void program_compare(struct endpoint *end, const struct iovec *spans, int count, size_t length)
 {
     const struct endpoint *from = other_end(end);
     CHECK(sim_of(end), end->pushed + length <= from->written, "more arrived than was sent");
@@ -136,7 +136,7 @@ static ssize_t push_message(struct endpoint *end, const struct iovec *spans, int
     uint32_t sent = pair->sent_lengths[!end->side][end->pushed_messages % 4096];
     CHECK(sim_of(end), length == sent, "message %u of pair %llu has %zu bytes instead of %u", end->pushed_messages,
           (unsigned long long)pair->number, length, sent);
-    compare(end, spans, count, length);
+    program_compare(end, spans, count, length);
     end->pushed_messages++;
     sim_of(end)->count.messages++;
     return (ssize_t)length;
@@ -160,7 +160,7 @@ static ssize_t host_push(struct endpoint *end, const struct iovec *spans, int co
     if (end->pair->type == IDC_SEQPACKET)
         return push_message(end, spans, count, length);
     length = length < room ? length : room;
-    compare(end, spans, count, length);
+    program_compare(end, spans, count, length);
     return (ssize_t)length;
 }
 

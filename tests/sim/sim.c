@@ -159,7 +159,7 @@ static void step_time(struct sim *sim)
     sim->now += sim_chance(sim, 30) ? 6000 : sim_below(sim, 20);
 }
 
-static void step(struct sim *sim)
+static void sim_step(struct sim *sim)
 {
     struct domain *domain = pick_domain(sim);
     struct endpoint *end;
@@ -275,11 +275,11 @@ void sim_end(struct sim *sim)
     world_free(sim->world);
 }
 
-static unsigned long episode(struct sim *sim, uint64_t seed)
+static unsigned long sim_episode(struct sim *sim, uint64_t seed)
 {
     sim_begin(sim, seed, 0);
     while (sim->steps < EPISODE_STEPS) {
-        step(sim);
+        sim_step(sim);
         if (sim->steps % 1000 == 0) {
             sim_settle(sim);
             check_quiet(sim);
@@ -290,7 +290,7 @@ static unsigned long episode(struct sim *sim, uint64_t seed)
     return EPISODE_STEPS;
 }
 
-static void report(const struct sim *sim, unsigned long steps, unsigned long episodes)
+static void sim_report(const struct sim *sim, unsigned long steps, unsigned long episodes)
 {
     printf("sim: %lu steps in %lu episodes: %lu connects, %lu connected, %lu clean ends, %lu resets, %lu MB, %lu messages, "
            "%lu kills, %lu breaks, %lu policy changes: all invariants held\n",
@@ -322,9 +322,9 @@ int main(int argc, char **argv)
     fflush(stdout);
     losses_run(&sim);
     while (done < steps) {
-        done += episode(&sim, seed++);
+        done += sim_episode(&sim, seed++);
         episodes++;
     }
-    report(&sim, done, episodes);
+    sim_report(&sim, done, episodes);
     return 0;
 }

@@ -68,7 +68,7 @@ struct world {
 
 /* ---- store ---- */
 
-static bool below(const char *path, const char *prefix)
+static bool world_below(const char *path, const char *prefix)
 {
     size_t length = strlen(prefix);
     return strncmp(path, prefix, length) == 0 && (path[length] == '\0' || path[length] == '/');
@@ -84,13 +84,13 @@ static void note_change(struct platform *platform, const char *path, const char 
     TAILQ_INSERT_TAIL(&platform->changes, change, list);
 }
 
-static void tell(struct world *world, const char *path, const char *value)
+static void world_tell(struct world *world, const char *path, const char *value)
 {
     struct platform *platform;
     struct subscription *subscription;
     LIST_FOREACH(platform, &world->platforms, list)
         LIST_FOREACH(subscription, &platform->subscriptions, list)
-            if (below(path, subscription->path))
+            if (world_below(path, subscription->path))
                 note_change(platform, path, value);
 }
 
@@ -107,7 +107,7 @@ static void set_node(struct world *world, const char *path, const char *value)
     }
     free(node->value);
     node->value = strdup(value);
-    tell(world, path, value);
+    world_tell(world, path, value);
 }
 
 static void remove_nodes(struct world *world, const char *path)
@@ -115,9 +115,9 @@ static void remove_nodes(struct world *world, const char *path)
     struct node *node, *next;
     for (node = LIST_FIRST(&world->nodes); node; node = next) {
         next = LIST_NEXT(node, list);
-        if (!below(node->path, path))
+        if (!world_below(node->path, path))
             continue;
-        tell(world, node->path, NULL);
+        world_tell(world, node->path, NULL);
         LIST_REMOVE(node, list);
         free(node->path);
         free(node->value);
@@ -158,7 +158,7 @@ static int ops_subscribe(struct platform *platform, const char *path)
     subscription->path = strdup(path);
     LIST_INSERT_HEAD(&platform->subscriptions, subscription, list);
     LIST_FOREACH(node, &platform->world->nodes, list) {
-        if (below(node->path, path)) {
+        if (world_below(node->path, path)) {
             note_change(platform, node->path, node->value);
             any = true;
         }

@@ -114,7 +114,7 @@ static inline pid_t fork_child(void)
     return child;
 }
 
-static inline bool readable(int fd, int timeout_ms)
+static inline bool local_fixture_readable(int fd, int timeout_ms)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     return poll(&p, 1, timeout_ms) == 1;

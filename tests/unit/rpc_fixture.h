@@ -121,7 +121,7 @@ static void server_stop(void)
 
 static int http_status;
 
-static inline int dial(void)
+static inline int rpc_fixture_dial(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct timeval limit = {.tv_sec = 40}; /* a sanitizer can take long */
@@ -132,7 +132,7 @@ static inline int dial(void)
     return fd;
 }
 
-static inline void put(int fd, const char *bytes, size_t len)
+static inline void rpc_fixture_put(int fd, const char *bytes, size_t len)
 {
     while (len > 0) {
         ssize_t sent = send(fd, bytes, len, MSG_NOSIGNAL);
@@ -146,8 +146,8 @@ static inline void post_body(int fd, const char *body, size_t len)
 {
     char head[128];
     int n = snprintf(head, sizeof(head), "POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", len);
-    put(fd, head, (size_t)n);
-    put(fd, body, len);
+    rpc_fixture_put(fd, head, (size_t)n);
+    rpc_fixture_put(fd, body, len);
 }
 
 #define END ((const char *)NULL)
@@ -167,7 +167,7 @@ static inline char *document_va(const char *method, va_list args)
     return text;
 }
 
-static inline void post(int fd, const char *method, ...)
+static inline void rpc_fixture_post(int fd, const char *method, ...)
 {
     va_list args;
     va_start(args, method);
@@ -178,7 +178,7 @@ static inline void post(int fd, const char *method, ...)
 }
 
 /* The body of a response, malloced, or NULL when the connection ended. */
-static inline char *answer(int fd)
+static inline char *rpc_fixture_answer(int fd)
 {
     char head[4096];
     size_t have = 0;
@@ -204,10 +204,10 @@ static inline char *answer(int fd)
     return body;
 }
 
-#define CALL(fd, ...) (post((fd), __VA_ARGS__, END), answer(fd))
+#define CALL(fd, ...) (rpc_fixture_post((fd), __VA_ARGS__, END), rpc_fixture_answer(fd))
 
 /* What stands between the tags of the value of a member: the first occurrence. */
-static inline const char *member(const char *body, const char *name)
+static inline const char *rpc_fixture_member(const char *body, const char *name)
 {
     char tag[80];
     static char value[512];
@@ -220,14 +220,14 @@ static inline const char *member(const char *body, const char *name)
     return value;
 }
 
-static inline int64_t number(const char *body, const char *name)
+static inline int64_t rpc_fixture_number(const char *body, const char *name)
 {
-    return strtoll(member(body, name), NULL, 10);
+    return strtoll(rpc_fixture_member(body, name), NULL, 10);
 }
 
 static inline int fault_of(const char *body)
 {
-    return strstr(body, "<fault>") != NULL ? (int)number(body, "faultCode") : 0;
+    return strstr(body, "<fault>") != NULL ? (int)rpc_fixture_number(body, "faultCode") : 0;
 }
 
 /* A member of a call, and frees the answer. */
@@ -235,7 +235,7 @@ static inline int64_t number_free(char *body, const char *name)
 {
     ck_assert_ptr_nonnull(body);
     ck_assert_msg(fault_of(body) == 0, "fault: %s", body);
-    int64_t value = number(body, name);
+    int64_t value = rpc_fixture_number(body, name);
     free(body);
     return value;
 }
@@ -260,9 +260,9 @@ static inline const char *xml_int(int64_t value)
 }
 
 /* A counter of idc.status, over a connection of its own. */
-static inline int64_t counter(const char *name)
+static inline int64_t rpc_fixture_counter(const char *name)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     int64_t value = number_free(CALL(fd, "idc.status"), name);
     close(fd);
     return value;
@@ -271,9 +271,9 @@ static inline int64_t counter(const char *name)
 /* Waits until a counter has the value: events of the server that no answer tells of. */
 static inline void await_counter(const char *name, int64_t value)
 {
-    for (int i = 0; i < 4000 && counter(name) != value; i++)
+    for (int i = 0; i < 4000 && rpc_fixture_counter(name) != value; i++)
         poll(NULL, 0, 10);
-    ck_assert_int_eq(counter(name), value);
+    ck_assert_int_eq(rpc_fixture_counter(name), value);
 }
 
 #endif

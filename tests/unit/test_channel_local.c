@@ -24,16 +24,16 @@ static struct platform *high, *low;
 static struct channel *offered, *attached;
 
 /* One turn of an event loop over what is there. */
-static void turn(struct platform *platform)
+static void channel_local_turn(struct platform *platform)
 {
     struct store_event event;
-    if (readable(ops->event_fd(platform), 0))
+    if (local_fixture_readable(ops->event_fd(platform), 0))
         while (ops->next_event(platform, &event) == 1)
             continue;
 }
 
 /* Waits for a state as the daemon does: by the descriptors of the platform and the channel. */
-static bool becomes(struct platform *platform, struct channel *channel, enum channel_state state)
+static bool channel_local_becomes(struct platform *platform, struct channel *channel, enum channel_state state)
 {
     int64_t deadline = now_ms() + WAIT_MS;
     while (ops->channel_poll(channel) != state) {
@@ -41,7 +41,7 @@ static bool becomes(struct platform *platform, struct channel *channel, enum cha
                               {.fd = ops->channel_fd(channel), .events = POLLIN}};
         if (now_ms() > deadline || poll(p, 2, (int)(deadline - now_ms() + 1)) <= 0)
             return false;
-        turn(platform);
+        channel_local_turn(platform);
     }
     return true;
 }
@@ -67,9 +67,9 @@ static void connect_both(void)
     ck_assert_int_eq(ops->attach(low, OFFERER, BASE, &attached), 0);
     ck_assert_int_eq(ops->channel_poll(offered), CHANNEL_PENDING);
     ck_assert_int_eq(ops->channel_poll(attached), CHANNEL_PENDING);
-    turn(high);
-    ck_assert(becomes(low, attached, CHANNEL_OPEN));
-    ck_assert(becomes(high, offered, CHANNEL_OPEN));
+    channel_local_turn(high);
+    ck_assert(channel_local_becomes(low, attached, CHANNEL_OPEN));
+    ck_assert(channel_local_becomes(high, offered, CHANNEL_OPEN));
 }
 
 /* ---- an honest pair ---- */
@@ -88,9 +88,9 @@ static void expect_text(struct ring_pair *at, struct channel *channel, const cha
 {
     char got[64] = "";
     uint32_t length = (uint32_t)strlen(text) + 1;
-    ck_assert(readable(ops->channel_fd(channel), WAIT_MS));
+    ck_assert(local_fixture_readable(ops->channel_fd(channel), WAIT_MS));
     ck_assert_int_eq(ops->channel_poll(channel), CHANNEL_OPEN);
-    ck_assert(!readable(ops->channel_fd(channel), 0));
+    ck_assert(!local_fixture_readable(ops->channel_fd(channel), 0));
     ck_assert_int_eq(ring_ready(&at->in), length);
     ring_get(&at->in, 0, got, length);
     ring_consume(&at->in, length);
@@ -110,7 +110,7 @@ START_TEST(data_flow_both_ways)
     send_text(&server, offered, "to the client");
     expect_text(&client, attached, "to the client");
     ops->channel_close(attached);
-    ck_assert(becomes(high, offered, CHANNEL_DEAD));
+    ck_assert(channel_local_becomes(high, offered, CHANNEL_DEAD));
     ops->channel_close(offered);
 }
 END_TEST
@@ -122,10 +122,10 @@ START_TEST(closing_is_seen_at_once)
     connect_both();
     struct channel *closer = by_server ? offered : attached, *other = by_server ? attached : offered;
     ops->channel_close(closer);
-    ck_assert(readable(ops->channel_fd(other), WAIT_MS));
+    ck_assert(local_fixture_readable(ops->channel_fd(other), WAIT_MS));
     ck_assert_int_eq(ops->channel_poll(other), CHANNEL_DEAD);
     ops->channel_notify(other);
-    turn(by_server ? low : high);
+    channel_local_turn(by_server ? low : high);
     ck_assert_int_eq(ops->channel_poll(other), CHANNEL_DEAD);
     ops->channel_close(other);
 }
@@ -148,12 +148,12 @@ START_TEST(offer_ends_during_attach)
     ck_assert_int_eq(ops->attach(low, OFFERER, BASE, &attached), 0);
     ops->channel_close(offered);
     if (_i == 0) {
-        turn(high);
+        channel_local_turn(high);
     } else {
         ops->close(high);
         high = open_domain(OFFERER);
     }
-    ck_assert(becomes(low, attached, CHANNEL_DEAD));
+    ck_assert(channel_local_becomes(low, attached, CHANNEL_DEAD));
     ops->channel_close(attached);
 }
 END_TEST
@@ -166,8 +166,8 @@ START_TEST(every_ring_size_and_no_other)
         if (result != 0)
             continue;
         ck_assert_int_eq(ops->attach(low, OFFERER, BASE, &attached), 0);
-        turn(high);
-        ck_assert(becomes(low, attached, CHANNEL_OPEN));
+        channel_local_turn(high);
+        ck_assert(channel_local_becomes(low, attached, CHANNEL_OPEN));
         ops->channel_close(attached);
         ops->channel_close(offered);
     }
@@ -216,7 +216,7 @@ START_TEST(platform_closes_its_channels)
 {
     connect_both();
     ops->close(high);
-    ck_assert(becomes(low, attached, CHANNEL_DEAD));
+    ck_assert(channel_local_becomes(low, attached, CHANNEL_DEAD));
     ck_assert_int_eq(count_entries(store_dir, "local."), 0);
     high = open_domain(OFFERER);
     ops->channel_close(attached);
@@ -250,10 +250,10 @@ START_TEST(notifications_add_up_to_one)
     connect_both();
     for (int i = 0; i < 100000; i++)
         ops->channel_notify(attached);
-    ck_assert(readable(ops->channel_fd(offered), WAIT_MS));
+    ck_assert(local_fixture_readable(ops->channel_fd(offered), WAIT_MS));
     ck_assert_int_eq(ops->channel_poll(offered), CHANNEL_OPEN);
-    ck_assert(!readable(ops->channel_fd(offered), 0));
-    ck_assert(!readable(ops->channel_fd(attached), 0));
+    ck_assert(!local_fixture_readable(ops->channel_fd(offered), 0));
+    ck_assert(!local_fixture_readable(ops->channel_fd(attached), 0));
     ops->channel_close(attached);
     ops->channel_close(offered);
 }
@@ -280,8 +280,8 @@ START_TEST(a_thousand_links_leak_nothing)
         connect_both();
         ops->channel_close(i % 2 == 0 ? attached : offered);
         ops->channel_close(i % 2 == 0 ? offered : attached);
-        turn(high);
-        turn(low);
+        channel_local_turn(high);
+        channel_local_turn(low);
     }
     ck_assert_int_eq(count_descriptors(), before);
 }
@@ -291,7 +291,7 @@ END_TEST
 
 static void wait_for(struct platform *platform, struct channel *channel, enum channel_state state)
 {
-    if (!becomes(platform, channel, state))
+    if (!channel_local_becomes(platform, channel, state))
         _exit(1);
 }
 
@@ -329,7 +329,7 @@ static pid_t start_child(int domid, int *ready, bool attach_only)
 static void expect_step(int ready, char step)
 {
     char got = 0;
-    ck_assert(readable(ready, WAIT_MS));
+    ck_assert(local_fixture_readable(ready, WAIT_MS));
     ck_assert_int_eq(read(ready, &got, 1), 1);
     ck_assert_int_eq(got, step);
 }
@@ -347,10 +347,10 @@ START_TEST(killed_attacher_is_noticed)
     ck_assert_int_eq(ops->offer(mine, ATTACHER, BASE, RING, &offered), 0);
     pid_t child = start_child(ATTACHER, &ready, false);
     expect_step(ready, 'a');
-    ck_assert(becomes(mine, offered, CHANNEL_OPEN));
+    ck_assert(channel_local_becomes(mine, offered, CHANNEL_OPEN));
     expect_step(ready, 'b');
     kill_child(child);
-    ck_assert(becomes(mine, offered, CHANNEL_DEAD));
+    ck_assert(channel_local_becomes(mine, offered, CHANNEL_DEAD));
     ops->channel_close(offered);
     ops->close(mine);
     low = open_domain(ATTACHER); /* the killed one's socket does not stand in the way */
@@ -366,10 +366,10 @@ START_TEST(killed_offerer_is_noticed)
     pid_t child = start_child(OFFERER, &ready, false);
     expect_step(ready, 'a');
     ck_assert_int_eq(ops->attach(mine, OFFERER, BASE, &attached), 0);
-    ck_assert(becomes(mine, attached, CHANNEL_OPEN));
+    ck_assert(channel_local_becomes(mine, attached, CHANNEL_OPEN));
     expect_step(ready, 'b');
     kill_child(child);
-    ck_assert(becomes(mine, attached, CHANNEL_DEAD));
+    ck_assert(channel_local_becomes(mine, attached, CHANNEL_DEAD));
     ops->channel_close(attached);
     ck_assert_int_eq(ops->attach(mine, OFFERER, BASE, &attached), -ECONNREFUSED);
     high = open_domain(OFFERER);
@@ -391,9 +391,9 @@ START_TEST(killed_before_the_hand_over)
     expect_step(ready, 'a');
     expect_step(ready, 'b');
     kill_child(child);
-    turn(mine);
+    channel_local_turn(mine);
     enum channel_state state = ops->channel_poll(offered);
-    ck_assert(state == CHANNEL_PENDING || becomes(mine, offered, CHANNEL_DEAD));
+    ck_assert(state == CHANNEL_PENDING || channel_local_becomes(mine, offered, CHANNEL_DEAD));
     ops->channel_close(offered);
     ops->close(mine);
     close(ready);
@@ -422,8 +422,8 @@ static void expect_refused(int fd)
 {
     struct channel_reply reply;
     int fds[2], count = 2;
-    turn(high);
-    ck_assert(readable(fd, WAIT_MS));
+    channel_local_turn(high);
+    ck_assert(local_fixture_readable(fd, WAIT_MS));
     ssize_t got = handover_recv(fd, &reply, sizeof(reply), fds, &count, MSG_DONTWAIT);
     ck_assert_int_eq(count, 0);
     ck_assert(got <= 0 || reply.status != 0);
@@ -431,7 +431,7 @@ static void expect_refused(int fd)
     close(fd);
 }
 
-static void lie(const void *message, size_t length, int beside)
+static void channel_local_lie(const void *message, size_t length, int beside)
 {
     int fd = connect_raw();
     ck_assert_int_eq(handover_send(fd, message, length, &beside, beside >= 0, 0), (ssize_t)length);
@@ -446,27 +446,27 @@ START_TEST(lying_attachers_are_refused)
     ck_assert_int_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
     ck_assert_int_eq(ops->offer(high, ATTACHER, BASE, RING, &offered), 0);
 
-    lie("rubbish", 7, event);
-    lie(&hello, sizeof(hello) - 1, event);
+    channel_local_lie("rubbish", 7, event);
+    channel_local_lie(&hello, sizeof(hello) - 1, event);
     memcpy(longer, &hello, sizeof(hello));
-    lie(longer, sizeof(longer), event);
-    lie(&hello, sizeof(hello), -1);
-    lie(&hello, sizeof(hello), pipe_ends[1]);
-    lie(&hello, sizeof(hello), blocking);
+    channel_local_lie(longer, sizeof(longer), event);
+    channel_local_lie(&hello, sizeof(hello), -1);
+    channel_local_lie(&hello, sizeof(hello), pipe_ends[1]);
+    channel_local_lie(&hello, sizeof(hello), blocking);
     hello.domid = 3;
-    lie(&hello, sizeof(hello), event);
+    channel_local_lie(&hello, sizeof(hello), event);
     hello = good_hello();
     hello.version = 2;
-    lie(&hello, sizeof(hello), event);
+    channel_local_lie(&hello, sizeof(hello), event);
     hello = good_hello();
     strcpy(hello.path, BASE "/other");
-    lie(&hello, sizeof(hello), event);
+    channel_local_lie(&hello, sizeof(hello), event);
     memset(hello.path, 'x', sizeof(hello.path));
-    lie(&hello, sizeof(hello), event);
+    channel_local_lie(&hello, sizeof(hello), event);
 
     ck_assert_int_eq(ops->attach(low, OFFERER, BASE, &attached), 0);
-    turn(high);
-    ck_assert(becomes(low, attached, CHANNEL_OPEN));
+    channel_local_turn(high);
+    ck_assert(channel_local_becomes(low, attached, CHANNEL_OPEN));
     ops->channel_close(attached);
     ops->channel_close(offered);
     close(event);
@@ -485,7 +485,7 @@ START_TEST(a_second_attacher_is_refused)
     connect_both();
     int fd = connect_raw();
     ck_assert_int_eq(handover_send(fd, &hello, sizeof(hello), &event, 1, 0), sizeof(hello));
-    turn(high);
+    channel_local_turn(high);
     struct channel_reply reply = {0};
     ck_assert_int_eq(recv(fd, &reply, sizeof(reply), MSG_DONTWAIT), sizeof(reply));
     ck_assert_int_eq(reply.status, ENOENT);
@@ -506,16 +506,16 @@ START_TEST(silent_callers_harm_nobody)
         crowd[i] = connect_raw();
     int before = count_descriptors();
     for (int i = 0; i < CROWD; i++)
-        turn(high);
+        channel_local_turn(high);
     ck_assert_int_le(count_descriptors(), before + CALLERS_MAX);
     ck_assert_int_eq(ops->attach(low, OFFERER, BASE, &attached), 0);
-    turn(high);
-    ck_assert(becomes(low, attached, CHANNEL_OPEN));
-    ck_assert(becomes(high, offered, CHANNEL_OPEN));
+    channel_local_turn(high);
+    ck_assert(channel_local_becomes(low, attached, CHANNEL_OPEN));
+    ck_assert(channel_local_becomes(high, offered, CHANNEL_OPEN));
     ops->channel_close(attached);
     ops->channel_close(offered);
-    ck_assert(readable(crowd[0], 0)); /* hung up on, as the oldest */
-    ck_assert(!readable(crowd[CROWD - 2], 0));
+    ck_assert(local_fixture_readable(crowd[0], 0)); /* hung up on, as the oldest */
+    ck_assert(!local_fixture_readable(crowd[CROWD - 2], 0));
     for (int i = 0; i < CROWD; i++)
         close(crowd[i]);
 }
@@ -529,7 +529,7 @@ static int take_over_raw(struct shared *shared)
     const char *text = "";
     int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), fds[2], count = 2, fd = connect_raw();
     ck_assert_int_eq(handover_send(fd, &hello, sizeof(hello), &event, 1, 0), sizeof(hello));
-    turn(high);
+    channel_local_turn(high);
     ck_assert_int_eq(handover_recv(fd, &reply, sizeof(reply), fds, &count, 0), sizeof(reply));
     ck_assert_int_eq(count, 2);
     ck_assert_int_eq(shared_accept(shared, fds[0], &text), 0);
@@ -548,7 +548,7 @@ START_TEST(bad_acks_end_the_channel)
     if (_i > 0) /* the first one has not set cli_live */
         shared_set_live(&shared.page->cli_live, SHARED_LIVE);
     ck_assert_int_gt(send(fd, acks[_i], strlen(acks[_i]), MSG_NOSIGNAL), 0);
-    ck_assert(becomes(high, offered, CHANNEL_DEAD));
+    ck_assert(channel_local_becomes(high, offered, CHANNEL_DEAD));
     ops->channel_close(offered);
     shared_unmap(&shared);
     close(fd);
@@ -562,7 +562,7 @@ START_TEST(whatever_is_said_later_ends_the_channel)
     int fd = take_over_raw(&shared);
     shared_set_live(&shared.page->cli_live, SHARED_LIVE);
     ck_assert_int_eq(send(fd, CHANNEL_MAGIC, 8, MSG_NOSIGNAL), 8);
-    ck_assert(becomes(high, offered, CHANNEL_OPEN));
+    ck_assert(channel_local_becomes(high, offered, CHANNEL_OPEN));
     if (_i == 0)
         ck_assert_int_eq(send(fd, "more", 4, MSG_NOSIGNAL), 4);
     else if (_i == 1)
@@ -571,7 +571,7 @@ START_TEST(whatever_is_said_later_ends_the_channel)
         shared_set_live(&shared.page->cli_live, 77);
     if (_i == 2) /* the page alone tells only when one is notified */
         ck_assert_int_eq(ops->channel_poll(offered), CHANNEL_DEAD);
-    ck_assert(becomes(high, offered, CHANNEL_DEAD));
+    ck_assert(channel_local_becomes(high, offered, CHANNEL_DEAD));
     ops->channel_close(offered);
     shared_unmap(&shared);
     close(fd);
@@ -647,7 +647,7 @@ static void answer_falsely(const void *message, size_t length, const int *fds, i
     int fd = accept(fake_listener, NULL, NULL);
     ck_assert_int_eq(recv(fd, hello, sizeof(hello), 0), sizeof(struct channel_hello));
     ck_assert_int_eq(handover_send(fd, message, length, fds, count, 0), (ssize_t)length);
-    ck_assert(becomes(low, attached, CHANNEL_DEAD));
+    ck_assert(channel_local_becomes(low, attached, CHANNEL_DEAD));
     ops->channel_close(attached);
     close(fd);
     ck_assert_int_eq(count_descriptors(), before);
@@ -719,14 +719,14 @@ START_TEST(no_descriptor_left_to_accept_with)
     int lowest_free = dup(0);
     close(lowest_free);
     limit_descriptors((rlim_t)lowest_free);
-    turn(high);
-    ck_assert(!readable(ops->event_fd(high), 0));
+    channel_local_turn(high);
+    ck_assert(!local_fixture_readable(ops->event_fd(high), 0));
     limit_descriptors(before.rlim_cur);
-    ck_assert(becomes(low, attached, CHANNEL_DEAD));
+    ck_assert(channel_local_becomes(low, attached, CHANNEL_DEAD));
     ops->channel_close(attached);
     ck_assert_int_eq(ops->attach(low, OFFERER, BASE, &attached), 0);
-    turn(high);
-    ck_assert(becomes(low, attached, CHANNEL_OPEN));
+    channel_local_turn(high);
+    ck_assert(channel_local_becomes(low, attached, CHANNEL_OPEN));
     ops->channel_close(attached);
     ops->channel_close(offered);
 }
@@ -752,7 +752,7 @@ START_TEST(no_descriptor_left_to_offer_or_attach_with)
             ops->channel_close(attached);
         if (offer == 0)
             ops->channel_close(offered);
-        turn(high);
+        channel_local_turn(high);
         ck_assert_int_eq(count_descriptors(), count);
     }
 }

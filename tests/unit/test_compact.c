@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct compact_writer example(void)
+static struct compact_writer compact_example(void)
 {
     struct compact_writer w;
     compact_begin(&w, COMPACT_CALL, "idc.connect");
@@ -36,7 +36,7 @@ static int count_members(const uint8_t *bytes, size_t len)
 
 START_TEST(read_as_written)
 {
-    struct compact_writer w = example();
+    struct compact_writer w = compact_example();
     struct compact_reader reader;
     struct compact_text method;
     struct compact_member m;
@@ -126,7 +126,7 @@ END_TEST
 /* Cut off anywhere but between two members, it is malformed. In memory of its own, so that a sanitizer sees a read behind it. */
 START_TEST(cut_off)
 {
-    struct compact_writer w = example();
+    struct compact_writer w = compact_example();
     int whole = 0, again = 0;
     for (size_t len = 0; len < w.len; len++) {
         uint8_t *copy = malloc(len + 1);

@@ -17,7 +17,7 @@ static struct ring_page page;
 static uint8_t left[SIZE], right[SIZE];
 static struct ring_pair client, server;
 
-static void make(uint32_t start)
+static void core_parts_make(uint32_t start)
 {
     memset(&page, 0, sizeof(page));
     page.left.cons = page.left.prod = page.right.cons = page.right.prod = start;
@@ -31,7 +31,7 @@ static const uint32_t starts[] = {0, 1, SIZE - 1, SIZE, 0xFFFFFFFF, 0xFFFFF001};
 START_TEST(test_through)
 {
     uint8_t sent[3000], got[3000];
-    make(starts[_i]);
+    core_parts_make(starts[_i]);
     for (int round = 0; round < 100; round++) {
         uint32_t len = 1 + (uint32_t)(round * 37) % sizeof(sent);
         for (uint32_t k = 0; k < len; k++)
@@ -52,7 +52,7 @@ END_TEST
 START_TEST(test_spans)
 {
     struct iovec spans[2];
-    make(SIZE - 10);
+    core_parts_make(SIZE - 10);
     ck_assert_int_eq(ring_space_spans(&client.out, 0, 10, spans), 1);
     ck_assert_int_eq(ring_space_spans(&client.out, 0, 11, spans), 2);
     ck_assert(spans[0].iov_base == left + SIZE - 10 && spans[0].iov_len == 10);
@@ -64,7 +64,7 @@ END_TEST
 
 START_TEST(test_full)
 {
-    make(starts[_i]);
+    core_parts_make(starts[_i]);
     ring_publish(&server.out, SIZE);
     ck_assert_int_eq(ring_space(&server.out), 0);
     ck_assert_int_eq(ring_ready(&client.in), SIZE);
@@ -75,7 +75,7 @@ END_TEST
 
 START_TEST(test_lies)
 {
-    make(starts[_i]);
+    core_parts_make(starts[_i]);
     ring_publish(&client.out, 100);
     page.left.cons = starts[_i] - 1; /* behind what was consumed */
     ck_assert_int_eq(ring_space(&client.out), SIZE - 101);
@@ -93,7 +93,7 @@ END_TEST
 /* The own index in the shared page is only ever written: the peer can't move it. */
 START_TEST(test_own_index)
 {
-    make(0);
+    core_parts_make(0);
     ring_publish(&client.out, 100);
     page.left.prod = 4000;
     ck_assert_int_eq(ring_space(&client.out), SIZE - 100);
@@ -104,7 +104,7 @@ END_TEST
 
 START_TEST(test_wishes)
 {
-    make(0);
+    core_parts_make(0);
     ck_assert(!ring_take_wish(&client, RING_WANT_DATA));
     ring_want(&server, RING_WANT_DATA);
     ck_assert_uint_eq(page.cli_notify, RING_WANT_DATA);

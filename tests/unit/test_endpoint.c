@@ -33,7 +33,7 @@ static void on_end(void *arg, struct conn *of, enum reason reason)
     told = reason;
 }
 
-static void setup(void)
+static void endpoint_setup(void)
 {
     struct handover_name name = {.serial = 1, .local = {.domid = 1, .port = 1}, .peer = {.domid = 2, .port = 2}};
     struct endpoint_config config = {.all = &all, .conn = &conn, .name = &name, .far_end = -1, .ended = on_end};
@@ -53,7 +53,7 @@ static void close_endpoint(void)
     ep = NULL;
 }
 
-static void teardown(void)
+static void endpoint_teardown(void)
 {
     close_endpoint();
     endpoints_end(&all);
@@ -70,7 +70,7 @@ static void take_events(void)
     event_base_loop(base, EVLOOP_NONBLOCK);
 }
 
-static ssize_t pull(char *out, size_t size)
+static ssize_t endpoint_do_pull(char *out, size_t size)
 {
     struct iovec span = {out, size};
     memset(out, 0, size);
@@ -83,14 +83,14 @@ static ssize_t pull(char *out, size_t size)
 static void assert_pulls(const char *text)
 {
     char out[65536];
-    ck_assert_int_eq(pull(out, sizeof(out)), (ssize_t)strlen(text));
+    ck_assert_int_eq(endpoint_do_pull(out, sizeof(out)), (ssize_t)strlen(text));
     ck_assert_str_eq(out, text);
 }
 
 static void assert_ends(ssize_t expected)
 {
     char out[100];
-    ck_assert_int_eq(pull(out, sizeof(out)), expected);
+    ck_assert_int_eq(endpoint_do_pull(out, sizeof(out)), expected);
 }
 
 /* The loop tells that there is something, in time. */
@@ -105,7 +105,7 @@ static void wait_until_readable(void)
 
 /* ---- what the program does ---- */
 
-static void say(const char *text)
+static void endpoint_say(const char *text)
 {
     ck_assert_int_eq(send(program, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
 }
@@ -123,14 +123,14 @@ static void say_with_descriptor(const char *text)
     close(fd);
 }
 
-static void answer(const char *text)
+static void endpoint_answer(const char *text)
 {
     struct iovec span = {(char *)(uintptr_t)text, strlen(text)};
     ck_assert_int_eq(endpoint_push(ep, &span, 1), (ssize_t)strlen(text));
 }
 
 /* What the program has sent that is not consumed, as its kernel counts: with what each message costs. */
-static int outstanding(void)
+static int endpoint_outstanding(void)
 {
     int bytes = -1;
     ck_assert_int_eq(ioctl(program, SIOCOUTQ, &bytes), 0);
@@ -141,7 +141,7 @@ static int outstanding(void)
 
 START_TEST(half_close_behind_data)
 {
-    say("abc");
+    endpoint_say("abc");
     shutdown(program, SHUT_WR);
     take_events();
     assert_pulls("abc");
@@ -151,7 +151,7 @@ END_TEST
 
 START_TEST(close_behind_data)
 {
-    say("abc");
+    endpoint_say("abc");
     close_program();
     take_events();
     assert_pulls("abc");
@@ -174,7 +174,7 @@ END_TEST
 
 START_TEST(half_close_after_data)
 {
-    say("abc");
+    endpoint_say("abc");
     take_events();
     assert_pulls("abc");
     assert_ends(-EAGAIN);
@@ -188,7 +188,7 @@ END_TEST
 /* The event is there when the data were read that came before it: the next one tells the rest. */
 START_TEST(half_close_between_event_and_read)
 {
-    say("abc");
+    endpoint_say("abc");
     take_events();
     shutdown(program, SHUT_WR);
     assert_pulls("abc");
@@ -200,15 +200,15 @@ END_TEST
 
 START_TEST(reset_behind_data)
 {
-    answer("unread");
-    say("abc");
+    endpoint_answer("unread");
+    endpoint_say("abc");
     close_program();
     take_events();
     assert_pulls("abc");
-    ssize_t n = pull((char[100]){0}, 100);
+    ssize_t n = endpoint_do_pull((char[100]){0}, 100);
     if (n == -EAGAIN) { /* later, but soon */
         wait_until_readable();
-        n = pull((char[100]){0}, 100);
+        n = endpoint_do_pull((char[100]){0}, 100);
     }
     ck_assert_int_eq(n, -ECONNRESET);
 }
@@ -218,10 +218,10 @@ END_TEST
 START_TEST(closed_on_what_was_not_seen)
 {
     char out[100];
-    say("abc");
+    endpoint_say("abc");
     take_events();
     assert_pulls("abc");
-    say("late");
+    endpoint_say("late");
     close_endpoint();
     ck_assert_int_eq(told, REASON_PROGRAM_RESET);
     ck_assert_int_eq(recv(program, out, sizeof(out), MSG_DONTWAIT), -1);
@@ -232,7 +232,7 @@ END_TEST
 START_TEST(closed_on_what_was_seen)
 {
     char out[100];
-    say("abc");
+    endpoint_say("abc");
     take_events();
     assert_pulls("abc");
     close_endpoint();
@@ -245,13 +245,13 @@ END_TEST
 
 START_TEST(data_between_event_and_read)
 {
-    say("abc");
+    endpoint_say("abc");
     take_events();
-    say("def");
+    endpoint_say("def");
     assert_pulls("abcdef");
     take_events();
     assert_ends(-EAGAIN);
-    say("ghi");
+    endpoint_say("ghi");
     take_events();
     ck_assert(conn.readable);
     assert_pulls("ghi");
@@ -261,9 +261,9 @@ END_TEST
 START_TEST(more_than_the_room)
 {
     char out[4];
-    say("abcdefgh");
+    endpoint_say("abcdefgh");
     take_events();
-    ck_assert_int_eq(pull(out, sizeof(out)), 4);
+    ck_assert_int_eq(endpoint_do_pull(out, sizeof(out)), 4);
     assert_pulls("efgh");
 }
 END_TEST
@@ -272,7 +272,7 @@ END_TEST
 START_TEST(data_behind_a_descriptor)
 {
     say_with_descriptor("abc");
-    say("def");
+    endpoint_say("def");
     take_events();
     assert_pulls("abc");
     assert_pulls("def");
@@ -283,16 +283,16 @@ END_TEST
 START_TEST(data_behind_an_urgent_byte)
 {
     char out[100];
-    say("abc");
+    endpoint_say("abc");
     if (send(program, "!", 1, MSG_OOB) != 1)
         return; /* this kernel has none in Unix sockets */
-    say("def");
+    endpoint_say("def");
     take_events();
     assert_pulls("abc");
-    ssize_t n = pull(out, sizeof(out));
+    ssize_t n = endpoint_do_pull(out, sizeof(out));
     if (n == -EAGAIN) {
         wait_until_readable();
-        n = pull(out, sizeof(out));
+        n = endpoint_do_pull(out, sizeof(out));
     }
     ck_assert_int_gt(n, 0);
 }
@@ -306,16 +306,16 @@ START_TEST(a_dialogue_is_consumed_after_answers)
 {
     int most = 0, drops = 0;
     for (int i = 0; i < 100; i++) {
-        int before = outstanding();
-        say("x");
-        int asked = outstanding();
+        int before = endpoint_outstanding();
+        endpoint_say("x");
+        int asked = endpoint_outstanding();
         event_del(&all.timer); /* however long this takes on a busy machine */
         take_events();
         assert_pulls("x");
         assert_ends(-EAGAIN);
-        ck_assert_int_eq(outstanding(), asked);
-        answer("y");
-        drops += outstanding() < before;
+        ck_assert_int_eq(endpoint_outstanding(), asked);
+        endpoint_answer("y");
+        drops += endpoint_outstanding() < before;
         most = asked > most ? asked : most;
     }
     ck_assert_int_gt(drops, 3);
@@ -326,16 +326,16 @@ END_TEST
 
 START_TEST(what_lags_is_consumed_in_the_end)
 {
-    int before = outstanding();
-    say("abc");
+    int before = endpoint_outstanding();
+    endpoint_say("abc");
     take_events();
     assert_pulls("abc");
-    ck_assert_int_gt(outstanding(), before);
-    for (int i = 0; i < LATE_MS && outstanding() > before; i++) {
+    ck_assert_int_gt(endpoint_outstanding(), before);
+    for (int i = 0; i < LATE_MS && endpoint_outstanding() > before; i++) {
         take_events();
         usleep(1000);
     }
-    ck_assert_int_le(outstanding(), before);
+    ck_assert_int_le(endpoint_outstanding(), before);
     assert_ends(-EAGAIN);
 }
 END_TEST
@@ -345,7 +345,7 @@ int main(void)
     Suite *suite = suite_create("endpoint");
     TCase *tcase = tcase_create("stream");
     tcase_set_timeout(tcase, 20);
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, endpoint_setup, endpoint_teardown);
     tcase_add_test(tcase, half_close_behind_data);
     tcase_add_test(tcase, close_behind_data);
     tcase_add_test(tcase, half_close_after_data);

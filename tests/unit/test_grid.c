@@ -60,7 +60,7 @@ static void listen_to_core(struct model *model)
     }
 }
 
-static void begin(struct model *model)
+static void grid_begin(struct model *model)
 {
     uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
     memset(model, 0, sizeof(*model));
@@ -75,7 +75,7 @@ static void begin(struct model *model)
 }
 
 /* May the other side send this now, by the protocol? */
-static bool allowed(const struct model *model, enum move move)
+static bool grid_allowed(const struct model *model, enum move move)
 {
     bool gone = model->core_last && model->their_last;
     if (model->their_last || gone)
@@ -113,7 +113,7 @@ static void send_frame(struct model *model, enum move move)
 }
 
 /* The program does something, or something happens here. */
-static void act(struct model *model, enum move move)
+static void grid_act(struct model *model, enum move move)
 {
     struct endpoint *end = model->end;
     struct conn *conn = end->conn;
@@ -157,14 +157,14 @@ static void act(struct model *model, enum move move)
 }
 
 /* False: the link has ended, as it had to. */
-static bool play(struct model *model, enum move move)
+static bool grid_play(struct model *model, enum move move)
 {
     bool frame = move <= LAST;
-    bool good = !frame || allowed(model, move);
+    bool good = !frame || grid_allowed(model, move);
     if (frame)
         send_frame(model, move);
     else
-        act(model, move);
+        grid_act(model, move);
     lone_run(&model->lone);
     ck_assert_msg(model->lone.channel_open == good, "move %d: the link %s (%s)", move, good ? "ended" : "did not end",
                   model->lone.last_log);
@@ -182,12 +182,12 @@ static void check_end(const struct model *model)
         ck_assert(!end->open || end->no_room);
 }
 
-static void run(const enum move *moves, int count)
+static void grid_run(const enum move *moves, int count)
 {
     static struct model model;
-    begin(&model);
+    grid_begin(&model);
     for (int i = 0; i < count; i++)
-        if (!play(&model, moves[i]))
+        if (!grid_play(&model, moves[i]))
             break;
     check_end(&model);
     lone_stop(&model.lone);
@@ -199,7 +199,7 @@ START_TEST(test_all_sequences)
     enum move moves[DEPTH] = {(enum move)_i};
     int depth = getenv("IDC_TEST_SHORT") ? SHORT_DEPTH : DEPTH;
     for (;;) {
-        run(moves, depth);
+        grid_run(moves, depth);
         int last = depth - 1;
         while (last > 0 && moves[last] == MOVES - 1)
             moves[last--] = 0;
@@ -218,7 +218,7 @@ START_TEST(test_random_sequences)
     for (int i = 0; i < runs; i++) {
         for (int k = 0; k < RANDOM_LENGTH; k++)
             moves[k] = (enum move)(rand() % MOVES);
-        run(moves, RANDOM_LENGTH);
+        grid_run(moves, RANDOM_LENGTH);
     }
 }
 END_TEST

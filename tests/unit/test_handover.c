@@ -46,12 +46,12 @@ static void close_pair(void)
     close(pair[1]);
 }
 
-static void setup(void)
+static void handover_setup(void)
 {
     baseline = open_fds();
 }
 
-static void teardown(void)
+static void handover_teardown(void)
 {
     ck_assert_int_eq(open_fds(), baseline);
 }
@@ -306,7 +306,7 @@ END_TEST
 
 static int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
 
-static void offer(int fd, bool marked)
+static void handover_offer(int fd, bool marked)
 {
     struct idc_addr peer = {.domid = 7, .port = 9, .uid = 33, .type = IDC_STREAM};
     uint8_t bytes[HANDOVER_WAITING_SIZE];
@@ -320,14 +320,14 @@ START_TEST(accept_takes_and_tells)
     char answer;
     open_pair(SOCK_SEQPACKET);
     ck_assert_int_eq(handover_accept(pair[1], &peer, MSG_DONTWAIT), -EAGAIN);
-    offer(pair[0], false);
+    handover_offer(pair[0], false);
     int fd = handover_accept(pair[1], &peer, 0);
     ck_assert_int_ge(fd, 0);
     ck_assert_uint_eq(peer.uid, 33);
     ck_assert_int_eq(recv(pair[0], &answer, 1, 0), 1);
     ck_assert_int_eq(answer, HANDOVER_TAKEN);
     close(fd);
-    offer(pair[0], false);
+    handover_offer(pair[0], false);
     close(pair[0]);
     fd = handover_accept(pair[1], &peer, 0); /* what was offered before the end is still good */
     ck_assert_int_ge(fd, 0);
@@ -347,13 +347,13 @@ START_TEST(accept_takes_the_mark)
     ck_assert_int_eq(socketpair(AF_UNIX, types[_i], 0, ends), 0);
     ck_assert_int_eq(send(ends[1], "", 1, 0), 1);
     ck_assert_int_eq(send(ends[1], "data", 4, 0), 4);
-    offer(ends[0], true);
+    handover_offer(ends[0], true);
     int fd = handover_accept(pair[1], &peer, 0);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(recv(fd, got, sizeof(got), 0), 4);
     ck_assert_int_eq(memcmp(got, "data", 4), 0);
     close(fd);
-    offer(ends[0], true);
+    handover_offer(ends[0], true);
     ck_assert_int_eq(handover_accept(pair[1], &peer, 0), -EPROTO);
     close(ends[0]);
     close(ends[1]);
@@ -376,7 +376,7 @@ END_TEST
 
 /* ---- connects that do not wait ---- */
 
-static int writable(int fd)
+static int handover_writable(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLOUT};
     return poll(&p, 1, 0) == 1 ? p.revents : 0;
@@ -388,12 +388,12 @@ START_TEST(filler)
     struct handover_name name = sample_name();
     open_pair(types[_i]);
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
-    ck_assert_int_eq(writable(pair[0]), 0);
+    ck_assert_int_eq(handover_writable(pair[0]), 0);
     ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), -1);
     ck_assert_int_eq(connecting_outcome(pair[0], why), -EINPROGRESS);
     ck_assert_int_eq(handover_bind(pair[1], &name), 0);
     ck_assert_int_eq(connecting_drain(pair[1]), 0);
-    ck_assert_int_eq(writable(pair[0]), POLLOUT);
+    ck_assert_int_eq(handover_writable(pair[0]), POLLOUT);
     ck_assert_int_eq(connecting_outcome(pair[0], why), 0);
     ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), 1);
     ck_assert_int_eq(connecting_drain(pair[1]), 0); /* once more, and nothing is lost */
@@ -415,13 +415,13 @@ START_TEST(rough_filler)
         if (buffers[i] != 0)
             ck_assert_int_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffers[i], sizeof(int)), 0);
         ck_assert_int_eq(connecting_fill_roughly(pair[0]), 0);
-        ck_assert_int_eq(writable(pair[0]), 0);
+        ck_assert_int_eq(handover_writable(pair[0]), 0);
         ck_assert_int_eq(connecting_outcome(pair[0], why), -EINPROGRESS);
         if (buffers[i] == 0)
             ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), 1);
         ck_assert_int_eq(handover_bind(pair[1], &name), 0);
         ck_assert_int_eq(connecting_drain(pair[1]), 0);
-        ck_assert_int_eq(writable(pair[0]), POLLOUT);
+        ck_assert_int_eq(handover_writable(pair[0]), POLLOUT);
         ck_assert_int_eq(connecting_outcome(pair[0], why), 0);
         if (buffers[i] != 0)
             ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), 1);
@@ -455,11 +455,11 @@ START_TEST(little_filler)
         before = send_buffer(pair[0]);
         ck_assert_int_eq(connecting_fill_little(pair[0], &size), 0);
         ck_assert_int_eq(size, i == 1 || i == 2 || i == 5 ? 0 : before);
-        ck_assert_int_eq(writable(pair[0]), 0);
+        ck_assert_int_eq(handover_writable(pair[0]), 0);
         ck_assert_int_eq(connecting_outcome(pair[0], why), -EINPROGRESS);
         ck_assert_int_eq(handover_bind(pair[1], &name), 0);
         ck_assert_int_eq(connecting_drain(pair[1]), 0);
-        ck_assert_int_eq(writable(pair[0]), POLLOUT); /* also before it is widened */
+        ck_assert_int_eq(handover_writable(pair[0]), POLLOUT); /* also before it is widened */
         connecting_settle(pair[0], size);
         ck_assert_int_eq(send_buffer(pair[0]), before);
         ck_assert_int_eq(send(pair[0], &byte, 1, MSG_DONTWAIT), 1);
@@ -493,7 +493,7 @@ START_TEST(failure_in_a_name)
         ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
         ck_assert_int_eq(connecting_fail(pair[1], EHOSTUNREACH, i ? long_why : "why not"), 0);
         close(pair[1]);
-        ck_assert_int_eq(writable(pair[0]) & POLLHUP, POLLHUP);
+        ck_assert_int_eq(handover_writable(pair[0]) & POLLHUP, POLLHUP);
         for (int again = 0; again < 2; again++) {
             ck_assert_int_eq(connecting_outcome(pair[0], why), -EHOSTUNREACH);
             ck_assert_uint_eq(strlen(why), i ? CONNECTING_WHY_MAX - 1 : 7);
@@ -535,7 +535,7 @@ END_TEST
 
 /* ---- messages ---- */
 
-static uint8_t *pattern(size_t len)
+static uint8_t *handover_pattern(size_t len)
 {
     uint8_t *bytes = malloc(len + 1);
     for (size_t i = 0; i < len; i++)
@@ -545,7 +545,7 @@ static uint8_t *pattern(size_t len)
 
 static void check_message(size_t len, size_t room)
 {
-    uint8_t *sent = pattern(len), *got = malloc(room + 1);
+    uint8_t *sent = handover_pattern(len), *got = malloc(room + 1);
     size_t expected = len < room ? len : room;
     got[room] = 0x5A;
     ck_assert_int_eq(handover_send_message(pair[0], sent, len, 0), (ssize_t)len);
@@ -597,7 +597,7 @@ END_TEST
 
 START_TEST(message_to_a_full_socket)
 {
-    uint8_t *bytes = pattern(HANDOVER_INLINE_MAX + 1);
+    uint8_t *bytes = handover_pattern(HANDOVER_INLINE_MAX + 1);
     open_pair(SOCK_SEQPACKET);
     while (send(pair[0], "x", 1, MSG_DONTWAIT) == 1)
         ;
@@ -694,7 +694,7 @@ int main(void)
 {
     Suite *suite = suite_create("handover");
     TCase *tests = tcase_create("all");
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, handover_setup, handover_teardown);
     tcase_set_timeout(tests, 20);
     tcase_add_test(tests, name_round_trip);
     tcase_add_test(tests, name_survives_the_daemon_and_dup);

@@ -22,7 +22,7 @@ static int reason_of(uint64_t serial)
     return error;
 }
 
-static void begin(unsigned number)
+static void hub_records_begin(unsigned number)
 {
     conns[number] = (struct conn){.serial = FIRST + number, .end = REASON_OK};
     ck_assert_int_eq(hub_record_begin(hub, &conns[number]), 0);
@@ -33,7 +33,7 @@ START_TEST(the_latest_ends_are_remembered)
     hub = calloc(1, sizeof(*hub));
     hub_records_init(hub);
     for (unsigned i = 0; i < OPEN + ENDING; i++)
-        begin(i);
+        hub_records_begin(i);
     conns[17].end = REASON_REVOKED; /* broken, but its program has not taken everything yet */
     for (unsigned i = 0; i < ENDING; i++)
         hub_record_end(hub, FIRST + OPEN + i, i % 2 ? REASON_LINK_LOST : REASON_REVOKED);

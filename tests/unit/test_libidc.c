@@ -11,7 +11,7 @@
 
 static int baseline;
 
-static void setup(void)
+static void libidc_setup(void)
 {
     server_start();
     setenv("IDC_SOCKET", server_path, 1);
@@ -19,7 +19,7 @@ static void setup(void)
 }
 
 /* A few idle RPC connections are the library's to keep; nothing else is left. */
-static void teardown(void)
+static void libidc_teardown(void)
 {
     ck_assert_int_le(count_entries("/proc/self/fd"), baseline + 8);
     server_stop();
@@ -41,7 +41,7 @@ static void check_echo(int fd)
     ck_assert_mem_eq(buf, "hello", 5);
 }
 
-static int connected(void)
+static int libidc_connected(void)
 {
     int fd = idc_connect(3, 5);
     ck_assert_msg(fd >= 0, "%s", idc_last_error());
@@ -53,7 +53,7 @@ static int connected(void)
 START_TEST(connect_works)
 {
     struct idc_addr address;
-    int fd = connected();
+    int fd = libidc_connected();
     ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
     ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
     ck_assert_int_eq(idc_getpeername(fd, &address), 0);
@@ -206,7 +206,7 @@ END_TEST
 
 START_TEST(listen_fails)
 {
-    int listener = idc_listen(4000, 5), fd = connected();
+    int listener = idc_listen(4000, 5), fd = libidc_connected();
     ck_assert_int_ge(listener, 0);
     FAILS(idc_listen(4000, 5), EADDRINUSE);
     FAILS(idc_listen_name(NULL, 5), EINVAL);
@@ -394,7 +394,7 @@ static int count_sockets(void)
 START_TEST(fork_does_not_share_channels)
 {
     int before = count_sockets();
-    int fd = connected(); /* leaves an idle channel */
+    int fd = libidc_connected(); /* leaves an idle channel */
     ck_assert_int_eq(count_sockets(), before + 2);
     pid_t child = fork();
     if (child == 0) {
@@ -403,11 +403,11 @@ START_TEST(fork_does_not_share_channels)
         if (count_sockets() != before + 1) /* fd, but not the channel */
             _exit(1);
         for (int i = 0; i < 200; i++)
-            close(connected());
+            close(libidc_connected());
         _exit(idc_getpeername(fd, &address) == 0 && address.port == 5 ? 0 : 2);
     }
     for (int i = 0; i < 200; i++)
-        close(connected());
+        close(libidc_connected());
     ck_assert_int_eq(child_status(child), 0);
     check_echo(fd);
     close(fd);
@@ -444,7 +444,7 @@ END_TEST
 START_TEST(exec_with_the_descriptor)
 {
     char script[64];
-    int fd = connected();
+    int fd = libidc_connected();
     ck_assert_int_eq(fcntl(fd, F_SETFD, 0), 0);
     snprintf(script, sizeof(script), "echo hi >&%d; read x <&%d; test \"$x\" = hi", fd, fd);
     ck_assert_int_eq(system(script), 0);
@@ -459,7 +459,7 @@ static void on_alarm(int signal_number)
 
 /* In a child, until it is killed: signals for this process, from when the server has so many connects pending. Again and
  * again, for a signal that comes just before the system call that is to be interrupted does nothing. */
-static pid_t interrupt(int pending, int flags)
+static pid_t libidc_interrupt(int pending, int flags)
 {
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = flags};
     sigaction(SIGUSR1, &action, NULL);
@@ -484,16 +484,16 @@ static void end_child(pid_t child)
 START_TEST(interrupted)
 {
     int listener = idc_listen(4000, 5);
-    pid_t child = interrupt(1, 0);
+    pid_t child = libidc_interrupt(1, 0);
     FAILS(idc_connect(3, 7), EINTR);
     end_child(child);
     await_counter("fake_cancelled", 1); /* a call that was interrupted is cancelled */
-    child = interrupt(0, 0);
+    child = libidc_interrupt(0, 0);
     FAILS(idc_accept(listener, NULL), EINTR);
     end_child(child);
     struct idc_options options = IDC_OPTIONS_INIT;
     options.timeout_ms = 400;
-    child = interrupt(0, SA_RESTART);
+    child = libidc_interrupt(0, SA_RESTART);
     FAILS(idc_connect_with(3, 7, &options), ETIMEDOUT);
     end_child(child);
     close(listener);
@@ -515,7 +515,7 @@ END_TEST
 
 START_TEST(daemon_restarts)
 {
-    int listener = idc_listen(4000, 5), fd = connected();
+    int listener = idc_listen(4000, 5), fd = libidc_connected();
     char buf[8];
     server_end();
     FAILS(idc_connect(3, 5), ENOENT);
@@ -524,12 +524,12 @@ START_TEST(daemon_restarts)
     close(listener);
     close(fd);
     server_spawn();
-    fd = connected(); /* over a fresh channel: the idle one is dead */
+    fd = libidc_connected(); /* over a fresh channel: the idle one is dead */
     check_echo(fd);
     close(fd);
     server_end();
     server_spawn();
-    fd = connected(); /* nobody has looked at the dead channel meanwhile */
+    fd = libidc_connected(); /* nobody has looked at the dead channel meanwhile */
     close(fd);
 }
 END_TEST
@@ -547,7 +547,7 @@ START_TEST(daemon_is_killed_in_a_call)
     waitpid(server_pid, NULL, 0);
     FAILS(idc_connect(3, 5), ECONNREFUSED);
     server_spawn();
-    close(connected());
+    close(libidc_connected());
 }
 END_TEST
 
@@ -753,7 +753,7 @@ START_TEST(nonblocking_and_the_daemon_hangs)
     kill(server_pid, SIGSTOP);
     FAILS(idc_connect_with(3, 5, &options), ETIMEDOUT);
     kill(server_pid, SIGCONT);
-    close(connected());
+    close(libidc_connected());
 }
 END_TEST
 
@@ -801,7 +801,7 @@ int main(void)
 {
     Suite *suite = suite_create("libidc");
     TCase *tests = tcase_create("all");
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, libidc_setup, libidc_teardown);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, connect_works);
     tcase_add_test(tests, connect_fails);

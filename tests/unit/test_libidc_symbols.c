@@ -18,7 +18,7 @@ struct names {
     int count;
 };
 
-static void add(struct names *names, const char *name, size_t len)
+static void libidc_symbols_add(struct names *names, const char *name, size_t len)
 {
     ck_assert_int_lt(names->count, NAMES_MAX);
     ck_assert_uint_lt(len, sizeof(names->name[0]));
@@ -26,7 +26,7 @@ static void add(struct names *names, const char *name, size_t len)
     names->name[names->count++][len] = '\0';
 }
 
-static bool contains(const struct names *names, const char *name)
+static bool libidc_symbols_contains(const struct names *names, const char *name)
 {
     for (int i = 0; i < names->count; i++)
         if (strcmp(names->name[i], name) == 0)
@@ -35,7 +35,7 @@ static bool contains(const struct names *names, const char *name)
 }
 
 /* Each line of idc.h that begins with IDC_API declares one function: the word before the parenthesis. */
-static struct names declared(void)
+static struct names libidc_symbols_declared(void)
 {
     struct names names = {.count = 0};
     char line[512];
@@ -48,14 +48,14 @@ static struct names declared(void)
         ck_assert_ptr_nonnull(end);
         while (begin > line && (isalnum((unsigned char)begin[-1]) || begin[-1] == '_'))
             begin--;
-        add(&names, begin, (size_t)(end - begin));
+        libidc_symbols_add(&names, begin, (size_t)(end - begin));
     }
     fclose(header);
     return names;
 }
 
 /* The library lies beside the directory of this program. */
-static struct names exported(void)
+static struct names libidc_symbols_exported(void)
 {
     struct names names = {.count = 0};
     char self[512], command[1100], line[512], name[256];
@@ -71,7 +71,7 @@ static struct names exported(void)
         if (strncmp(name, "IDC_0", 5) == 0)
             continue; /* the version's own symbol */
         ck_assert_msg(version != NULL && strcmp(version, "@@IDC_0") == 0, "%s has another version", name);
-        add(&names, name, (size_t)(version - name));
+        libidc_symbols_add(&names, name, (size_t)(version - name));
     }
     ck_assert_int_eq(pclose(pipe), 0);
     return names;
@@ -79,12 +79,12 @@ static struct names exported(void)
 
 START_TEST(exported_is_declared)
 {
-    struct names d = declared(), e = exported();
+    struct names d = libidc_symbols_declared(), e = libidc_symbols_exported();
     ck_assert_int_ge(d.count, 15);
     for (int i = 0; i < d.count; i++)
-        ck_assert_msg(contains(&e, d.name[i]), "%s is declared but not exported", d.name[i]);
+        ck_assert_msg(libidc_symbols_contains(&e, d.name[i]), "%s is declared but not exported", d.name[i]);
     for (int i = 0; i < e.count; i++)
-        ck_assert_msg(contains(&d, e.name[i]), "%s is exported but not declared", e.name[i]);
+        ck_assert_msg(libidc_symbols_contains(&d, e.name[i]), "%s is exported but not declared", e.name[i]);
 }
 END_TEST
 

@@ -3,7 +3,7 @@
 #include "tests/unit/rpc_fixture.h"
 #include "tests/unit/suite.h"
 
-static void setup(void)
+static void libidc_tools_setup(void)
 {
     char self[512], path[1200];
     server_start();
@@ -18,7 +18,7 @@ static void setup(void)
 }
 
 /* Exit status of a shell script; what it prints, both outputs mixed, in *text. */
-static int run(const char *script, char text[65536])
+static int libidc_tools_run(const char *script, char text[65536])
 {
     char command[2048];
     snprintf(command, sizeof(command), "{ %s\n} 2>&1", script);
@@ -110,7 +110,7 @@ START_TEST(use)
 {
     const struct use *u = &uses[_i];
     static char text[65536];
-    int status = run(u->script, text);
+    int status = libidc_tools_run(u->script, text);
     ck_assert_msg(status == u->status && strstr(text, u->says) != NULL, "%s: status %d: %s", u->script, status, text);
     ck_assert_msg(u->lines < 0 || count_lines(text) == u->lines, "%s: %s", u->script, text);
 }
@@ -147,9 +147,9 @@ static const char *const scripts[] = {
 START_TEST(script)
 {
     static char text[65536];
-    int status = run(scripts[_i], text);
+    int status = libidc_tools_run(scripts[_i], text);
     ck_assert_msg(status == 0, "%s\nstatus %d: %s", scripts[_i], status, text);
-    run("rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/ended $D/pipe $D/all", text);
+    libidc_tools_run("rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/ended $D/pipe $D/all", text);
 }
 END_TEST
 
@@ -157,7 +157,7 @@ int main(void)
 {
     Suite *suite = suite_create("tools");
     TCase *tests = tcase_create("all");
-    tcase_add_checked_fixture(tests, setup, server_stop);
+    tcase_add_checked_fixture(tests, libidc_tools_setup, server_stop);
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, use, 0, sizeof(uses) / sizeof(uses[0]));
     tcase_add_loop_test(tests, script, 0, sizeof(scripts) / sizeof(scripts[0]));

@@ -16,7 +16,7 @@
 static struct lone lone;
 static uint32_t core_id; /* of the latest connection */
 
-static void tell(uint32_t connection, uint8_t flags)
+static void link_events_tell(uint32_t connection, uint8_t flags)
 {
     lone_send(&lone, &(struct wire_frame){
         .type = WIRE_TYPE_DISCONNECT, .flags = flags, .connection = connection, .credit = 4096}, NULL);
@@ -60,7 +60,7 @@ static void program_closes(struct endpoint *end)
     lone_run(&lone);
 }
 
-static void begin(void)
+static void link_events_begin(void)
 {
     lone_start(&lone);
     read_and_sleep();
@@ -74,12 +74,12 @@ static void up_to_last(uint32_t id)
     program_closes(end);
     ck_assert_int_eq(lone.events, 1); /* somebody may be waiting for that */
     ck_assert_uint_eq(read_and_sleep(), NO_MORE);
-    tell(core_id, WIRE_NO_MORE_DATA | WIRE_LAST);
+    link_events_tell(core_id, WIRE_NO_MORE_DATA | WIRE_LAST);
 }
 
 START_TEST(last_words_come_later)
 {
-    begin();
+    link_events_begin();
     up_to_last(1);
     ck_assert_int_eq(lone.events, 0);
     lone_pass(&lone, LINK_QUIET_MS - 1);
@@ -95,7 +95,7 @@ END_TEST
 
 START_TEST(or_with_the_next_event)
 {
-    begin();
+    link_events_begin();
     up_to_last(1);
     ck_assert_int_eq(lone.events, 0);
     connect_to_core(2);
@@ -110,7 +110,7 @@ END_TEST
 /* Who looks at the ring anyway has seen them: no event is made for what he does not ask for. */
 START_TEST(or_not_at_all)
 {
-    begin();
+    link_events_begin();
     up_to_last(1);
     read_and_sleep();
     *lone.theirs.my_wish &= (uint8_t)~RING_WANT_DATA;
@@ -123,10 +123,10 @@ END_TEST
 /* The other program closed altogether: ours gets the end, and the other side our last words, quietly. */
 START_TEST(to_a_program_that_has_closed)
 {
-    begin();
+    link_events_begin();
     struct endpoint *end = connect_to_core(1);
     read_and_sleep();
-    tell(core_id, NO_MORE);
+    link_events_tell(core_id, NO_MORE);
     ck_assert(!end->open);
     ck_assert_int_eq(end->reason, REASON_OK);
     ck_assert_int_eq(lone.events, 0);
@@ -140,11 +140,11 @@ END_TEST
 /* ... unless ours had sent something that is lost: then it ends with a reset. */
 START_TEST(with_something_lost)
 {
-    begin();
+    link_events_begin();
     struct endpoint *end = connect_to_core(1);
     read_and_sleep();
     end->readable = 10;
-    tell(core_id, NO_MORE);
+    link_events_tell(core_id, NO_MORE);
     ck_assert(!end->open);
     ck_assert_int_eq(end->reason, REASON_PROGRAM_RESET);
     lone_stop(&lone);
@@ -154,10 +154,10 @@ END_TEST
 /* A program that has only shut its direction still reads: it waits for our end, and is told at once. */
 START_TEST(to_a_program_that_reads_on)
 {
-    begin();
+    link_events_begin();
     struct endpoint *end = connect_to_core(1);
     read_and_sleep();
-    tell(core_id, WIRE_NO_MORE_DATA);
+    link_events_tell(core_id, WIRE_NO_MORE_DATA);
     ck_assert(end->open && end->got_end);
     ck_assert_int_eq(lone.events, 0);
     program_closes(end);
@@ -170,7 +170,7 @@ END_TEST
 /* The idle timer is not shortened by it: 10 s without a connection, and not 20 ms. */
 START_TEST(the_link_stays)
 {
-    begin();
+    link_events_begin();
     up_to_last(1);
     read_and_sleep();
     lone_pass(&lone, LINK_QUIET_MS);

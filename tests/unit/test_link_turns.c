@@ -17,7 +17,7 @@
 
 static struct lone lone;
 
-static void begin(void)
+static void link_turns_begin(void)
 {
     uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
     lone_start(&lone);
@@ -31,7 +31,7 @@ static void begin(void)
 }
 
 /* The program of connection number writes. */
-static void written(int number, uint32_t bytes)
+static void link_turns_written(int number, uint32_t bytes)
 {
     lone.ends[number].readable += bytes;
     conn_readable(lone.ends[number].conn);
@@ -55,10 +55,10 @@ START_TEST(all_in_turn)
 {
     int before[CONNECTIONS], got;
     uint32_t length;
-    begin();
+    link_turns_begin();
     memset(before, 0, sizeof(before));
     for (int i = 0; i < CONNECTIONS; i++)
-        written(i, ENDLESS);
+        link_turns_written(i, ENDLESS);
     for (int i = 1; i <= 100 * CONNECTIONS; i++) {
         got = next_data(&length);
         if (i > IN_RING + CONNECTIONS) /* the first one filled the ring before the others had written */
@@ -72,13 +72,13 @@ END_TEST
 START_TEST(one_that_never_pauses_delays_others_by_one_frame)
 {
     uint32_t length;
-    begin();
-    written(0, ENDLESS);
+    link_turns_begin();
+    link_turns_written(0, ENDLESS);
     for (int i = 0; i < 200; i++) {
         int waited = 0, other = 1 + i % (CONNECTIONS - 1);
         for (int k = 0; k < i % 30; k++)
             ck_assert_int_eq(next_data(&length), 0);
-        written(other, 10);
+        link_turns_written(other, 10);
         while (next_data(&length) != other)
             waited++;
         ck_assert_uint_eq(length, 10);
@@ -92,14 +92,14 @@ END_TEST
 START_TEST(one_that_had_nothing_goes_first)
 {
     uint32_t length;
-    begin();
+    link_turns_begin();
     for (int i = 1; i < CONNECTIONS; i++)
-        written(i, ENDLESS);
+        link_turns_written(i, ENDLESS);
     for (int i = 0; i < 200; i++) {
         int waited = 0;
         for (int k = 0; k < CONNECTIONS + i % 30; k++)
             ck_assert_int_ne(next_data(&length), 0);
-        written(0, 10);
+        link_turns_written(0, 10);
         while (next_data(&length) != 0)
             waited++;
         ck_assert_msg(waited <= IN_RING + 1, "%d frames later", waited);
@@ -113,12 +113,12 @@ START_TEST(one_that_writes_little_by_little_gets_its_share)
 {
     int turns = 0;
     uint32_t length;
-    begin();
+    link_turns_begin();
     for (int i = 1; i < CONNECTIONS; i++)
-        written(i, ENDLESS);
+        link_turns_written(i, ENDLESS);
     for (int i = 0; i < 100 * CONNECTIONS; i++) {
         if (lone.ends[0].readable == 0)
-            written(0, 1);
+            link_turns_written(0, 1);
         turns += next_data(&length) == 0;
     }
     ck_assert_msg(turns >= 90 && turns <= 101, "%d turns", turns);
@@ -130,10 +130,10 @@ END_TEST
 START_TEST(small_requests_find_little_before_them)
 {
     uint32_t length;
-    begin();
+    link_turns_begin();
     for (int i = 1; i < CONNECTIONS; i++)
-        written(i, ENDLESS);
-    written(0, 10);
+        link_turns_written(i, ENDLESS);
+    link_turns_written(0, 10);
     for (int i = 0; i < 50; i++) {
         int before = 0;
         while (next_data(&length) != 0)
@@ -143,7 +143,7 @@ START_TEST(small_requests_find_little_before_them)
             ck_assert_msg(before <= (int)LINK_BULK_SHARE(LONE_RING) + (int)(WIRE_HEADER + LINK_SMALL), "%d bytes", before);
         for (int k = 0; k < IN_RING; k++)
             ck_assert_int_ne(next_data(&length), 0);
-        written(0, 10);
+        link_turns_written(0, 10);
     }
     while (next_data(&length) != 0)
         continue;

@@ -77,7 +77,7 @@ static void *run_server(void *arg)
     return NULL;
 }
 
-static void setup(void)
+static void measure_setup(void)
 {
     int ends[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
@@ -89,7 +89,7 @@ static void setup(void)
     ck_assert_int_eq(pthread_create(&server_thread, NULL, run_server, NULL), 0);
 }
 
-static void teardown(void)
+static void measure_teardown(void)
 {
     close(control);
     pthread_join(server_thread, NULL);
@@ -101,7 +101,7 @@ static struct measure measure_of(size_t size, unsigned streams)
     return (struct measure){.place = &place, .size = size, .streams = streams, .seconds = 0.05};
 }
 
-static struct figures run(const char *test, const struct measure *measure)
+static struct figures measure_do_run(const char *test, const struct measure *measure)
 {
     struct figures figures = {0};
     ck_assert_msg(measure_run(measure_find_test(test), measure, &figures) == 0, "%s: %s", test, measure_error());
@@ -132,7 +132,7 @@ START_TEST(throughput_is_no_higher_than_the_transport_allows)
 {
     struct measure measure = measure_of(65536, 1);
     delay_ns = 1000000;
-    struct figures figures = run("throughput", &measure);
+    struct figures figures = measure_do_run("throughput", &measure);
     ck_assert_double_gt(figures_get(&figures, "bytes_per_second"), 1);
     ck_assert_double_le(figures_get(&figures, "bytes_per_second"), 65536 * 1000.0);
     ck_assert_double_eq_tol(figures_get(&figures, "bytes_per_second"),
@@ -144,7 +144,7 @@ START_TEST(throughput_counts_what_all_streams_send)
 {
     struct measure measure = measure_of(1000, 3);
     measure.count = 100000;
-    struct figures figures = run("throughput", &measure);
+    struct figures figures = measure_do_run("throughput", &measure);
     ck_assert_double_eq(figures_get(&figures, "count"), 102000); /* whole writes of each stream */
     ck_assert_int_eq(connected, 3);
 }
@@ -155,7 +155,7 @@ START_TEST(round_trips_take_as_long_as_the_transport_does)
     struct measure measure = measure_of(64, 1);
     delay_ns = 2000000;
     measure.count = 20;
-    struct figures figures = run("round_trip", &measure);
+    struct figures figures = measure_do_run("round_trip", &measure);
     ck_assert_double_eq(figures_get(&figures, "count"), 20);
     ck_assert_double_ge(figures_get(&figures, "p50_ns"), 2e6);
     ck_assert_double_ge(figures_get(&figures, "p99_ns"), figures_get(&figures, "p50_ns"));
@@ -167,7 +167,7 @@ START_TEST(cycles_are_new_connections_each)
     struct measure measure = measure_of(64, 1);
     delay_ns = 1000000;
     measure.count = 30;
-    struct figures figures = run("connect", &measure);
+    struct figures figures = measure_do_run("connect", &measure);
     ck_assert_int_eq(connected, 31); /* and one to ask for the server's use */
     ck_assert_double_eq(figures_get(&figures, "count"), 30);
     ck_assert_double_ge(figures_get(&figures, "p50_ns"), 1e6);
@@ -182,7 +182,7 @@ START_TEST(an_unfair_transport_is_found)
     measure.seconds = 1;
     slow_one = 1;
     slow_ns = 50000000;
-    struct figures figures = run("fairness", &measure);
+    struct figures figures = measure_do_run("fairness", &measure);
     ck_assert_double_lt(figures_get(&figures, "least_share"), 0.7);
     ck_assert_double_gt(figures_get(&figures, "most_share"), 1);
     ck_assert_double_lt(figures_get(&figures, "jain"), 0.98);
@@ -193,7 +193,7 @@ END_TEST
 START_TEST(load_is_there_while_it_is_measured)
 {
     struct measure measure = measure_of(64, 1);
-    struct figures figures = run("loaded", &measure);
+    struct figures figures = measure_do_run("loaded", &measure);
     ck_assert_double_gt(figures_get(&figures, "bulk_bytes_per_second"), 0);
     ck_assert_double_gt(figures_get(&figures, "idle_p50_ns"), 0);
     ck_assert_double_eq(figures_get(&figures, "p99_over_idle_p50"),
@@ -209,7 +209,7 @@ START_TEST(a_slow_load_is_waited_for)
     measure.count = 10;
     slow_one = 2;
     slow_ns = 20000000;
-    struct figures figures = run("loaded", &measure);
+    struct figures figures = measure_do_run("loaded", &measure);
     ck_assert_double_gt(figures_get(&figures, "bulk_bytes_per_second"), 0);
     ck_assert_double_le(figures_get(&figures, "bulk_bytes_per_second"), 65536 / 0.02);
     ck_assert_double_eq(figures_get(&figures, "count"), 10);
@@ -221,7 +221,7 @@ START_TEST(idle_connections_are_open_beside)
     struct measure measure = measure_of(64, 1);
     measure.idle = 50;
     measure.count = 10;
-    run("round_trip", &measure);
+    measure_do_run("round_trip", &measure);
     ck_assert_int_eq(connected, 51);
 }
 END_TEST
@@ -347,8 +347,8 @@ int main(void)
     TCase *figures = tcase_create("figures"), *server = tcase_create("server");
     tcase_set_timeout(figures, 30);
     tcase_set_timeout(server, 30);
-    tcase_add_checked_fixture(figures, setup, teardown);
-    tcase_add_checked_fixture(server, setup, teardown);
+    tcase_add_checked_fixture(figures, measure_setup, measure_teardown);
+    tcase_add_checked_fixture(server, measure_setup, measure_teardown);
     tcase_add_test(figures, times_of_known_samples);
     tcase_add_test(figures, throughput_is_no_higher_than_the_transport_allows);
     tcase_add_test(figures, throughput_counts_what_all_streams_send);

@@ -30,7 +30,7 @@ static void connect_to_2(void)
     lone_run(&lone);
 }
 
-static void permit(void)
+static void peer_permit(void)
 {
     lone_store(&lone, POLICY, "in=* out=*");
     lone_run(&lone);
@@ -54,7 +54,7 @@ static void kill_peer(void)
 START_TEST(a_new_permission_gives_the_peer_a_moment)
 {
     lone_begin(&lone);
-    permit();
+    peer_permit();
     lone_store(&lone, THEIRS, NULL); /* the answer to the subscription: it has not heard of it yet */
     connect_to_2();
     lone_pass(&lone, PEER_GRACE_MS - 1);
@@ -73,7 +73,7 @@ END_TEST
 START_TEST(but_only_a_moment)
 {
     lone_begin(&lone);
-    permit();
+    peer_permit();
     lone_store(&lone, THEIRS, NULL);
     lone_pass(&lone, 300);
     connect_to_2();
@@ -90,7 +90,7 @@ END_TEST
 START_TEST(a_permission_that_is_changed_is_not_a_new_one)
 {
     lone_begin(&lone);
-    permit();
+    peer_permit();
     lone_store(&lone, THEIRS, NULL);
     lone_pass(&lone, PEER_GRACE_MS);
     lone_store(&lone, POLICY, "out=*");
@@ -98,7 +98,7 @@ START_TEST(a_permission_that_is_changed_is_not_a_new_one)
     ck_unreachable();
     lone_store(&lone, POLICY, NULL);
     lone_run(&lone);
-    permit();
+    peer_permit();
     lone_store(&lone, THEIRS, NULL);
     connect_to_2();
     ck_assert_int_eq(lone.answers, 0);
@@ -114,7 +114,7 @@ static_assert(PEER_SILENT_MS > PEER_BACKOFF_MS && PEER_SILENT_MS < PEER_SETUP_MS
 START_TEST(one_that_did_not_answer_gets_less_time)
 {
     lone_begin(&lone);
-    permit();
+    peer_permit();
     lone_store(&lone, THEIRS "/alive", EPOCH);
     connect_to_2();
     lone_pass(&lone, PEER_SETUP_MS - 1);
@@ -168,7 +168,7 @@ END_TEST
 START_TEST(an_offer_to_another_epoch_is_not_taken)
 {
     lone_begin(&lone);
-    permit();
+    peer_permit();
     lone_store(&lone, THEIRS "/alive", EPOCH);
     lone_store(&lone, THEIRS "/offer", EPOCH " 1 " OTHER_EPOCH);
     lone_run(&lone);
@@ -185,7 +185,7 @@ END_TEST
 START_TEST(lines_about_two_peers_are_counted_apart)
 {
     lone_begin(&lone);
-    permit();
+    peer_permit();
     lone_store(&lone, "/local/domain/1/idc/policy/3", "in=* out=*");
     const struct log_limit *of_2 = &lone.core->by_domid[2]->log_limit, *of_3 = &lone.core->by_domid[3]->log_limit;
     ck_assert_uint_eq(of_2->passed + of_3->passed, 0);
@@ -252,7 +252,7 @@ START_TEST(a_link_that_is_waited_for_does_not_end_idle)
     uint8_t hello[WIRE_HELLO], bye[4], payload[128];
     struct wire_frame frame = {0};
     lone_begin(&lone);
-    permit();
+    peer_permit();
     lone_store(&lone, THEIRS "/alive", EPOCH);
     connect_to_2();
     lone_store(&lone, THEIRS "/offer", EPOCH " 1");

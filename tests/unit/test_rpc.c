@@ -18,11 +18,11 @@ static void await_waiting(int calls)
     await_counter("rpc_calls_now", calls + 1);
 }
 
-static bool received(char *body, const char *base64)
+static bool rpc_received(char *body, const char *base64)
 {
     char data[64];
     ck_assert_int_eq(fault_of(body), 0);
-    sscanf(member(body, "data"), " %60[^\r]", strcpy(data, ""));
+    sscanf(rpc_fixture_member(body, "data"), " %60[^\r]", strcpy(data, ""));
     free(body);
     return strcmp(data, base64) == 0;
 }
@@ -31,14 +31,14 @@ static bool received(char *body, const char *base64)
 
 START_TEST(echo)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     char *body = CALL(fd, "idc.connect", ECHO);
-    ck_assert_int_eq(number(body, "peer_domid"), 3);
-    ck_assert_int_eq(number(body, "peer_port"), 5);
-    ck_assert_int_ge(number(body, "local_port"), IDC_PORT_EPHEMERAL_MIN);
+    ck_assert_int_eq(rpc_fixture_number(body, "peer_domid"), 3);
+    ck_assert_int_eq(rpc_fixture_number(body, "peer_port"), 5);
+    ck_assert_int_ge(rpc_fixture_number(body, "local_port"), IDC_PORT_EPHEMERAL_MIN);
     int64_t h = number_free(body, "handle");
     ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(h), HELLO), "accepted"), 5);
-    ck_assert(received(CALL(fd, "idc.recv", HANDLE(h)), "aGVsbG8="));
+    ck_assert(rpc_received(CALL(fd, "idc.recv", HANDLE(h)), "aGVsbG8="));
     ck_assert_int_eq(fault_free(CALL(fd, "idc.disconnect", HANDLE(h))), 0);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.recv", HANDLE(h))), EBADF);
     close(fd);
@@ -47,22 +47,22 @@ END_TEST
 
 START_TEST(listen_and_accept)
 {
-    int fd = dial(), other = dial();
+    int fd = rpc_fixture_dial(), other = rpc_fixture_dial();
     char *body = CALL(fd, "idc.listen", "name", "<string>org.example.a</string>");
-    int64_t port = number(body, "port"), listener = number_free(body, "handle");
+    int64_t port = rpc_fixture_number(body, "port"), listener = number_free(body, "handle");
     ck_assert_int_ge(port, IDC_PORT_EPHEMERAL_MIN);
-    post(other, "idc.accept", HANDLE(listener), END);
+    rpc_fixture_post(other, "idc.accept", HANDLE(listener), END);
     int64_t client = number_free(CALL(fd, "idc.connect", DOMID, "name", "<string>org.example.a</string>"), "handle");
-    body = answer(other);
-    ck_assert_int_eq(number(body, "peer_uid"), getuid());
-    ck_assert_str_eq(member(body, "service"), "org.example.a");
-    ck_assert_str_eq(member(body, "type"), "stream");
+    body = rpc_fixture_answer(other);
+    ck_assert_int_eq(rpc_fixture_number(body, "peer_uid"), getuid());
+    ck_assert_str_eq(rpc_fixture_member(body, "service"), "org.example.a");
+    ck_assert_str_eq(rpc_fixture_member(body, "type"), "stream");
     int64_t server = number_free(body, "handle");
     ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(client), HELLO, "end", "<boolean>1</boolean>"), "accepted"), 5);
-    ck_assert(received(CALL(other, "idc.recv", HANDLE(server)), "aGVsbG8="));
-    ck_assert(received(CALL(other, "idc.recv", HANDLE(server)), "")); /* the end; the other way still works */
+    ck_assert(rpc_received(CALL(other, "idc.recv", HANDLE(server)), "aGVsbG8="));
+    ck_assert(rpc_received(CALL(other, "idc.recv", HANDLE(server)), "")); /* the end; the other way still works */
     ck_assert_int_eq(number_free(CALL(other, "idc.send", HANDLE(server), HELLO), "accepted"), 5);
-    ck_assert(received(CALL(fd, "idc.recv", HANDLE(client), "max", "<int>2</int>"), "aGU="));
+    ck_assert(rpc_received(CALL(fd, "idc.recv", HANDLE(client), "max", "<int>2</int>"), "aGU="));
     close(fd);
     close(other);
 }
@@ -70,13 +70,13 @@ END_TEST
 
 START_TEST(unlisten)
 {
-    int fd = dial(), waiting = dial();
+    int fd = rpc_fixture_dial(), waiting = rpc_fixture_dial();
     int64_t listener = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>"), "handle");
     ck_assert_int_eq(fault_free(CALL(fd, "idc.listen", "port", "<int>4000</int>")), EADDRINUSE);
-    post(waiting, "idc.accept", HANDLE(listener), END);
+    rpc_fixture_post(waiting, "idc.accept", HANDLE(listener), END);
     await_waiting(1);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.unlisten", HANDLE(listener))), 0);
-    ck_assert_int_eq(fault_free(answer(waiting)), EBADF);
+    ck_assert_int_eq(fault_free(rpc_fixture_answer(waiting)), EBADF);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.unlisten", HANDLE(listener))), EBADF);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.listen", "port", "<int>4000</int>")), 0);
     close(fd);
@@ -87,24 +87,24 @@ END_TEST
 /* Connections that nobody took are gone with the listener. */
 START_TEST(unlisten_with_a_backlog)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     int64_t listener = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>"), "handle");
     int64_t client = number_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>"), "handle");
     ck_assert_int_eq(fault_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>")), 0);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.unlisten", HANDLE(listener))), 0);
-    ck_assert(received(CALL(fd, "idc.recv", HANDLE(client), TIMEOUT(5000)), ""));
+    ck_assert(rpc_received(CALL(fd, "idc.recv", HANDLE(client), TIMEOUT(5000)), ""));
     close(fd);
 }
 END_TEST
 
 START_TEST(disconnect_while_another_waits)
 {
-    int fd = dial(), waiting = dial();
+    int fd = rpc_fixture_dial(), waiting = rpc_fixture_dial();
     int64_t h = number_free(CALL(fd, "idc.connect", ECHO), "handle");
-    post(waiting, "idc.recv", HANDLE(h), END);
+    rpc_fixture_post(waiting, "idc.recv", HANDLE(h), END);
     await_waiting(1);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.disconnect", HANDLE(h))), 0);
-    ck_assert_int_eq(fault_free(answer(waiting)), EBADF);
+    ck_assert_int_eq(fault_free(rpc_fixture_answer(waiting)), EBADF);
     close(fd);
     close(waiting);
 }
@@ -112,7 +112,7 @@ END_TEST
 
 START_TEST(timeouts)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     int64_t h = number_free(CALL(fd, "idc.connect", ECHO), "handle");
     int64_t l = number_free(CALL(fd, "idc.listen", "port", "<int>0</int>"), "handle");
     int64_t full = number_free(CALL(fd, "idc.connect", DOMID, "port", "<int>8</int>"), "handle");
@@ -130,12 +130,12 @@ END_TEST
 
 START_TEST(reset_has_a_reason)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     char *body = CALL(fd, "idc.connect", DOMID, "port", "<int>6</int>");
-    int64_t serial = number(body, "serial"), h = number_free(body, "handle");
+    int64_t serial = rpc_fixture_number(body, "serial"), h = number_free(body, "handle");
     ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(h), HELLO), "accepted"), 5);
     body = CALL(fd, "idc.recv", HANDLE(h));
-    ck_assert_str_eq(member(body, "faultString"), "the permission was revoked");
+    ck_assert_str_eq(rpc_fixture_member(body, "faultString"), "the permission was revoked");
     ck_assert_int_eq(fault_free(body), EACCES);
     ck_assert_int_eq(number_free(CALL(fd, "idc.reason", "serial", xml_int(serial)), "errno"), EACCES);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.reason", "serial", "<int>7</int>")), ENOENT);
@@ -145,12 +145,12 @@ END_TEST
 
 START_TEST(status)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     char *body = CALL(fd, "idc.status");
-    ck_assert_int_ge(number(body, "threads"), 1);
-    ck_assert_int_eq(number(body, "pid"), server_pid);
-    ck_assert_int_eq(number(body, "fake_large"), (int64_t)1 << 40);
-    ck_assert_str_eq(member(body, "last_error"), "a?&lt;b&gt;");
+    ck_assert_int_ge(rpc_fixture_number(body, "threads"), 1);
+    ck_assert_int_eq(rpc_fixture_number(body, "pid"), server_pid);
+    ck_assert_int_eq(rpc_fixture_number(body, "fake_large"), (int64_t)1 << 40);
+    ck_assert_str_eq(rpc_fixture_member(body, "last_error"), "a?&lt;b&gt;");
     ck_assert_ptr_nonnull(strstr(body, "<name>connections</name>\r\n<value><array>"));
     free(body);
     body = CALL(fd, "idc.status", "detail", "<boolean>0</boolean>");
@@ -164,10 +164,10 @@ END_TEST
 START_TEST(every_method_is_documented)
 {
     char wanted[80], line[256];
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     static const char question[] = "<methodCall><methodName>system.listMethods</methodName></methodCall>";
     post_body(fd, question, sizeof(question) - 1);
-    char *list = answer(fd);
+    char *list = rpc_fixture_answer(fd);
     for (size_t i = 0; i < rpc_method_count; i++) {
         bool found = false;
         FILE *doc = fopen("docs/rpc.md", "r");
@@ -194,11 +194,11 @@ START_TEST(multicall)
         "<member><name>params</name><value><array><data><value><struct><member><name>domid</name><value><int>3</int></value>"
         "</member><member><name>port</name><value><int>5</int></value></member></struct></value></data></array></value>"
         "</member></struct></value></data></array></value></param></params></methodCall>";
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     post_body(fd, call, sizeof(call) - 1);
-    char *body = answer(fd);
-    ck_assert_int_eq(number(body, "faultCode"), EOPNOTSUPP);
-    ck_assert_int_eq(number(body, "domid"), 3);
+    char *body = rpc_fixture_answer(fd);
+    ck_assert_int_eq(rpc_fixture_number(body, "faultCode"), EOPNOTSUPP);
+    ck_assert_int_eq(rpc_fixture_number(body, "domid"), 3);
     free(body);
     await_counter("fake_pending", 0);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.status")), 0);
@@ -259,10 +259,10 @@ static const struct refusal {
 START_TEST(refused)
 {
     const struct refusal *r = &refusals[_i];
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     bool connects = strcmp(r->method, "idc.connect") == 0;
     char *body = connects ? CALL(fd, r->method, DOMID, r->name, r->value) : CALL(fd, r->method, r->name, r->value);
-    ck_assert_msg(fault_of(body) == r->code && strstr(member(body, "faultString"), r->text) != NULL,
+    ck_assert_msg(fault_of(body) == r->code && strstr(rpc_fixture_member(body, "faultString"), r->text) != NULL,
                   "%s %s=%s: %s", r->method, r->name, r->value, body);
     free(body);
     close(fd);
@@ -271,7 +271,7 @@ END_TEST
 
 START_TEST(unsent)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     int64_t serial = number_free(CALL(fd, "idc.connect", ECHO), "serial");
     ck_assert_int_eq(number_free(CALL(fd, "idc.unsent", "serial", xml_int(serial)), "bytes"), 77); /* says the fake hub */
     close(fd);
@@ -280,7 +280,7 @@ END_TEST
 
 START_TEST(handle_of_the_other_kind)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     int64_t c = number_free(CALL(fd, "idc.connect", ECHO), "handle");
     int64_t l = number_free(CALL(fd, "idc.listen", "port", "<int>0</int>"), "handle");
     ck_assert_int_eq(fault_free(CALL(fd, "idc.accept", HANDLE(c))), EINVAL);
@@ -301,9 +301,9 @@ START_TEST(malformed_documents)
         "<methodCall><methodName>idc.status</methodName><params><param><value><int>99999999999</int></value></param></params></methodCall>",
     };
     for (size_t i = 0; i < sizeof(documents) / sizeof(documents[0]); i++) {
-        int fd = dial();
+        int fd = rpc_fixture_dial();
         post_body(fd, documents[i], strlen(documents[i]));
-        char *body = answer(fd);
+        char *body = rpc_fixture_answer(fd);
         ck_assert_int_eq(http_status, 200);
         ck_assert_msg(fault_of(body) < 0, "%s: %s", documents[i], body);
         free(body);
@@ -324,29 +324,29 @@ START_TEST(hostile_documents)
                  {"<?b?><a>", "too deep"}, {"<i4/><i4/>", "too many"}, {"<!--><a>-->", ""}};
     char *document = malloc(4000000);
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
-        int fd = dial();
+        int fd = rpc_fixture_dial();
         size_t len = (size_t)sprintf(document, "%s", open);
         for (int i = 0; i < 50000; i++)
             len += (size_t)sprintf(document + len, "%s", cases[c].repeated);
         post_body(fd, document, len);
-        char *body = answer(fd);
-        ck_assert_ptr_nonnull(strstr(member(body, "faultString"), cases[c].text));
+        char *body = rpc_fixture_answer(fd);
+        ck_assert_ptr_nonnull(strstr(rpc_fixture_member(body, "faultString"), cases[c].text));
         ck_assert_int_lt(fault_free(body), 0);
         close(fd);
     }
     free(document);
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     post_body(fd, "\xFF\xFE<\0?\0", 6);
-    ck_assert_int_lt(fault_free(answer(fd)), 0);
+    ck_assert_int_lt(fault_free(rpc_fixture_answer(fd)), 0);
     close(fd);
 }
 END_TEST
 
 static int status_of(const char *request)
 {
-    int fd = dial();
-    put(fd, request, strlen(request));
-    char *body = answer(fd);
+    int fd = rpc_fixture_dial();
+    rpc_fixture_put(fd, request, strlen(request));
+    char *body = rpc_fixture_answer(fd);
     ck_assert_ptr_nonnull(body);
     free(body);
     close(fd);
@@ -361,9 +361,9 @@ START_TEST(http_errors)
     ck_assert_int_eq(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 25165825\r\n\r\n"), 413);
     ck_assert_int_eq(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n"), 413);
     ck_assert_int_eq(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"), 400);
-    int fd = dial();
-    put(fd, "garbage\r\n\r\n", 11);
-    ck_assert_ptr_null(answer(fd));
+    int fd = rpc_fixture_dial();
+    rpc_fixture_put(fd, "garbage\r\n\r\n", 11);
+    ck_assert_ptr_null(rpc_fixture_answer(fd));
     close(fd);
 }
 END_TEST
@@ -372,16 +372,16 @@ END_TEST
 START_TEST(chunked_body_too_long)
 {
     static char chunk[0x10000 + 16];
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     const char *head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-    put(fd, head, strlen(head));
+    rpc_fixture_put(fd, head, strlen(head));
     memset(chunk, ' ', sizeof(chunk));
     memcpy(chunk, "10000\r\n", 7);
     memcpy(chunk + 7 + 0x10000, "\r\n", 2);
     for (int i = 0; i < 400; i++)
-        put(fd, chunk, 7 + 0x10000 + 2);
-    put(fd, "0\r\n\r\n", 5);
-    free(answer(fd));
+        rpc_fixture_put(fd, chunk, 7 + 0x10000 + 2);
+    rpc_fixture_put(fd, "0\r\n\r\n", 5);
+    free(rpc_fixture_answer(fd));
     ck_assert_int_eq(http_status, 413);
     close(fd);
     await_counter("rpc_connections_now", 1);
@@ -396,17 +396,17 @@ START_TEST(many_unfinished_bodies)
     char *part = calloc(1, PART);
     for (int i = 0; i < CLIENTS; i++) {
         const char *head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 25165824\r\n\r\n";
-        fds[i] = dial();
-        put(fds[i], head, strlen(head));
-        put(fds[i], part, PART);
+        fds[i] = rpc_fixture_dial();
+        rpc_fixture_put(fds[i], head, strlen(head));
+        rpc_fixture_put(fds[i], part, PART);
     }
-    int64_t held = counter("rpc_memory_now");
+    int64_t held = rpc_fixture_counter("rpc_memory_now");
     ck_assert_int_gt(held, 100 << 20);
     ck_assert_int_le(held, 256 << 20);
     for (int i = 0; i < CLIENTS; i++)
         close(fds[i]);
     await_counter("rpc_connections_now", 1);
-    ck_assert_int_le(counter("rpc_memory_now"), 8192);
+    ck_assert_int_le(rpc_fixture_counter("rpc_memory_now"), 8192);
     free(part);
 }
 END_TEST
@@ -417,16 +417,16 @@ START_TEST(pipelined_and_piecemeal)
 {
     static const char call[] = "<methodCall><methodName>idc.status</methodName></methodCall>";
     char request[256];
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     int len = snprintf(request, sizeof(request), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
                        sizeof(call) - 1, call);
     for (int i = 0; i < 3; i++)
-        put(fd, request, (size_t)len);
+        rpc_fixture_put(fd, request, (size_t)len);
     for (int i = 0; i < 3; i++)
-        ck_assert_int_eq(fault_free(answer(fd)), 0);
+        ck_assert_int_eq(fault_free(rpc_fixture_answer(fd)), 0);
     for (int i = 0; i < len; i++)
-        put(fd, request + i, 1);
-    ck_assert_int_eq(fault_free(answer(fd)), 0);
+        rpc_fixture_put(fd, request + i, 1);
+    ck_assert_int_eq(fault_free(rpc_fixture_answer(fd)), 0);
     close(fd);
 }
 END_TEST
@@ -434,15 +434,15 @@ END_TEST
 /* A client that has shut its sending side down gets what can be answered at once; it does not wait. */
 START_TEST(half_closed_client)
 {
-    int fd = dial(), waiting = dial(), quick = dial();
+    int fd = rpc_fixture_dial(), waiting = rpc_fixture_dial(), quick = rpc_fixture_dial();
     int64_t h = number_free(CALL(fd, "idc.connect", ECHO), "handle");
-    post(waiting, "idc.recv", HANDLE(h), END);
+    rpc_fixture_post(waiting, "idc.recv", HANDLE(h), END);
     shutdown(waiting, SHUT_WR);
-    ck_assert_ptr_null(answer(waiting));
+    ck_assert_ptr_null(rpc_fixture_answer(waiting));
     await_counter("rpc_given_up", 1);
-    post(quick, "idc.status", END);
+    rpc_fixture_post(quick, "idc.status", END);
     shutdown(quick, SHUT_WR);
-    ck_assert_int_eq(fault_free(answer(quick)), 0);
+    ck_assert_int_eq(fault_free(rpc_fixture_answer(quick)), 0);
     close(waiting);
     close(quick);
     close(fd);
@@ -451,17 +451,17 @@ END_TEST
 
 START_TEST(handles_end_with_their_connection)
 {
-    int maker = dial(), other = dial();
+    int maker = rpc_fixture_dial(), other = rpc_fixture_dial();
     int64_t h = number_free(CALL(maker, "idc.connect", ECHO), "handle");
     ck_assert_int_eq(number_free(CALL(other, "idc.send", HANDLE(h), HELLO), "accepted"), 5);
-    post(other, "idc.recv", HANDLE(h), "max", "<int>5</int>", END);
-    ck_assert_int_eq(fault_free(answer(other)), 0);
-    post(other, "idc.recv", HANDLE(h), END);
+    rpc_fixture_post(other, "idc.recv", HANDLE(h), "max", "<int>5</int>", END);
+    ck_assert_int_eq(fault_free(rpc_fixture_answer(other)), 0);
+    rpc_fixture_post(other, "idc.recv", HANDLE(h), END);
     await_waiting(1);
     close(maker);
-    ck_assert_int_eq(fault_free(answer(other)), EBADF);
+    ck_assert_int_eq(fault_free(rpc_fixture_answer(other)), EBADF);
     ck_assert_int_eq(fault_free(CALL(other, "idc.recv", HANDLE(h))), EBADF);
-    ck_assert_int_eq(counter("rpc_handles_now"), 0);
+    ck_assert_int_eq(rpc_fixture_counter("rpc_handles_now"), 0);
     close(other);
 }
 END_TEST
@@ -470,7 +470,7 @@ START_TEST(handles_of_another_uid)
 {
     if (geteuid() != 0)
         return; /* only root can be somebody else */
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     int64_t h = number_free(CALL(fd, "idc.connect", ECHO), "handle");
     ck_assert_int_eq(chmod(server_dir, 0755), 0);
     ck_assert_int_eq(chmod(server_path, 0666), 0);
@@ -478,7 +478,7 @@ START_TEST(handles_of_another_uid)
     if (child == 0) {
         if (setresuid(65534, 65534, 65534) < 0)
             _exit(1);
-        int own = dial();
+        int own = rpc_fixture_dial();
         bool ok = fault_free(CALL(own, "idc.recv", HANDLE(h), TIMEOUT(0))) == EACCES;
         int64_t mine = number_free(CALL(own, "idc.connect", ECHO), "handle");
         ok = ok && fault_free(CALL(own, "idc.recv", HANDLE(mine), TIMEOUT(0))) == EAGAIN;
@@ -496,7 +496,7 @@ END_TEST
 /* A client that dies while its call waits: the call is given up, whatever it waited for. */
 START_TEST(clients_that_die)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     int64_t c = number_free(CALL(fd, "idc.connect", ECHO), "handle");
     int64_t l = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>"), "handle");
     int64_t full = number_free(CALL(fd, "idc.connect", DOMID, "port", "<int>8</int>"), "handle");
@@ -504,12 +504,12 @@ START_TEST(clients_that_die)
         ;
     int dying[5];
     for (int i = 0; i < 5; i++)
-        dying[i] = dial();
-    post(dying[0], "idc.recv", HANDLE(c), END);
-    post(dying[1], "idc.accept", HANDLE(l), END);
-    post(dying[2], "idc.send", HANDLE(full), HELLO, TIMEOUT(-1), END);
-    post(dying[3], "idc.connect", DOMID, "port", "<int>7</int>", TIMEOUT(-1), END);
-    post(dying[4], "idc.recv", HANDLE(c), TIMEOUT(100000), END);
+        dying[i] = rpc_fixture_dial();
+    rpc_fixture_post(dying[0], "idc.recv", HANDLE(c), END);
+    rpc_fixture_post(dying[1], "idc.accept", HANDLE(l), END);
+    rpc_fixture_post(dying[2], "idc.send", HANDLE(full), HELLO, TIMEOUT(-1), END);
+    rpc_fixture_post(dying[3], "idc.connect", DOMID, "port", "<int>7</int>", TIMEOUT(-1), END);
+    rpc_fixture_post(dying[4], "idc.recv", HANDLE(c), TIMEOUT(100000), END);
     await_waiting(5);
     for (int i = 0; i < 5; i++)
         close(dying[i]);
@@ -549,26 +549,26 @@ static double best_call_ms(int fd)
 START_TEST(three_hundred_wait)
 {
     enum { WAITING = 300 };
-    int waiting[WAITING], fd = dial();
+    int waiting[WAITING], fd = rpc_fixture_dial();
     double alone = best_call_ms(fd);
     int64_t l = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>"), "handle");
     int64_t echoes[WAITING / 2];
     for (int i = 0; i < WAITING; i++)
-        waiting[i] = dial();
+        waiting[i] = rpc_fixture_dial();
     for (int i = 0; i < WAITING / 2; i++) {
         echoes[i] = number_free(CALL(fd, "idc.connect", ECHO), "handle");
-        post(waiting[i], "idc.recv", HANDLE(echoes[i]), END);
-        post(waiting[WAITING / 2 + i], "idc.accept", HANDLE(l), END);
+        rpc_fixture_post(waiting[i], "idc.recv", HANDLE(echoes[i]), END);
+        rpc_fixture_post(waiting[WAITING / 2 + i], "idc.accept", HANDLE(l), END);
     }
     double beside = best_call_ms(fd);
     ck_assert_msg(beside < 4 * alone, "a call took %.2f ms, and %.2f ms beside those that wait", alone, beside);
     for (int i = WAITING / 2 - 1; i >= 0; i--) { /* not in the order in which they came */
         ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(echoes[i]), HELLO), "accepted"), 5);
-        ck_assert_int_eq(fault_free(answer(waiting[i])), 0);
+        ck_assert_int_eq(fault_free(rpc_fixture_answer(waiting[i])), 0);
         ck_assert_int_eq(fault_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>")), 0);
     }
     for (int i = WAITING / 2; i < WAITING; i++)
-        ck_assert_int_eq(fault_free(answer(waiting[i])), 0);
+        ck_assert_int_eq(fault_free(rpc_fixture_answer(waiting[i])), 0);
     for (int i = 0; i < WAITING; i++)
         close(waiting[i]);
     close(fd);
@@ -578,15 +578,15 @@ END_TEST
 /* A recv that waits does not stop a send on the same handle; recvs are served in their order. */
 START_TEST(waits_on_one_handle)
 {
-    int fd = dial(), first = dial(), second = dial();
+    int fd = rpc_fixture_dial(), first = rpc_fixture_dial(), second = rpc_fixture_dial();
     int64_t h = number_free(CALL(fd, "idc.connect", ECHO), "handle");
-    post(first, "idc.recv", HANDLE(h), "max", "<int>2</int>", END);
+    rpc_fixture_post(first, "idc.recv", HANDLE(h), "max", "<int>2</int>", END);
     await_waiting(1);
-    post(second, "idc.recv", HANDLE(h), END);
+    rpc_fixture_post(second, "idc.recv", HANDLE(h), END);
     await_waiting(2);
     ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(h), HELLO), "accepted"), 5);
-    ck_assert(received(answer(first), "aGU="));
-    ck_assert(received(answer(second), "bGxv"));
+    ck_assert(rpc_received(rpc_fixture_answer(first), "aGU="));
+    ck_assert(rpc_received(rpc_fixture_answer(second), "bGxv"));
     close(fd);
     close(first);
     close(second);
@@ -597,17 +597,17 @@ END_TEST
 START_TEST(a_burst_of_accepts)
 {
     enum { BURST = 250, CLIENTS = 50 };
-    int fd = dial(), clients[CLIENTS];
+    int fd = rpc_fixture_dial(), clients[CLIENTS];
     int64_t l = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>", "backlog", "<int>4096</int>"), "handle");
     for (int i = 0; i < CLIENTS; i++)
-        clients[i] = dial();
+        clients[i] = rpc_fixture_dial();
     for (int i = 0; i < BURST; i++)
         ck_assert_int_eq(fault_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>")), 0);
     for (int i = 0; i < BURST; i += CLIENTS) {
         for (int j = 0; j < CLIENTS; j++)
-            post(clients[j], "idc.accept", HANDLE(l), END);
+            rpc_fixture_post(clients[j], "idc.accept", HANDLE(l), END);
         for (int j = 0; j < CLIENTS; j++)
-            ck_assert_int_eq(fault_free(answer(clients[j])), 0);
+            ck_assert_int_eq(fault_free(rpc_fixture_answer(clients[j])), 0);
     }
     for (int i = 0; i < CLIENTS; i++)
         close(clients[i]);
@@ -629,7 +629,7 @@ static char *base64_of_zeros(size_t len)
 
 START_TEST(longest_message)
 {
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     int64_t l = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>", SEQPACKET), "handle");
     int64_t c = number_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>", SEQPACKET), "handle");
     int64_t s = number_free(CALL(fd, "idc.accept", HANDLE(l)), "handle");
@@ -651,7 +651,7 @@ START_TEST(longest_message)
     ck_assert_int_eq(fault_of(body), EPIPE);
     ck_assert_msg(strstr(body, "nothing more can be sent") != NULL, "%s", body);
     free(body);
-    ck_assert_int_le(counter("rpc_memory_now"), 8192);
+    ck_assert_int_le(rpc_fixture_counter("rpc_memory_now"), 8192);
     close(fd);
 }
 END_TEST
@@ -697,14 +697,14 @@ static bool comes_to_rest(void)
 /* A call waits, and on another handle there are bytes that nobody has asked for: no reason to do anything. */
 START_TEST(idle_means_idle)
 {
-    int fd = dial(), waiting = dial();
+    int fd = rpc_fixture_dial(), waiting = rpc_fixture_dial();
     int64_t h = number_free(CALL(fd, "idc.connect", ECHO), "handle");
     int64_t unread = number_free(CALL(fd, "idc.connect", ECHO), "handle");
-    post(waiting, "idc.recv", HANDLE(unread), "max", "<int>2</int>", END);
+    rpc_fixture_post(waiting, "idc.recv", HANDLE(unread), "max", "<int>2</int>", END);
     await_waiting(1);
     ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(unread), HELLO), "accepted"), 5);
-    ck_assert(received(answer(waiting), "aGU="));
-    post(waiting, "idc.recv", HANDLE(h), END);
+    ck_assert(rpc_received(rpc_fixture_answer(waiting), "aGU="));
+    rpc_fixture_post(waiting, "idc.recv", HANDLE(h), END);
     await_waiting(1);
     ck_assert(comes_to_rest());
     close(fd);

@@ -6,14 +6,14 @@
 #include "tests/unit/rpc_fixture.h"
 #include "tests/unit/suite.h"
 
-static bool have(const char *program)
+static bool rpc_clients_have(const char *program)
 {
     char command[64];
     snprintf(command, sizeof(command), "command -v %s >/dev/null", program);
     return system(command) == 0;
 }
 
-static FILE *create(char path[128], const char *name)
+static FILE *rpc_clients_create(char path[128], const char *name)
 {
     snprintf(path, 128, "%s/%s", server_dir, name);
     FILE *file = fopen(path, "w");
@@ -34,7 +34,7 @@ static char *output_of(const char *command)
 
 /* ---- Python ---- */
 
-static void replace(char *text, size_t size, const char *from, const char *to)
+static void rpc_clients_replace(char *text, size_t size, const char *from, const char *to)
 {
     char *at = strstr(text, from);
     if (at == NULL)
@@ -57,8 +57,8 @@ static void copy_example(FILE *out)
             copying = false;
         if (!copying)
             continue;
-        replace(line, sizeof(line), "/run/idc/rpc.sock", server_path);
-        replace(line, sizeof(line), "\"port\": 80", "\"port\": 5");
+        rpc_clients_replace(line, sizeof(line), "/run/idc/rpc.sock", server_path);
+        rpc_clients_replace(line, sizeof(line), "\"port\": 80", "\"port\": 5");
         fputs(line[0] == ' ' ? line + 4 : line, out);
     }
     fclose(doc);
@@ -90,9 +90,9 @@ static const char more_python[] =
 START_TEST(python)
 {
     char path[128], command[160];
-    if (!have("python3"))
+    if (!rpc_clients_have("python3"))
         return;
-    FILE *script = create(path, "client.py");
+    FILE *script = rpc_clients_create(path, "client.py");
     copy_example(script);
     fprintf(script, "PATH = '%s'\n%s", server_path, more_python);
     fclose(script);
@@ -109,14 +109,14 @@ END_TEST
 START_TEST(curl)
 {
     char connect_path[128], send_path[128], command[1024];
-    if (!have("curl"))
+    if (!rpc_clients_have("curl"))
         return;
-    FILE *file = create(connect_path, "connect.xml");
+    FILE *file = rpc_clients_create(connect_path, "connect.xml");
     fputs("<methodCall><methodName>idc.connect</methodName><params><param><value><struct><member><name>domid</name>"
           "<value><int>3</int></value></member><member><name>port</name><value><int>5</int></value></member></struct></value>"
           "</param></params></methodCall>", file);
     fclose(file);
-    file = create(send_path, "send.xml");
+    file = rpc_clients_create(send_path, "send.xml");
     fputs("<methodCall><methodName>idc.send</methodName><params><param><value><struct><member><name>handle</name>"
           "<value><int>1</int></value></member><member><name>data</name><value><base64>aGVsbG8=</base64></value></member>"
           "</struct></value></param></params></methodCall>", file);
@@ -126,13 +126,13 @@ START_TEST(curl)
              server_path, connect_path, server_path, send_path);
     char *text = output_of(command);
     ck_assert_ptr_null(strstr(text, "fault"));
-    ck_assert_int_eq(number(text, "accepted"), 5);
+    ck_assert_int_eq(rpc_fixture_number(text, "accepted"), 5);
     free(text);
     /* More than a kilobyte: curl asks first (Expect: 100-continue); and without a length: chunked. */
     snprintf(command, sizeof(command), "head -c 2000000 /dev/zero | tr '\\0' ' ' | cat - %s | "
              "curl -s --unix-socket %s http://idc/ -H 'Transfer-Encoding: chunked' --data-binary @-", connect_path, server_path);
     text = output_of(command);
-    ck_assert_int_eq(number(text, "peer_port"), 5);
+    ck_assert_int_eq(rpc_fixture_number(text, "peer_port"), 5);
     free(text);
     unlink(connect_path);
     unlink(send_path);

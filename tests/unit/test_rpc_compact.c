@@ -8,18 +8,18 @@
 #include "common/compact.h"
 #include "tests/unit/suite.h"
 
-static int upgraded(const char *protocol)
+static int rpc_compact_upgraded(const char *protocol)
 {
     char request[256];
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol);
-    put(fd, request, strlen(request));
-    free(answer(fd));
+    rpc_fixture_put(fd, request, strlen(request));
+    free(rpc_fixture_answer(fd));
     ck_assert_int_eq(http_status, 101);
     return fd;
 }
 
-static struct compact_writer call(const char *method)
+static struct compact_writer rpc_compact_call(const char *method)
 {
     struct compact_writer w;
     compact_begin(&w, COMPACT_CALL, method);
@@ -28,13 +28,13 @@ static struct compact_writer call(const char *method)
 
 static struct compact_writer connect_call(int64_t port)
 {
-    struct compact_writer w = call("idc.connect");
+    struct compact_writer w = rpc_compact_call("idc.connect");
     compact_put_number(&w, "domid", 3);
     compact_put_number(&w, "port", port);
     return w;
 }
 
-static size_t frame(uint8_t *out, uint32_t tag, const struct compact_writer *w)
+static size_t rpc_compact_frame(uint8_t *out, uint32_t tag, const struct compact_writer *w)
 {
     uint32_t header[2] = {htole32((uint32_t)w->len), htole32(tag)};
     ck_assert(!w->failed);
@@ -46,7 +46,7 @@ static size_t frame(uint8_t *out, uint32_t tag, const struct compact_writer *w)
 static void send_call(int fd, uint32_t tag, const struct compact_writer *w, const int *fds, int count)
 {
     uint8_t bytes[8 + COMPACT_MAX];
-    size_t len = frame(bytes, tag, w);
+    size_t len = rpc_compact_frame(bytes, tag, w);
     ck_assert_int_eq(handover_send(fd, bytes, len, fds, count, 0), (ssize_t)len);
 }
 
@@ -54,7 +54,7 @@ static uint8_t answered[COMPACT_MAX];
 static int answered_fd;
 
 /* The kind of the answer, whose members *reader then has. */
-static char receive(int fd, uint32_t wanted_tag, struct compact_reader *reader)
+static char rpc_compact_receive(int fd, uint32_t wanted_tag, struct compact_reader *reader)
 {
     uint32_t header[2];
     int count = 1;
@@ -81,30 +81,30 @@ static int64_t member_of(struct compact_reader reader, const char *name)
 }
 
 /* The code of the answer that is a fault; 0 for a result. */
-static int outcome(int fd, uint32_t tag)
+static int rpc_compact_outcome(int fd, uint32_t tag)
 {
     struct compact_reader reader;
-    if (receive(fd, tag, &reader) == COMPACT_RESULT)
+    if (rpc_compact_receive(fd, tag, &reader) == COMPACT_RESULT)
         return 0;
     return (int)member_of(reader, "code");
 }
 
-static int ask(int fd, const struct compact_writer *w)
+static int rpc_compact_ask(int fd, const struct compact_writer *w)
 {
     static uint32_t tag = 100;
     send_call(fd, ++tag, w, NULL, 0);
-    return outcome(fd, tag);
+    return rpc_compact_outcome(fd, tag);
 }
 
 START_TEST(connect_brings_the_socket)
 {
     struct compact_reader reader;
     struct compact_writer w = connect_call(5);
-    int fd = upgraded("idc-rpc/2");
+    int fd = rpc_compact_upgraded("idc-rpc/2");
     char buf[8];
     compact_put_boolean(&w, "fd", true);
     send_call(fd, 7, &w, NULL, 0);
-    ck_assert_int_eq(receive(fd, 7, &reader), COMPACT_RESULT);
+    ck_assert_int_eq(rpc_compact_receive(fd, 7, &reader), COMPACT_RESULT);
     ck_assert_int_eq(member_of(reader, "peer_port"), 5);
     ck_assert_int_eq(member_of(reader, "handle"), -1);
     ck_assert_int_ge(answered_fd, 0);
@@ -118,18 +118,18 @@ END_TEST
 START_TEST(handles_and_short_status)
 {
     struct compact_reader reader;
-    struct compact_writer w = connect_call(5), status = call("idc.status");
-    int fd = upgraded("idc-rpc/2");
+    struct compact_writer w = connect_call(5), status = rpc_compact_call("idc.status");
+    int fd = rpc_compact_upgraded("idc-rpc/2");
     send_call(fd, 1, &w, NULL, 0);
-    ck_assert_int_eq(receive(fd, 1, &reader), COMPACT_RESULT);
+    ck_assert_int_eq(rpc_compact_receive(fd, 1, &reader), COMPACT_RESULT);
     int64_t handle = member_of(reader, "handle");
     ck_assert_int_gt(handle, 0);
-    struct compact_writer end = call("idc.disconnect");
+    struct compact_writer end = rpc_compact_call("idc.disconnect");
     compact_put_number(&end, "handle", handle);
-    ck_assert_int_eq(ask(fd, &end), 0);
-    ck_assert_int_eq(ask(fd, &end), EBADF);
+    ck_assert_int_eq(rpc_compact_ask(fd, &end), 0);
+    ck_assert_int_eq(rpc_compact_ask(fd, &end), EBADF);
     send_call(fd, 2, &status, NULL, 0);
-    ck_assert_int_eq(receive(fd, 2, &reader), COMPACT_RESULT);
+    ck_assert_int_eq(rpc_compact_receive(fd, 2, &reader), COMPACT_RESULT);
     ck_assert_int_ge(member_of(reader, "domid"), 0);
     close(fd);
 }
@@ -137,43 +137,43 @@ END_TEST
 
 START_TEST(refused_calls)
 {
-    int fd = upgraded("idc-rpc/2");
-    struct compact_writer w = call("idc.nothing");
-    ck_assert_int_eq(ask(fd, &w), ENOSYS);
-    w = call("system.listMethods");
-    ck_assert_int_eq(ask(fd, &w), ENOSYS);
-    w = call("idc.recv");
-    ck_assert_int_eq(ask(fd, &w), EOPNOTSUPP);
-    w = call("idc.connect");
-    ck_assert_int_eq(ask(fd, &w), EINVAL); /* members are missing */
+    int fd = rpc_compact_upgraded("idc-rpc/2");
+    struct compact_writer w = rpc_compact_call("idc.nothing");
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), ENOSYS);
+    w = rpc_compact_call("system.listMethods");
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), ENOSYS);
+    w = rpc_compact_call("idc.recv");
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EOPNOTSUPP);
+    w = rpc_compact_call("idc.connect");
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* members are missing */
     w = connect_call(0);
-    ck_assert_int_eq(ask(fd, &w), EINVAL); /* out of range */
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* out of range */
     w = connect_call(5);
     compact_put_number(&w, "colour", 5);
-    ck_assert_int_eq(ask(fd, &w), EINVAL); /* unknown */
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* unknown */
     w = connect_call(5);
     compact_put_number(&w, "fd", 1);
-    ck_assert_int_eq(ask(fd, &w), EINVAL); /* no boolean */
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* no boolean */
     w = connect_call(5);
     compact_put_boolean(&w, "timeout_ms", true);
-    ck_assert_int_eq(ask(fd, &w), EINVAL); /* no number */
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* no number */
     w = connect_call(5);
     compact_put_number(&w, "type", 1);
-    ck_assert_int_eq(ask(fd, &w), EINVAL); /* no text */
-    w = call("idc.connect");
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* no text */
+    w = rpc_compact_call("idc.connect");
     for (int i = 0; i < 40; i++)
         compact_put_number(&w, "port", 5);
-    ck_assert_int_eq(ask(fd, &w), EINVAL); /* too many */
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* too many */
     w = connect_call(5);
     w.len--;
-    ck_assert_int_eq(ask(fd, &w), EINVAL); /* cut off */
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* cut off */
     w.len = 1;
-    ck_assert_int_eq(ask(fd, &w), EINVAL);
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL);
     w = connect_call(5);
     w.bytes[1] = COMPACT_RESULT;
-    ck_assert_int_eq(ask(fd, &w), EINVAL); /* no call */
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* no call */
     w = connect_call(5); /* and the connection is as good as before */
-    ck_assert_int_eq(ask(fd, &w), 0);
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), 0);
     close(fd);
 }
 END_TEST
@@ -181,13 +181,13 @@ END_TEST
 /* A port that XML has as a text may be one here. */
 START_TEST(numbers_as_texts)
 {
-    struct compact_writer w = call("idc.connect");
-    int fd = upgraded("idc-rpc/2");
+    struct compact_writer w = rpc_compact_call("idc.connect");
+    int fd = rpc_compact_upgraded("idc-rpc/2");
     compact_put_text(&w, "domid", "3");
     compact_put_text(&w, "port", "4294967295");
-    ck_assert_int_ne(ask(fd, &w), EINVAL);
+    ck_assert_int_ne(rpc_compact_ask(fd, &w), EINVAL);
     compact_put_text(&w, "timeout_ms", "1x");
-    ck_assert_int_eq(ask(fd, &w), EINVAL);
+    ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL);
     close(fd);
 }
 END_TEST
@@ -199,14 +199,14 @@ START_TEST(agreed_on)
     struct compact_writer w = connect_call(5);
     uint32_t header[2] = {htole32(sizeof(xml) - 1), htole32(1)};
     char first;
-    int old = upgraded("idc-rpc/1"), new = upgraded("idc-rpc/2");
+    int old = rpc_compact_upgraded("idc-rpc/1"), new = rpc_compact_upgraded("idc-rpc/2");
     send_call(old, 1, &w, NULL, 0);
     ck_assert_int_eq(recv(old, header, sizeof(header), MSG_WAITALL), sizeof(header));
     ck_assert_int_eq(recv(old, &first, 1, 0), 1);
     ck_assert_int_eq(first, '<');
     header[0] = htole32(sizeof(xml) - 1);
-    put(new, (const char *)header, sizeof(header));
-    put(new, xml, sizeof(xml) - 1);
+    rpc_fixture_put(new, (const char *)header, sizeof(header));
+    rpc_fixture_put(new, xml, sizeof(xml) - 1);
     ck_assert_int_eq(recv(new, header, sizeof(header), MSG_WAITALL), sizeof(header));
     ck_assert_int_eq(recv(new, &first, 1, 0), 1);
     ck_assert_int_eq(first, '<');
@@ -220,21 +220,21 @@ START_TEST(together_and_in_pieces)
 {
     enum { CALLS = 20 };
     uint8_t bytes[CALLS * (8 + COMPACT_MAX)];
-    struct compact_writer w = call("idc.status"); /* is answered at once, so in order */
+    struct compact_writer w = rpc_compact_call("idc.status"); /* is answered at once, so in order */
     size_t len = 0;
-    int fd = upgraded("idc-rpc/2");
+    int fd = rpc_compact_upgraded("idc-rpc/2");
     for (uint32_t i = 0; i < CALLS; i++)
-        len += frame(bytes + len, i, &w);
-    put(fd, (const char *)bytes, len);
+        len += rpc_compact_frame(bytes + len, i, &w);
+    rpc_fixture_put(fd, (const char *)bytes, len);
     for (uint32_t i = 0; i < CALLS; i++)
-        ck_assert_int_eq(outcome(fd, i), 0);
-    len = frame(bytes, 1, &w);
-    len += frame(bytes + len, 2, &w);
+        ck_assert_int_eq(rpc_compact_outcome(fd, i), 0);
+    len = rpc_compact_frame(bytes, 1, &w);
+    len += rpc_compact_frame(bytes + len, 2, &w);
     for (size_t cut = 1; cut < len; cut++) {
-        put(fd, (const char *)bytes, cut);
+        rpc_fixture_put(fd, (const char *)bytes, cut);
         ck_assert_int_eq(send(fd, bytes + cut, len - cut, MSG_NOSIGNAL), (ssize_t)(len - cut));
-        ck_assert_int_eq(outcome(fd, 1), 0);
-        ck_assert_int_eq(outcome(fd, 2), 0);
+        ck_assert_int_eq(rpc_compact_outcome(fd, 1), 0);
+        ck_assert_int_eq(rpc_compact_outcome(fd, 2), 0);
     }
     close(fd);
 }
@@ -245,7 +245,7 @@ END_TEST
 START_TEST(descriptors_among_others)
 {
     struct compact_writer plain = connect_call(5), far = connect_call(5);
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), pair[2], fd = upgraded("idc-rpc/2");
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), pair[2], fd = rpc_compact_upgraded("idc-rpc/2");
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
     compact_put_boolean(&far, "far_end", true);
@@ -261,7 +261,7 @@ START_TEST(descriptors_among_others)
     for (int i = 0; i < 4; i++) {
         uint32_t header[2];
         ck_assert_int_eq(recv(fd, header, sizeof(header), MSG_PEEK | MSG_WAITALL), sizeof(header));
-        codes[le32toh(header[1]) % 6] = outcome(fd, le32toh(header[1]));
+        codes[le32toh(header[1]) % 6] = rpc_compact_outcome(fd, le32toh(header[1]));
     }
     ck_assert_int_eq(codes[1], 0);
     ck_assert_int_eq(codes[2], EINVAL);

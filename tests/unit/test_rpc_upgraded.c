@@ -9,14 +9,14 @@ static const char upgrade_request[] = "GET / HTTP/1.1\r\nHost: x\r\nConnection: 
 
 static void read_101(int fd)
 {
-    free(answer(fd));
+    free(rpc_fixture_answer(fd));
     ck_assert_int_eq(http_status, 101);
 }
 
-static int upgraded(void)
+static int rpc_upgraded_upgraded(void)
 {
-    int fd = dial();
-    put(fd, upgrade_request, strlen(upgrade_request));
+    int fd = rpc_fixture_dial();
+    rpc_fixture_put(fd, upgrade_request, strlen(upgrade_request));
     read_101(fd);
     return fd;
 }
@@ -35,7 +35,7 @@ static char *message_va(uint32_t tag, size_t *len, const char *method, va_list a
     return message;
 }
 
-static char *message(uint32_t tag, size_t *len, const char *method, ...)
+static char *rpc_upgraded_message(uint32_t tag, size_t *len, const char *method, ...)
 {
     va_list args;
     va_start(args, method);
@@ -58,7 +58,7 @@ static void call_with_fds(int fd, uint32_t tag, const int *fds, int count, const
 #define TCALL(fd, tag, ...) call_with_fds((fd), (tag), NULL, 0, __VA_ARGS__, END)
 
 /* A malloced document; NULL at the end. */
-static char *receive(int fd, uint32_t *tag, int *came)
+static char *rpc_upgraded_receive(int fd, uint32_t *tag, int *came)
 {
     uint32_t header[2];
     int count = 1;
@@ -80,7 +80,7 @@ static int receive_fault(int fd, uint32_t wanted_tag)
 {
     uint32_t tag;
     int came;
-    char *document = receive(fd, &tag, &came);
+    char *document = rpc_upgraded_receive(fd, &tag, &came);
     ck_assert_ptr_nonnull(document);
     ck_assert_uint_eq(tag, wanted_tag);
     ck_assert_int_eq(came, -1);
@@ -109,10 +109,10 @@ START_TEST(connect_brings_the_socket)
 {
     struct handover_name name;
     uint32_t tag;
-    int came, fd = upgraded();
+    int came, fd = rpc_upgraded_upgraded();
     char buf[8];
     TCALL(fd, 77, "idc.connect", ECHO, "fd", TRUE_);
-    char *document = receive(fd, &tag, &came);
+    char *document = rpc_upgraded_receive(fd, &tag, &came);
     ck_assert_uint_eq(tag, 77);
     ck_assert_int_ge(came, 0);
     ck_assert_ptr_null(strstr(document, "handle"));
@@ -132,13 +132,13 @@ START_TEST(listen_brings_the_socket)
     struct handover_name name;
     struct idc_addr peer;
     uint32_t tag;
-    int listener, connected, fd = upgraded();
+    int listener, connected, fd = rpc_upgraded_upgraded();
     TCALL(fd, 1, "idc.listen", "port", "<int>4000</int>", "fd", TRUE_);
-    free(receive(fd, &tag, &listener));
+    free(rpc_upgraded_receive(fd, &tag, &listener));
     ck_assert_int_eq(handover_name(listener, &name), 0);
     ck_assert(name.listener);
     TCALL(fd, 2, "idc.connect", DOMID, "port", "<int>4000</int>", "fd", TRUE_);
-    free(receive(fd, &tag, &connected));
+    free(rpc_upgraded_receive(fd, &tag, &connected));
     int accepted = handover_accept(listener, &peer, 0);
     ck_assert_int_ge(accepted, 0);
     close(accepted);
@@ -150,7 +150,7 @@ END_TEST
 
 START_TEST(answers_out_of_order)
 {
-    int fd = upgraded();
+    int fd = rpc_upgraded_upgraded();
     TCALL(fd, 1, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>200</int>");
     TCALL(fd, 2, "idc.status");
     ck_assert_int_eq(receive_fault(fd, 2), 0);
@@ -164,14 +164,14 @@ START_TEST(handles_and_many_waiting)
 {
     enum { WAITING = 300 };
     uint32_t tag;
-    int came, fd = upgraded();
+    int came, fd = rpc_upgraded_upgraded();
     TCALL(fd, 1, "idc.listen", "port", "<int>4000</int>");
-    char *document = receive(fd, &tag, &came);
-    int64_t listener = number(document, "handle");
+    char *document = rpc_upgraded_receive(fd, &tag, &came);
+    int64_t listener = rpc_fixture_number(document, "handle");
     free(document);
     for (uint32_t i = 0; i < WAITING; i++)
         TCALL(fd, 1000 + i, "idc.accept", "handle", xml_int(listener));
-    int plain = dial();
+    int plain = rpc_fixture_dial();
     for (uint32_t i = 0; i < WAITING; i++) {
         ck_assert_int_eq(fault_free(CALL(plain, "idc.connect", DOMID, "port", "<int>4000</int>")), 0);
         ck_assert_int_eq(receive_fault(fd, 1000 + i), 0);
@@ -185,15 +185,15 @@ START_TEST(first_calls_behind_the_request)
 {
     char buf[8192];
     size_t len, at = strlen(upgrade_request);
-    int fd = dial();
+    int fd = rpc_fixture_dial();
     memcpy(buf, upgrade_request, at);
     for (uint32_t i = 0; i < 10; i++) {
-        char *bytes = message(i, &len, "idc.status", "detail", "<boolean>0</boolean>", END);
+        char *bytes = rpc_upgraded_message(i, &len, "idc.status", "detail", "<boolean>0</boolean>", END);
         memcpy(buf + at, bytes, len);
         at += len;
         free(bytes);
     }
-    put(fd, buf, at);
+    rpc_fixture_put(fd, buf, at);
     read_101(fd);
     for (uint32_t i = 0; i < 10; i++)
         ck_assert_int_eq(receive_fault(fd, i), 0);
@@ -204,10 +204,10 @@ END_TEST
 START_TEST(byte_by_byte)
 {
     size_t len;
-    int fd = upgraded();
-    char *bytes = message(9, &len, "idc.status", END);
+    int fd = rpc_upgraded_upgraded();
+    char *bytes = rpc_upgraded_message(9, &len, "idc.status", END);
     for (size_t i = 0; i < len; i++)
-        put(fd, bytes + i, 1);
+        rpc_fixture_put(fd, bytes + i, 1);
     ck_assert_int_eq(receive_fault(fd, 9), 0);
     free(bytes);
     close(fd);
@@ -218,7 +218,7 @@ END_TEST
 START_TEST(slow_reader)
 {
     enum { CALLS = 300 };
-    int fd = upgraded();
+    int fd = rpc_upgraded_upgraded();
     for (uint32_t i = 0; i < CALLS; i++)
         TCALL(fd, i, "idc.status");
     await_counter("rpc_calls_now", 1);
@@ -236,9 +236,9 @@ START_TEST(bad_lengths)
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         uint32_t header[2] = {htole32(lengths[i]), 1};
         const struct timeval soon = {.tv_sec = 3}; /* half a message is another matter, and takes longer */
-        int fd = upgraded();
+        int fd = rpc_upgraded_upgraded();
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
-        put(fd, (const char *)header, sizeof(header));
+        rpc_fixture_put(fd, (const char *)header, sizeof(header));
         expect_closed(fd);
     }
     await_counter("rpc_connections_now", 1);
@@ -247,11 +247,11 @@ END_TEST
 
 START_TEST(garbage_documents)
 {
-    int fd = upgraded();
+    int fd = rpc_upgraded_upgraded();
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t header[2] = {htole32(5), htole32(i)};
-        put(fd, (const char *)header, sizeof(header));
-        put(fd, "<a\0b>", 5);
+        rpc_fixture_put(fd, (const char *)header, sizeof(header));
+        rpc_fixture_put(fd, "<a\0b>", 5);
         ck_assert_int_lt(receive_fault(fd, i), 0);
     }
     close(fd);
@@ -260,7 +260,7 @@ END_TEST
 
 START_TEST(stray_descriptors)
 {
-    int fd = upgraded();
+    int fd = rpc_upgraded_upgraded();
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int fds[4] = {null, null, null, null};
     call_with_fds(fd, 1, fds, 4, "idc.status", END);
@@ -273,7 +273,7 @@ START_TEST(stray_descriptors)
     ck_assert_int_eq(receive_fault(fd, 4), EINVAL);
     /* beside the document instead of the header */
     uint32_t header[2] = {htole32(10), htole32(5)};
-    put(fd, (const char *)header, sizeof(header));
+    rpc_fixture_put(fd, (const char *)header, sizeof(header));
     ck_assert_int_eq(handover_send(fd, "0123456789", 10, fds, 4, 0), 10);
     ck_assert_int_lt(receive_fault(fd, 5), 0);
     /* with a header that is never completed */
@@ -287,7 +287,7 @@ END_TEST
 /* Neither a reservation nor an end of a pair: refused, and closed. */
 START_TEST(no_reservation)
 {
-    int fd = upgraded(), pair[2];
+    int fd = rpc_upgraded_upgraded(), pair[2];
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     const int with_null[] = {pair[1], null}, twice[] = {pair[1], pair[0]}, wrong_end[] = {null, null};
@@ -317,7 +317,7 @@ END_TEST
 START_TEST(connect_without_its_reservation)
 {
     char why[CONNECTING_WHY_MAX];
-    int fd = upgraded(), pair[2];
+    int fd = rpc_upgraded_upgraded(), pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     ck_assert_int_eq(connecting_fill_roughly(pair[0]), 0);
     const int fds[] = {pair[1], pair[0], pair[0]};
@@ -334,7 +334,7 @@ END_TEST
 /* The far end must be a socket of the right kind; anything else is closed. */
 START_TEST(unfit_far_ends)
 {
-    int fd = upgraded(), unfit[5], pair[2];
+    int fd = rpc_upgraded_upgraded(), unfit[5], pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
     unfit[0] = pair[0];
     unfit[1] = pair[1];
@@ -357,7 +357,7 @@ START_TEST(unfit_near_ends)
 {
     static const char *const domids[] = {"<int>3</int>", "<int>32752</int>", "<int>4</int>"};
     char why[CONNECTING_WHY_MAX];
-    int fd = upgraded(), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int fd = rpc_upgraded_upgraded(), null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (uint32_t i = 0; i < 3; i++) {
         int pair[2];
         ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -379,18 +379,18 @@ END_TEST
 /* Half a message that brings the client's own socket: the connection must not outlive the client for ever. */
 START_TEST(a_loop)
 {
-    int fd = upgraded();
+    int fd = rpc_upgraded_upgraded();
     ck_assert_int_eq(handover_send(fd, "abcd", 4, &fd, 1, 0), 4);
     close(fd);
-    for (int i = 0; i < 150 && counter("rpc_connections_now") != 1; i++)
+    for (int i = 0; i < 150 && rpc_fixture_counter("rpc_connections_now") != 1; i++)
         poll(NULL, 0, 100);
-    ck_assert_int_eq(counter("rpc_connections_now"), 1);
+    ck_assert_int_eq(rpc_fixture_counter("rpc_connections_now"), 1);
 }
 END_TEST
 
 START_TEST(near_end_is_closed_meanwhile)
 {
-    int fd = upgraded(), pair[2];
+    int fd = rpc_upgraded_upgraded(), pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
     call_with_fds(fd, 1, &pair[1], 1, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>",
@@ -407,9 +407,9 @@ END_TEST
 /* A client that never reads is disconnected at 4 MiB, whatever it goes on to ask. */
 START_TEST(client_that_does_not_read)
 {
-    int fd = upgraded();
+    int fd = rpc_upgraded_upgraded();
     size_t len;
-    char *bytes = message(1, &len, "idc.status", END);
+    char *bytes = rpc_upgraded_message(1, &len, "idc.status", END);
     for (int i = 0; i < 5000 && send(fd, bytes, len, MSG_NOSIGNAL) > 0; i++) /* 12 MiB of answers */
         ;
     struct pollfd p = {.fd = fd};
@@ -418,15 +418,15 @@ START_TEST(client_that_does_not_read)
     free(bytes);
     close(fd);
     await_counter("rpc_connections_now", 1);
-    ck_assert_int_lt(counter("rpc_memory_now"), 8192);
+    ck_assert_int_lt(rpc_fixture_counter("rpc_memory_now"), 8192);
 }
 END_TEST
 
 START_TEST(too_many_calls)
 {
-    int fd = upgraded();
+    int fd = rpc_upgraded_upgraded();
     size_t len;
-    char *bytes = message(1, &len, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>", END);
+    char *bytes = rpc_upgraded_message(1, &len, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>", END);
     for (int i = 0; i < 5000; i++)
         if (send(fd, bytes, len, MSG_NOSIGNAL) < 0)
             break;
@@ -443,10 +443,10 @@ START_TEST(death_at_every_byte)
     int pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
-    char *bytes = message(1, &len, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>", "far_end",
+    char *bytes = rpc_upgraded_message(1, &len, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>", "far_end",
                           TRUE_, END);
     for (size_t cut = 1; cut <= len; cut += cut < 16 ? 1 : 37) {
-        int fd = upgraded();
+        int fd = rpc_upgraded_upgraded();
         ck_assert_int_eq(handover_send(fd, bytes, cut, &pair[1], 1, 0), (ssize_t)cut);
         close(fd);
     }
@@ -460,22 +460,22 @@ END_TEST
 
 START_TEST(death_with_calls_waiting)
 {
-    int fd = upgraded();
+    int fd = rpc_upgraded_upgraded();
     for (uint32_t i = 0; i < 10; i++)
         TCALL(fd, i, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>");
     await_counter("fake_pending", 10);
     close(fd);
     await_counter("fake_pending", 0);
-    ck_assert_int_eq(counter("fake_cancelled"), 10);
+    ck_assert_int_eq(rpc_fixture_counter("fake_cancelled"), 10);
 }
 END_TEST
 
 /* The server is stopped while clients wait: they see the end. */
 START_TEST(server_ends)
 {
-    int fd = upgraded(), plain = dial();
+    int fd = rpc_upgraded_upgraded(), plain = rpc_fixture_dial();
     TCALL(fd, 1, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>");
-    post(plain, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>", END);
+    rpc_fixture_post(plain, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>", END);
     await_counter("fake_pending", 2);
     server_end();
     expect_closed(fd);

@@ -377,7 +377,7 @@ static void close_watcher(void)
 
 static void expect_event(const char *path, const char *expected)
 {
-    ck_assert_msg(readable(ops->event_fd(two), WAIT_MS), "no event for %s", path);
+    ck_assert_msg(local_fixture_readable(ops->event_fd(two), WAIT_MS), "no event for %s", path);
     ck_assert_int_eq(ops->next_event(two, &event), 1);
     ck_assert_str_eq(event.path, path);
     ck_assert_int_eq(event.present, expected != NULL);
@@ -387,7 +387,7 @@ static void expect_event(const char *path, const char *expected)
 /* Nothing is to be told, and once that was seen the descriptor does not claim otherwise. */
 static void expect_nothing(void)
 {
-    while (readable(ops->event_fd(two), 0))
+    while (local_fixture_readable(ops->event_fd(two), 0))
         ck_assert_int_eq(ops->next_event(two, &event), 0);
 }
 
@@ -547,7 +547,7 @@ START_TEST(lost_events_are_made_up_for)
     snprintf(number, sizeof(number), "%d", 12000);
     ck_assert_int_eq(store_write(&five, NODE, number, 2), 0);
     while (ops->next_event(two, &event) == 0)
-        ck_assert(readable(ops->event_fd(two), WAIT_MS));
+        ck_assert(local_fixture_readable(ops->event_fd(two), WAIT_MS));
     ck_assert_str_eq(event.path, NODE); /* in the order of names: alive, going, kept */
     ck_assert_str_eq(event.value, number);
     expect_event("/local/domain/5/data/idc/2/going", NULL);
@@ -580,12 +580,12 @@ static void expect_lost(void)
 {
     int result = 0;
     for (int i = 0; i < 100 && result == 0; i++) {
-        ck_assert(readable(ops->event_fd(two), WAIT_MS));
+        ck_assert(local_fixture_readable(ops->event_fd(two), WAIT_MS));
         result = ops->next_event(two, &event);
         result = result == 1 ? 0 : result;
     }
     ck_assert_int_lt(result, 0);
-    ck_assert(readable(ops->event_fd(two), 0));
+    ck_assert(local_fixture_readable(ops->event_fd(two), 0));
     ck_assert_int_lt(ops->next_event(two, &event), 0);
 }
 

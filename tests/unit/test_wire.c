@@ -51,7 +51,7 @@ static void read_document(struct bytes *out)
 }
 
 /* As the code writes it; it must read it too. */
-static void add(struct bytes *out, struct wire_frame frame, const void *payload)
+static void wire_add(struct bytes *out, struct wire_frame frame, const void *payload)
 {
     struct wire_frame read;
     uint8_t *header = out->at + out->length;
@@ -76,24 +76,24 @@ static void add_setup(struct bytes *out)
                                                  .max_frame = 65536,
                                                  .max_requests = 256,
                                                  .domid = 2});
-    add(out, (struct wire_frame){.length = WIRE_HELLO, .type = WIRE_TYPE_HELLO}, payload);
+    wire_add(out, (struct wire_frame){.length = WIRE_HELLO, .type = WIRE_TYPE_HELLO}, payload);
     uint32_t length = wire_put_connect_req(
         payload, &(struct wire_connect_req){
                      .id = ID_CLIENT, .source_port = 0x80000000, .uid = 1000, .type = IDC_STREAM, .name = "echo"});
-    add(out, (struct wire_frame){.length = length, .type = WIRE_TYPE_CONNECT_REQ, .credit = 16384}, payload);
+    wire_add(out, (struct wire_frame){.length = length, .type = WIRE_TYPE_CONNECT_REQ, .credit = 16384}, payload);
     wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.id = ID_SERVER, .port = 80});
-    add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, ID_CLIENT, 16384}, payload);
+    wire_add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, ID_CLIENT, 16384}, payload);
 }
 
 static void add_stream(struct bytes *out)
 {
     uint8_t payload[WIRE_CONNECT_RSP];
-    add(out, (struct wire_frame){2, WIRE_TYPE_DATA, 0, ID_SERVER, 16384}, "hi");
-    add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA, ID_SERVER, 16384}, "");
-    add(out, (struct wire_frame){0, WIRE_TYPE_CREDIT, 0, ID_SERVER, 16384 + 8192}, "");
-    add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA | WIRE_LAST, ID_CLIENT, 16384 + 2}, "");
+    wire_add(out, (struct wire_frame){2, WIRE_TYPE_DATA, 0, ID_SERVER, 16384}, "hi");
+    wire_add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA, ID_SERVER, 16384}, "");
+    wire_add(out, (struct wire_frame){0, WIRE_TYPE_CREDIT, 0, ID_SERVER, 16384 + 8192}, "");
+    wire_add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA | WIRE_LAST, ID_CLIENT, 16384 + 2}, "");
     wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = REASON_POLICY});
-    add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, 0x00300002, 0}, payload);
+    wire_add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, 0x00300002, 0}, payload);
 }
 
 static void add_message_and_ends(struct bytes *out)
@@ -102,12 +102,12 @@ static void add_message_and_ends(struct bytes *out)
     uint8_t first[8];
     wire_put_u32(first, 6);
     memcpy(first + 4, "abcd", 4);
-    add(out, (struct wire_frame){8, WIRE_TYPE_DATA, WIRE_DATA_MORE | WIRE_DATA_TOTAL, ID_MESSAGES, 16384}, first);
-    add(out, (struct wire_frame){2, WIRE_TYPE_DATA, 0, ID_MESSAGES, 16384}, "ef");
-    add(out, (struct wire_frame){4, WIRE_TYPE_DISCONNECT, WIRE_RESET | WIRE_LAST, ID_MESSAGES, 16384}, revoked);
-    add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_LAST, ID_OTHER, 16384 + 6 + WIRE_MESSAGE_COST}, "");
-    add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, idle);
-    add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, end);
+    wire_add(out, (struct wire_frame){8, WIRE_TYPE_DATA, WIRE_DATA_MORE | WIRE_DATA_TOTAL, ID_MESSAGES, 16384}, first);
+    wire_add(out, (struct wire_frame){2, WIRE_TYPE_DATA, 0, ID_MESSAGES, 16384}, "ef");
+    wire_add(out, (struct wire_frame){4, WIRE_TYPE_DISCONNECT, WIRE_RESET | WIRE_LAST, ID_MESSAGES, 16384}, revoked);
+    wire_add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_LAST, ID_OTHER, 16384 + 6 + WIRE_MESSAGE_COST}, "");
+    wire_add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, idle);
+    wire_add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, end);
 }
 
 /* What the document shows is, byte for byte, what the code writes; and there is an example of every type. */

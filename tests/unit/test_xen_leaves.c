@@ -14,23 +14,23 @@
 static struct leaves leaves;
 static struct store_event event;
 
-static void setup(void)
+static void xen_leaves_setup(void)
 {
     leaves_init(&leaves);
 }
 
-static void teardown(void)
+static void xen_leaves_teardown(void)
 {
     leaves_clear(&leaves);
     ck_assert_uint_eq(leaves.count, 0);
 }
 
-static void found(const char *path, const char *value)
+static void xen_leaves_found(const char *path, const char *value)
 {
     ck_assert_int_eq(leaves_found(&leaves, path, value), 0);
 }
 
-static void expect(const char *path, const char *value)
+static void xen_leaves_expect(const char *path, const char *value)
 {
     ck_assert(leaves_next(&leaves, &event));
     ck_assert_str_eq(event.path, path);
@@ -55,17 +55,17 @@ END_TEST
 START_TEST(told_once)
 {
     leaves_begin(&leaves, BASE);
-    found(BASE "/alive", "1");
-    found(BASE "/offer", "2");
+    xen_leaves_found(BASE "/alive", "1");
+    xen_leaves_found(BASE "/offer", "2");
     leaves_end(&leaves, BASE);
-    expect(BASE "/alive", "1");
-    expect(BASE "/offer", "2");
+    xen_leaves_expect(BASE "/alive", "1");
+    xen_leaves_expect(BASE "/offer", "2");
     expect_nothing();
     leaves_begin(&leaves, BASE);
-    found(BASE "/alive", "1");
-    found(BASE "/offer", "3");
+    xen_leaves_found(BASE "/alive", "1");
+    xen_leaves_found(BASE "/offer", "3");
     leaves_end(&leaves, BASE);
-    expect(BASE "/offer", "3");
+    xen_leaves_expect(BASE "/offer", "3");
     expect_nothing();
 }
 END_TEST
@@ -73,21 +73,21 @@ END_TEST
 START_TEST(gone)
 {
     leaves_begin(&leaves, BASE);
-    found(BASE "/alive", "1");
-    found(BASE "/link/ring-ref", "8");
-    found(BASE "/linked", "x");
+    xen_leaves_found(BASE "/alive", "1");
+    xen_leaves_found(BASE "/link/ring-ref", "8");
+    xen_leaves_found(BASE "/linked", "x");
     leaves_end(&leaves, BASE);
     while (leaves_next(&leaves, &event))
         ;
     /* Only the part that was looked at can be gone. */
     leaves_begin(&leaves, BASE "/link");
     leaves_end(&leaves, BASE "/link");
-    expect(BASE "/link/ring-ref", NULL);
+    xen_leaves_expect(BASE "/link/ring-ref", NULL);
     expect_nothing();
     leaves_begin(&leaves, BASE);
     leaves_end(&leaves, BASE);
-    expect(BASE "/alive", NULL);
-    expect(BASE "/linked", NULL);
+    xen_leaves_expect(BASE "/alive", NULL);
+    xen_leaves_expect(BASE "/linked", NULL);
     expect_nothing();
     ck_assert_uint_eq(leaves.count, 0);
 }
@@ -95,24 +95,24 @@ END_TEST
 
 START_TEST(comes_again_before_it_is_told)
 {
-    found(BASE "/alive", "1");
-    expect(BASE "/alive", "1");
+    xen_leaves_found(BASE "/alive", "1");
+    xen_leaves_expect(BASE "/alive", "1");
     leaves_begin(&leaves, BASE);
     leaves_end(&leaves, BASE);
     leaves_begin(&leaves, BASE);
-    found(BASE "/alive", "2");
+    xen_leaves_found(BASE "/alive", "2");
     leaves_end(&leaves, BASE);
-    expect(BASE "/alive", "2");
+    xen_leaves_expect(BASE "/alive", "2");
     expect_nothing();
 }
 END_TEST
 
 START_TEST(never_told_and_gone)
 {
-    found(BASE "/alive", "1");
+    xen_leaves_found(BASE "/alive", "1");
     leaves_begin(&leaves, BASE);
     leaves_end(&leaves, BASE);
-    expect(BASE "/alive", NULL);
+    xen_leaves_expect(BASE "/alive", NULL);
     expect_nothing();
 }
 END_TEST
@@ -123,11 +123,11 @@ START_TEST(nothing_there)
     leaves_end(&leaves, BASE);
     ck_assert_int_eq(leaves_tell_none(&leaves, BASE), 0);
     ck_assert_int_eq(leaves_tell_none(&leaves, BASE), 0);
-    expect(BASE, NULL);
+    xen_leaves_expect(BASE, NULL);
     expect_nothing();
-    found(BASE "/alive", "1");
+    xen_leaves_found(BASE "/alive", "1");
     ck_assert_int_eq(leaves_tell_none(&leaves, BASE), 0);
-    expect(BASE "/alive", "1");
+    xen_leaves_expect(BASE "/alive", "1");
     expect_nothing();
 }
 END_TEST
@@ -144,14 +144,14 @@ START_TEST(limits)
     value[PLATFORM_VALUE_MAX + 1] = '\0';
     ck_assert_int_eq(leaves_found(&leaves, path, value), -EMSGSIZE);
     value[PLATFORM_VALUE_MAX] = '\0';
-    found(path, value);
-    expect(path, value);
+    xen_leaves_found(path, value);
+    xen_leaves_expect(path, value);
     for (unsigned i = 1; i < LEAVES_MAX; i++) {
         snprintf(path, sizeof(path), BASE "/%u", i);
-        found(path, "x");
+        xen_leaves_found(path, "x");
     }
     ck_assert_int_eq(leaves_found(&leaves, BASE "/more", "x"), -E2BIG);
-    found(BASE "/1", "y");
+    xen_leaves_found(BASE "/1", "y");
     free(value);
 }
 END_TEST
@@ -160,7 +160,7 @@ int main(void)
 {
     Suite *suite = suite_create("xen_leaves");
     TCase *tests = tcase_create("leaves");
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, xen_leaves_setup, xen_leaves_teardown);
     tcase_add_test(tests, below);
     tcase_add_test(tests, told_once);
     tcase_add_test(tests, gone);

@@ -23,7 +23,7 @@ static struct worker worker;
 static int ran[100], run_count, done[100], done_count;
 static pthread_t run_by;
 
-static void run(struct worker_job *job)
+static void xen_worker_run(struct worker_job *job)
 {
     struct test_job *test = (struct test_job *)job;
     char byte;
@@ -33,16 +33,16 @@ static void run(struct worker_job *job)
     ran[run_count++] = test->number;
 }
 
-static void finish(struct worker_job *job)
+static void xen_worker_finish(struct worker_job *job)
 {
     done[done_count++] = ((struct test_job *)job)->number;
     free(job);
 }
 
-static void post(int number, int wait_for)
+static void xen_worker_post(int number, int wait_for)
 {
     struct test_job *test = malloc(sizeof(*test));
-    *test = (struct test_job){.job = {.run = run, .done = finish}, .number = number, .wait_for = wait_for};
+    *test = (struct test_job){.job = {.run = xen_worker_run, .done = xen_worker_finish}, .number = number, .wait_for = wait_for};
     worker_post(&worker, &test->job);
 }
 
@@ -52,7 +52,7 @@ static bool is_ready(int timeout_ms)
     return poll(&fd, 1, timeout_ms) == 1;
 }
 
-static void setup(void)
+static void xen_worker_setup(void)
 {
     run_count = done_count = 0;
     ck_assert_int_eq(worker_start(&worker), 0);
@@ -61,7 +61,7 @@ static void setup(void)
 START_TEST(in_order)
 {
     for (int i = 0; i < 50; i++)
-        post(i, -1);
+        xen_worker_post(i, -1);
     while (done_count < 50) {
         ck_assert(is_ready(WAIT_MS));
         worker_collect(&worker);
@@ -99,9 +99,9 @@ START_TEST(stop_does_what_waits)
 {
     int gate[2];
     ck_assert_int_eq(pipe(gate), 0);
-    post(0, gate[0]);
+    xen_worker_post(0, gate[0]);
     for (int i = 1; i < 10; i++)
-        post(i, -1);
+        xen_worker_post(i, -1);
     ck_assert_int_eq(write(gate[1], "x", 1), 1);
     ck_assert(worker_stop(&worker, WAIT_MS));
     ck_assert_int_eq(done_count, 10);
@@ -115,7 +115,7 @@ START_TEST(stop_does_not_wait_for_ever)
     struct timespec before, after;
     int gate[2];
     ck_assert_int_eq(pipe(gate), 0);
-    post(0, gate[0]);
+    xen_worker_post(0, gate[0]);
     clock_gettime(CLOCK_MONOTONIC, &before);
     ck_assert(!worker_stop(&worker, 200)); /* or this test takes too long */
     clock_gettime(CLOCK_MONOTONIC, &after);
@@ -147,7 +147,7 @@ START_TEST(a_source)
 {
     struct test_job *job = malloc(sizeof(*job));
     ck_assert_int_eq(pipe(source), 0);
-    *job = (struct test_job){.job = {.run = wait_for_source, .done = finish}, .wait_for = -1};
+    *job = (struct test_job){.job = {.run = wait_for_source, .done = xen_worker_finish}, .wait_for = -1};
     worker_post(&worker, &job->job);
     ck_assert(is_ready(WAIT_MS));
     worker_collect(&worker);
@@ -156,7 +156,7 @@ START_TEST(a_source)
         ck_assert(is_ready(WAIT_MS));
         worker_collect(&worker);
         ck_assert_int_eq(sources_seen, i);
-        post(i, -1); /* jobs still run */
+        xen_worker_post(i, -1); /* jobs still run */
         ck_assert(is_ready(WAIT_MS));
         worker_collect(&worker);
     }
@@ -177,7 +177,7 @@ static void note_mask(struct worker_job *job)
 START_TEST(signals_are_blocked)
 {
     struct test_job *job = malloc(sizeof(*job));
-    *job = (struct test_job){.job = {.run = note_mask, .done = finish}};
+    *job = (struct test_job){.job = {.run = note_mask, .done = xen_worker_finish}};
     worker_post(&worker, &job->job);
     ck_assert(worker_stop(&worker, WAIT_MS));
     ck_assert(sigismember(&thread_mask, SIGTERM));
@@ -191,7 +191,7 @@ int main(void)
 {
     Suite *suite = suite_create("xen_worker");
     TCase *tests = tcase_create("worker");
-    tcase_add_checked_fixture(tests, setup, NULL);
+    tcase_add_checked_fixture(tests, xen_worker_setup, NULL);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, in_order);
     tcase_add_test(tests, told);

@@ -70,26 +70,26 @@ void agent_forward(uint16_t target, const struct frame_header *header, const uin
     line_flush();
 }
 
-static void hello(void)
+static void agent_hello(void)
 {
     char pid[16];
 
     send_frame(0, FRAME_HELLO, 0, pid, (size_t)snprintf(pid, sizeof(pid), "%d", (int)getpid()));
 }
 
-static void complain(const char *what)
+static void agent_complain(const char *what)
 {
     send_frame(0, FRAME_LOG, 0, what, strlen(what));
 }
 
-static void handle(const struct frame_header *header, const uint8_t *payload)
+static void agent_handle(const struct frame_header *header, const uint8_t *payload)
 {
     if (header->target) {
         consoles_send(header, payload);
         return;
     }
     if (header->seq != line.seq_in + 1 && line.seq_in)
-        complain(header->seq > line.seq_in ? "agent: frames from the host were lost" : "agent: a frame was repeated");
+        agent_complain(header->seq > line.seq_in ? "agent: frames from the host were lost" : "agent: a frame was repeated");
     line.seq_in = header->seq;
     if (header->type == FRAME_SPAWN)
         process_spawn(header->id, payload, header->length);
@@ -98,7 +98,7 @@ static void handle(const struct frame_header *header, const uint8_t *payload)
     else if (header->type == FRAME_KILL)
         process_kill(header->id, payload, header->length);
     else if (header->type == FRAME_PING)
-        hello();
+        agent_hello();
 }
 
 static void line_parse(void)
@@ -111,7 +111,7 @@ static void line_parse(void)
         if (text) {
             buffer_drop(&line.in, text);
         } else {
-            handle(&header, payload);
+            agent_handle(&header, payload);
             buffer_drop(&line.in, sizeof(header) + header.length);
         }
     }
@@ -150,7 +150,7 @@ static void signals_read(void)
 }
 
 /* One turn of the loop. */
-static bool turn(void)
+static bool agent_turn(void)
 {
     static struct pollfd fds[POLL_MAX];
     bool may_read = buffer_used(&line.out) < OUT_ENOUGH;
@@ -208,9 +208,9 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     line.signals = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
     line.kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    hello();
+    agent_hello();
     if (!line.dom0 || consoles_open()) {
-        while (turn())
+        while (agent_turn())
             ;
     }
     line_flush();

@@ -94,7 +94,7 @@ static bool give_input(struct console *console)
     return moved;
 }
 
-static void parse(struct console *console)
+static void consoles_parse(struct console *console)
 {
     struct frame_header header;
     const uint8_t *payload;
@@ -113,23 +113,23 @@ static void parse(struct console *console)
     }
 }
 
-static void exchange(struct console *console)
+static void consoles_exchange(struct console *console)
 {
     bool took = take_output(console), gave = give_input(console);
 
     if (took || gave)
         xenevtchn_notify(console->events, console->port);
-    parse(console);
+    consoles_parse(console);
 }
 
 /* Also undoes what attach did half. */
-static void detach(struct console *console)
+static void consoles_detach(struct console *console)
 {
     int32_t domid = console->domid;
 
     if (console->page) {
         take_output(console);
-        parse(console);
+        consoles_parse(console);
         xengnttab_unmap(grants, console->page, 1);
         agent_tell(console->target, FRAME_DETACHED, &domid, sizeof(domid));
     }
@@ -140,7 +140,7 @@ static void detach(struct console *console)
     free(console);
 }
 
-static bool bind(struct console *console, long remote)
+static bool consoles_bind(struct console *console, long remote)
 {
     xenevtchn_port_or_error_t port;
 
@@ -156,7 +156,7 @@ static bool bind(struct console *console, long remote)
 }
 
 /* libxl waits for this node, by which xenconsoled tells where a person finds the console. */
-static void announce(int domid)
+static void consoles_announce(int domid)
 {
     static const char nowhere[] = "/dev/null";
     char path[80];
@@ -177,7 +177,7 @@ static void watch_port(int domid, bool on)
         xs_unwatch(store, path, "port");
 }
 
-static void attach(int domid, uint16_t target)
+static void consoles_attach(int domid, uint16_t target)
 {
     struct console *console = calloc(1, sizeof(*console));
     long remote = read_number(domid, "console/port");
@@ -190,24 +190,24 @@ static void attach(int domid, uint16_t target)
     }
     console->domid = domid;
     console->target = target;
-    if (bind(console, remote))
+    if (consoles_bind(console, remote))
         console->page =
             xengnttab_map_grant_ref(grants, (uint32_t)domid, GNTTAB_RESERVED_CONSOLE, PROT_READ | PROT_WRITE);
     if (!console->page) {
         static const char complaint[] = "agent: can't attach to the console of a guest\n";
 
         agent_tell(0, FRAME_LOG, complaint, sizeof(complaint) - 1);
-        detach(console);
+        consoles_detach(console);
         return;
     }
     console->next = consoles;
     consoles = console;
-    announce(domid);
+    consoles_announce(domid);
     agent_tell(target, FRAME_ATTACHED, &word, sizeof(word));
-    exchange(console);
+    consoles_exchange(console);
 }
 
-static bool known(int domid)
+static bool consoles_known(int domid)
 {
     for (struct console *console = consoles; console; console = console->next)
         if (console->domid == domid)
@@ -226,7 +226,7 @@ static void detach_dead(void)
             link = &console->next;
         } else {
             *link = console->next;
-            detach(console);
+            consoles_detach(console);
         }
     }
 }
@@ -239,8 +239,8 @@ static void attach_new(void)
     for (unsigned i = 0; domids && i < count; i++) {
         int domid = atoi(domids[i]);
 
-        if (domid > 0 && !known(domid) && target_of(domid) && xs_is_domain_introduced(store, (unsigned)domid))
-            attach(domid, target_of(domid));
+        if (domid > 0 && !consoles_known(domid) && target_of(domid) && xs_is_domain_introduced(store, (unsigned)domid))
+            consoles_attach(domid, target_of(domid));
     }
     free(domids);
 }
@@ -291,7 +291,7 @@ static void console_event(int fd)
             continue;
         if (xenevtchn_pending(console->events) >= 0)
             xenevtchn_unmask(console->events, console->port);
-        exchange(console);
+        consoles_exchange(console);
         return;
     }
 }
@@ -318,7 +318,7 @@ void consoles_send(const struct frame_header *header, const uint8_t *payload)
         if (console->target != header->target)
             continue;
         frame_append(&console->out, 0, header->type, header->id, header->seq, payload, header->length);
-        exchange(console);
+        consoles_exchange(console);
         return;
     }
 }

@@ -47,9 +47,9 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void probe_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-static void say(const char *format, ...)
+static void probe_say(const char *format, ...)
 {
     va_list arguments;
     printf("%" PRIu64 " ", now_us());
@@ -66,12 +66,12 @@ static void log_line(int priority, const char *text)
 }
 
 /* Byte number index of what is sent. */
-static uint8_t sequence(uint64_t index)
+static uint8_t probe_sequence(uint64_t index)
 {
     return (uint8_t)((index * 2654435761u) >> 16);
 }
 
-static struct probe_channel *find(const char *name)
+static struct probe_channel *probe_find(const char *name)
 {
     for (int i = 0; i < CHANNELS_MAX; i++)
         if (channels[i].channel && strcmp(channels[i].name, name) == 0)
@@ -100,7 +100,7 @@ static uint32_t put_some(struct probe_channel *c, uint32_t space)
     if (count > c->to_send)
         count = (uint32_t)c->to_send;
     for (uint32_t i = 0; i < count; i++)
-        piece[i] = sequence(c->sent + i);
+        piece[i] = probe_sequence(c->sent + i);
     ring_put(&c->rings.out, 0, piece, count);
     ring_publish(&c->rings.out, count);
     c->sent += count;
@@ -119,12 +119,12 @@ static void send_bytes(struct probe_channel *c)
             space = ring_space(&c->rings.out);
         }
         if (space < 0)
-            say("wrong %s: the index of the peer", c->name);
+            probe_say("wrong %s: the index of the peer", c->name);
         if (space <= 0)
             return;
         put_some(c, (uint32_t)space);
         if (!c->to_send)
-            say("sent %s", c->name);
+            probe_say("sent %s", c->name);
     }
 }
 
@@ -135,15 +135,15 @@ static bool take_some(struct probe_channel *c, uint32_t ready)
     ring_get(&c->rings.in, 0, piece, count);
     ring_consume(&c->rings.in, count);
     for (uint32_t i = 0; i < count; i++) {
-        if (piece[i] != sequence(c->received + i)) {
-            say("wrong %s: byte %" PRIu64, c->name, c->received + i);
+        if (piece[i] != probe_sequence(c->received + i)) {
+            probe_say("wrong %s: byte %" PRIu64, c->name, c->received + i);
             return false;
         }
     }
     c->received += count;
     if (c->to_receive && c->received >= c->to_receive) {
         c->to_receive = 0;
-        say("received %s", c->name);
+        probe_say("received %s", c->name);
     }
     if (ring_take_wish(&c->rings, RING_WANT_SPACE))
         ops->channel_notify(c->channel);
@@ -159,7 +159,7 @@ static void receive_bytes(struct probe_channel *c)
             ready = ring_ready(&c->rings.in);
         }
         if (ready < 0)
-            say("wrong %s: the index of the peer", c->name);
+            probe_say("wrong %s: the index of the peer", c->name);
         if (ready <= 0 || !take_some(c, (uint32_t)ready))
             return;
     }
@@ -170,7 +170,7 @@ static void look_at(struct probe_channel *c)
     static const char *const names[] = {"pending", "open", "dead"};
     enum channel_state state = ops->channel_poll(c->channel);
     if (state != c->state) {
-        say("channel %s %s", c->name, names[state]);
+        probe_say("channel %s %s", c->name, names[state]);
         if (state == CHANNEL_OPEN)
             ops->channel_rings(c->channel, &c->rings);
     }
@@ -212,7 +212,7 @@ static int channel_command(const char *command, struct probe_channel *c, uint64_
     return 0;
 }
 
-static int obey(const char *command, char *line)
+static int probe_obey(const char *command, char *line)
 {
     char a[256] = "", b[256] = "", c[256] = "", d[256] = "";
     int value = 0;
@@ -231,7 +231,7 @@ static int obey(const char *command, char *line)
         return make_channel(a, atoi(b), c, 0);
     if (strcmp(command, "abandon") == 0)
         _exit(0);
-    return channel_command(command, find(a), strtoull(b, NULL, 10));
+    return channel_command(command, probe_find(a), strtoull(b, NULL, 10));
 }
 
 /* False: the end. */
@@ -244,9 +244,9 @@ static bool take_line(void)
     sscanf(line, "%31s", command);
     if (strcmp(command, "quit") == 0)
         return false;
-    int error = obey(command, line);
+    int error = probe_obey(command, line);
     if (error)
-        say("error %s: %s", command, strerror(-error));
+        probe_say("error %s: %s", command, strerror(-error));
     return true;
 }
 
@@ -256,14 +256,14 @@ static bool tell_events(void)
     int result;
     while ((result = ops->next_event(platform, &event)) > 0) {
         if (event.present)
-            say("event %s = %s", event.path, event.value);
+            probe_say("event %s = %s", event.path, event.value);
         else
-            say("event %s absent", event.path);
+            probe_say("event %s absent", event.path);
     }
     return result == 0;
 }
 
-static bool turn(void)
+static bool probe_turn(void)
 {
     struct pollfd fds[2 + CHANNELS_MAX] = {
         {.fd = STDIN_FILENO, .events = POLLIN},
@@ -290,11 +290,11 @@ int main(void)
         fprintf(stderr, "probe: %s\n", why);
         return 1;
     }
-    say("domid %d", ops->domid(platform));
-    while (turn())
+    probe_say("domid %d", ops->domid(platform));
+    while (probe_turn())
         ;
     uint64_t before = now_us();
     ops->close(platform);
-    say("closed %" PRIu64, now_us() - before);
+    probe_say("closed %" PRIu64, now_us() - before);
     return 0;
 }

@@ -31,7 +31,7 @@ struct request {
 
 static struct process *processes;
 
-static struct process *find(uint32_t id)
+static struct process *process_find(uint32_t id)
 {
     for (struct process *process = processes; process; process = process->next)
         if (process->id == id)
@@ -47,7 +47,7 @@ static void close_fd(int *fd)
 }
 
 /* Forgets the processes of which there is nothing more to tell. */
-static void sweep(void)
+static void process_sweep(void)
 {
     struct process **link = &processes;
 
@@ -127,7 +127,7 @@ static void run_child(const struct request *request, const int pipes[3], int rep
 }
 
 /* Returns the pid, or a negative errno. mine: our ends of the pipes. */
-static int start(const struct request *request, int mine[3])
+static int process_start(const struct request *request, int mine[3])
 {
     int theirs[3], report[2], pair[2], error = 0;
     pid_t pid;
@@ -163,7 +163,7 @@ void process_spawn(uint32_t id, const uint8_t *payload, size_t length)
     int32_t result = -EINVAL;
 
     if (parse_request(payload, length, &request)) {
-        result = start(&request, mine);
+        result = process_start(&request, mine);
         free(request.argv);
     }
     if (result > 0)
@@ -184,7 +184,7 @@ void process_spawn(uint32_t id, const uint8_t *payload, size_t length)
 }
 
 /* Gives the process what its pipe takes. One that no longer reads loses the rest, which counts as taken. */
-static void feed(struct process *process)
+static void process_feed(struct process *process)
 {
     uint32_t taken = 0;
 
@@ -210,7 +210,7 @@ static void feed(struct process *process)
 
 void process_stdin(uint32_t id, const uint8_t *payload, size_t length)
 {
-    struct process *process = find(id);
+    struct process *process = process_find(id);
 
     if (!process)
         return;
@@ -218,12 +218,12 @@ void process_stdin(uint32_t id, const uint8_t *payload, size_t length)
         buffer_append(&process->input, payload, length);
     else
         process->input_ended = true;
-    feed(process);
+    process_feed(process);
 }
 
 void process_kill(uint32_t id, const uint8_t *payload, size_t length)
 {
-    struct process *process = find(id);
+    struct process *process = process_find(id);
     int32_t words[2];
 
     if (!process || !process->pid || length != sizeof(words))
@@ -233,7 +233,7 @@ void process_kill(uint32_t id, const uint8_t *payload, size_t length)
 }
 
 /* Sends a piece of what the pipe holds. False: nothing more now. */
-static bool drain(struct process *process, int *fd, uint16_t type)
+static bool process_drain(struct process *process, int *fd, uint16_t type)
 {
     static uint8_t piece[FRAME_PAYLOAD_MAX];
     ssize_t n = *fd < 0 ? 0 : read(*fd, piece, sizeof(piece));
@@ -249,7 +249,7 @@ static bool drain(struct process *process, int *fd, uint16_t type)
 /* As many pieces as a pipe can hold: a grandchild may go on writing for ever. */
 static void drain_rest(struct process *process, int *fd, uint16_t type)
 {
-    for (size_t sent = 0; sent <= PIPE_ROOM && drain(process, fd, type); sent += FRAME_PAYLOAD_MAX)
+    for (size_t sent = 0; sent <= PIPE_ROOM && process_drain(process, fd, type); sent += FRAME_PAYLOAD_MAX)
         ;
 }
 
@@ -272,11 +272,11 @@ static void one_ready(int fd)
 {
     for (struct process *process = processes; process; process = process->next) {
         if (fd == process->in)
-            feed(process);
+            process_feed(process);
         else if (fd == process->out)
-            drain(process, &process->out, FRAME_STDOUT);
+            process_drain(process, &process->out, FRAME_STDOUT);
         else if (fd == process->err)
-            drain(process, &process->err, FRAME_STDERR);
+            process_drain(process, &process->err, FRAME_STDERR);
         else
             continue;
         return;
@@ -288,10 +288,10 @@ void process_ready(const struct pollfd *fds, int count)
     for (int i = 0; i < count; i++)
         if (fds[i].revents)
             one_ready(fds[i].fd);
-    sweep();
+    process_sweep();
 }
 
-static void ended(pid_t pid, int status)
+static void process_ended(pid_t pid, int status)
 {
     for (struct process *process = processes; process; process = process->next) {
         int32_t word = status;
@@ -312,6 +312,6 @@ void process_reap(void)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        ended(pid, status);
-    sweep();
+        process_ended(pid, status);
+    process_sweep();
 }

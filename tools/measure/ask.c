@@ -16,7 +16,7 @@ static const char status_call[] = "<?xml version=\"1.0\"?><methodCall><methodNam
                                   "<struct><member><name>detail</name><value><boolean>%d</boolean></value></member></struct>"
                                   "</value></param></params></methodCall>";
 
-static int decode(const char *document, size_t len, xmlrpc_value **result)
+static int ask_decode(const char *document, size_t len, xmlrpc_value **result)
 {
     xmlrpc_env env;
     const char *fault = NULL;
@@ -52,7 +52,7 @@ xmlrpc_value *ask_status(const char *path, bool detail)
         close(fd);
     errno = error;
     if (status == 0)
-        decode(document, len, &result);
+        ask_decode(document, len, &result);
     free(document);
     return result;
 }

@@ -21,7 +21,7 @@ static int one_cycle(const struct measure *measure, uint64_t left)
     return result;
 }
 
-static int cycles(const struct measure *measure, uint64_t count, uint64_t *samples)
+static int connect_cycles(const struct measure *measure, uint64_t count, uint64_t *samples)
 {
     uint64_t before = now_ns();
     for (uint64_t i = 0; i < count; i++) {
@@ -35,14 +35,14 @@ static int cycles(const struct measure *measure, uint64_t count, uint64_t *sampl
     return 0;
 }
 
-static uint64_t calibrate(const struct measure *measure)
+static uint64_t connect_calibrate(const struct measure *measure)
 {
     double one = 0;
     if (measure->count)
         return measure->count < CYCLES_MAX ? measure->count : CYCLES_MAX;
     for (int i = 0; i < 2; i++) {
         uint64_t begin = now_ns();
-        if (cycles(measure, WARM_UP, NULL) < 0)
+        if (connect_cycles(measure, WARM_UP, NULL) < 0)
             return 0;
         one = (double)(now_ns() - begin) / WARM_UP;
     }
@@ -59,7 +59,7 @@ static int run_cycles(const struct measure *measure, uint64_t count, uint64_t *s
     int result = account_begin(&account, measure, &control);
     uint64_t begin = now_ns();
     if (result == 0)
-        result = cycles(measure, count, samples);
+        result = connect_cycles(measure, count, samples);
     double seconds = (double)(now_ns() - begin) / 1e9;
     if (result == 0) {
         figures_set(figures, "count", (double)count);
@@ -74,7 +74,7 @@ static int run_cycles(const struct measure *measure, uint64_t count, uint64_t *s
 
 int test_connect(const struct measure *measure, struct figures *figures)
 {
-    uint64_t count = calibrate(measure);
+    uint64_t count = connect_calibrate(measure);
     if (count == 0)
         return -1;
     uint64_t *samples = calloc(count, sizeof(*samples));

@@ -13,7 +13,7 @@ uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static struct figure *find(const struct figures *figures, const char *name)
+static struct figure *figures_find(const struct figures *figures, const char *name)
 {
     for (int i = 0; i < figures->count; i++)
         if (strcmp(figures->all[i].name, name) == 0)
@@ -23,7 +23,7 @@ static struct figure *find(const struct figures *figures, const char *name)
 
 void figures_set(struct figures *figures, const char *name, double value)
 {
-    struct figure *figure = find(figures, name);
+    struct figure *figure = figures_find(figures, name);
     if (figure == NULL && figures->count < FIGURES_MAX)
         figure = &figures->all[figures->count++];
     if (figure)
@@ -32,7 +32,7 @@ void figures_set(struct figures *figures, const char *name, double value)
 
 double figures_get(const struct figures *figures, const char *name)
 {
-    const struct figure *figure = find(figures, name);
+    const struct figure *figure = figures_find(figures, name);
     return figure ? figure->value : 0;
 }
 
@@ -42,7 +42,7 @@ void figures_print(const struct figures *figures, FILE *to)
         fprintf(to, ", \"%s\": %.10g", figures->all[i].name, figures->all[i].value);
 }
 
-static int compare(const void *left, const void *right)
+static int figures_compare(const void *left, const void *right)
 {
     uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
     return a < b ? -1 : a > b;
@@ -53,7 +53,7 @@ void set_times(struct figures *figures, uint64_t *samples, uint64_t count, const
     double sum = 0;
     if (count == 0)
         return;
-    qsort(samples, count, sizeof(*samples), compare);
+    qsort(samples, count, sizeof(*samples), figures_compare);
     for (uint64_t i = 0; i < count; i++)
         sum += (double)samples[i];
     uint64_t middle = count / 2, late = count - 1 - count / 100;

@@ -16,7 +16,7 @@ struct target {
 };
 
 /* DOMID:PORT, DOMID:NAME; for listening also without DOMID. */
-static int parse(const struct place *place, struct target *target)
+static int idc_parse(const struct place *place, struct target *target)
 {
     const char *address = place->address ? place->address : "", *colon = strchr(address, ':');
     char *end;
@@ -47,7 +47,7 @@ static int idc_place_listen(struct place *place)
 {
     struct target target;
     struct idc_options options = options_of(place);
-    if (parse(place, &target) < 0)
+    if (idc_parse(place, &target) < 0)
         return -1;
     place->listener = idc_listen_with(target.port, target.service, BACKLOG, &options);
     return place->listener < 0 ? measure_fail("cannot listen: %s", idc_last_error()) : 0;
@@ -63,7 +63,7 @@ static int idc_place_connect(struct place *place, struct stream *stream)
 {
     struct target target;
     struct idc_options options = options_of(place);
-    if (parse(place, &target) < 0)
+    if (idc_parse(place, &target) < 0)
         return -1;
     stream->fd = target.service ? idc_connect_name_with(target.domid, target.service, &options)
                                 : idc_connect_with(target.domid, target.port, &options);
@@ -114,7 +114,7 @@ static int idc_place_counters(struct place *place, uint64_t *values, const char 
 {
     struct target target;
     xmlrpc_value *status;
-    if (parse(place, &target) < 0)
+    if (idc_parse(place, &target) < 0)
         return 0;
     status = ask_status(libidc_socket_path(place->own), false);
     if (status == NULL)

@@ -34,7 +34,7 @@ struct session {
     bool has_request;
 };
 
-static bool is(const struct measure_request *request, enum measure_op op)
+static bool line_is(const struct measure_request *request, enum measure_op op)
 {
     return request->op == MEASURE_MAGIC + op;
 }
@@ -76,18 +76,18 @@ static bool serve_request(struct session *session, const struct measure_request 
 {
     size_t room = request->size > MEASURE_READ_SIZE ? request->size : MEASURE_READ_SIZE;
     bool more = false;
-    if (is(request, MEASURE_REPORT))
+    if (line_is(request, MEASURE_REPORT))
         return serve_report(session);
-    if (is(request, MEASURE_SHORT))
+    if (line_is(request, MEASURE_SHORT))
         return stream_write_all(&session->stream, "!", 1) == 0 && false;
     if (request->size == 0 || request->size > MEASURE_SIZE_MAX)
         return false;
-    if (!session->stream.transport->messages && is(request, MEASURE_SINK))
+    if (!session->stream.transport->messages && line_is(request, MEASURE_SINK))
         room = MEASURE_READ_SIZE;
     char *buf = malloc(room);
-    if (buf && is(request, MEASURE_SINK))
+    if (buf && line_is(request, MEASURE_SINK))
         more = serve_sink(session, request, buf, room);
-    else if (buf && is(request, MEASURE_ECHO))
+    else if (buf && line_is(request, MEASURE_ECHO))
         more = serve_echo(session, request, buf);
     free(buf);
     return more;
@@ -152,7 +152,7 @@ static bool answer_short(struct session *session, uint64_t *left)
         return true;
     }
     session->has_request = true;
-    if (!is(&session->request, MEASURE_SHORT))
+    if (!line_is(&session->request, MEASURE_SHORT))
         return false;
     *left = session->request.count;
     stream_write_all(&session->stream, "!", 1);
@@ -198,7 +198,7 @@ static int wake_idle(struct server *server, struct session *session)
         end_session(session);
         return 0;
     }
-    if (n == sizeof(session->request) && is(&session->request, MEASURE_SHORT)) {
+    if (n == sizeof(session->request) && line_is(&session->request, MEASURE_SHORT)) {
         answer_short(session, &left);
         return serve_row(server, left) < 0 ? -1 : 1;
     }

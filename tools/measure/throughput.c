@@ -107,7 +107,7 @@ static int team_join(struct team *team, uint64_t *took_ns)
 /* ---- throughput ---- */
 
 /* How long so many bytes (in all) take; 0 after an error. */
-static uint64_t transfer(const struct measure *measure, struct stream *streams, uint64_t bytes)
+static uint64_t throughput_transfer(const struct measure *measure, struct stream *streams, uint64_t bytes)
 {
     struct team team;
     uint64_t took;
@@ -124,11 +124,11 @@ static uint64_t round_up(const struct measure *measure, double bytes)
 }
 
 /* How many bytes take about `seconds`: four times as much until it is long enough to tell. 0 after an error. */
-static uint64_t calibrate(const struct measure *measure, struct stream *streams)
+static uint64_t throughput_calibrate(const struct measure *measure, struct stream *streams)
 {
     uint64_t bytes = round_up(measure, FIRST_BYTES);
     for (;;) {
-        uint64_t took = transfer(measure, streams, bytes);
+        uint64_t took = throughput_transfer(measure, streams, bytes);
         if (took == 0)
             return 0;
         if (took >= LONG_ENOUGH_NS)
@@ -140,10 +140,10 @@ static uint64_t calibrate(const struct measure *measure, struct stream *streams)
 static int run_throughput(const struct measure *measure, struct stream *streams, struct figures *figures)
 {
     struct account account;
-    uint64_t bytes = measure->count ? round_up(measure, (double)measure->count - 1) : calibrate(measure, streams);
+    uint64_t bytes = measure->count ? round_up(measure, (double)measure->count - 1) : throughput_calibrate(measure, streams);
     if (bytes == 0 || account_begin(&account, measure, &streams[0]) < 0)
         return -1;
-    uint64_t took = transfer(measure, streams, bytes);
+    uint64_t took = throughput_transfer(measure, streams, bytes);
     if (took == 0)
         return -1;
     figures_set(figures, "count", (double)bytes);

@@ -44,7 +44,7 @@ static void close_fd(int *fd)
 }
 
 /* A full counter has told already, so a failure to add to it is none. */
-static void tell(int eventfd)
+static void local_channel_tell(int eventfd)
 {
     uint64_t one = 1;
     ssize_t ignored = write(eventfd, &one, sizeof(one));
@@ -56,7 +56,7 @@ static void set_state(struct channel *channel, enum channel_state state)
     if (channel->state == CHANNEL_DEAD)
         return;
     channel->state = state;
-    tell(channel->rx);
+    local_channel_tell(channel->rx);
 }
 
 static void drop_socket(struct channel *channel)
@@ -66,13 +66,13 @@ static void drop_socket(struct channel *channel)
     close_fd(&channel->socket);
 }
 
-static void die(struct channel *channel)
+static void local_channel_die(struct channel *channel)
 {
     drop_socket(channel);
     set_state(channel, CHANNEL_DEAD);
 }
 
-static int refuse(struct channel *channel, int error, const char *why)
+static int local_channel_refuse(struct channel *channel, int error, const char *why)
 {
     platform_log_limited(channel->platform, LOG_WARNING, "link with domain %d: %s", channel->peer, why);
     return error;
@@ -219,7 +219,7 @@ static int take_ack(struct channel *channel)
     if (got == 0)
         return -EPIPE;
     if (got != sizeof(ack) || memcmp(&ack, &expected, sizeof(ack)) != 0)
-        return refuse(channel, -EPROTO, "it sent something else than that it has attached");
+        return local_channel_refuse(channel, -EPROTO, "it sent something else than that it has attached");
     return 0;
 }
 
@@ -284,13 +284,13 @@ int channel_attach(struct platform *platform, int peer, const char *path, struct
 static int check_reply(struct channel *channel, const struct channel_reply *reply, ssize_t length)
 {
     if (length == 0)
-        return refuse(channel, -EPIPE, "it closed the socket instead of handing over the rings");
+        return local_channel_refuse(channel, -EPIPE, "it closed the socket instead of handing over the rings");
     if (length != sizeof(*reply) || memcmp(reply->magic, CHANNEL_MAGIC, sizeof(reply->magic)) != 0)
-        return refuse(channel, -EPROTO, "its answer on the socket is not link_mgr's");
+        return local_channel_refuse(channel, -EPROTO, "its answer on the socket is not link_mgr's");
     if (reply->version != CHANNEL_VERSION)
-        return refuse(channel, -EPROTO, "it hands rings over in another version's way");
+        return local_channel_refuse(channel, -EPROTO, "it hands rings over in another version's way");
     if (reply->status != 0)
-        return refuse(channel, -ENOENT, "it does not offer that channel to this domain");
+        return local_channel_refuse(channel, -ENOENT, "it does not offer that channel to this domain");
     return 0;
 }
 
@@ -300,7 +300,7 @@ static int take_rings(struct channel *channel, int memory, int eventfd)
     const char *why = "";
     struct channel_ack ack = {.magic = CHANNEL_MAGIC};
     if (!rendezvous_is_eventfd(eventfd))
-        return refuse(channel, -EPROTO, "it did not hand over an eventfd");
+        return local_channel_refuse(channel, -EPROTO, "it did not hand over an eventfd");
     int result = shared_accept(&channel->shared, memory, &why);
     if (result != 0) {
         platform_log_limited(channel->platform, LOG_WARNING, "link with domain %d: memory not taken: %s", channel->peer,
@@ -343,7 +343,7 @@ void channel_socket_event(struct source *source)
     if (result == 0)
         set_state(channel, CHANNEL_OPEN);
     else if (result != -EAGAIN && result != -EINTR)
-        die(channel);
+        local_channel_die(channel);
 }
 
 int channel_fd(struct channel *channel)
@@ -359,7 +359,7 @@ enum channel_state channel_poll(struct channel *channel)
     (void)ignored;
     if (channel->state == CHANNEL_OPEN &&
         shared_live(channel->server ? &page->cli_live : &page->srv_live) != SHARED_LIVE)
-        die(channel);
+        local_channel_die(channel);
     return channel->state;
 }
 
@@ -371,5 +371,5 @@ void channel_rings(struct channel *channel, struct ring_pair *rings)
 void channel_notify(struct channel *channel)
 {
     if (channel->tx >= 0)
-        tell(channel->tx);
+        local_channel_tell(channel->tx);
 }

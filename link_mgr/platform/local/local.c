@@ -108,7 +108,7 @@ static int open_watch(struct platform *platform)
     return result != 0 ? result : platform_poll(platform, platform->watch.fd, &platform->watch_source);
 }
 
-static int explain(int error, const struct platform_config *config, const char *step, char *why, size_t size)
+static int local_explain(int error, const struct platform_config *config, const char *step, char *why, size_t size)
 {
     if (error == -EADDRINUSE)
         snprintf(why, size, "domain %d has a link_mgr already on the store %s; stop that one, or give another --domid",
@@ -127,13 +127,13 @@ static int open_rest(struct platform *platform, const struct platform_config *co
     if (result == 0)
         result = take_lock(platform);
     if (result != 0)
-        return explain(result, config, "lock", why, why_size);
+        return local_explain(result, config, "lock", why, why_size);
     result = rendezvous_open(platform);
     if (result != 0)
-        return explain(result, config, "make a socket in", why, why_size);
+        return local_explain(result, config, "make a socket in", why, why_size);
     store_sweep(&platform->store);
     result = open_watch(platform);
-    return result == 0 ? 0 : explain(result, config, "watch", why, why_size);
+    return result == 0 ? 0 : local_explain(result, config, "watch", why, why_size);
 }
 
 static struct platform *platform_new(const struct platform_config *config)
@@ -264,7 +264,7 @@ static int local_event_fd(struct platform *platform)
     return platform->epoll;
 }
 
-static void handle(struct platform *platform, struct source *source)
+static void local_handle(struct platform *platform, struct source *source)
 {
     switch (source->kind) {
     case SOURCE_WATCH:
@@ -291,7 +291,7 @@ static void look_at_descriptors(struct platform *platform)
     struct epoll_event events[EVENTS_AT_ONCE];
     int count = epoll_wait(platform->epoll, events, EVENTS_AT_ONCE, 0);
     for (int i = 0; i < count; i++)
-        handle(platform, events[i].data.ptr);
+        local_handle(platform, events[i].data.ptr);
 }
 
 static int local_next_event(struct platform *platform, struct store_event *event)

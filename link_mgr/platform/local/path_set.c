@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Where path is or would be; *found tells which. */
-static size_t position(const struct path_set *set, const char *path, bool *found)
+static size_t path_set_position(const struct path_set *set, const char *path, bool *found)
 {
     size_t low = 0, high = set->count;
     *found = false;
@@ -44,7 +44,7 @@ static int make_room(struct path_set *set)
 int path_set_add(struct path_set *set, const char *path)
 {
     bool found;
-    size_t at = position(set, path, &found);
+    size_t at = path_set_position(set, path, &found);
     if (found)
         return 0;
     char *copy = strdup(path);
@@ -61,14 +61,14 @@ int path_set_add(struct path_set *set, const char *path)
 bool path_set_has(const struct path_set *set, const char *path)
 {
     bool found;
-    position(set, path, &found);
+    path_set_position(set, path, &found);
     return found;
 }
 
 bool path_set_remove(struct path_set *set, const char *path)
 {
     bool found;
-    size_t at = position(set, path, &found);
+    size_t at = path_set_position(set, path, &found);
     if (!found)
         return false;
     free(set->paths[at]);

@@ -159,7 +159,7 @@ static void reply_status(int fd, int status)
 }
 
 /* Hands over what the caller asks for. 0: its socket and the eventfd were taken over by the channel. */
-static int answer(struct platform *platform, int fd, const struct channel_hello *hello, int eventfd)
+static int rendezvous_answer(struct platform *platform, int fd, const struct channel_hello *hello, int eventfd)
 {
     if (hello->version != CHANNEL_VERSION) {
         reply_status(fd, EPROTO);
@@ -190,7 +190,7 @@ void rendezvous_caller_event(struct platform *platform, struct source *source)
     platform_poll_end(platform, fd);
     caller->fd = -1;
     if (valid_hello(&in.hello, length, count))
-        result = answer(platform, fd, &in.hello, eventfd);
+        result = rendezvous_answer(platform, fd, &in.hello, eventfd);
     if (result == 0)
         return;
     if (length > 0)
@@ -217,7 +217,7 @@ static struct caller *take_place(struct platform *platform)
     return oldest;
 }
 
-static void admit(struct platform *platform, int fd)
+static void rendezvous_admit(struct platform *platform, int fd)
 {
     struct caller *caller = take_place(platform);
     if (platform_poll(platform, fd, &caller->source) != 0) {
@@ -247,7 +247,7 @@ void rendezvous_accept(struct platform *platform)
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
         int fd = accept4(rendezvous->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
-            admit(platform, fd);
+            rendezvous_admit(platform, fd);
         else if ((errno != EMFILE && errno != ENFILE) || !refuse_one(rendezvous))
             return;
     }

@@ -23,7 +23,7 @@ static size_t size_of(uint32_t ring_size)
     return PAGE + 2 * (size_t)ring_size;
 }
 
-static int map(struct shared *shared, int fd, uint32_t ring_size)
+static int shared_map(struct shared *shared, int fd, uint32_t ring_size)
 {
     void *at = mmap(NULL, size_of(ring_size), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED)
@@ -77,7 +77,7 @@ int shared_make(struct shared *shared, size_t ring_size)
         return fd;
     int result = size_and_seal(fd, size_of((uint32_t)ring_size));
     if (result == 0)
-        result = map(shared, fd, (uint32_t)ring_size);
+        result = shared_map(shared, fd, (uint32_t)ring_size);
     if (result != 0) {
         close(fd);
         return result;
@@ -98,7 +98,7 @@ static uint32_t ring_size_of_file(off_t size)
     return 0;
 }
 
-static int refuse(const char **why, const char *text)
+static int shared_refuse(const char **why, const char *text)
 {
     *why = text;
     return -EPROTO;
@@ -119,20 +119,20 @@ int shared_accept(struct shared *shared, int fd, const char **why)
     *shared = (struct shared){0};
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0)
-        return refuse(why, "it is not a memfd");
+        return shared_refuse(why, "it is not a memfd");
     if ((seals & SEALS) != SEALS)
-        return refuse(why, "its size is not sealed");
+        return shared_refuse(why, "its size is not sealed");
     if (fstat(fd, &status) != 0)
         return -errno;
     uint32_t ring_size = ring_size_of_file(status.st_size);
     if (ring_size == 0)
-        return refuse(why, "its size is not that of a page and two rings");
-    int result = map(shared, fd, ring_size);
+        return shared_refuse(why, "its size is not that of a page and two rings");
+    int result = shared_map(shared, fd, ring_size);
     if (result == -EPERM || result == -EACCES)
-        return refuse(why, "it cannot be written");
+        return shared_refuse(why, "it cannot be written");
     if (result == 0 && !orders_say(shared->page, ring_size)) {
         shared_unmap(shared);
-        return refuse(why, "its page does not tell the rings' size");
+        return shared_refuse(why, "its page does not tell the rings' size");
     }
     return result;
 }

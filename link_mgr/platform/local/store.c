@@ -128,7 +128,7 @@ static bool may_write(const struct store_local *store, const char *path)
 
 /* ---- opening ---- */
 
-static int explain(int error, const char *directory, char *why, size_t size)
+static int local_store_explain(int error, const char *directory, char *why, size_t size)
 {
     switch (error) {
     case ENOENT:
@@ -159,11 +159,11 @@ int store_open(struct store_local *store, const char *directory, int domid, bool
     }
     int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
-        return explain(errno, directory, why, why_size);
+        return local_store_explain(errno, directory, why, why_size);
     if (writing && faccessat(dir, ".", W_OK | X_OK, AT_EACCESS) != 0) {
         int error = errno;
         close(dir);
-        return explain(error, directory, why, why_size);
+        return local_store_explain(error, directory, why, why_size);
     }
     store->dir = dir;
     return 0;

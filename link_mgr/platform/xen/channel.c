@@ -60,7 +60,7 @@ static void free_channel(struct channel *channel)
     free(channel);
 }
 
-static void explain(struct channel *channel, const char *what, int error)
+static void xen_channel_explain(struct channel *channel, const char *what, int error)
 {
     const char *hint = "";
     if (error == -ENOSPC)
@@ -98,7 +98,7 @@ int xen_offer(struct platform *platform, int peer, const char *path, size_t ring
     if (!error)
         error = publish_rendezvous(new);
     if (error) {
-        explain(new, "share memory", error);
+        xen_channel_explain(new, "share memory", error);
         free_channel(new);
         return error;
     }
@@ -119,7 +119,7 @@ static bool parse_number(const char *text, uint32_t *number)
     return !*end && value <= UINT32_MAX;
 }
 
-static int map(struct channel *channel, const struct store_query *query)
+static int xen_channel_map(struct channel *channel, const struct store_query *query)
 {
     uint32_t reference, port;
     if (!query->values[0][0] || !query->values[1][0])
@@ -129,15 +129,15 @@ static int map(struct channel *channel, const struct store_query *query)
     return vchan_attach(&channel->vchan, reference, port);
 }
 
-static void answered(struct store_query *store_query)
+static void xen_channel_answered(struct store_query *store_query)
 {
     struct attach_query *query = (struct attach_query *)store_query;
     struct channel *channel = query->channel;
     if (channel) {
         channel->query = NULL;
-        int error = channel->state == CHANNEL_DEAD ? -ECONNRESET : map(channel, store_query);
+        int error = channel->state == CHANNEL_DEAD ? -ECONNRESET : xen_channel_map(channel, store_query);
         if (error) {
-            explain(channel, "attach to the memory that it shares", error);
+            xen_channel_explain(channel, "attach to the memory that it shares", error);
             channel->state = CHANNEL_DEAD;
             vchan_wake_self(&channel->vchan, xstore_domid(&channel->platform->store));
         } else {
@@ -147,14 +147,14 @@ static void answered(struct store_query *store_query)
     free(query);
 }
 
-static int ask(struct channel *channel, struct attach_query *query)
+static int xen_channel_ask(struct channel *channel, struct attach_query *query)
 {
     char(*paths)[PLATFORM_PATH_MAX + 1] = query->query.paths;
     if (snprintf(paths[0], sizeof(paths[0]), "%s/ring-ref", channel->path) >= (int)sizeof(paths[0]) ||
         snprintf(paths[1], sizeof(paths[1]), "%s/event-channel", channel->path) >= (int)sizeof(paths[1]))
         return -ENAMETOOLONG;
     query->channel = channel;
-    query->query.answer = answered;
+    query->query.answer = xen_channel_answered;
     channel->query = query;
     xstore_ask(&channel->platform->store, &query->query);
     return 0;
@@ -166,10 +166,10 @@ int xen_attach(struct platform *platform, int peer, const char *path, struct cha
     struct attach_query *query = calloc(1, sizeof(*query));
     int error = new &&query ? vchan_open(&new->vchan, false, peer) : -ENOMEM;
     if (!error)
-        error = ask(new, query);
+        error = xen_channel_ask(new, query);
     if (error) {
         if (new)
-            explain(new, "open an event channel", error);
+            xen_channel_explain(new, "open an event channel", error);
         if (new)
             free_channel(new);
         free(query);
@@ -187,7 +187,7 @@ int xen_channel_fd(struct channel *channel)
 }
 
 /* This domain was restored. */
-static void suspended(struct channel *channel)
+static void xen_channel_suspended(struct channel *channel)
 {
     channel->state = CHANNEL_DEAD;
     channel->suspended = true;
@@ -197,7 +197,7 @@ enum channel_state xen_channel_poll(struct channel *channel)
 {
     vchan_drain(&channel->vchan);
     if (channel->vchan.mapped.lost)
-        suspended(channel);
+        xen_channel_suspended(channel);
     if (channel->state == CHANNEL_DEAD || !channel->vchan.page)
         return channel->state;
     enum vchan_peer peer = vchan_peer(&channel->vchan);
@@ -232,5 +232,5 @@ void xen_channels_lost(struct platform *platform)
 {
     struct channel *channel;
     LIST_FOREACH (channel, &platform->channels, all)
-        suspended(channel);
+        xen_channel_suspended(channel);
 }

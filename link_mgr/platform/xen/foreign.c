@@ -60,7 +60,7 @@ void foreign_handle_faults(void)
 }
 
 /* Reserves whole tables' worth of address space. */
-static int reserve(struct foreign *foreign, size_t size)
+static int foreign_reserve(struct foreign *foreign, size_t size)
 {
     size_t rounded = (size + TABLE_SPAN - 1) / TABLE_SPAN * TABLE_SPAN;
     uint8_t *space = mmap(NULL, rounded + TABLE_SPAN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -83,7 +83,7 @@ int foreign_open(struct foreign *foreign, size_t pages)
         return -errno;
     foreign->fd = fd;
     LIST_INSERT_HEAD(&regions, foreign, all);
-    return reserve(foreign, pages * PAGE);
+    return foreign_reserve(foreign, pages * PAGE);
 }
 
 static int map_at(struct foreign *foreign, uint64_t index, uint32_t count, int protection, void **where)

@@ -19,7 +19,7 @@ void leaves_init(struct leaves *leaves)
     leaves->count = 0;
 }
 
-static void drop(struct leaves *leaves, struct leaf *leaf)
+static void leaves_drop(struct leaves *leaves, struct leaf *leaf)
 {
     if (leaf->is_changed)
         TAILQ_REMOVE(&leaves->changed, leaf, changed);
@@ -34,10 +34,10 @@ void leaves_clear(struct leaves *leaves)
 {
     struct leaf *leaf;
     while ((leaf = TAILQ_FIRST(&leaves->all)))
-        drop(leaves, leaf);
+        leaves_drop(leaves, leaf);
 }
 
-static struct leaf *find(struct leaves *leaves, const char *path)
+static struct leaf *leaves_find(struct leaves *leaves, const char *path)
 {
     struct leaf *leaf;
     TAILQ_FOREACH (leaf, &leaves->all, all)
@@ -46,7 +46,7 @@ static struct leaf *find(struct leaves *leaves, const char *path)
     return NULL;
 }
 
-static struct leaf *add(struct leaves *leaves, const char *path)
+static struct leaf *leaves_add(struct leaves *leaves, const char *path)
 {
     struct leaf *leaf = calloc(1, sizeof(*leaf));
     if (!leaf)
@@ -61,7 +61,7 @@ static struct leaf *add(struct leaves *leaves, const char *path)
     return leaf;
 }
 
-static void changed(struct leaves *leaves, struct leaf *leaf)
+static void leaves_changed(struct leaves *leaves, struct leaf *leaf)
 {
     if (leaf->is_changed)
         return;
@@ -79,13 +79,13 @@ void leaves_begin(struct leaves *leaves, const char *path)
 
 int leaves_found(struct leaves *leaves, const char *path, const char *value)
 {
-    struct leaf *leaf = find(leaves, path);
+    struct leaf *leaf = leaves_find(leaves, path);
     if (strlen(path) > PLATFORM_PATH_MAX || strlen(value) > PLATFORM_VALUE_MAX)
         return -EMSGSIZE;
     if (!leaf && leaves->count >= LEAVES_MAX)
         return -E2BIG;
     if (!leaf)
-        leaf = add(leaves, path);
+        leaf = leaves_add(leaves, path);
     if (!leaf)
         return -ENOMEM;
     leaf->seen = true;
@@ -96,7 +96,7 @@ int leaves_found(struct leaves *leaves, const char *path, const char *value)
         return -ENOMEM;
     free(leaf->value);
     leaf->value = copy;
-    changed(leaves, leaf);
+    leaves_changed(leaves, leaf);
     return 0;
 }
 
@@ -108,7 +108,7 @@ void leaves_end(struct leaves *leaves, const char *path)
             continue;
         free(leaf->value);
         leaf->value = NULL;
-        changed(leaves, leaf);
+        leaves_changed(leaves, leaf);
     }
 }
 
@@ -116,10 +116,10 @@ int leaves_tell_none(struct leaves *leaves, const char *path)
 {
     if (!TAILQ_EMPTY(&leaves->all))
         return 0;
-    struct leaf *leaf = add(leaves, path);
+    struct leaf *leaf = leaves_add(leaves, path);
     if (!leaf)
         return -ENOMEM;
-    changed(leaves, leaf);
+    leaves_changed(leaves, leaf);
     return 0;
 }
 
@@ -134,6 +134,6 @@ bool leaves_next(struct leaves *leaves, struct store_event *event)
     strcpy(event->value, leaf->value ? leaf->value : "");
     event->present = leaf->value != NULL;
     if (!leaf->value)
-        drop(leaves, leaf);
+        leaves_drop(leaves, leaf);
     return true;
 }

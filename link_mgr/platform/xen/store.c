@@ -241,7 +241,7 @@ static void do_ask(struct worker_job *job)
     }
 }
 
-static void asked(struct worker_job *job)
+static void xen_store_asked(struct worker_job *job)
 {
     struct store_query *query = (struct store_query *)job;
     query->answer(query);
@@ -251,7 +251,7 @@ void xstore_ask(struct store *store, struct store_query *query)
 {
     query->store = store;
     query->job.run = do_ask;
-    query->job.done = asked;
+    query->job.done = xen_store_asked;
     worker_post(store->worker, &query->job);
 }
 

@@ -19,7 +19,7 @@ static void keep_leaf(struct store *store, struct subscription *subscription, co
 }
 
 /* Reads path and what is below it. */
-static void walk(struct store *store, struct subscription *subscription, const char *path, int depth)
+static void store_watch_walk(struct store *store, struct subscription *subscription, const char *path, int depth)
 {
     char below[PLATFORM_PATH_MAX + 1];
     unsigned length = 0, count = 0;
@@ -36,7 +36,7 @@ static void walk(struct store *store, struct subscription *subscription, const c
     char **names = xs_directory(store->xs, XBT_NULL, path, &count);
     for (unsigned i = 0; names && i < count; i++)
         if (snprintf(below, sizeof(below), "%s/%s", path, names[i]) < (int)sizeof(below))
-            walk(store, subscription, below, depth + 1);
+            store_watch_walk(store, subscription, below, depth + 1);
     free(names);
 }
 
@@ -45,7 +45,7 @@ static void look_again(struct store *store, struct subscription *subscription, c
     pthread_mutex_lock(&store->mutex);
     leaves_begin(&subscription->leaves, path);
     pthread_mutex_unlock(&store->mutex);
-    walk(store, subscription, path, 0);
+    store_watch_walk(store, subscription, path, 0);
     pthread_mutex_lock(&store->mutex);
     leaves_end(&subscription->leaves, path);
     leaves_tell_none(&subscription->leaves, subscription->path);
@@ -66,7 +66,7 @@ static int read_domid(struct store *store)
 }
 
 /* dom0 is never restored. */
-static void renamed(struct store *store, int domid)
+static void store_watch_renamed(struct store *store, int domid)
 {
     pthread_mutex_lock(&store->mutex);
     store->renamed = domid != 0;
@@ -89,7 +89,7 @@ static void domid_fired(struct store *store, const char *token)
         return;
     int domid = read_domid(store);
     if (domid >= 0 && store->domid_told && !store->domid_noticed)
-        renamed(store, domid);
+        store_watch_renamed(store, domid);
     store->domid_told = true;
     store->domid_noticed = false;
 }
@@ -114,7 +114,7 @@ static void check_domid(struct store *store)
     if (domid < 0 || domid == xstore_domid(store))
         return;
     store->domid_noticed = true;
-    renamed(store, domid);
+    store_watch_renamed(store, domid);
 }
 
 /* Subscriptions are freed by the worker only, so what is found stays. */

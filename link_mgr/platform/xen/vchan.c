@@ -37,12 +37,12 @@ static_assert(offsetof(struct vchan_interface, grants) + 2 * RING_PAGES_MAX * si
               "the references must fit the page");
 
 /* Some of the library's calls fail without setting errno. */
-static int reason(void)
+static int vchan_reason(void)
 {
     return errno ? -errno : -EIO;
 }
 
-static uint32_t *references(struct ring_page *page)
+static uint32_t *vchan_references(struct ring_page *page)
 {
     return (uint32_t *)(page + 1);
 }
@@ -53,16 +53,16 @@ int vchan_open(struct vchan *vchan, bool server, int peer)
     errno = 0;
     vchan->events = xenevtchn_open(NULL, 0);
     if (!vchan->events || fcntl(xenevtchn_fd(vchan->events), F_SETFL, O_NONBLOCK) < 0)
-        return reason();
+        return vchan_reason();
     return 0;
 }
 
-static int bound(struct vchan *vchan, xenevtchn_port_or_error_t port)
+static int vchan_bound(struct vchan *vchan, xenevtchn_port_or_error_t port)
 {
     if (port < 0)
-        return reason();
+        return vchan_reason();
     vchan->port = (evtchn_port_t)port;
-    return xenevtchn_unmask(vchan->events, vchan->port) < 0 ? reason() : 0;
+    return xenevtchn_unmask(vchan->events, vchan->port) < 0 ? vchan_reason() : 0;
 }
 
 /* ---- offering ---- */
@@ -75,13 +75,13 @@ static int share_rings(struct vchan *vchan, uint32_t ring_size)
     errno = 0;
     vchan->left = xengntshr_share_pages(vchan->shared, (uint32_t)vchan->peer, pages, refs, 1);
     if (!vchan->left)
-        return reason();
+        return vchan_reason();
     vchan->left_size = ring_size;
     vchan->right = xengntshr_share_pages(vchan->shared, (uint32_t)vchan->peer, pages, refs + pages, 1);
     if (!vchan->right)
-        return reason();
+        return vchan_reason();
     vchan->right_size = ring_size;
-    memcpy(references(vchan->page), refs, 2 * (size_t)pages * sizeof(uint32_t));
+    memcpy(vchan_references(vchan->page), refs, 2 * (size_t)pages * sizeof(uint32_t));
     return 0;
 }
 
@@ -90,16 +90,16 @@ int vchan_offer(struct vchan *vchan, uint32_t ring_size)
     if (ring_size < PAGE || ring_size > VCHAN_RING_MAX || (ring_size & (ring_size - 1)))
         return -EINVAL;
     errno = 0;
-    int error = bound(vchan, xenevtchn_bind_unbound_port(vchan->events, (uint32_t)vchan->peer));
+    int error = vchan_bound(vchan, xenevtchn_bind_unbound_port(vchan->events, (uint32_t)vchan->peer));
     if (error)
         return error;
     vchan->shared = xengntshr_open(NULL, 0);
     if (!vchan->shared)
-        return reason();
+        return vchan_reason();
     vchan->page = xengntshr_share_page_notify(vchan->shared, (uint32_t)vchan->peer, &vchan->page_reference, 1,
                                               offsetof(struct vchan_interface, srv_live), vchan->port);
     if (!vchan->page)
-        return reason();
+        return vchan_reason();
     memset(vchan->page, 0, PAGE);
     error = share_rings(vchan, ring_size);
     if (error)
@@ -117,7 +117,7 @@ static int map_rings(struct vchan *vchan, uint32_t left_order, uint32_t right_or
 {
     uint32_t refs[2 * RING_PAGES_MAX];
     uint32_t left_pages = 1u << (left_order - ORDER_MIN), right_pages = 1u << (right_order - ORDER_MIN);
-    memcpy(refs, references(vchan->page), (left_pages + right_pages) * sizeof(uint32_t));
+    memcpy(refs, vchan_references(vchan->page), (left_pages + right_pages) * sizeof(uint32_t));
     int error = foreign_map(&vchan->mapped, vchan->peer, refs, left_pages, PROT_READ | PROT_WRITE, &vchan->left);
     if (!error)
         error = foreign_map(&vchan->mapped, vchan->peer, refs + left_pages, right_pages, PROT_READ, &vchan->right);
@@ -142,7 +142,7 @@ static int map_page(struct vchan *vchan, uint32_t page_reference)
 int vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port)
 {
     errno = 0;
-    int error = bound(vchan, xenevtchn_bind_interdomain(vchan->events, (uint32_t)vchan->peer, remote_port));
+    int error = vchan_bound(vchan, xenevtchn_bind_interdomain(vchan->events, (uint32_t)vchan->peer, remote_port));
     if (!error)
         error = map_page(vchan, page_reference);
     if (error)
@@ -205,7 +205,7 @@ void vchan_rings(const struct vchan *vchan, struct ring_pair *rings)
 /* ---- the end ---- */
 
 /* Ends sharing or mapping; the kernel tells the peer. */
-static void unmap(struct vchan *vchan)
+static void vchan_unmap(struct vchan *vchan)
 {
     if (vchan->server && vchan->right)
         xengntshr_unshare(vchan->shared, vchan->right, vchan->right_size / PAGE);
@@ -222,7 +222,7 @@ void vchan_close(struct vchan *vchan)
 {
     if (vchan->page)
         __atomic_store_n(vchan->server ? &vchan->page->srv_live : &vchan->page->cli_live, 0, __ATOMIC_SEQ_CST);
-    unmap(vchan);
+    vchan_unmap(vchan);
     if (vchan->page)
         vchan_notify(vchan);
     if (vchan->events)
@@ -290,7 +290,7 @@ int vchan_retire(struct vchan *vchan, int own)
     if (safe) {
         if (vchan->mapped.fd)
             foreign_forget_notification(&vchan->mapped);
-        unmap(vchan);
+        vchan_unmap(vchan);
         xenevtchn_close(vchan->events);
         *vchan = (struct vchan){0};
     }

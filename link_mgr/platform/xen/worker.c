@@ -57,7 +57,7 @@ static struct worker_job *next_job(struct worker *worker, bool *stop)
     return job;
 }
 
-static void finished(struct worker *worker, struct worker_job *job)
+static void worker_finished(struct worker *worker, struct worker_job *job)
 {
     pthread_mutex_lock(&worker->mutex);
     queue_add(&worker->finished, job);
@@ -79,7 +79,7 @@ static void wait_for_work(struct worker *worker)
         worker->source_ready(worker->source_context);
 }
 
-static void *run(void *context)
+static void *worker_run(void *context)
 {
     struct worker *worker = context;
     bool stop = false;
@@ -87,7 +87,7 @@ static void *run(void *context)
         struct worker_job *job = next_job(worker, &stop);
         if (job) {
             job->run(job);
-            finished(worker, job);
+            worker_finished(worker, job);
             stop = false; /* not before the queue is empty */
         } else if (!stop) {
             wait_for_work(worker);
@@ -100,7 +100,7 @@ static void *run(void *context)
     return NULL;
 }
 
-static void release(struct worker *worker)
+static void worker_release(struct worker *worker)
 {
     pthread_cond_destroy(&worker->ended_condition);
     pthread_mutex_destroy(&worker->mutex);
@@ -131,10 +131,10 @@ int worker_start(struct worker *worker)
     /* libxenstore makes a thread of its own from this one, which inherits the mask. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = -pthread_create(&worker->thread, NULL, run, worker);
+    int error = -pthread_create(&worker->thread, NULL, worker_run, worker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error)
-        release(worker);
+        worker_release(worker);
     return error;
 }
 
@@ -174,7 +174,7 @@ void worker_wait_for(struct worker *worker, int fd, void (*ready)(void *context)
     worker->source_context = context;
 }
 
-static struct timespec deadline(unsigned limit_ms)
+static struct timespec worker_deadline(unsigned limit_ms)
 {
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &end);
@@ -189,7 +189,7 @@ static struct timespec deadline(unsigned limit_ms)
 
 bool worker_stop(struct worker *worker, unsigned limit_ms)
 {
-    struct timespec end = deadline(limit_ms);
+    struct timespec end = worker_deadline(limit_ms);
     int error = 0;
     pthread_mutex_lock(&worker->mutex);
     worker->stopping = true;
@@ -204,6 +204,6 @@ bool worker_stop(struct worker *worker, unsigned limit_ms)
     }
     pthread_join(worker->thread, NULL);
     worker_collect(worker);
-    release(worker);
+    worker_release(worker);
     return true;
 }

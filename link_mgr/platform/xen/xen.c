@@ -39,7 +39,7 @@ void xen_log(struct platform *platform, int priority, const char *format, ...)
 }
 
 /* One line, for the person at the terminal. */
-static const char *explanation(int error)
+static const char *xen_explanation(int error)
 {
     if (error == -ENODEV)
         return "this is not a Xen domain, or its Xenstore is not there (/dev/xen/xenbus, /run/xenstored/socket); "
@@ -101,7 +101,7 @@ static int open_platform(const struct platform_config *config, struct platform *
     error = xstore_open(&platform->store, &platform->worker, config->log, OPEN_LIMIT_MS);
     int domid = xstore_domid(&platform->store);
     if (error)
-        snprintf(why, why_size, "%s", explanation(error));
+        snprintf(why, why_size, "%s", xen_explanation(error));
     else
         error = check_devices(why, why_size);
     if (!error && config->domid >= 0 && config->domid != domid) {
@@ -117,12 +117,12 @@ static int open_platform(const struct platform_config *config, struct platform *
     return 0;
 }
 
-static int domid(struct platform *platform)
+static int xen_domid(struct platform *platform)
 {
     return xstore_domid(&platform->store);
 }
 
-static int publish(struct platform *platform, const char *path, const char *value, int reader)
+static int xen_publish(struct platform *platform, const char *path, const char *value, int reader)
 {
     struct store_node node;
     if (strlen(path) > PLATFORM_PATH_MAX || strlen(value) > PLATFORM_VALUE_MAX)
@@ -132,17 +132,17 @@ static int publish(struct platform *platform, const char *path, const char *valu
     return xstore_publish(&platform->store, &node, 1, reader);
 }
 
-static int retract(struct platform *platform, const char *path)
+static int xen_retract(struct platform *platform, const char *path)
 {
     return xstore_retract(&platform->store, path);
 }
 
-static int subscribe(struct platform *platform, const char *path)
+static int xen_subscribe(struct platform *platform, const char *path)
 {
     return xstore_subscribe(&platform->store, path);
 }
 
-static int unsubscribe(struct platform *platform, const char *path)
+static int xen_unsubscribe(struct platform *platform, const char *path)
 {
     return xstore_unsubscribe(&platform->store, path);
 }
@@ -171,11 +171,11 @@ const struct platform_ops platform_xen = {
     .name = "xen",
     .open = open_platform,
     .close = close_platform,
-    .domid = domid,
-    .publish = publish,
-    .retract = retract,
-    .subscribe = subscribe,
-    .unsubscribe = unsubscribe,
+    .domid = xen_domid,
+    .publish = xen_publish,
+    .retract = xen_retract,
+    .subscribe = xen_subscribe,
+    .unsubscribe = xen_unsubscribe,
     .event_fd = event_fd,
     .next_event = next_event,
     .offer = xen_offer,

@@ -129,7 +129,7 @@ static void after_fork_in_child(void)
     pthread_mutex_unlock(&lock);
 }
 
-static void initialise(void)
+static void line_initialise(void)
 {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
@@ -193,7 +193,7 @@ static void set_deadline(struct libidc_channel *c, int wait_ms)
 }
 
 /* Before an operation that could block. Without a deadline it may: the kernel then knows what to do about signals. */
-static int await(const struct libidc_channel *c, short events)
+static int line_await(const struct libidc_channel *c, short events)
 {
     struct pollfd p = {.fd = c->fd, .events = events};
     if (c->deadline_ms < 0)
@@ -224,7 +224,7 @@ struct message {
 static int send_all(const struct libidc_channel *c, const struct message *m, size_t *sent)
 {
     for (*sent = 0; *sent < m->len;) {
-        int error = await(c, POLLOUT);
+        int error = line_await(c, POLLOUT);
         int count = *sent == 0 ? m->fd_count : 0;
         ssize_t n = error < 0 ? error : handover_send(c->fd, m->bytes + *sent, m->len - *sent, m->fds, count, 0);
         if (n < 0)
@@ -240,7 +240,7 @@ static int recv_all(const struct libidc_channel *c, void *to, size_t len, int *f
     char *bytes = to;
     for (size_t have = 0; have < len;) {
         int count = fd != NULL && *fd < 0 ? 1 : 0;
-        int error = await(c, POLLIN);
+        int error = line_await(c, POLLIN);
         ssize_t n = error < 0 ? error : handover_recv(c->fd, bytes + have, len - have, fd, &count, 0);
         if (n <= 0)
             return n < 0 ? (int)n : -ECONNRESET;
@@ -270,7 +270,7 @@ static int recv_response(const struct libidc_channel *c)
 {
     char head[RESPONSE_MAX + 1];
     for (;;) {
-        int error = await(c, POLLIN);
+        int error = line_await(c, POLLIN);
         ssize_t n = error < 0 ? error : recv(c->fd, head, RESPONSE_MAX, MSG_PEEK);
         if (n < 0)
             return error < 0 ? error : -errno;
@@ -312,7 +312,7 @@ static struct libidc_channel *new_channel(const char *path)
     }
     c->address.sun_family = AF_UNIX;
     strcpy(c->address.sun_path, path);
-    pthread_once(&once, initialise);
+    pthread_once(&once, line_initialise);
     pthread_mutex_lock(&lock);
     c->fd = open_socket(&c->cookie);
     if (c->fd >= 0)
@@ -459,7 +459,7 @@ static int recv_begin(const struct libidc_channel *c, struct beginning *begin, i
 {
     while (begin->have < LIBIDC_HEADER_SIZE) {
         int count = *fd < 0 ? 1 : 0;
-        int error = await(c, POLLIN);
+        int error = line_await(c, POLLIN);
         ssize_t n = error < 0 ? error
                               : handover_recv(c->fd, begin->bytes + begin->have, sizeof(begin->bytes) - begin->have, fd,
                                               &count, 0);
