@@ -39,7 +39,7 @@ static int local_open(struct setup_store **opened, const char *directory, bool m
         return -error;
     }
     store->base.ops = &setup_store_local;
-    int result = store_open(&store->directory, directory, STORE_TOOLSTACK, make, why, SETUP_WHY_MAX);
+    int result = local_store_open(&store->directory, directory, STORE_TOOLSTACK, make, why, SETUP_WHY_MAX);
     if (result != 0) {
         free(store);
         return result;
@@ -50,7 +50,7 @@ static int local_open(struct setup_store **opened, const char *directory, bool m
 
 static void local_close(struct setup_store *store)
 {
-    store_close(&local_of(store)->directory);
+    local_store_close(&local_of(store)->directory);
     free(store);
 }
 
@@ -58,7 +58,7 @@ static int local_read(struct setup_store *store, int domid, int peer, char value
 {
     char path[SETUP_PATH_MAX];
     setup_path(domid, peer, path);
-    return store_read(&local_of(store)->directory, path, value);
+    return local_store_read(&local_of(store)->directory, path, value);
 }
 
 /* ---- changing ---- */
@@ -67,8 +67,8 @@ static int make_change(struct local_store *store, int domid, int peer, const cha
 {
     char path[SETUP_PATH_MAX];
     setup_path(domid, peer, path);
-    return value == NULL ? store_remove_node(&store->directory, path)
-                         : store_write(&store->directory, path, value, domid);
+    return value == NULL ? local_store_remove_node(&store->directory, path)
+                         : local_store_write(&store->directory, path, value, domid);
 }
 
 /* The present values, for undoing. One that can't be read allows nothing, as none would, and counts as none. */
@@ -168,7 +168,7 @@ static int visit_node(void *arg, const char *path)
 static int local_walk(struct setup_store *store, setup_visit *visit, void *arg)
 {
     struct walk walk = {.visit = visit, .arg = arg};
-    return store_walk(&local_of(store)->directory, "/local/domain", visit_node, &walk);
+    return local_store_walk(&local_of(store)->directory, "/local/domain", visit_node, &walk);
 }
 
 const struct setup_store_ops setup_store_local = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* call.c - calls as compact documents (common/compact.h) over a channel. */
+/* call.c - calls as compact documents (common/compact.h) over a line. */
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "libidc/internal.h"
 
-/* A header and a document, in one piece. The tag is 0: a channel has one call at a time. */
+/* A header and a document, in one piece. The tag is 0: a line has one call at a time. */
 struct message {
     size_t len;
     uint8_t bytes[LIBIDC_HEADER_SIZE + COMPACT_MAX];
@@ -80,14 +80,14 @@ static int call_decode(const char *document, size_t len, struct libidc_answer *a
 static int call_exchange(const char *path, const struct message *message, const int *fds, int fd_count, int wait_ms,
                     struct libidc_answer *answer, int *fd)
 {
-    struct libidc_channel *channel;
+    struct libidc_line *line;
     char *document = NULL;
     size_t len = 0;
-    if (libidc_channel_send(path, message->bytes, message->len, fds, fd_count, wait_ms, &channel) < 0)
+    if (libidc_line_send(path, message->bytes, message->len, fds, fd_count, wait_ms, &line) < 0)
         return -1;
-    int status = libidc_channel_recv(channel, wait_ms, &document, &len, fd);
-    int error = errno; /* giving the channel back must not lose it */
-    libidc_channel_give_back(channel, status == 0);
+    int status = libidc_line_recv(line, wait_ms, &document, &len, fd);
+    int error = errno; /* giving the line back must not lose it */
+    libidc_line_give_back(line, status == 0);
     errno = error;
     if (status == 0)
         status = call_decode(document, len, answer);
@@ -123,11 +123,11 @@ int libidc_call_with(const char *path, const struct compact_writer *call, int wa
 
 int libidc_post(const char *path, const struct compact_writer *call, int wait_ms, const int *fds, int fd_count)
 {
-    struct libidc_channel *channel;
+    struct libidc_line *line;
     struct message message;
     if (call_encode(&message, call) < 0 ||
-        libidc_channel_send(path, message.bytes, message.len, fds, fd_count, wait_ms, &channel) < 0)
+        libidc_line_send(path, message.bytes, message.len, fds, fd_count, wait_ms, &line) < 0)
         return -1;
-    libidc_channel_give_back(channel, true);
+    libidc_line_give_back(line, true);
     return 0;
 }

@@ -3,7 +3,7 @@
  * internal.h - what the parts of libidc share. None of it is exported.
  *
  *   error.c       errno and the text beside it
- *   channel.c     upgraded RPC connections to link_mgr (docs/rpc.md, 4), and the pool of idle ones
+ *   rpc_line.c     upgraded RPC connections to link_mgr (docs/rpc.md, 4), and the pool of idle ones
  *   call.c        one call: exchange, decode
  *   connect.c     idc_connect*, idc_connect_finish, idc_disconnect
  *   listen.c      idc_listen*, idc_accept, idc_unlisten
@@ -29,15 +29,15 @@ int libidc_fail(int error, const char *format, ...) __attribute__((format(printf
 /* NULL, size 0 or unknown members that are set: -1. All defaults are filled in but the socket's. */
 int libidc_options(const struct idc_options *options, struct idc_options *out);
 
-/* ---- channel.c ---- */
+/* ---- rpc_line.c ---- */
 
-struct libidc_channel;
+struct libidc_line;
 
 #define LIBIDC_HEADER_SIZE 8
 #define LIBIDC_WAIT_FOREVER (-1)
 
-/* For a program that does not know of us: descriptors of channels opened from now on are out of its way, from fd on. */
-void libidc_channel_lowest_fd(int fd);
+/* For a program that does not know of us: descriptors of lines opened from now on are out of its way, from fd on. */
+void libidc_line_lowest_fd(int fd);
 /* The path that a call is to use: option, environment, default. */
 const char *libidc_socket_path(const char *option);
 /* The path of the link_mgr that made the socket fd, among those that this process has called; NULL when that is not
@@ -45,16 +45,16 @@ const char *libidc_socket_path(const char *option);
 const char *libidc_path_of_maker(int fd);
 
 /*
- * Sends a message (header and document) over an idle channel, or over a fresh one. The descriptors go with it. *channel
+ * Sends a message (header and document) over an idle line, or over a fresh one. The descriptors go with it. *line
  * is then to be given back. wait_ms bounds the whole, if not LIBIDC_WAIT_FOREVER. Tries again only when nothing was
  * sent.
  */
-int libidc_channel_send(const char *path, const void *message, size_t len, const int *fds, int fd_count, int wait_ms,
-                        struct libidc_channel **channel);
+int libidc_line_send(const char *path, const void *message, size_t len, const int *fds, int fd_count, int wait_ms,
+                        struct libidc_line **line);
 /* The next message: a malloced document with a NUL behind it, and its descriptor (-1: none). */
-int libidc_channel_recv(struct libidc_channel *channel, int wait_ms, char **document, size_t *len, int *fd);
+int libidc_line_recv(struct libidc_line *line, int wait_ms, char **document, size_t *len, int *fd);
 /* Into the pool when it is good for another call, else closed. */
-void libidc_channel_give_back(struct libidc_channel *channel, bool good);
+void libidc_line_give_back(struct libidc_line *line, bool good);
 
 /* ---- call.c ---- */
 

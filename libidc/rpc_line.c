@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * channel.c - theory of operation
+ * rpc_line.c - theory of operation
  *
- * A channel is one upgraded RPC connection. A thread that makes a call has a channel for itself from the first byte it
- * sends to the last byte of the answer, so answers need no sorting out, and closing the channel cancels the call.
- * Between calls a few channels stay open, idle, in a pool; a burst of calls opens as many as it needs.
+ * A line is one upgraded RPC connection. A thread that makes a call has a line for itself from the first byte it
+ * sends to the last byte of the answer, so answers need no sorting out, and closing the line cancels the call.
+ * Between calls a few lines stay open, idle, in a pool; a burst of calls opens as many as it needs.
  *
- * Exactly once. An idle channel may be dead, when the daemon was restarted. Then the send fails with nothing sent, and the
- * next channel is tried, in the end a fresh one. Once bytes were sent a call is never repeated. A channel is kept only if the
+ * Exactly once. An idle line may be dead, when the daemon was restarted. Then the send fails with nothing sent, and the
+ * next line is tried, in the end a fresh one. Once bytes were sent a call is never repeated. A line is kept only if the
  * answer was all that came, so what is read next belongs to the next call.
  *
- * A fresh channel's upgrade request and first message go out in one write, and both answers are read as they come: one
+ * A fresh line's upgrade request and first message go out in one write, and both answers are read as they come: one
  * round trip. Except with a descriptor, which would be lost before the upgrade.
  *
- * The program's own hand. A program that closes all descriptors (to become a daemon) closes idle channels too, and may
- * get their numbers for files of its own. So before a channel is used or closed its descriptor is compared with what it was.
+ * The program's own hand. A program that closes all descriptors (to become a daemon) closes idle lines too, and may
+ * get their numbers for files of its own. So before a line is used or closed its descriptor is compared with what it was.
  *
- * Fork. All channels are on one list, also those that some thread is using, and the child closes its copies: else the
+ * Fork. All lines are on one list, also those that some thread is using, and the child closes its copies: else the
  * daemon would not see its parent die, and two processes would mix their calls.
  */
 #include <endian.h>
@@ -42,8 +42,8 @@
 #define ANSWER_MAX (256u * 1024 * 1024)
 #define RESPONSE_MAX 1024 /* the head of the HTTP response to an upgrade */
 
-struct libidc_channel {
-    LIST_ENTRY(libidc_channel) entry;
+struct libidc_line {
+    LIST_ENTRY(libidc_line) entry;
     int fd;
     uint64_t cookie; /* of fd's socket: no other one ever has it */
     bool idle;
@@ -53,7 +53,7 @@ struct libidc_channel {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static LIST_HEAD(, libidc_channel) channels = LIST_HEAD_INITIALIZER(channels);
+static LIST_HEAD(, libidc_line) lines = LIST_HEAD_INITIALIZER(lines);
 static int idle_count;
 
 /* The daemons that were called. A path is never freed: they are few, and other threads may be reading them. */
@@ -62,10 +62,10 @@ static struct {
     int pid; /* of the daemon that served it last */
 } daemons[DAEMONS_MAX];
 
-/* New channels get numbers from here on, if there are any. */
+/* New lines get numbers from here on, if there are any. */
 static int lowest_fd;
 
-void libidc_channel_lowest_fd(int fd)
+void libidc_line_lowest_fd(int fd)
 {
     lowest_fd = fd;
 }
@@ -80,12 +80,12 @@ static uint64_t cookie_of(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
 }
 
-static bool still_ours(const struct libidc_channel *c)
+static bool still_ours(const struct libidc_line *c)
 {
     return cookie_of(c->fd) == c->cookie;
 }
 
-static void close_channel(const struct libidc_channel *c)
+static void close_line(const struct libidc_line *c)
 {
     if (still_ours(c))
         close(c->fd);
@@ -115,13 +115,13 @@ static void after_fork_in_parent(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* The memory of a channel that another thread was using is left alone: that thread does not exist here. */
+/* The memory of a line that another thread was using is left alone: that thread does not exist here. */
 static void after_fork_in_child(void)
 {
-    struct libidc_channel *c;
-    while ((c = LIST_FIRST(&channels)) != NULL) {
+    struct libidc_line *c;
+    while ((c = LIST_FIRST(&lines)) != NULL) {
         LIST_REMOVE(c, entry);
-        close_channel(c);
+        close_line(c);
         if (c->idle)
             free(c);
     }
@@ -187,13 +187,13 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void set_deadline(struct libidc_channel *c, int wait_ms)
+static void set_deadline(struct libidc_line *c, int wait_ms)
 {
     c->deadline_ms = wait_ms == LIBIDC_WAIT_FOREVER ? -1 : now_ms() + wait_ms;
 }
 
 /* Before an operation that could block. Without a deadline it may: the kernel then knows what to do about signals. */
-static int line_await(const struct libidc_channel *c, short events)
+static int line_await(const struct libidc_line *c, short events)
 {
     struct pollfd p = {.fd = c->fd, .events = events};
     if (c->deadline_ms < 0)
@@ -221,7 +221,7 @@ struct message {
 };
 
 /* Sends all of it. *sent tells how much went out when it fails. */
-static int send_all(const struct libidc_channel *c, const struct message *m, size_t *sent)
+static int send_all(const struct libidc_line *c, const struct message *m, size_t *sent)
 {
     for (*sent = 0; *sent < m->len;) {
         int error = line_await(c, POLLOUT);
@@ -235,7 +235,7 @@ static int send_all(const struct libidc_channel *c, const struct message *m, siz
 }
 
 /* Reads exactly len bytes; the descriptor that comes with them, if fd is not NULL. */
-static int recv_all(const struct libidc_channel *c, void *to, size_t len, int *fd)
+static int recv_all(const struct libidc_line *c, void *to, size_t len, int *fd)
 {
     char *bytes = to;
     for (size_t have = 0; have < len;) {
@@ -266,7 +266,7 @@ static int judge_response(const char *head)
 }
 
 /* The head of the HTTP response, byte-exact: what follows it may have a descriptor, which a read of both would lose. */
-static int recv_response(const struct libidc_channel *c)
+static int recv_response(const struct libidc_line *c)
 {
     char head[RESPONSE_MAX + 1];
     for (;;) {
@@ -292,19 +292,19 @@ static int recv_response(const struct libidc_channel *c)
 
 /* ---- opening and closing ---- */
 
-static void unlink_channel(struct libidc_channel *c)
+static void unlink_line(struct libidc_line *c)
 {
     pthread_mutex_lock(&lock);
     LIST_REMOVE(c, entry);
-    close_channel(c); /* under the lock, so that a fork does not close somebody else's descriptor of that number */
+    close_line(c); /* under the lock, so that a fork does not close somebody else's descriptor of that number */
     pthread_mutex_unlock(&lock);
     free(c);
 }
 
 /* Not connected yet, but on the list. */
-static struct libidc_channel *new_channel(const char *path)
+static struct libidc_line *new_line(const char *path)
 {
-    struct libidc_channel *c = calloc(1, sizeof(*c));
+    struct libidc_line *c = calloc(1, sizeof(*c));
     if (c == NULL || strlen(path) >= sizeof(c->address.sun_path)) {
         errno = c == NULL ? ENOMEM : ENAMETOOLONG;
         free(c);
@@ -316,7 +316,7 @@ static struct libidc_channel *new_channel(const char *path)
     pthread_mutex_lock(&lock);
     c->fd = open_socket(&c->cookie);
     if (c->fd >= 0)
-        LIST_INSERT_HEAD(&channels, c, entry);
+        LIST_INSERT_HEAD(&lines, c, entry);
     pthread_mutex_unlock(&lock);
     if (c->fd >= 0)
         return c;
@@ -325,7 +325,7 @@ static struct libidc_channel *new_channel(const char *path)
 }
 
 /* connect(2) of a Unix socket waits only while the backlog is full; SO_SNDTIMEO bounds that. */
-static int connect_channel(struct libidc_channel *c, int wait_ms)
+static int connect_line(struct libidc_line *c, int wait_ms)
 {
     struct timeval time = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
     if (wait_ms != LIBIDC_WAIT_FOREVER)
@@ -363,7 +363,7 @@ static const char upgrade_request[] = "GET / HTTP/1.1\r\nHost: idc\r\n"
                                       "Connection: Upgrade\r\nUpgrade: idc-rpc/2\r\n\r\n";
 
 /* Upgrades, and sends the message: in one write when it has no descriptors. */
-static int start_channel(struct libidc_channel *c, const struct message *m)
+static int start_line(struct libidc_line *c, const struct message *m)
 {
     const size_t request_len = sizeof(upgrade_request) - 1;
     struct message first = {.len = request_len + (m->fd_count == 0 ? m->len : 0)};
@@ -385,11 +385,11 @@ static int start_channel(struct libidc_channel *c, const struct message *m)
 
 /* ---- the pool ---- */
 
-static struct libidc_channel *take_idle(const char *path)
+static struct libidc_line *take_idle(const char *path)
 {
-    struct libidc_channel *c;
+    struct libidc_line *c;
     pthread_mutex_lock(&lock);
-    LIST_FOREACH(c, &channels, entry)
+    LIST_FOREACH(c, &lines, entry)
         if (c->idle && strcmp(c->address.sun_path, path) == 0)
             break;
     if (c != NULL) {
@@ -400,17 +400,17 @@ static struct libidc_channel *take_idle(const char *path)
     return c;
 }
 
-/* NULL and errno 0 when no idle channel would do. NULL and errno set: it failed on the way. */
-static struct libidc_channel *send_over_idle(const char *path, const struct message *m, int wait_ms)
+/* NULL and errno 0 when no idle line would do. NULL and errno set: it failed on the way. */
+static struct libidc_line *send_over_idle(const char *path, const struct message *m, int wait_ms)
 {
-    struct libidc_channel *c;
+    struct libidc_line *c;
     while ((c = take_idle(path)) != NULL) {
         size_t sent = 0;
         set_deadline(c, wait_ms);
         int error = still_ours(c) ? send_all(c, m, &sent) : -ECONNRESET;
         if (error == 0)
             return c;
-        unlink_channel(c);
+        unlink_line(c);
         if (sent > 0 || (error != -EPIPE && error != -ECONNRESET)) {
             errno = -error;
             return NULL;
@@ -420,31 +420,31 @@ static struct libidc_channel *send_over_idle(const char *path, const struct mess
     return NULL;
 }
 
-static int send_over_fresh(const char *path, const struct message *m, int wait_ms, struct libidc_channel **channel)
+static int send_over_fresh(const char *path, const struct message *m, int wait_ms, struct libidc_line **line)
 {
-    struct libidc_channel *c = new_channel(path);
+    struct libidc_line *c = new_line(path);
     if (c == NULL)
         return libidc_fail(errno, "cannot open a socket to %s: %s", path, strerror(errno));
     set_deadline(c, wait_ms);
-    int error = connect_channel(c, wait_ms);
+    int error = connect_line(c, wait_ms);
     if (error == 0)
-        error = start_channel(c, m);
+        error = start_line(c, m);
     if (error != 0) {
-        unlink_channel(c);
+        unlink_line(c);
         return fail_to_open(path, -error);
     }
-    *channel = c;
+    *line = c;
     return 0;
 }
 
-int libidc_channel_send(const char *path, const void *message, size_t len, const int *fds, int fd_count, int wait_ms,
-                        struct libidc_channel **channel)
+int libidc_line_send(const char *path, const void *message, size_t len, const int *fds, int fd_count, int wait_ms,
+                        struct libidc_line **line)
 {
     const struct message m = {message, len, fds, fd_count};
-    *channel = send_over_idle(path, &m, wait_ms);
-    if (*channel != NULL)
+    *line = send_over_idle(path, &m, wait_ms);
+    if (*line != NULL)
         return 0;
-    return errno != 0 ? fail_to_open(path, errno) : send_over_fresh(path, &m, wait_ms, channel);
+    return errno != 0 ? fail_to_open(path, errno) : send_over_fresh(path, &m, wait_ms, line);
 }
 
 static int fail_to_recv(int error)
@@ -455,7 +455,7 @@ static int fail_to_recv(int error)
 }
 
 /* Header, and as much of the document as comes with it, in one read: the daemon sends nothing else until the next call. */
-static int recv_begin(const struct libidc_channel *c, struct beginning *begin, int *fd)
+static int recv_begin(const struct libidc_line *c, struct beginning *begin, int *fd)
 {
     while (begin->have < LIBIDC_HEADER_SIZE) {
         int count = *fd < 0 ? 1 : 0;
@@ -470,7 +470,7 @@ static int recv_begin(const struct libidc_channel *c, struct beginning *begin, i
     return 0;
 }
 
-static int recv_document(const struct libidc_channel *c, char **document, size_t *len, int *fd)
+static int recv_document(const struct libidc_line *c, char **document, size_t *len, int *fd)
 {
     struct beginning begin = {.have = 0};
     uint32_t size;
@@ -490,7 +490,7 @@ static int recv_document(const struct libidc_channel *c, char **document, size_t
     return recv_all(c, *document + have, *len - have, NULL);
 }
 
-int libidc_channel_recv(struct libidc_channel *c, int wait_ms, char **document, size_t *len, int *fd)
+int libidc_line_recv(struct libidc_line *c, int wait_ms, char **document, size_t *len, int *fd)
 {
     set_deadline(c, wait_ms);
     *fd = -1;
@@ -504,7 +504,7 @@ int libidc_channel_recv(struct libidc_channel *c, int wait_ms, char **document, 
     return fail_to_recv(-error);
 }
 
-void libidc_channel_give_back(struct libidc_channel *c, bool good)
+void libidc_line_give_back(struct libidc_line *c, bool good)
 {
     pthread_mutex_lock(&lock);
     bool keep = good && idle_count < IDLE_MAX;
@@ -514,5 +514,5 @@ void libidc_channel_give_back(struct libidc_channel *c, bool good)
     }
     pthread_mutex_unlock(&lock);
     if (!keep)
-        unlink_channel(c);
+        unlink_line(c);
 }

@@ -32,7 +32,7 @@ __attribute__((constructor)) static void begin(void)
     struct rlimit limit;
     vsock_find_next();
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 2UL * CHANNELS)
-        libidc_channel_lowest_fd((int)(limit.rlim_cur < CHANNELS_BELOW ? limit.rlim_cur : CHANNELS_BELOW) - CHANNELS);
+        libidc_line_lowest_fd((int)(limit.rlim_cur < CHANNELS_BELOW ? limit.rlim_cur : CHANNELS_BELOW) - CHANNELS);
 }
 
 /* ---- for what is linked in ---- */

@@ -335,7 +335,7 @@ const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame
     return NULL;
 }
 
-void conn_on_link_lost(struct conn *conn, enum reason reason)
+void conn_cut_off(struct conn *conn, enum reason reason)
 {
     struct host *host = conn_host(conn);
     conn->link = NULL;

@@ -128,7 +128,7 @@ const char *conn_on_response(struct conn *conn, const struct wire_frame *frame, 
 const char *conn_on_data(struct conn *conn, const struct wire_frame *frame, const struct ring *ring);
 const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame, enum reason reason);
 const char *conn_on_credit(struct conn *conn, uint32_t credit);
-void conn_on_link_lost(struct conn *conn, enum reason reason);
+void conn_cut_off(struct conn *conn, enum reason reason);
 
 /* ---- for the link: what to send ---- */
 /* The flags of the DISCONNECT_ind that is owed, 0 if none. */

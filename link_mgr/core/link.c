@@ -45,11 +45,11 @@ void link_free(struct link *link, enum reason reason)
         if (reason == REASON_OK || reason == REASON_LINK_LOST)
             peer_request(link->peer, conn); /* nobody has heard of it: the next link will do */
         else
-            conn_on_link_lost(conn, reason);
+            conn_cut_off(conn, reason);
     }
     for (uint32_t i = 0; i < link->slot_count; i++)
         if (link->slots[i].conn)
-            conn_on_link_lost(link->slots[i].conn, reason);
+            conn_cut_off(link->slots[i].conn, reason);
     free(link->slots);
     free(link);
 }

@@ -155,7 +155,7 @@ static void send_request(struct link *link)
     struct conn *conn = TAILQ_FIRST(&link->requests);
     TAILQ_REMOVE(&link->requests, conn, control);
     if (!link_enter(link, conn)) {
-        conn_on_link_lost(conn, REASON_NO_RESOURCES);
+        conn_cut_off(conn, REASON_NO_RESOURCES);
         return;
     }
     struct wire_connect_req req = {

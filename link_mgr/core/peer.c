@@ -79,7 +79,7 @@ void peer_fail_waiting(struct peer *peer, enum reason reason)
     struct conn *conn;
     while ((conn = TAILQ_FIRST(&peer->waiting))) {
         TAILQ_REMOVE(&peer->waiting, conn, control);
-        conn_on_link_lost(conn, reason);
+        conn_cut_off(conn, reason);
     }
 }
 

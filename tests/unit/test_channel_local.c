@@ -227,7 +227,7 @@ START_TEST(the_page_is_as_libxenvchan_makes_it)
 {
     struct shared server, client;
     const char *text = "";
-    int fd = shared_make(&server, RING);
+    int fd = local_shared_make(&server, RING);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(server.page->left_order, 16);
     ck_assert_int_eq(server.page->right_order, 16);
@@ -235,10 +235,10 @@ START_TEST(the_page_is_as_libxenvchan_makes_it)
     ck_assert_int_eq(server.page->cli_live, 2);
     ck_assert_int_eq(server.page->cli_notify, RING_WANT_DATA);
     ck_assert_int_eq(server.page->srv_notify, RING_WANT_DATA);
-    ck_assert_int_eq(shared_accept(&client, fd, &text), 0);
+    ck_assert_int_eq(local_shared_accept(&client, fd, &text), 0);
     ck_assert_int_eq(ftruncate(fd, 4096), -1);
-    shared_unmap(&client);
-    shared_unmap(&server);
+    local_shared_unmap(&client);
+    local_shared_unmap(&server);
     close(fd);
 }
 END_TEST
@@ -532,7 +532,7 @@ static int take_over_raw(struct shared *shared)
     channel_local_turn(high);
     ck_assert_int_eq(handover_recv(fd, &reply, sizeof(reply), fds, &count, 0), sizeof(reply));
     ck_assert_int_eq(count, 2);
-    ck_assert_int_eq(shared_accept(shared, fds[0], &text), 0);
+    ck_assert_int_eq(local_shared_accept(shared, fds[0], &text), 0);
     close(event);
     close(fds[0]);
     close(fds[1]);
@@ -546,11 +546,11 @@ START_TEST(bad_acks_end_the_channel)
     ck_assert_int_eq(ops->offer(high, ATTACHER, BASE, RING, &offered), 0);
     int fd = take_over_raw(&shared);
     if (_i > 0) /* the first one has not set cli_live */
-        shared_set_live(&shared.page->cli_live, SHARED_LIVE);
+        local_shared_set_live(&shared.page->cli_live, SHARED_LIVE);
     ck_assert_int_gt(send(fd, acks[_i], strlen(acks[_i]), MSG_NOSIGNAL), 0);
     ck_assert(channel_local_becomes(high, offered, CHANNEL_DEAD));
     ops->channel_close(offered);
-    shared_unmap(&shared);
+    local_shared_unmap(&shared);
     close(fd);
 }
 END_TEST
@@ -560,7 +560,7 @@ START_TEST(whatever_is_said_later_ends_the_channel)
     struct shared shared;
     ck_assert_int_eq(ops->offer(high, ATTACHER, BASE, RING, &offered), 0);
     int fd = take_over_raw(&shared);
-    shared_set_live(&shared.page->cli_live, SHARED_LIVE);
+    local_shared_set_live(&shared.page->cli_live, SHARED_LIVE);
     ck_assert_int_eq(send(fd, CHANNEL_MAGIC, 8, MSG_NOSIGNAL), 8);
     ck_assert(channel_local_becomes(high, offered, CHANNEL_OPEN));
     if (_i == 0)
@@ -568,12 +568,12 @@ START_TEST(whatever_is_said_later_ends_the_channel)
     else if (_i == 1)
         shutdown(fd, SHUT_WR);
     else
-        shared_set_live(&shared.page->cli_live, 77);
+        local_shared_set_live(&shared.page->cli_live, 77);
     if (_i == 2) /* the page alone tells only when one is notified */
         ck_assert_int_eq(ops->channel_poll(offered), CHANNEL_DEAD);
     ck_assert(channel_local_becomes(high, offered, CHANNEL_DEAD));
     ops->channel_close(offered);
-    shared_unmap(&shared);
+    local_shared_unmap(&shared);
     close(fd);
 }
 END_TEST
@@ -669,7 +669,7 @@ START_TEST(bad_answers_are_not_taken)
     struct channel_reply reply = {.magic = CHANNEL_MAGIC, .version = CHANNEL_VERSION};
     char longer[sizeof(reply) + 1] = "";
     struct shared shared;
-    int pipe_ends[2], memory = shared_make(&shared, RING), event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int pipe_ends[2], memory = local_shared_make(&shared, RING), event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     ck_assert_int_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
     int good[2] = {memory, event}, turned[2] = {event, memory}, piped[2] = {memory, pipe_ends[1]},
         not_memory[2] = {pipe_ends[0], event}, many[4] = {memory, event, event, memory};
@@ -691,7 +691,7 @@ START_TEST(bad_answers_are_not_taken)
     reply.magic[0] = 'X';
     answer_falsely(&reply, sizeof(reply), good, 2);
 
-    shared_unmap(&shared);
+    local_shared_unmap(&shared);
     close(memory);
     close(event);
     close(pipe_ends[0]);

@@ -21,8 +21,8 @@ static char value[PLATFORM_VALUE_MAX + 1];
 static struct store_local open_as(int domid)
 {
     struct store_local store;
-    int result = store_open(&store, store_dir, domid, true, why, sizeof(why));
-    ck_assert_msg(result == 0, "store_open: %s", why);
+    int result = local_store_open(&store, store_dir, domid, true, why, sizeof(why));
+    ck_assert_msg(result == 0, "local_store_open: %s", why);
     return store;
 }
 
@@ -34,13 +34,13 @@ static void open_store(void)
 
 static void close_store(void)
 {
-    store_close(&toolstack);
+    local_store_close(&toolstack);
     check_and_remove_store();
 }
 
 static void expect_value(const struct store_local *store, const char *path, const char *expected)
 {
-    ck_assert_int_eq(store_read(store, path, value), (int)strlen(expected));
+    ck_assert_int_eq(local_store_read(store, path, value), (int)strlen(expected));
     ck_assert_str_eq(value, expected);
 }
 
@@ -53,20 +53,20 @@ START_TEST(paths)
     static const char *const good[] = {"/a", "/local/domain/5/data", "/A-z_0@9/b"};
     char longest[PLATFORM_PATH_MAX + 2];
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        ck_assert_int_eq(store_write(&toolstack, good[i], good[i], -1), 0);
+        ck_assert_int_eq(local_store_write(&toolstack, good[i], good[i], -1), 0);
         expect_value(&toolstack, good[i], good[i]);
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        ck_assert_int_eq(store_write(&toolstack, bad[i], "x", -1), -EINVAL);
-        ck_assert_int_eq(store_read(&toolstack, bad[i], value), -EINVAL);
-        ck_assert_int_eq(store_remove(&toolstack, bad[i]), -EINVAL);
+        ck_assert_int_eq(local_store_write(&toolstack, bad[i], "x", -1), -EINVAL);
+        ck_assert_int_eq(local_store_read(&toolstack, bad[i], value), -EINVAL);
+        ck_assert_int_eq(local_store_remove(&toolstack, bad[i]), -EINVAL);
     }
     memset(longest, 'a', sizeof(longest));
     longest[0] = '/';
     longest[PLATFORM_PATH_MAX + 1] = '\0';
-    ck_assert_int_eq(store_write(&toolstack, longest, "x", -1), -EINVAL);
+    ck_assert_int_eq(local_store_write(&toolstack, longest, "x", -1), -EINVAL);
     longest[PLATFORM_PATH_MAX] = '\0';
-    ck_assert_int_eq(store_write(&toolstack, longest, "x", -1), 0);
+    ck_assert_int_eq(local_store_write(&toolstack, longest, "x", -1), 0);
     expect_value(&toolstack, longest, "x");
 }
 END_TEST
@@ -76,19 +76,19 @@ END_TEST
 START_TEST(values)
 {
     char longest[PLATFORM_VALUE_MAX + 2];
-    ck_assert_int_eq(store_read(&toolstack, NODE, value), -ENOENT);
-    ck_assert_int_eq(store_write(&toolstack, NODE, "", -1), 0);
+    ck_assert_int_eq(local_store_read(&toolstack, NODE, value), -ENOENT);
+    ck_assert_int_eq(local_store_write(&toolstack, NODE, "", -1), 0);
     expect_value(&toolstack, NODE, "");
-    ck_assert_int_eq(store_write(&toolstack, NODE, "two\nlines\n", -1), 0);
+    ck_assert_int_eq(local_store_write(&toolstack, NODE, "two\nlines\n", -1), 0);
     expect_value(&toolstack, NODE, "two\nlines\n");
     memset(longest, 'v', sizeof(longest));
     longest[PLATFORM_VALUE_MAX + 1] = '\0';
-    ck_assert_int_eq(store_write(&toolstack, NODE, longest, -1), -E2BIG);
+    ck_assert_int_eq(local_store_write(&toolstack, NODE, longest, -1), -E2BIG);
     longest[PLATFORM_VALUE_MAX] = '\0';
-    ck_assert_int_eq(store_write(&toolstack, NODE, longest, 32751), 0);
+    ck_assert_int_eq(local_store_write(&toolstack, NODE, longest, 32751), 0);
     expect_value(&toolstack, NODE, longest);
-    ck_assert_int_eq(store_write(&toolstack, NODE, "x", 32752), -EINVAL);
-    ck_assert_int_eq(store_write(&toolstack, NODE, "x", -2), -EINVAL);
+    ck_assert_int_eq(local_store_write(&toolstack, NODE, "x", 32752), -EINVAL);
+    ck_assert_int_eq(local_store_write(&toolstack, NODE, "x", -2), -EINVAL);
 }
 END_TEST
 
@@ -96,14 +96,14 @@ START_TEST(the_file_is_as_documented)
 {
     char bytes[64] = "", path[128];
     struct store_local five = open_as(5);
-    ck_assert_int_eq(store_write(&five, NODE, "0123 4", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "0123 4", 2), 0);
     snprintf(path, sizeof(path), "%s/" NODE_FILE, store_dir);
     FILE *file = fopen(path, "re");
     ck_assert_ptr_nonnull(file);
     ck_assert_uint_eq(fread(bytes, 1, sizeof(bytes), file), 12);
     fclose(file);
     ck_assert_str_eq(bytes, "n5,r2\n0123 4");
-    store_close(&five);
+    local_store_close(&five);
 }
 END_TEST
 
@@ -112,20 +112,20 @@ END_TEST
 START_TEST(who_may_write_where)
 {
     struct store_local zero = open_as(0), five = open_as(5);
-    ck_assert_int_eq(store_write(&five, NODE, "x", 2), 0);
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/data", "x", 2), 0);
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/database", "x", 2), -EACCES);
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/idc/policy/2", "in=*", -1), -EACCES);
-    ck_assert_int_eq(store_write(&five, "/local/domain/55/data/x", "x", 2), -EACCES);
-    ck_assert_int_eq(store_write(&five, "/local/domain/2/data/x", "x", 2), -EACCES);
-    ck_assert_int_eq(store_write(&five, "/vm", "x", 2), -EACCES);
-    ck_assert_int_eq(store_write(&zero, NODE, "y", -1), -EACCES);
-    ck_assert_int_eq(store_remove(&zero, NODE), -EACCES);
-    ck_assert_int_eq(store_remove_node(&zero, NODE), -EACCES);
-    ck_assert_int_eq(store_write(&zero, "/local/domain/0/data/idc/5/alive", "x", 5), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "x", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data", "x", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/database", "x", 2), -EACCES);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/idc/policy/2", "in=*", -1), -EACCES);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/55/data/x", "x", 2), -EACCES);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/2/data/x", "x", 2), -EACCES);
+    ck_assert_int_eq(local_store_write(&five, "/vm", "x", 2), -EACCES);
+    ck_assert_int_eq(local_store_write(&zero, NODE, "y", -1), -EACCES);
+    ck_assert_int_eq(local_store_remove(&zero, NODE), -EACCES);
+    ck_assert_int_eq(local_store_remove_node(&zero, NODE), -EACCES);
+    ck_assert_int_eq(local_store_write(&zero, "/local/domain/0/data/idc/5/alive", "x", 5), 0);
     expect_value(&toolstack, NODE, "x");
-    store_close(&zero);
-    store_close(&five);
+    local_store_close(&zero);
+    local_store_close(&five);
 }
 END_TEST
 
@@ -133,8 +133,8 @@ static int read_as(int domid, const char *permissions)
 {
     struct store_local store = open_as(domid);
     put_file(NODE_FILE, permissions, strlen(permissions));
-    int result = store_read(&store, NODE, value);
-    store_close(&store);
+    int result = local_store_read(&store, NODE, value);
+    local_store_close(&store);
     return result;
 }
 
@@ -169,7 +169,7 @@ END_TEST
 
 static int count_visit(void *arg, const char *path)
 {
-    ck_assert(store_valid_path(path));
+    ck_assert(local_store_valid_path(path));
     ++*(int *)arg;
     return 0;
 }
@@ -177,7 +177,7 @@ static int count_visit(void *arg, const char *path)
 static int count_below(const char *prefix)
 {
     int count = 0;
-    ck_assert_int_eq(store_walk(&toolstack, prefix, count_visit, &count), 0);
+    ck_assert_int_eq(local_store_walk(&toolstack, prefix, count_visit, &count), 0);
     return count;
 }
 
@@ -185,17 +185,17 @@ START_TEST(removing_takes_the_subtree_and_nothing_else)
 {
     static const char *const nodes[] = {"/a", "/a/b", "/a/b/c", "/a/bb", "/ab", "/b/a"};
     for (size_t i = 0; i < 6; i++)
-        ck_assert_int_eq(store_write(&toolstack, nodes[i], "x", -1), 0);
+        ck_assert_int_eq(local_store_write(&toolstack, nodes[i], "x", -1), 0);
     ck_assert_int_eq(count_below("/a"), 4);
     ck_assert_int_eq(count_below(""), 6);
-    ck_assert_int_eq(store_remove(&toolstack, "/a/b"), 0);
+    ck_assert_int_eq(local_store_remove(&toolstack, "/a/b"), 0);
     ck_assert_int_eq(count_below(""), 4);
     expect_value(&toolstack, "/a/bb", "x");
-    ck_assert_int_eq(store_remove(&toolstack, "/a"), 0);
+    ck_assert_int_eq(local_store_remove(&toolstack, "/a"), 0);
     ck_assert_int_eq(count_below(""), 2);
-    ck_assert_int_eq(store_remove(&toolstack, "/a"), 0);
-    ck_assert_int_eq(store_remove_node(&toolstack, "/ab"), 0);
-    ck_assert_int_eq(store_remove_node(&toolstack, "/ab"), 0);
+    ck_assert_int_eq(local_store_remove(&toolstack, "/a"), 0);
+    ck_assert_int_eq(local_store_remove_node(&toolstack, "/ab"), 0);
+    ck_assert_int_eq(local_store_remove_node(&toolstack, "/ab"), 0);
     ck_assert_int_eq(count_below(""), 1);
 }
 END_TEST
@@ -212,9 +212,9 @@ START_TEST(a_walk_can_be_stopped)
     for (int i = 0; i < 5; i++) {
         char path[16];
         snprintf(path, sizeof(path), "/a/%d", i);
-        ck_assert_int_eq(store_write(&toolstack, path, "x", -1), 0);
+        ck_assert_int_eq(local_store_write(&toolstack, path, "x", -1), 0);
     }
-    ck_assert_int_eq(store_walk(&toolstack, "/a", stop_visit, &count), 77);
+    ck_assert_int_eq(local_store_walk(&toolstack, "/a", stop_visit, &count), 77);
     ck_assert_int_eq(count, 2);
 }
 END_TEST
@@ -245,15 +245,15 @@ static void scatter_rubbish(void)
 START_TEST(rubbish_is_no_node)
 {
     scatter_rubbish();
-    ck_assert_int_eq(store_read(&toolstack, "/README", value), -EBADMSG);
-    ck_assert_int_eq(store_read(&toolstack, "/local/nul", value), -EBADMSG);
-    ck_assert_int_eq(store_read(&toolstack, "/local/huge", value), -EBADMSG);
-    ck_assert_int_eq(store_read(&toolstack, "/local/long", value), -EBADMSG);
-    ck_assert_int_eq(store_read(&toolstack, "/local/directory", value), -EBADMSG);
-    ck_assert_int_eq(store_read(&toolstack, "/local/fifo", value), -EBADMSG);
-    ck_assert_int_eq(store_read(&toolstack, "/local/link", value), -EBADMSG);
+    ck_assert_int_eq(local_store_read(&toolstack, "/README", value), -EBADMSG);
+    ck_assert_int_eq(local_store_read(&toolstack, "/local/nul", value), -EBADMSG);
+    ck_assert_int_eq(local_store_read(&toolstack, "/local/huge", value), -EBADMSG);
+    ck_assert_int_eq(local_store_read(&toolstack, "/local/long", value), -EBADMSG);
+    ck_assert_int_eq(local_store_read(&toolstack, "/local/directory", value), -EBADMSG);
+    ck_assert_int_eq(local_store_read(&toolstack, "/local/fifo", value), -EBADMSG);
+    ck_assert_int_eq(local_store_read(&toolstack, "/local/link", value), -EBADMSG);
     ck_assert_int_eq(count_below(""), 4); /* README, nul, huge, long have names of nodes */
-    ck_assert_int_eq(store_remove(&toolstack, "/local"), 0);
+    ck_assert_int_eq(local_store_remove(&toolstack, "/local"), 0);
     ck_assert_int_eq(count_below("/local"), 0);
 }
 END_TEST
@@ -266,13 +266,13 @@ START_TEST(a_failed_write_leaves_the_old_value)
     char big[PLATFORM_VALUE_MAX + 1];
     memset(big, 'b', sizeof(big));
     big[PLATFORM_VALUE_MAX] = '\0';
-    ck_assert_int_eq(store_write(&toolstack, NODE, "old", 2), 0);
+    ck_assert_int_eq(local_store_write(&toolstack, NODE, "old", 2), 0);
     ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
     small = before;
     small.rlim_cur = 1000; /* the first write is short, the next fails */
     signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
-    int result = store_write(&toolstack, NODE, big, 2);
+    int result = local_store_write(&toolstack, NODE, big, 2);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
     ck_assert_int_eq(result, -EFBIG);
     expect_value(&toolstack, NODE, "old");
@@ -298,13 +298,13 @@ START_TEST(a_full_file_system_leaves_the_old_value)
         return;
     }
     struct store_local store = open_as(5);
-    ck_assert_int_eq(store_write(&store, NODE, "old", 2), 0);
+    ck_assert_int_eq(local_store_write(&store, NODE, "old", 2), 0);
     fill_tmpfs();
-    ck_assert_int_eq(store_write(&store, NODE, "new", 2), -ENOSPC);
+    ck_assert_int_eq(local_store_write(&store, NODE, "new", 2), -ENOSPC);
     expect_value(&store, NODE, "old");
     ck_assert_int_eq(count_entries(store_dir, ".tmp-"), 0);
-    ck_assert_int_eq(store_remove(&store, NODE), 0);
-    store_close(&store);
+    ck_assert_int_eq(local_store_remove(&store, NODE), 0);
+    local_store_close(&store);
     ck_assert_int_eq(umount2(store_dir, MNT_DETACH), 0);
 }
 END_TEST
@@ -315,14 +315,14 @@ START_TEST(readers_never_see_half_a_value)
     char long_value[3000];
     memset(long_value, 'y', sizeof(long_value));
     long_value[sizeof(long_value) - 1] = '\0';
-    ck_assert_int_eq(store_write(&toolstack, NODE, "x", -1), 0);
+    ck_assert_int_eq(local_store_write(&toolstack, NODE, "x", -1), 0);
     pid_t writer = fork_child();
     if (writer == 0) {
         for (int i = 0;; i++)
-            store_write(&toolstack, NODE, i % 2 ? "x" : long_value, -1);
+            local_store_write(&toolstack, NODE, i % 2 ? "x" : long_value, -1);
     }
     for (int i = 0; i < 3000; i++) {
-        int length = store_read(&toolstack, NODE, value);
+        int length = local_store_read(&toolstack, NODE, value);
         ck_assert(length == 1 || length == (int)sizeof(long_value) - 1);
         ck_assert_uint_eq(strlen(value), (size_t)length);
     }
@@ -344,7 +344,7 @@ START_TEST(sweeping_takes_only_what_is_old)
         snprintf(path, sizeof(path), "%s/%s", store_dir, i == 0 ? ".tmp-old" : ".other");
         ck_assert_int_eq(utimensat(AT_FDCWD, path, old, 0), 0);
     }
-    store_sweep(&toolstack);
+    local_store_sweep(&toolstack);
     ck_assert_int_eq(count_entries(store_dir, ".tmp-old"), 0);
     ck_assert_int_eq(count_entries(store_dir, ".tmp-new"), 1);
     ck_assert_int_eq(count_entries(store_dir, ".other"), 1);
@@ -371,7 +371,7 @@ static void open_watcher(void)
 static void close_watcher(void)
 {
     ops->close(two);
-    store_close(&five);
+    local_store_close(&five);
     close_store();
 }
 
@@ -393,10 +393,10 @@ static void expect_nothing(void)
 
 START_TEST(what_exists_is_told_first_by_name)
 {
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/data/idc/2/want", "w", 2), 0);
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/data/idc/2/alive", "a", 2), 0);
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/data/idc/22/alive", "other", 2), 0);
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/data/idc/2/secret", "s", 3), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/want", "w", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/alive", "a", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/22/alive", "other", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/secret", "s", 3), 0);
     expect_nothing(); /* takes the changes of before the subscription, which would be told as repetitions */
     ck_assert_int_eq(ops->subscribe(two, "/local/domain/5/data/idc/2"), 0);
     expect_event("/local/domain/5/data/idc/2/alive", "a");
@@ -426,18 +426,18 @@ static void subscribe_to_five(void)
 START_TEST(changes_are_told)
 {
     subscribe_to_five();
-    ck_assert_int_eq(store_write(&five, NODE, "1", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "1", 2), 0);
     expect_event(NODE, "1");
-    ck_assert_int_eq(store_write(&five, NODE, "2", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "2", 2), 0);
     expect_event(NODE, "2");
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/data/idc/2/link/socket", ".link-5", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/link/socket", ".link-5", 2), 0);
     expect_event("/local/domain/5/data/idc/2/link/socket", ".link-5");
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/data/idc/3/alive", "x", 2), 0);
-    ck_assert_int_eq(store_remove(&five, "/local/domain/5/data/idc/2/link"), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/3/alive", "x", 2), 0);
+    ck_assert_int_eq(local_store_remove(&five, "/local/domain/5/data/idc/2/link"), 0);
     expect_event("/local/domain/5/data/idc/2/link/socket", NULL);
     put_file(NODE_FILE, "n5,r2\nby hand", 13);
     expect_event(NODE, "by hand");
-    ck_assert_int_eq(store_remove(&five, NODE), 0);
+    ck_assert_int_eq(local_store_remove(&five, NODE), 0);
     expect_event(NODE, NULL);
     expect_nothing();
 }
@@ -448,9 +448,9 @@ START_TEST(changes_keep_their_order)
 {
     subscribe_to_five();
     const char *want = "/local/domain/5/data/idc/2/want";
-    ck_assert_int_eq(store_write(&five, want, "old", 2), 0);
-    ck_assert_int_eq(store_write(&five, NODE, "new", 2), 0);
-    ck_assert_int_eq(store_write(&five, want, "new", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, want, "old", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "new", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, want, "new", 2), 0);
     expect_event(want, "new");
     expect_event(NODE, "new");
     expect_event(want, "new");
@@ -461,15 +461,15 @@ END_TEST
 START_TEST(what_may_not_be_read_is_not_there)
 {
     subscribe_to_five();
-    ck_assert_int_eq(store_write(&five, NODE, "hidden", 3), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "hidden", 3), 0);
     expect_nothing();
-    ck_assert_int_eq(store_write(&five, NODE, "seen", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "seen", 2), 0);
     expect_event(NODE, "seen");
-    ck_assert_int_eq(store_write(&five, NODE, "hidden", -1), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "hidden", -1), 0);
     expect_event(NODE, NULL);
     put_file(NODE_FILE, "rubbish", 7);
     expect_nothing();
-    ck_assert_int_eq(store_write(&five, NODE, "seen", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "seen", 2), 0);
     expect_event(NODE, "seen");
     put_file(NODE_FILE, "rubbish", 7);
     expect_event(NODE, NULL);
@@ -479,9 +479,9 @@ END_TEST
 
 START_TEST(a_node_that_goes_before_it_was_told)
 {
-    ck_assert_int_eq(store_write(&five, NODE, "x", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "x", 2), 0);
     ck_assert_int_eq(ops->subscribe(two, "/local/domain/5/data/idc/2"), 0);
-    ck_assert_int_eq(store_remove(&five, NODE), 0);
+    ck_assert_int_eq(local_store_remove(&five, NODE), 0);
     expect_event(NODE, NULL);
     expect_nothing();
 }
@@ -489,13 +489,13 @@ END_TEST
 
 START_TEST(unsubscribing)
 {
-    ck_assert_int_eq(store_write(&five, NODE, "x", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "x", 2), 0);
     ck_assert_int_eq(ops->subscribe(two, "/local/domain/5/data/idc/2"), 0);
     ck_assert_int_eq(ops->subscribe(two, "/local/domain/6/data/idc/2"), 0);
     ck_assert_int_eq(ops->unsubscribe(two, "/local/domain/5/data/idc/2"), 0);
     ck_assert_int_eq(ops->unsubscribe(two, "/local/domain/6/data/idc/2"), 0);
     expect_nothing();
-    ck_assert_int_eq(store_write(&five, NODE, "y", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "y", 2), 0);
     expect_nothing();
     ck_assert_int_eq(ops->unsubscribe(two, "/local/domain/5/data/idc/2"), -ENOENT);
     ck_assert_int_eq(ops->subscribe(two, "/local/domain/5/data/idc/2"), 0);
@@ -503,7 +503,7 @@ START_TEST(unsubscribing)
     ck_assert_int_eq(ops->subscribe(two, NODE), 0);
     expect_event(NODE, "y");
     ck_assert_int_eq(ops->unsubscribe(two, "/local/domain/5/data/idc/2"), 0);
-    ck_assert_int_eq(store_remove(&five, NODE), 0);
+    ck_assert_int_eq(local_store_remove(&five, NODE), 0);
     expect_event(NODE, NULL);
     expect_nothing();
 }
@@ -517,7 +517,7 @@ START_TEST(publishing_and_retracting)
     expect_value(&five, own, "epoch");
     ck_assert_int_eq(ops->publish(two, "/local/domain/2/data/idc/5/want", "1", 5), 0);
     ck_assert_int_eq(ops->publish(two, "/local/domain/2/data/idc/6/alive", "epoch", 6), 0);
-    ck_assert_int_eq(store_read(&five, "/local/domain/2/data/idc/6/alive", value), -EACCES);
+    ck_assert_int_eq(local_store_read(&five, "/local/domain/2/data/idc/6/alive", value), -EACCES);
     ck_assert_int_eq(ops->publish(two, "/local/domain/5/data/x", "x", 5), -EACCES);
     ck_assert_int_eq(ops->publish(two, "x", "x", 5), -EINVAL);
     ck_assert_int_eq(ops->subscribe(two, own), 0);
@@ -537,15 +537,15 @@ START_TEST(lost_events_are_made_up_for)
 {
     char number[16];
     subscribe_to_five();
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/data/idc/2/going", "x", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/going", "x", 2), 0);
     expect_event("/local/domain/5/data/idc/2/going", "x");
-    ck_assert_int_eq(store_write(&five, "/local/domain/5/data/idc/2/kept", "x", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/kept", "x", 2), 0);
     expect_event("/local/domain/5/data/idc/2/kept", "x");
     for (int i = 0; i < 12000; i++)
-        ck_assert_int_eq(store_write(&five, "/local/domain/5/data/idc/9/noise", "x", 2), 0);
-    ck_assert_int_eq(store_remove(&five, "/local/domain/5/data/idc/2/going"), 0);
+        ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/9/noise", "x", 2), 0);
+    ck_assert_int_eq(local_store_remove(&five, "/local/domain/5/data/idc/2/going"), 0);
     snprintf(number, sizeof(number), "%d", 12000);
-    ck_assert_int_eq(store_write(&five, NODE, number, 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, number, 2), 0);
     while (ops->next_event(two, &event) == 0)
         ck_assert(local_fixture_readable(ops->event_fd(two), WAIT_MS));
     ck_assert_str_eq(event.path, NODE); /* in the order of names: alive, going, kept */
@@ -561,7 +561,7 @@ START_TEST(no_descriptor_left_to_read_with)
 {
     struct rlimit before, none;
     subscribe_to_five();
-    ck_assert_int_eq(store_write(&five, NODE, "x", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "x", 2), 0);
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
     none = before;
     none.rlim_cur = 0;
@@ -592,7 +592,7 @@ static void expect_lost(void)
 START_TEST(a_removed_store_is_noticed)
 {
     subscribe_to_five();
-    ck_assert_int_eq(store_write(&five, NODE, "x", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE, "x", 2), 0);
     remove_store();
     expect_lost();
 }

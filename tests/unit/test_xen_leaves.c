@@ -16,23 +16,23 @@ static struct store_event event;
 
 static void xen_leaves_setup(void)
 {
-    leaves_init(&leaves);
+    xen_leaves_init(&leaves);
 }
 
 static void xen_leaves_teardown(void)
 {
-    leaves_clear(&leaves);
+    xen_leaves_clear(&leaves);
     ck_assert_uint_eq(leaves.count, 0);
 }
 
-static void xen_leaves_found(const char *path, const char *value)
+static void note_found(const char *path, const char *value)
 {
-    ck_assert_int_eq(leaves_found(&leaves, path, value), 0);
+    ck_assert_int_eq(xen_leaves_found(&leaves, path, value), 0);
 }
 
 static void xen_leaves_expect(const char *path, const char *value)
 {
-    ck_assert(leaves_next(&leaves, &event));
+    ck_assert(xen_leaves_next(&leaves, &event));
     ck_assert_str_eq(event.path, path);
     ck_assert_int_eq(event.present, value != NULL);
     ck_assert_str_eq(event.value, value ? value : "");
@@ -40,31 +40,31 @@ static void xen_leaves_expect(const char *path, const char *value)
 
 static void expect_nothing(void)
 {
-    ck_assert(!leaves_next(&leaves, &event));
+    ck_assert(!xen_leaves_next(&leaves, &event));
 }
 
 START_TEST(below)
 {
-    ck_assert(leaves_is_below("/a/b", "/a/b"));
-    ck_assert(leaves_is_below("/a/b/c", "/a/b"));
-    ck_assert(!leaves_is_below("/a/bc", "/a/b"));
-    ck_assert(!leaves_is_below("/a", "/a/b"));
+    ck_assert(xen_leaves_is_below("/a/b", "/a/b"));
+    ck_assert(xen_leaves_is_below("/a/b/c", "/a/b"));
+    ck_assert(!xen_leaves_is_below("/a/bc", "/a/b"));
+    ck_assert(!xen_leaves_is_below("/a", "/a/b"));
 }
 END_TEST
 
 START_TEST(told_once)
 {
-    leaves_begin(&leaves, BASE);
-    xen_leaves_found(BASE "/alive", "1");
-    xen_leaves_found(BASE "/offer", "2");
-    leaves_end(&leaves, BASE);
+    xen_leaves_begin(&leaves, BASE);
+    note_found(BASE "/alive", "1");
+    note_found(BASE "/offer", "2");
+    xen_leaves_end(&leaves, BASE);
     xen_leaves_expect(BASE "/alive", "1");
     xen_leaves_expect(BASE "/offer", "2");
     expect_nothing();
-    leaves_begin(&leaves, BASE);
-    xen_leaves_found(BASE "/alive", "1");
-    xen_leaves_found(BASE "/offer", "3");
-    leaves_end(&leaves, BASE);
+    xen_leaves_begin(&leaves, BASE);
+    note_found(BASE "/alive", "1");
+    note_found(BASE "/offer", "3");
+    xen_leaves_end(&leaves, BASE);
     xen_leaves_expect(BASE "/offer", "3");
     expect_nothing();
 }
@@ -72,20 +72,20 @@ END_TEST
 
 START_TEST(gone)
 {
-    leaves_begin(&leaves, BASE);
-    xen_leaves_found(BASE "/alive", "1");
-    xen_leaves_found(BASE "/link/ring-ref", "8");
-    xen_leaves_found(BASE "/linked", "x");
-    leaves_end(&leaves, BASE);
-    while (leaves_next(&leaves, &event))
+    xen_leaves_begin(&leaves, BASE);
+    note_found(BASE "/alive", "1");
+    note_found(BASE "/link/ring-ref", "8");
+    note_found(BASE "/linked", "x");
+    xen_leaves_end(&leaves, BASE);
+    while (xen_leaves_next(&leaves, &event))
         ;
     /* Only the part that was looked at can be gone. */
-    leaves_begin(&leaves, BASE "/link");
-    leaves_end(&leaves, BASE "/link");
+    xen_leaves_begin(&leaves, BASE "/link");
+    xen_leaves_end(&leaves, BASE "/link");
     xen_leaves_expect(BASE "/link/ring-ref", NULL);
     expect_nothing();
-    leaves_begin(&leaves, BASE);
-    leaves_end(&leaves, BASE);
+    xen_leaves_begin(&leaves, BASE);
+    xen_leaves_end(&leaves, BASE);
     xen_leaves_expect(BASE "/alive", NULL);
     xen_leaves_expect(BASE "/linked", NULL);
     expect_nothing();
@@ -95,13 +95,13 @@ END_TEST
 
 START_TEST(comes_again_before_it_is_told)
 {
-    xen_leaves_found(BASE "/alive", "1");
+    note_found(BASE "/alive", "1");
     xen_leaves_expect(BASE "/alive", "1");
-    leaves_begin(&leaves, BASE);
-    leaves_end(&leaves, BASE);
-    leaves_begin(&leaves, BASE);
-    xen_leaves_found(BASE "/alive", "2");
-    leaves_end(&leaves, BASE);
+    xen_leaves_begin(&leaves, BASE);
+    xen_leaves_end(&leaves, BASE);
+    xen_leaves_begin(&leaves, BASE);
+    note_found(BASE "/alive", "2");
+    xen_leaves_end(&leaves, BASE);
     xen_leaves_expect(BASE "/alive", "2");
     expect_nothing();
 }
@@ -109,9 +109,9 @@ END_TEST
 
 START_TEST(never_told_and_gone)
 {
-    xen_leaves_found(BASE "/alive", "1");
-    leaves_begin(&leaves, BASE);
-    leaves_end(&leaves, BASE);
+    note_found(BASE "/alive", "1");
+    xen_leaves_begin(&leaves, BASE);
+    xen_leaves_end(&leaves, BASE);
     xen_leaves_expect(BASE "/alive", NULL);
     expect_nothing();
 }
@@ -119,14 +119,14 @@ END_TEST
 
 START_TEST(nothing_there)
 {
-    leaves_begin(&leaves, BASE);
-    leaves_end(&leaves, BASE);
-    ck_assert_int_eq(leaves_tell_none(&leaves, BASE), 0);
-    ck_assert_int_eq(leaves_tell_none(&leaves, BASE), 0);
+    xen_leaves_begin(&leaves, BASE);
+    xen_leaves_end(&leaves, BASE);
+    ck_assert_int_eq(xen_leaves_tell_none(&leaves, BASE), 0);
+    ck_assert_int_eq(xen_leaves_tell_none(&leaves, BASE), 0);
     xen_leaves_expect(BASE, NULL);
     expect_nothing();
-    xen_leaves_found(BASE "/alive", "1");
-    ck_assert_int_eq(leaves_tell_none(&leaves, BASE), 0);
+    note_found(BASE "/alive", "1");
+    ck_assert_int_eq(xen_leaves_tell_none(&leaves, BASE), 0);
     xen_leaves_expect(BASE "/alive", "1");
     expect_nothing();
 }
@@ -138,20 +138,20 @@ START_TEST(limits)
     memset(path, 'a', sizeof(path) - 1);
     path[0] = '/';
     path[sizeof(path) - 1] = '\0';
-    ck_assert_int_eq(leaves_found(&leaves, path, "1"), -EMSGSIZE);
+    ck_assert_int_eq(xen_leaves_found(&leaves, path, "1"), -EMSGSIZE);
     path[PLATFORM_PATH_MAX] = '\0';
     memset(value, 'v', PLATFORM_VALUE_MAX + 1);
     value[PLATFORM_VALUE_MAX + 1] = '\0';
-    ck_assert_int_eq(leaves_found(&leaves, path, value), -EMSGSIZE);
+    ck_assert_int_eq(xen_leaves_found(&leaves, path, value), -EMSGSIZE);
     value[PLATFORM_VALUE_MAX] = '\0';
-    xen_leaves_found(path, value);
+    note_found(path, value);
     xen_leaves_expect(path, value);
     for (unsigned i = 1; i < LEAVES_MAX; i++) {
         snprintf(path, sizeof(path), BASE "/%u", i);
-        xen_leaves_found(path, "x");
+        note_found(path, "x");
     }
-    ck_assert_int_eq(leaves_found(&leaves, BASE "/more", "x"), -E2BIG);
-    xen_leaves_found(BASE "/1", "y");
+    ck_assert_int_eq(xen_leaves_found(&leaves, BASE "/more", "x"), -E2BIG);
+    note_found(BASE "/1", "y");
     free(value);
 }
 END_TEST

@@ -39,11 +39,11 @@ static void xen_worker_finish(struct worker_job *job)
     free(job);
 }
 
-static void xen_worker_post(int number, int wait_for)
+static void post_job(int number, int wait_for)
 {
     struct test_job *test = malloc(sizeof(*test));
     *test = (struct test_job){.job = {.run = xen_worker_run, .done = xen_worker_finish}, .number = number, .wait_for = wait_for};
-    worker_post(&worker, &test->job);
+    xen_worker_post(&worker, &test->job);
 }
 
 static bool is_ready(int timeout_ms)
@@ -55,16 +55,16 @@ static bool is_ready(int timeout_ms)
 static void xen_worker_setup(void)
 {
     run_count = done_count = 0;
-    ck_assert_int_eq(worker_start(&worker), 0);
+    ck_assert_int_eq(xen_worker_start(&worker), 0);
 }
 
 START_TEST(in_order)
 {
     for (int i = 0; i < 50; i++)
-        xen_worker_post(i, -1);
+        post_job(i, -1);
     while (done_count < 50) {
         ck_assert(is_ready(WAIT_MS));
-        worker_collect(&worker);
+        xen_worker_collect(&worker);
     }
     for (int i = 0; i < 50; i++) {
         ck_assert_int_eq(ran[i], i);
@@ -76,22 +76,22 @@ START_TEST(in_order)
     for (int i = 0; i < 3; i++)
         if (is_ready(100)) {
             more++;
-            worker_collect(&worker);
+            xen_worker_collect(&worker);
         }
     ck_assert_int_le(more, 1);
-    ck_assert(worker_stop(&worker, WAIT_MS));
+    ck_assert(xen_worker_stop(&worker, WAIT_MS));
 }
 END_TEST
 
 START_TEST(told)
 {
     ck_assert(!is_ready(0));
-    worker_tell(&worker);
-    worker_tell(&worker);
+    xen_worker_tell(&worker);
+    xen_worker_tell(&worker);
     ck_assert(is_ready(0));
-    worker_collect(&worker);
+    xen_worker_collect(&worker);
     ck_assert(!is_ready(0));
-    ck_assert(worker_stop(&worker, WAIT_MS));
+    ck_assert(xen_worker_stop(&worker, WAIT_MS));
 }
 END_TEST
 
@@ -99,11 +99,11 @@ START_TEST(stop_does_what_waits)
 {
     int gate[2];
     ck_assert_int_eq(pipe(gate), 0);
-    xen_worker_post(0, gate[0]);
+    post_job(0, gate[0]);
     for (int i = 1; i < 10; i++)
-        xen_worker_post(i, -1);
+        post_job(i, -1);
     ck_assert_int_eq(write(gate[1], "x", 1), 1);
-    ck_assert(worker_stop(&worker, WAIT_MS));
+    ck_assert(xen_worker_stop(&worker, WAIT_MS));
     ck_assert_int_eq(done_count, 10);
     close(gate[0]);
     close(gate[1]);
@@ -115,9 +115,9 @@ START_TEST(stop_does_not_wait_for_ever)
     struct timespec before, after;
     int gate[2];
     ck_assert_int_eq(pipe(gate), 0);
-    xen_worker_post(0, gate[0]);
+    post_job(0, gate[0]);
     clock_gettime(CLOCK_MONOTONIC, &before);
-    ck_assert(!worker_stop(&worker, 200)); /* or this test takes too long */
+    ck_assert(!xen_worker_stop(&worker, 200)); /* or this test takes too long */
     clock_gettime(CLOCK_MONOTONIC, &after);
     double seconds = (double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9;
     ck_assert_double_ge(seconds, 0.19);
@@ -132,7 +132,7 @@ static void source_ready(void *context)
     char byte;
     ck_assert_int_eq(read(*(int *)context, &byte, 1), 1);
     sources_seen++;
-    worker_tell(&worker);
+    xen_worker_tell(&worker);
 }
 
 static int source[2];
@@ -140,7 +140,7 @@ static int source[2];
 static void wait_for_source(struct worker_job *job)
 {
     (void)job;
-    worker_wait_for(&worker, source[0], source_ready, &source[0]);
+    xen_worker_wait_for(&worker, source[0], source_ready, &source[0]);
 }
 
 START_TEST(a_source)
@@ -148,19 +148,19 @@ START_TEST(a_source)
     struct test_job *job = malloc(sizeof(*job));
     ck_assert_int_eq(pipe(source), 0);
     *job = (struct test_job){.job = {.run = wait_for_source, .done = xen_worker_finish}, .wait_for = -1};
-    worker_post(&worker, &job->job);
+    xen_worker_post(&worker, &job->job);
     ck_assert(is_ready(WAIT_MS));
-    worker_collect(&worker);
+    xen_worker_collect(&worker);
     for (int i = 1; i <= 3; i++) {
         ck_assert_int_eq(write(source[1], "x", 1), 1);
         ck_assert(is_ready(WAIT_MS));
-        worker_collect(&worker);
+        xen_worker_collect(&worker);
         ck_assert_int_eq(sources_seen, i);
-        xen_worker_post(i, -1); /* jobs still run */
+        post_job(i, -1); /* jobs still run */
         ck_assert(is_ready(WAIT_MS));
-        worker_collect(&worker);
+        xen_worker_collect(&worker);
     }
-    ck_assert(worker_stop(&worker, WAIT_MS));
+    ck_assert(xen_worker_stop(&worker, WAIT_MS));
     close(source[0]);
     close(source[1]);
 }
@@ -178,8 +178,8 @@ START_TEST(signals_are_blocked)
 {
     struct test_job *job = malloc(sizeof(*job));
     *job = (struct test_job){.job = {.run = note_mask, .done = xen_worker_finish}};
-    worker_post(&worker, &job->job);
-    ck_assert(worker_stop(&worker, WAIT_MS));
+    xen_worker_post(&worker, &job->job);
+    ck_assert(xen_worker_stop(&worker, WAIT_MS));
     ck_assert(sigismember(&thread_mask, SIGTERM));
     ck_assert(sigismember(&thread_mask, SIGCHLD));
     pthread_sigmask(SIG_SETMASK, NULL, &thread_mask);

@@ -35,7 +35,7 @@ static int ask_decode(const char *document, size_t len, xmlrpc_value **result)
 
 xmlrpc_value *ask_status(const char *path, bool detail)
 {
-    struct libidc_channel *channel;
+    struct libidc_line *channel;
     char message[LIBIDC_HEADER_SIZE + sizeof(status_call)], *document = NULL;
     size_t len;
     int fd = -1;
@@ -43,11 +43,11 @@ xmlrpc_value *ask_status(const char *path, bool detail)
     int written = snprintf(message + LIBIDC_HEADER_SIZE, sizeof(status_call), status_call, detail);
     uint32_t header[2] = {htole32((uint32_t)written), 0};
     memcpy(message, header, sizeof(header));
-    if (libidc_channel_send(path, message, LIBIDC_HEADER_SIZE + (size_t)written, NULL, 0, LIBIDC_WAIT_FOREVER, &channel) < 0)
+    if (libidc_line_send(path, message, LIBIDC_HEADER_SIZE + (size_t)written, NULL, 0, LIBIDC_WAIT_FOREVER, &channel) < 0)
         return NULL;
-    int status = libidc_channel_recv(channel, LIBIDC_WAIT_FOREVER, &document, &len, &fd);
+    int status = libidc_line_recv(channel, LIBIDC_WAIT_FOREVER, &document, &len, &fd);
     int error = errno; /* giving the channel back must not lose it */
-    libidc_channel_give_back(channel, status == 0);
+    libidc_line_give_back(channel, status == 0);
     if (fd >= 0)
         close(fd);
     errno = error;

@@ -100,22 +100,22 @@ static struct channel *channel_new(struct platform *platform, int peer, const ch
 static bool node_path(const char *path, char node[PLATFORM_PATH_MAX + 1])
 {
     int length = snprintf(node, PLATFORM_PATH_MAX + 1, "%s/socket", path);
-    return length <= PLATFORM_PATH_MAX && store_valid_path(node);
+    return length <= PLATFORM_PATH_MAX && local_store_valid_path(node);
 }
 
 static int publish_socket(struct channel *channel)
 {
     char node[PLATFORM_PATH_MAX + 1], name[RENDEZVOUS_NAME_MAX];
     node_path(channel->path, node);
-    rendezvous_name(channel->platform->domid, name);
-    return store_write(&channel->platform->store, node, name, channel->peer);
+    local_rendezvous_name(channel->platform->domid, name);
+    return local_store_write(&channel->platform->store, node, name, channel->peer);
 }
 
 static void retract_socket(struct channel *channel)
 {
     char node[PLATFORM_PATH_MAX + 1];
     node_path(channel->path, node);
-    store_remove_node(&channel->platform->store, node);
+    local_store_remove_node(&channel->platform->store, node);
 }
 
 static void channel_free(struct channel *channel)
@@ -124,19 +124,19 @@ static void channel_free(struct channel *channel)
     close_fd(&channel->rx);
     close_fd(&channel->tx);
     close_fd(&channel->memory);
-    shared_unmap(&channel->shared);
+    local_shared_unmap(&channel->shared);
     TAILQ_REMOVE(&channel->platform->channels, channel, entry);
     free(channel);
 }
 
-void channel_close(struct channel *channel)
+void local_channel_close(struct channel *channel)
 {
     struct ring_page *page = channel->shared.page;
     if (channel->server)
         retract_socket(channel);
     if (page != NULL)
-        shared_set_live(channel->server ? &page->srv_live : &page->cli_live, SHARED_GONE);
-    channel_notify(channel);
+        local_shared_set_live(channel->server ? &page->srv_live : &page->cli_live, SHARED_GONE);
+    local_channel_notify(channel);
     channel_free(channel);
 }
 
@@ -147,7 +147,7 @@ static int make_offer(struct channel *channel, size_t ring_size)
     channel->rx = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (channel->rx < 0)
         return -errno;
-    channel->memory = shared_make(&channel->shared, ring_size);
+    channel->memory = local_shared_make(&channel->shared, ring_size);
     return channel->memory < 0 ? channel->memory : publish_socket(channel);
 }
 
@@ -162,7 +162,7 @@ static bool is_offered(const struct platform *platform, const char *path)
     return false;
 }
 
-int channel_offer(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel)
+int local_channel_offer(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel)
 {
     char node[PLATFORM_PATH_MAX + 1];
     if (!node_path(path, node) || peer < 0 || peer > STORE_DOMID_MAX || peer == platform->domid)
@@ -181,7 +181,7 @@ int channel_offer(struct platform *platform, int peer, const char *path, size_t 
     return 0;
 }
 
-struct channel *channel_find_offer(struct platform *platform, int peer, const char *path)
+struct channel *local_channel_find_offer(struct platform *platform, int peer, const char *path)
 {
     struct channel *channel;
     TAILQ_FOREACH(channel, &platform->channels, entry) {
@@ -191,7 +191,7 @@ struct channel *channel_find_offer(struct platform *platform, int peer, const ch
     return NULL;
 }
 
-int channel_hand_over(struct channel *channel, int socket, int eventfd)
+int local_channel_hand_over(struct channel *channel, int socket, int eventfd)
 {
     struct channel_reply reply = {.magic = CHANNEL_MAGIC, .version = CHANNEL_VERSION};
     int fds[2] = {channel->memory, channel->rx};
@@ -209,7 +209,7 @@ int channel_hand_over(struct channel *channel, int socket, int eventfd)
     return 0;
 }
 
-/* The ack has arrived, or something else in its place. That cli_live is set too is channel_poll's to see. */
+/* The ack has arrived, or something else in its place. That cli_live is set too is local_channel_poll's to see. */
 static int take_ack(struct channel *channel)
 {
     struct channel_ack ack, expected = {.magic = CHANNEL_MAGIC};
@@ -239,7 +239,7 @@ static int make_attach(struct channel *channel)
     channel->rx = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (channel->rx < 0)
         return -errno;
-    int socket = rendezvous_connect(&channel->platform->store, channel->peer);
+    int socket = local_rendezvous_connect(&channel->platform->store, channel->peer);
     if (socket < 0)
         return socket;
     int result = platform_poll(channel->platform, socket, &channel->source);
@@ -257,14 +257,14 @@ static int check_offer(struct platform *platform, int peer, const char *path)
     char node[PLATFORM_PATH_MAX + 1], value[PLATFORM_VALUE_MAX + 1], name[RENDEZVOUS_NAME_MAX];
     if (!node_path(path, node) || peer < 0 || peer > STORE_DOMID_MAX || peer == platform->domid)
         return -EINVAL;
-    int length = store_read(&platform->store, node, value);
+    int length = local_store_read(&platform->store, node, value);
     if (length < 0)
         return length;
-    rendezvous_name(peer, name);
+    local_rendezvous_name(peer, name);
     return strcmp(value, name) == 0 ? 0 : -EPROTO;
 }
 
-int channel_attach(struct platform *platform, int peer, const char *path, struct channel **channel)
+int local_channel_attach(struct platform *platform, int peer, const char *path, struct channel **channel)
 {
     int result = check_offer(platform, peer, path);
     if (result != 0)
@@ -299,15 +299,15 @@ static int take_rings(struct channel *channel, int memory, int eventfd)
 {
     const char *why = "";
     struct channel_ack ack = {.magic = CHANNEL_MAGIC};
-    if (!rendezvous_is_eventfd(eventfd))
+    if (!local_rendezvous_is_eventfd(eventfd))
         return local_channel_refuse(channel, -EPROTO, "it did not hand over an eventfd");
-    int result = shared_accept(&channel->shared, memory, &why);
+    int result = local_shared_accept(&channel->shared, memory, &why);
     if (result != 0) {
         platform_log_limited(channel->platform, LOG_WARNING, "link with domain %d: memory not taken: %s", channel->peer,
                              result == -EPROTO ? why : strerror(-result));
         return result;
     }
-    shared_set_live(&channel->shared.page->cli_live, SHARED_LIVE);
+    local_shared_set_live(&channel->shared.page->cli_live, SHARED_LIVE);
     channel->tx = eventfd;
     ssize_t sent = handover_send(channel->socket, &ack, sizeof(ack), NULL, 0, MSG_DONTWAIT);
     return sent == sizeof(ack) ? 0 : -EPIPE;
@@ -334,7 +334,7 @@ static int take_reply(struct channel *channel)
 
 /* ---- both ---- */
 
-void channel_socket_event(struct source *source)
+void local_channel_socket_event(struct source *source)
 {
     struct channel *channel = channel_of(source);
     int result = -EPIPE; /* on an open channel nothing is said any more */
@@ -346,29 +346,29 @@ void channel_socket_event(struct source *source)
         local_channel_die(channel);
 }
 
-int channel_fd(struct channel *channel)
+int local_channel_fd(struct channel *channel)
 {
     return channel->rx;
 }
 
-enum channel_state channel_poll(struct channel *channel)
+enum channel_state local_channel_poll(struct channel *channel)
 {
     uint64_t count;
     const struct ring_page *page = channel->shared.page;
     ssize_t ignored = read(channel->rx, &count, sizeof(count));
     (void)ignored;
     if (channel->state == CHANNEL_OPEN &&
-        shared_live(channel->server ? &page->cli_live : &page->srv_live) != SHARED_LIVE)
+        local_shared_live(channel->server ? &page->cli_live : &page->srv_live) != SHARED_LIVE)
         local_channel_die(channel);
     return channel->state;
 }
 
-void channel_rings(struct channel *channel, struct ring_pair *rings)
+void local_channel_rings(struct channel *channel, struct ring_pair *rings)
 {
-    shared_rings(&channel->shared, channel->server, rings);
+    local_shared_rings(&channel->shared, channel->server, rings);
 }
 
-void channel_notify(struct channel *channel)
+void local_channel_notify(struct channel *channel)
 {
     if (channel->tx >= 0)
         local_channel_tell(channel->tx);

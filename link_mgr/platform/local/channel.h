@@ -5,7 +5,7 @@
  * Theory of operation
  *
  * A channel is shared memory (shared.h), two eventfds, and the socket over which these were handed over. Each side
- * makes the eventfd on which it is told and gives it to the other; it is the channel's descriptor (channel_fd) from the
+ * makes the eventfd on which it is told and gives it to the other; it is the channel's descriptor (local_channel_fd) from the
  * beginning. The hand-over, on the offering domain's socket `.link-D` (SOCK_SEQPACKET):
  *
  *     attaching side -> struct channel_hello, and its eventfd
@@ -18,7 +18,7 @@
  * the own eventfd, so the owner of the channel has one descriptor to look at.
  *
  * Cost: a notification is one system call for the sender (write) and one for the receiver, besides its epoll_wait
- * (read, in channel_poll). Death and closing cost nothing while they don't happen.
+ * (read, in local_channel_poll). Death and closing cost nothing while they don't happen.
  *
  * Trust: memory from a peer is checked before it is mapped, so it can neither raise SIGBUS nor be mistaken in size.
  * A process of the same user that holds the other end of an eventfd could make it blocking; it could as well stop
@@ -49,20 +49,20 @@ struct channel_ack {
 };
 
 /* As in platform.h. */
-int channel_offer(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel);
-int channel_attach(struct platform *platform, int peer, const char *path, struct channel **channel);
-int channel_fd(struct channel *channel);
-enum channel_state channel_poll(struct channel *channel);
-void channel_rings(struct channel *channel, struct ring_pair *rings);
-void channel_notify(struct channel *channel);
-void channel_close(struct channel *channel);
+int local_channel_offer(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel);
+int local_channel_attach(struct platform *platform, int peer, const char *path, struct channel **channel);
+int local_channel_fd(struct channel *channel);
+enum channel_state local_channel_poll(struct channel *channel);
+void local_channel_rings(struct channel *channel, struct ring_pair *rings);
+void local_channel_notify(struct channel *channel);
+void local_channel_close(struct channel *channel);
 
 /* The offer to peer at path that nobody has attached to yet, or NULL. */
-struct channel *channel_find_offer(struct platform *platform, int peer, const char *path);
+struct channel *local_channel_find_offer(struct platform *platform, int peer, const char *path);
 /* Hands the offer over to the one who holds the other end of socket and is told by eventfd; takes both over if it
  * returns 0. */
-int channel_hand_over(struct channel *channel, int socket, int eventfd);
+int local_channel_hand_over(struct channel *channel, int socket, int eventfd);
 /* Its socket is readable. */
-void channel_socket_event(struct source *source);
+void local_channel_socket_event(struct source *source);
 
 #endif

@@ -102,8 +102,8 @@ static void on_malformed(const struct watch *watch, const char *path)
 static int open_watch(struct platform *platform)
 {
     char guard[RENDEZVOUS_NAME_MAX];
-    rendezvous_name(platform->domid, guard);
-    int result = watch_open(&platform->watch, &platform->store, guard);
+    local_rendezvous_name(platform->domid, guard);
+    int result = local_watch_open(&platform->watch, &platform->store, guard);
     platform->watch.malformed = on_malformed;
     return result != 0 ? result : platform_poll(platform, platform->watch.fd, &platform->watch_source);
 }
@@ -128,10 +128,10 @@ static int open_rest(struct platform *platform, const struct platform_config *co
         result = take_lock(platform);
     if (result != 0)
         return local_explain(result, config, "lock", why, why_size);
-    result = rendezvous_open(platform);
+    result = local_rendezvous_open(platform);
     if (result != 0)
         return local_explain(result, config, "make a socket in", why, why_size);
-    store_sweep(&platform->store);
+    local_store_sweep(&platform->store);
     result = open_watch(platform);
     return result == 0 ? 0 : local_explain(result, config, "watch", why, why_size);
 }
@@ -158,13 +158,13 @@ static void local_close(struct platform *platform)
 {
     struct channel *channel;
     while ((channel = TAILQ_FIRST(&platform->channels)) != NULL)
-        channel_close(channel);
+        local_channel_close(channel);
     for (size_t i = 0; i < platform->published.count; i++)
-        store_remove_node(&platform->store, platform->published.paths[i]);
-    path_set_clear(&platform->published);
-    watch_close(&platform->watch);
-    rendezvous_close(platform);
-    store_close(&platform->store);
+        local_store_remove_node(&platform->store, platform->published.paths[i]);
+    local_path_set_clear(&platform->published);
+    local_watch_close(&platform->watch);
+    local_rendezvous_close(platform);
+    local_store_close(&platform->store);
     int fds[] = {platform->epoll, platform->kick, platform->lock};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0)
@@ -188,7 +188,7 @@ static int local_open(const struct platform_config *config, struct platform **op
         snprintf(why, why_size, "out of memory");
         return -ENOMEM;
     }
-    int result = store_open(&platform->store, config->store, config->domid, true, why, why_size);
+    int result = local_store_open(&platform->store, config->store, config->domid, true, why, why_size);
     if (result == 0)
         result = open_rest(platform, config, why, why_size);
     if (result != 0) {
@@ -208,25 +208,25 @@ static int local_domid(struct platform *platform)
 
 static int local_publish(struct platform *platform, const char *path, const char *value, int reader)
 {
-    if (!store_valid_path(path))
+    if (!local_store_valid_path(path))
         return -EINVAL;
-    int result = path_set_add(&platform->published, path);
-    return result != 0 ? result : store_write(&platform->store, path, value, reader);
+    int result = local_path_set_add(&platform->published, path);
+    return result != 0 ? result : local_store_write(&platform->store, path, value, reader);
 }
 
 static bool not_below(void *arg, const char *path)
 {
-    return !store_is_below(path, arg);
+    return !local_store_is_below(path, arg);
 }
 
 static int local_retract(struct platform *platform, const char *path)
 {
     char prefix[PLATFORM_PATH_MAX + 1];
-    int result = store_remove(&platform->store, path);
+    int result = local_store_remove(&platform->store, path);
     if (result != 0)
         return result;
     strcpy(prefix, path);
-    path_set_filter(&platform->published, not_below, prefix);
+    local_path_set_filter(&platform->published, not_below, prefix);
     return 0;
 }
 
@@ -234,7 +234,7 @@ static int local_retract(struct platform *platform, const char *path)
 static void update_kick(struct platform *platform)
 {
     uint64_t count = 1;
-    bool pending = watch_pending(&platform->watch);
+    bool pending = local_watch_pending(&platform->watch);
     if (pending == platform->kicked)
         return;
     ssize_t ignored =
@@ -245,14 +245,14 @@ static void update_kick(struct platform *platform)
 
 static int local_subscribe(struct platform *platform, const char *path)
 {
-    int result = watch_subscribe(&platform->watch, path);
+    int result = local_watch_subscribe(&platform->watch, path);
     update_kick(platform);
     return result;
 }
 
 static int local_unsubscribe(struct platform *platform, const char *path)
 {
-    int result = watch_unsubscribe(&platform->watch, path);
+    int result = local_watch_unsubscribe(&platform->watch, path);
     update_kick(platform);
     return result;
 }
@@ -268,16 +268,16 @@ static void local_handle(struct platform *platform, struct source *source)
 {
     switch (source->kind) {
     case SOURCE_WATCH:
-        watch_fill(&platform->watch);
+        local_watch_fill(&platform->watch);
         break;
     case SOURCE_LISTENER:
-        rendezvous_accept(platform);
+        local_rendezvous_accept(platform);
         break;
     case SOURCE_CALLER:
-        rendezvous_caller_event(platform, source);
+        local_rendezvous_caller_event(platform, source);
         break;
     case SOURCE_CHANNEL:
-        channel_socket_event(source);
+        local_channel_socket_event(source);
         break;
     case SOURCE_KICK:
         break;
@@ -296,10 +296,10 @@ static void look_at_descriptors(struct platform *platform)
 
 static int local_next_event(struct platform *platform, struct store_event *event)
 {
-    int told = watch_next(&platform->watch, event);
+    int told = local_watch_next(&platform->watch, event);
     if (told == 0) {
         look_at_descriptors(platform);
-        told = watch_next(&platform->watch, event);
+        told = local_watch_next(&platform->watch, event);
     }
     update_kick(platform);
     return told;
@@ -316,11 +316,11 @@ const struct platform_ops platform_local = {
     .unsubscribe = local_unsubscribe,
     .event_fd = local_event_fd,
     .next_event = local_next_event,
-    .offer = channel_offer,
-    .attach = channel_attach,
-    .channel_fd = channel_fd,
-    .channel_poll = channel_poll,
-    .channel_rings = channel_rings,
-    .channel_notify = channel_notify,
-    .channel_close = channel_close,
+    .offer = local_channel_offer,
+    .attach = local_channel_attach,
+    .channel_fd = local_channel_fd,
+    .channel_poll = local_channel_poll,
+    .channel_rings = local_channel_rings,
+    .channel_notify = local_channel_notify,
+    .channel_close = local_channel_close,
 };

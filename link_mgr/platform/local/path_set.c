@@ -41,7 +41,7 @@ static int make_room(struct path_set *set)
     return 0;
 }
 
-int path_set_add(struct path_set *set, const char *path)
+int local_path_set_add(struct path_set *set, const char *path)
 {
     bool found;
     size_t at = path_set_position(set, path, &found);
@@ -58,14 +58,14 @@ int path_set_add(struct path_set *set, const char *path)
     return 0;
 }
 
-bool path_set_has(const struct path_set *set, const char *path)
+bool local_path_set_has(const struct path_set *set, const char *path)
 {
     bool found;
     path_set_position(set, path, &found);
     return found;
 }
 
-bool path_set_remove(struct path_set *set, const char *path)
+bool local_path_set_remove(struct path_set *set, const char *path)
 {
     bool found;
     size_t at = path_set_position(set, path, &found);
@@ -77,7 +77,7 @@ bool path_set_remove(struct path_set *set, const char *path)
     return true;
 }
 
-void path_set_filter(struct path_set *set, bool (*keep)(void *arg, const char *path), void *arg)
+void local_path_set_filter(struct path_set *set, bool (*keep)(void *arg, const char *path), void *arg)
 {
     size_t kept = 0;
     for (size_t i = 0; i < set->count; i++) {
@@ -89,7 +89,7 @@ void path_set_filter(struct path_set *set, bool (*keep)(void *arg, const char *p
     set->count = kept;
 }
 
-void path_set_clear(struct path_set *set)
+void local_path_set_clear(struct path_set *set)
 {
     for (size_t i = 0; i < set->count; i++)
         free(set->paths[i]);

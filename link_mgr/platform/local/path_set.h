@@ -14,12 +14,12 @@ struct path_set {
 };
 
 /* 0, also when it is there already, or -ENOMEM. */
-int path_set_add(struct path_set *set, const char *path);
-bool path_set_has(const struct path_set *set, const char *path);
+int local_path_set_add(struct path_set *set, const char *path);
+bool local_path_set_has(const struct path_set *set, const char *path);
 /* Was it there? */
-bool path_set_remove(struct path_set *set, const char *path);
+bool local_path_set_remove(struct path_set *set, const char *path);
 /* Removes those for which keep returns false. */
-void path_set_filter(struct path_set *set, bool (*keep)(void *arg, const char *path), void *arg);
-void path_set_clear(struct path_set *set);
+void local_path_set_filter(struct path_set *set, bool (*keep)(void *arg, const char *path), void *arg);
+void local_path_set_clear(struct path_set *set);
 
 #endif

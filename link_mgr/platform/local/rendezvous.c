@@ -18,7 +18,7 @@
 
 #define ACCEPTS_AT_ONCE 16
 
-void rendezvous_name(int domid, char name[RENDEZVOUS_NAME_MAX])
+void local_rendezvous_name(int domid, char name[RENDEZVOUS_NAME_MAX])
 {
     snprintf(name, RENDEZVOUS_NAME_MAX, ".link-%d", domid);
 }
@@ -37,7 +37,7 @@ static int new_socket(void)
     return fd < 0 ? -errno : fd;
 }
 
-int rendezvous_connect(const struct store_local *store, int domid)
+int local_rendezvous_connect(const struct store_local *store, int domid)
 {
     struct sockaddr_un address = address_of(store, domid);
     int fd = new_socket();
@@ -49,7 +49,7 @@ int rendezvous_connect(const struct store_local *store, int domid)
     return fd;
 }
 
-bool rendezvous_is_eventfd(int fd)
+bool local_rendezvous_is_eventfd(int fd)
 {
     static const char expected[] = "anon_inode:[eventfd]";
     char link[32], target[64];
@@ -65,14 +65,14 @@ bool rendezvous_is_eventfd(int fd)
 static void remove_socket(struct platform *platform)
 {
     char name[RENDEZVOUS_NAME_MAX];
-    rendezvous_name(platform->domid, name);
+    local_rendezvous_name(platform->domid, name);
     unlinkat(platform->store.dir, name, 0);
 }
 
 /* Removes a socket on which nobody listens; -EADDRINUSE if somebody does. */
 static int remove_stale(struct platform *platform)
 {
-    int fd = rendezvous_connect(&platform->store, platform->domid);
+    int fd = local_rendezvous_connect(&platform->store, platform->domid);
     if (fd == -ECONNREFUSED)
         remove_socket(platform);
     if (fd == -ECONNREFUSED || fd == -ENOENT)
@@ -101,7 +101,7 @@ static int open_spare(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-int rendezvous_open(struct platform *platform)
+int local_rendezvous_open(struct platform *platform)
 {
     struct rendezvous *rendezvous = &platform->rendezvous;
     int result = remove_stale(platform);
@@ -127,7 +127,7 @@ static void hang_up(struct platform *platform, struct caller *caller)
     caller->fd = -1;
 }
 
-void rendezvous_close(struct platform *platform)
+void local_rendezvous_close(struct platform *platform)
 {
     struct rendezvous *rendezvous = &platform->rendezvous;
     for (int i = 0; i < CALLERS_MAX; i++) {
@@ -165,15 +165,15 @@ static int rendezvous_answer(struct platform *platform, int fd, const struct cha
         reply_status(fd, EPROTO);
         return -EPROTO;
     }
-    struct channel *offer = channel_find_offer(platform, hello->domid, hello->path);
-    if (offer == NULL || !rendezvous_is_eventfd(eventfd)) {
+    struct channel *offer = local_channel_find_offer(platform, hello->domid, hello->path);
+    if (offer == NULL || !local_rendezvous_is_eventfd(eventfd)) {
         reply_status(fd, ENOENT);
         return -ENOENT;
     }
-    return channel_hand_over(offer, fd, eventfd);
+    return local_channel_hand_over(offer, fd, eventfd);
 }
 
-void rendezvous_caller_event(struct platform *platform, struct source *source)
+void local_rendezvous_caller_event(struct platform *platform, struct source *source)
 {
     struct caller *caller = (struct caller *)((char *)source - offsetof(struct caller, source));
     union {
@@ -226,7 +226,7 @@ static void rendezvous_admit(struct platform *platform, int fd)
     }
     caller->fd = fd;
     caller->number = platform->rendezvous.next_number++;
-    rendezvous_caller_event(platform, &caller->source);
+    local_rendezvous_caller_event(platform, &caller->source);
 }
 
 /* False: nobody was waiting. */
@@ -241,7 +241,7 @@ static bool refuse_one(struct rendezvous *rendezvous)
     return fd >= 0;
 }
 
-void rendezvous_accept(struct platform *platform)
+void local_rendezvous_accept(struct platform *platform)
 {
     struct rendezvous *rendezvous = &platform->rendezvous;
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {

@@ -16,21 +16,21 @@
 #define RENDEZVOUS_NAME_MAX 16 /* ".link-32751" */
 
 /* Name of a domain's socket in the store's directory. */
-void rendezvous_name(int domid, char name[RENDEZVOUS_NAME_MAX]);
+void local_rendezvous_name(int domid, char name[RENDEZVOUS_NAME_MAX]);
 
 /* Listens, replacing the socket of a link_mgr that is gone. -EADDRINUSE: somebody listens there, or what is there
- * cannot be removed. After a failure rendezvous_close is to be called all the same. */
-int rendezvous_open(struct platform *platform);
+ * cannot be removed. After a failure local_rendezvous_close is to be called all the same. */
+int local_rendezvous_open(struct platform *platform);
 /* Stops listening, hangs up on the callers and removes the socket. */
-void rendezvous_close(struct platform *platform);
+void local_rendezvous_close(struct platform *platform);
 
-void rendezvous_accept(struct platform *platform);
-void rendezvous_caller_event(struct platform *platform, struct source *source);
+void local_rendezvous_accept(struct platform *platform);
+void local_rendezvous_caller_event(struct platform *platform, struct source *source);
 
 /* Connects to the domain's socket without waiting. A descriptor or a negative errno. */
-int rendezvous_connect(const struct store_local *store, int domid);
+int local_rendezvous_connect(const struct store_local *store, int domid);
 
 /* Is it an eventfd, and does it not block? A peer could send anything, and writing to a full pipe would block. */
-bool rendezvous_is_eventfd(int fd);
+bool local_rendezvous_is_eventfd(int fd);
 
 #endif

@@ -32,7 +32,7 @@ static int shared_map(struct shared *shared, int fd, uint32_t ring_size)
     return 0;
 }
 
-void shared_unmap(struct shared *shared)
+void local_shared_unmap(struct shared *shared)
 {
     if (shared->page != NULL)
         munmap(shared->page, shared->size);
@@ -66,7 +66,7 @@ static void init_page(struct ring_page *page, uint16_t order)
     page->cli_notify = page->srv_notify = RING_WANT_DATA;
 }
 
-int shared_make(struct shared *shared, size_t ring_size)
+int local_shared_make(struct shared *shared, size_t ring_size)
 {
     *shared = (struct shared){0};
     bool power = ring_size != 0 && (ring_size & (ring_size - 1)) == 0;
@@ -113,7 +113,7 @@ static bool orders_say(const struct ring_page *page, uint32_t ring_size)
     return left == order && right == order;
 }
 
-int shared_accept(struct shared *shared, int fd, const char **why)
+int local_shared_accept(struct shared *shared, int fd, const char **why)
 {
     struct stat status;
     *shared = (struct shared){0};
@@ -131,7 +131,7 @@ int shared_accept(struct shared *shared, int fd, const char **why)
     if (result == -EPERM || result == -EACCES)
         return shared_refuse(why, "it cannot be written");
     if (result == 0 && !orders_say(shared->page, ring_size)) {
-        shared_unmap(shared);
+        local_shared_unmap(shared);
         return shared_refuse(why, "its page does not tell the rings' size");
     }
     return result;
@@ -139,18 +139,18 @@ int shared_accept(struct shared *shared, int fd, const char **why)
 
 /* ---- use ---- */
 
-void shared_rings(const struct shared *shared, bool server, struct ring_pair *rings)
+void local_shared_rings(const struct shared *shared, bool server, struct ring_pair *rings)
 {
     uint8_t *left = (uint8_t *)shared->page + PAGE;
     ring_pair_init(rings, server, shared->page, left, shared->ring_size, left + shared->ring_size, shared->ring_size);
 }
 
-uint8_t shared_live(const uint8_t *flag)
+uint8_t local_shared_live(const uint8_t *flag)
 {
     return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
 }
 
-void shared_set_live(uint8_t *flag, uint8_t live)
+void local_shared_set_live(uint8_t *flag, uint8_t live)
 {
     __atomic_store_n(flag, live, __ATOMIC_RELEASE);
 }

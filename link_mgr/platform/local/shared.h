@@ -31,14 +31,14 @@ struct shared {
 };
 
 /* Makes and maps memory for rings of ring_size bytes (a power of two, 2^12..2^20). Returns the memfd. */
-int shared_make(struct shared *shared, size_t ring_size);
+int local_shared_make(struct shared *shared, size_t ring_size);
 /* Checks and maps memory that a peer made; the descriptor stays the caller's. -EPROTO: why says what is wrong. */
-int shared_accept(struct shared *shared, int fd, const char **why);
-void shared_unmap(struct shared *shared);
+int local_shared_accept(struct shared *shared, int fd, const char **why);
+void local_shared_unmap(struct shared *shared);
 
-void shared_rings(const struct shared *shared, bool server, struct ring_pair *rings);
+void local_shared_rings(const struct shared *shared, bool server, struct ring_pair *rings);
 /* Reads or sets one of the page's live flags. */
-uint8_t shared_live(const uint8_t *flag);
-void shared_set_live(uint8_t *flag, uint8_t live);
+uint8_t local_shared_live(const uint8_t *flag);
+void local_shared_set_live(uint8_t *flag, uint8_t live);
 
 #endif

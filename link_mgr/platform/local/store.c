@@ -32,7 +32,7 @@ static bool path_character(char c)
     return letter || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '@';
 }
 
-bool store_valid_path(const char *path)
+bool local_store_valid_path(const char *path)
 {
     size_t length = strnlen(path, PLATFORM_PATH_MAX + 1);
     if (length < 2 || length > PLATFORM_PATH_MAX || path[0] != '/' || path[length - 1] == '/')
@@ -44,7 +44,7 @@ bool store_valid_path(const char *path)
     return true;
 }
 
-bool store_is_below(const char *path, const char *prefix)
+bool local_store_is_below(const char *path, const char *prefix)
 {
     size_t length = strlen(prefix);
     return strncmp(path, prefix, length) == 0 && (path[length] == '\0' || path[length] == '/');
@@ -52,7 +52,7 @@ bool store_is_below(const char *path, const char *prefix)
 
 static bool name_of_path(const char *path, char name[PLATFORM_PATH_MAX + 1])
 {
-    if (!store_valid_path(path))
+    if (!local_store_valid_path(path))
         return false;
     strcpy(name, path + 1);
     for (char *c = name; *c != '\0'; c++) {
@@ -62,7 +62,7 @@ static bool name_of_path(const char *path, char name[PLATFORM_PATH_MAX + 1])
     return true;
 }
 
-bool store_path_of_name(const char *name, char path[PLATFORM_PATH_MAX + 1])
+bool local_store_path_of_name(const char *name, char path[PLATFORM_PATH_MAX + 1])
 {
     if (strlen(name) >= PLATFORM_PATH_MAX || strchr(name, '/') != NULL)
         return false;
@@ -72,7 +72,7 @@ bool store_path_of_name(const char *name, char path[PLATFORM_PATH_MAX + 1])
         if (*c == '.')
             *c = '/';
     }
-    return store_valid_path(path);
+    return local_store_valid_path(path);
 }
 
 /* ---- permissions ---- */
@@ -123,7 +123,7 @@ static bool may_write(const struct store_local *store, const char *path)
     if (store->domid == STORE_TOOLSTACK)
         return true;
     snprintf(own, sizeof(own), "/local/domain/%d/data", store->domid);
-    return store_is_below(path, own);
+    return local_store_is_below(path, own);
 }
 
 /* ---- opening ---- */
@@ -150,7 +150,7 @@ static int local_store_explain(int error, const char *directory, char *why, size
     return -error;
 }
 
-int store_open(struct store_local *store, const char *directory, int domid, bool writing, char *why, size_t why_size)
+int local_store_open(struct store_local *store, const char *directory, int domid, bool writing, char *why, size_t why_size)
 {
     *store = (struct store_local){.dir = -1, .domid = domid};
     if (domid != STORE_TOOLSTACK && (domid < 0 || domid > STORE_DOMID_MAX)) {
@@ -169,7 +169,7 @@ int store_open(struct store_local *store, const char *directory, int domid, bool
     return 0;
 }
 
-void store_close(struct store_local *store)
+void local_store_close(struct store_local *store)
 {
     if (store->dir >= 0)
         close(store->dir);
@@ -217,7 +217,7 @@ static int take_value(const struct store_local *store, char *text, size_t length
     return (int)value_length;
 }
 
-int store_read(const struct store_local *store, const char *path, char value[PLATFORM_VALUE_MAX + 1])
+int local_store_read(const struct store_local *store, const char *path, char value[PLATFORM_VALUE_MAX + 1])
 {
     char name[PLATFORM_PATH_MAX + 1];
     char text[PERMISSIONS_MAX + 1 + PLATFORM_VALUE_MAX + 1]; /* one byte more than the longest, to notice a longer */
@@ -275,7 +275,7 @@ static int replace_file(const struct store_local *store, const char *name, const
     return result;
 }
 
-int store_write(const struct store_local *store, const char *path, const char *value, int reader)
+int local_store_write(const struct store_local *store, const char *path, const char *value, int reader)
 {
     char name[PLATFORM_PATH_MAX + 1];
     char text[PERMISSIONS_MAX + 1 + PLATFORM_VALUE_MAX + 1];
@@ -292,7 +292,7 @@ int store_write(const struct store_local *store, const char *path, const char *v
     return replace_file(store, name, text, length);
 }
 
-int store_remove_node(const struct store_local *store, const char *path)
+int local_store_remove_node(const struct store_local *store, const char *path)
 {
     char name[PLATFORM_PATH_MAX + 1];
     if (!name_of_path(path, name))
@@ -304,15 +304,15 @@ int store_remove_node(const struct store_local *store, const char *path)
 
 static int remove_visited(void *arg, const char *path)
 {
-    return store_remove_node(arg, path);
+    return local_store_remove_node(arg, path);
 }
 
-int store_remove(const struct store_local *store, const char *path)
+int local_store_remove(const struct store_local *store, const char *path)
 {
     struct store_local copy = *store;
-    if (!store_valid_path(path))
+    if (!local_store_valid_path(path))
         return -EINVAL;
-    return may_write(store, path) ? store_walk(store, path, remove_visited, &copy) : -EACCES;
+    return may_write(store, path) ? local_store_walk(store, path, remove_visited, &copy) : -EACCES;
 }
 
 /* ---- walking ---- */
@@ -326,7 +326,7 @@ static DIR *open_listing(const struct store_local *store)
     return listing;
 }
 
-int store_walk(const struct store_local *store, const char *prefix, store_visit *visit, void *arg)
+int local_store_walk(const struct store_local *store, const char *prefix, local_store_visit *visit, void *arg)
 {
     char path[PLATFORM_PATH_MAX + 1];
     int result = 0;
@@ -335,14 +335,14 @@ int store_walk(const struct store_local *store, const char *prefix, store_visit 
         return -errno;
     for (struct dirent *entry; result == 0 && (entry = readdir(listing)) != NULL;) {
         bool file = entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN;
-        if (file && store_path_of_name(entry->d_name, path) && store_is_below(path, prefix))
+        if (file && local_store_path_of_name(entry->d_name, path) && local_store_is_below(path, prefix))
             result = visit(arg, path);
     }
     closedir(listing);
     return result;
 }
 
-void store_sweep(const struct store_local *store)
+void local_store_sweep(const struct store_local *store)
 {
     struct stat status;
     DIR *listing = open_listing(store);

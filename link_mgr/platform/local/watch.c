@@ -12,7 +12,7 @@
 
 #define WATCHED (IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 
-int watch_open(struct watch *watch, const struct store_local *store, const char *guard)
+int local_watch_open(struct watch *watch, const struct store_local *store, const char *guard)
 {
     char directory[32];
     *watch = (struct watch){.store = store, .fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC)};
@@ -22,21 +22,21 @@ int watch_open(struct watch *watch, const struct store_local *store, const char 
     snprintf(directory, sizeof(directory), "/proc/self/fd/%d", store->dir);
     if (inotify_add_watch(watch->fd, directory, WATCHED) < 0) {
         int error = errno;
-        watch_close(watch);
+        local_watch_close(watch);
         return -error;
     }
     return 0;
 }
 
-void watch_close(struct watch *watch)
+void local_watch_close(struct watch *watch)
 {
     if (watch->fd >= 0)
         close(watch->fd);
     watch->fd = -1;
-    path_set_clear(&watch->subscribed);
-    path_set_clear(&watch->present);
-    path_set_clear(&watch->visit);
-    path_set_clear(&watch->empty);
+    local_path_set_clear(&watch->subscribed);
+    local_path_set_clear(&watch->present);
+    local_path_set_clear(&watch->visit);
+    local_path_set_clear(&watch->empty);
 }
 
 /* ---- subscriptions ---- */
@@ -45,7 +45,7 @@ static bool is_subscribed(void *arg, const char *path)
 {
     const struct watch *watch = arg;
     for (size_t i = 0; i < watch->subscribed.count; i++) {
-        if (store_is_below(path, watch->subscribed.paths[i]))
+        if (local_store_is_below(path, watch->subscribed.paths[i]))
             return true;
     }
     return false;
@@ -64,7 +64,7 @@ static bool will_pass(int error)
 
 static int read_node(const struct watch *watch, const char *path, char value[PLATFORM_VALUE_MAX + 1])
 {
-    int length = store_read(watch->store, path, value);
+    int length = local_store_read(watch->store, path, value);
     if (length == -EBADMSG && watch->malformed)
         watch->malformed(watch, path);
     return length;
@@ -80,38 +80,38 @@ static int note_existing(void *arg, const char *path)
     if (read < 0)
         return will_pass(read) ? read : 0;
     finding->any = true;
-    int added = path_set_add(&finding->watch->present, path);
-    return added != 0 ? added : path_set_add(&finding->watch->visit, path);
+    int added = local_path_set_add(&finding->watch->present, path);
+    return added != 0 ? added : local_path_set_add(&finding->watch->visit, path);
 }
 
-int watch_subscribe(struct watch *watch, const char *path)
+int local_watch_subscribe(struct watch *watch, const char *path)
 {
     struct finding finding = {.watch = watch};
-    if (!store_valid_path(path))
+    if (!local_store_valid_path(path))
         return -EINVAL;
-    int result = path_set_add(&watch->subscribed, path);
+    int result = local_path_set_add(&watch->subscribed, path);
     if (result == 0)
-        result = store_walk(watch->store, path, note_existing, &finding);
+        result = local_store_walk(watch->store, path, note_existing, &finding);
     if (result == 0 && !finding.any)
-        result = path_set_add(&watch->empty, path);
+        result = local_path_set_add(&watch->empty, path);
     if (result != 0)
-        watch_unsubscribe(watch, path);
+        local_watch_unsubscribe(watch, path);
     return result;
 }
 
-int watch_unsubscribe(struct watch *watch, const char *path)
+int local_watch_unsubscribe(struct watch *watch, const char *path)
 {
-    path_set_remove(&watch->empty, path);
-    if (!path_set_remove(&watch->subscribed, path))
+    local_path_set_remove(&watch->empty, path);
+    if (!local_path_set_remove(&watch->subscribed, path))
         return -ENOENT;
-    path_set_filter(&watch->present, is_subscribed, watch);
-    path_set_filter(&watch->visit, is_subscribed, watch);
+    local_path_set_filter(&watch->present, is_subscribed, watch);
+    local_path_set_filter(&watch->visit, is_subscribed, watch);
     return 0;
 }
 
 /* ---- what inotify tells ---- */
 
-void watch_fill(struct watch *watch)
+void local_watch_fill(struct watch *watch)
 {
     if (watch->at < watch->length)
         return;
@@ -123,18 +123,18 @@ void watch_fill(struct watch *watch)
 static int note_for_visit(void *arg, const char *path)
 {
     struct watch *watch = arg;
-    return is_subscribed(watch, path) ? path_set_add(&watch->visit, path) : 0;
+    return is_subscribed(watch, path) ? local_path_set_add(&watch->visit, path) : 0;
 }
 
 /* Events were lost: every node that is there, or was, has to be looked at. */
 static int look_at_all(struct watch *watch)
 {
     for (size_t i = 0; i < watch->present.count; i++) {
-        int added = path_set_add(&watch->visit, watch->present.paths[i]);
+        int added = local_path_set_add(&watch->visit, watch->present.paths[i]);
         if (added != 0)
             return added;
     }
-    return store_walk(watch->store, "", note_for_visit, watch);
+    return local_store_walk(watch->store, "", note_for_visit, watch);
 }
 
 /* Takes the next event of the buffer. 1: path is to be looked at; 0: nothing to do for it. */
@@ -153,12 +153,12 @@ static int take_change(struct watch *watch, char path[PLATFORM_PATH_MAX + 1])
                       strcmp(change->name, watch->guard) == 0;
     if (guard_gone || (change->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)))
         watch->lost = true;
-    return change->len != 0 && store_path_of_name(change->name, path) && is_subscribed(watch, path);
+    return change->len != 0 && local_store_path_of_name(change->name, path) && is_subscribed(watch, path);
 }
 
 /* ---- telling ---- */
 
-bool watch_pending(const struct watch *watch)
+bool local_watch_pending(const struct watch *watch)
 {
     return watch->lost || watch->visit.count != 0 || watch->empty.count != 0 || watch->at < watch->length;
 }
@@ -167,10 +167,10 @@ bool watch_pending(const struct watch *watch)
 static int look_at(struct watch *watch, const char *path, struct store_event *event)
 {
     int length = read_node(watch, path, event->value);
-    int added = length < 0 ? 0 : path_set_add(&watch->present, path);
+    int added = length < 0 ? 0 : local_path_set_add(&watch->present, path);
     if (will_pass(length) || added != 0)
         return added != 0 ? added : length;
-    if (length < 0 && !path_set_remove(&watch->present, path))
+    if (length < 0 && !local_path_set_remove(&watch->present, path))
         return 0;
     event->present = length >= 0;
     if (length < 0)
@@ -183,7 +183,7 @@ static int next_visit(struct watch *watch, struct store_event *event)
 {
     int told = look_at(watch, watch->visit.paths[0], event);
     if (told >= 0)
-        path_set_remove(&watch->visit, told == 1 ? event->path : watch->visit.paths[0]);
+        local_path_set_remove(&watch->visit, told == 1 ? event->path : watch->visit.paths[0]);
     return told;
 }
 
@@ -203,14 +203,14 @@ static int next_empty(struct watch *watch, struct store_event *event)
     strcpy(event->path, watch->empty.paths[0]);
     event->value[0] = '\0';
     event->present = false;
-    path_set_remove(&watch->empty, event->path);
+    local_path_set_remove(&watch->empty, event->path);
     return 1;
 }
 
-int watch_next(struct watch *watch, struct store_event *event)
+int local_watch_next(struct watch *watch, struct store_event *event)
 {
     int told = 0;
-    while (told == 0 && watch_pending(watch)) {
+    while (told == 0 && local_watch_pending(watch)) {
         if (watch->lost)
             return -ENODEV;
         if (watch->visit.count != 0)

@@ -39,18 +39,18 @@ struct watch {
 };
 
 /* The store must outlive the watch. */
-int watch_open(struct watch *watch, const struct store_local *store, const char *guard);
-void watch_close(struct watch *watch);
+int local_watch_open(struct watch *watch, const struct store_local *store, const char *guard);
+void local_watch_close(struct watch *watch);
 
-int watch_subscribe(struct watch *watch, const char *path);
-int watch_unsubscribe(struct watch *watch, const char *path);
+int local_watch_subscribe(struct watch *watch, const char *path);
+int local_watch_unsubscribe(struct watch *watch, const char *path);
 
 /* Takes events from inotify, when its descriptor is readable. */
-void watch_fill(struct watch *watch);
-/* Is there anything for watch_next without watch_fill? */
-bool watch_pending(const struct watch *watch);
+void local_watch_fill(struct watch *watch);
+/* Is there anything for local_watch_next without local_watch_fill? */
+bool local_watch_pending(const struct watch *watch);
 /* As next_event of platform.h; -ENODEV: the store is lost. Returns 0 with something still pending when a node could
  * not be looked at for lack of descriptors or memory; it will be tried again. */
-int watch_next(struct watch *watch, struct store_event *event);
+int local_watch_next(struct watch *watch, struct store_event *event);
 
 #endif

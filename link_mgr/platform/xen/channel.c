@@ -52,8 +52,8 @@ static struct channel *new_channel(struct platform *platform, const char *path)
 static void free_channel(struct channel *channel)
 {
     if (!channel->suspended && !channel->vchan.mapped.lost)
-        vchan_close(&channel->vchan);
-    else if (vchan_retire(&channel->vchan, xstore_domid(&channel->platform->store)) < 0)
+        xen_vchan_close(&channel->vchan);
+    else if (xen_vchan_retire(&channel->vchan, xen_store_domid(&channel->platform->store)) < 0)
         xen_log(channel->platform, LOG_WARNING,
                 "the event channel of a link of before this domain was restored is kept open");
     LIST_REMOVE(channel, all);
@@ -84,7 +84,7 @@ static int publish_rendezvous(struct channel *channel)
         return -ENAMETOOLONG;
     snprintf(nodes[0].value, sizeof(nodes[0].value), "%" PRIu32, channel->vchan.page_reference);
     snprintf(nodes[1].value, sizeof(nodes[1].value), "%" PRIu32, channel->vchan.port);
-    return xstore_publish(&channel->platform->store, nodes, 2, channel->vchan.peer);
+    return xen_store_publish(&channel->platform->store, nodes, 2, channel->vchan.peer);
 }
 
 int xen_offer(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel)
@@ -92,9 +92,9 @@ int xen_offer(struct platform *platform, int peer, const char *path, size_t ring
     struct channel *new = strlen(path) <= PLATFORM_PATH_MAX ? new_channel(platform, path) : NULL;
     if (!new)
         return -ENOMEM;
-    int error = vchan_open(&new->vchan, true, peer);
+    int error = xen_vchan_open(&new->vchan, true, peer);
     if (!error)
-        error = ring_size <= VCHAN_RING_MAX ? vchan_offer(&new->vchan, (uint32_t)ring_size) : -EINVAL;
+        error = ring_size <= VCHAN_RING_MAX ? xen_vchan_offer(&new->vchan, (uint32_t)ring_size) : -EINVAL;
     if (!error)
         error = publish_rendezvous(new);
     if (error) {
@@ -126,7 +126,7 @@ static int xen_channel_map(struct channel *channel, const struct store_query *qu
         return -ECONNREFUSED; /* the offer was withdrawn */
     if (!parse_number(query->values[0], &reference) || !parse_number(query->values[1], &port))
         return -EPROTO;
-    return vchan_attach(&channel->vchan, reference, port);
+    return xen_vchan_attach(&channel->vchan, reference, port);
 }
 
 static void xen_channel_answered(struct store_query *store_query)
@@ -139,7 +139,7 @@ static void xen_channel_answered(struct store_query *store_query)
         if (error) {
             xen_channel_explain(channel, "attach to the memory that it shares", error);
             channel->state = CHANNEL_DEAD;
-            vchan_wake_self(&channel->vchan, xstore_domid(&channel->platform->store));
+            xen_vchan_wake_self(&channel->vchan, xen_store_domid(&channel->platform->store));
         } else {
             channel->state = CHANNEL_OPEN;
         }
@@ -156,7 +156,7 @@ static int xen_channel_ask(struct channel *channel, struct attach_query *query)
     query->channel = channel;
     query->query.answer = xen_channel_answered;
     channel->query = query;
-    xstore_ask(&channel->platform->store, &query->query);
+    xen_store_ask(&channel->platform->store, &query->query);
     return 0;
 }
 
@@ -164,7 +164,7 @@ int xen_attach(struct platform *platform, int peer, const char *path, struct cha
 {
     struct channel *new = strlen(path) <= PLATFORM_PATH_MAX ? new_channel(platform, path) : NULL;
     struct attach_query *query = calloc(1, sizeof(*query));
-    int error = new &&query ? vchan_open(&new->vchan, false, peer) : -ENOMEM;
+    int error = new &&query ? xen_vchan_open(&new->vchan, false, peer) : -ENOMEM;
     if (!error)
         error = xen_channel_ask(new, query);
     if (error) {
@@ -183,7 +183,7 @@ int xen_attach(struct platform *platform, int peer, const char *path, struct cha
 
 int xen_channel_fd(struct channel *channel)
 {
-    return vchan_fd(&channel->vchan);
+    return xen_vchan_fd(&channel->vchan);
 }
 
 /* This domain was restored. */
@@ -195,12 +195,12 @@ static void xen_channel_suspended(struct channel *channel)
 
 enum channel_state xen_channel_poll(struct channel *channel)
 {
-    vchan_drain(&channel->vchan);
+    xen_vchan_drain(&channel->vchan);
     if (channel->vchan.mapped.lost)
         xen_channel_suspended(channel);
     if (channel->state == CHANNEL_DEAD || !channel->vchan.page)
         return channel->state;
-    enum vchan_peer peer = vchan_peer(&channel->vchan);
+    enum xen_vchan_peer peer = xen_vchan_peer(&channel->vchan);
     if (peer == VCHAN_PEER_GONE || (peer == VCHAN_PEER_AWAITED && channel->state == CHANNEL_OPEN))
         channel->state = CHANNEL_DEAD;
     else if (peer == VCHAN_PEER_THERE)
@@ -210,13 +210,13 @@ enum channel_state xen_channel_poll(struct channel *channel)
 
 void xen_channel_rings(struct channel *channel, struct ring_pair *rings)
 {
-    vchan_rings(&channel->vchan, rings);
+    xen_vchan_rings(&channel->vchan, rings);
 }
 
 void xen_channel_notify(struct channel *channel)
 {
     if (!channel->suspended)
-        vchan_notify(&channel->vchan);
+        xen_vchan_notify(&channel->vchan);
 }
 
 void xen_channel_close(struct channel *channel)
@@ -224,7 +224,7 @@ void xen_channel_close(struct channel *channel)
     if (channel->query)
         channel->query->channel = NULL;
     if (channel->vchan.server)
-        xstore_retract(&channel->platform->store, channel->path);
+        xen_store_retract(&channel->platform->store, channel->path);
     free_channel(channel);
 }
 

@@ -35,7 +35,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
     int error = errno;
     (void)context;
     if (foreign && !foreign->lost) {
-        foreign_forget_notification(foreign);
+        xen_foreign_forget_notification(foreign);
         foreign->lost = mmap(foreign->region, foreign->size, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
     }
@@ -47,7 +47,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
     errno = error;
 }
 
-void foreign_handle_faults(void)
+void xen_foreign_handle_faults(void)
 {
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
     struct sigaction now;
@@ -75,7 +75,7 @@ static int foreign_reserve(struct foreign *foreign, size_t size)
     return 0;
 }
 
-int foreign_open(struct foreign *foreign, size_t pages)
+int xen_foreign_open(struct foreign *foreign, size_t pages)
 {
     *foreign = (struct foreign){0};
     int fd = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
@@ -97,7 +97,7 @@ static int map_at(struct foreign *foreign, uint64_t index, uint32_t count, int p
     return 0;
 }
 
-int foreign_map(struct foreign *foreign, int domid, const uint32_t *references, uint32_t count, int protection,
+int xen_foreign_map(struct foreign *foreign, int domid, const uint32_t *references, uint32_t count, int protection,
                 void **where)
 {
     if (count == 0 || (size_t)count * PAGE > foreign->size - foreign->used)
@@ -122,17 +122,17 @@ static int set_notification(struct foreign *foreign, uint32_t offset, uint32_t a
     return ioctl(foreign->fd, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &request) < 0 ? -errno : 0;
 }
 
-int foreign_notify_at_end(struct foreign *foreign, uint32_t offset, uint32_t port)
+int xen_foreign_notify_at_end(struct foreign *foreign, uint32_t offset, uint32_t port)
 {
     return set_notification(foreign, offset, UNMAP_NOTIFY_CLEAR_BYTE | UNMAP_NOTIFY_SEND_EVENT, port);
 }
 
-void foreign_forget_notification(struct foreign *foreign)
+void xen_foreign_forget_notification(struct foreign *foreign)
 {
     set_notification(foreign, 0, 0, 0);
 }
 
-void foreign_close(struct foreign *foreign)
+void xen_foreign_close(struct foreign *foreign)
 {
     if (foreign->region)
         munmap(foreign->region, foreign->size);

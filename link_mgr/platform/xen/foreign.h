@@ -31,16 +31,16 @@ struct foreign {
 };
 
 /* Installs the signal handler, which leaves all other faults to what was there before. */
-void foreign_handle_faults(void);
+void xen_foreign_handle_faults(void);
 
-/* These return 0 or a negative errno. Room for so many pages. *foreign stays where it is until foreign_close. */
-int foreign_open(struct foreign *foreign, size_t pages);
-int foreign_map(struct foreign *foreign, int domid, const uint32_t *references, uint32_t count, int protection,
+/* These return 0 or a negative errno. Room for so many pages. *foreign stays where it is until xen_foreign_close. */
+int xen_foreign_open(struct foreign *foreign, size_t pages);
+int xen_foreign_map(struct foreign *foreign, int domid, const uint32_t *references, uint32_t count, int protection,
                 void **where);
 /* For the first page that was mapped. */
-int foreign_notify_at_end(struct foreign *foreign, uint32_t offset, uint32_t port);
-void foreign_forget_notification(struct foreign *foreign);
+int xen_foreign_notify_at_end(struct foreign *foreign, uint32_t offset, uint32_t port);
+void xen_foreign_forget_notification(struct foreign *foreign);
 /* Unmaps all. */
-void foreign_close(struct foreign *foreign);
+void xen_foreign_close(struct foreign *foreign);
 
 #endif

@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool leaves_is_below(const char *path, const char *above)
+bool xen_leaves_is_below(const char *path, const char *above)
 {
     size_t length = strlen(above);
     return strncmp(path, above, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
-void leaves_init(struct leaves *leaves)
+void xen_leaves_init(struct leaves *leaves)
 {
     TAILQ_INIT(&leaves->all);
     TAILQ_INIT(&leaves->changed);
@@ -30,7 +30,7 @@ static void leaves_drop(struct leaves *leaves, struct leaf *leaf)
     free(leaf);
 }
 
-void leaves_clear(struct leaves *leaves)
+void xen_leaves_clear(struct leaves *leaves)
 {
     struct leaf *leaf;
     while ((leaf = TAILQ_FIRST(&leaves->all)))
@@ -69,15 +69,15 @@ static void leaves_changed(struct leaves *leaves, struct leaf *leaf)
     TAILQ_INSERT_TAIL(&leaves->changed, leaf, changed);
 }
 
-void leaves_begin(struct leaves *leaves, const char *path)
+void xen_leaves_begin(struct leaves *leaves, const char *path)
 {
     struct leaf *leaf;
     TAILQ_FOREACH (leaf, &leaves->all, all)
-        if (leaves_is_below(leaf->path, path))
+        if (xen_leaves_is_below(leaf->path, path))
             leaf->seen = false;
 }
 
-int leaves_found(struct leaves *leaves, const char *path, const char *value)
+int xen_leaves_found(struct leaves *leaves, const char *path, const char *value)
 {
     struct leaf *leaf = leaves_find(leaves, path);
     if (strlen(path) > PLATFORM_PATH_MAX || strlen(value) > PLATFORM_VALUE_MAX)
@@ -100,11 +100,11 @@ int leaves_found(struct leaves *leaves, const char *path, const char *value)
     return 0;
 }
 
-void leaves_end(struct leaves *leaves, const char *path)
+void xen_leaves_end(struct leaves *leaves, const char *path)
 {
     struct leaf *leaf;
     TAILQ_FOREACH (leaf, &leaves->all, all) {
-        if (leaf->seen || !leaf->value || !leaves_is_below(leaf->path, path))
+        if (leaf->seen || !leaf->value || !xen_leaves_is_below(leaf->path, path))
             continue;
         free(leaf->value);
         leaf->value = NULL;
@@ -112,7 +112,7 @@ void leaves_end(struct leaves *leaves, const char *path)
     }
 }
 
-int leaves_tell_none(struct leaves *leaves, const char *path)
+int xen_leaves_tell_none(struct leaves *leaves, const char *path)
 {
     if (!TAILQ_EMPTY(&leaves->all))
         return 0;
@@ -123,7 +123,7 @@ int leaves_tell_none(struct leaves *leaves, const char *path)
     return 0;
 }
 
-bool leaves_next(struct leaves *leaves, struct store_event *event)
+bool xen_leaves_next(struct leaves *leaves, struct store_event *event)
 {
     struct leaf *leaf = TAILQ_FIRST(&leaves->changed);
     if (!leaf)

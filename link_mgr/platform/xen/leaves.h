@@ -5,8 +5,8 @@
  * Theory of operation
  *
  * A watch tells only that something changed at a path, perhaps that the node is gone, and with it everything below, or
- * that a directory above is. So after an event everything at and below the path is read anew: leaves_begin marks what
- * is known there, leaves_found takes each leaf that is read, leaves_end declares absent what was not found. What
+ * that a directory above is. So after an event everything at and below the path is read anew: xen_leaves_begin marks what
+ * is known there, xen_leaves_found takes each leaf that is read, xen_leaves_end declares absent what was not found. What
  * differs from before is queued, once for each path with its latest value: a peer that changes a node over and over
  * costs no memory, and a change that was undone before it was told may be told as no change.
  *
@@ -27,7 +27,7 @@ struct leaf {
     TAILQ_ENTRY(leaf) changed;
     char *path;
     char *value; /* NULL: absent, and forgotten once told */
-    bool seen;   /* since leaves_begin */
+    bool seen;   /* since xen_leaves_begin */
     bool is_changed;
 };
 TAILQ_HEAD(leaf_list, leaf);
@@ -37,20 +37,20 @@ struct leaves {
     unsigned count;
 };
 
-void leaves_init(struct leaves *leaves);
-void leaves_clear(struct leaves *leaves);
+void xen_leaves_init(struct leaves *leaves);
+void xen_leaves_clear(struct leaves *leaves);
 
-void leaves_begin(struct leaves *leaves, const char *path);
+void xen_leaves_begin(struct leaves *leaves, const char *path);
 /* 0, or -ENOMEM, -EMSGSIZE, -E2BIG: it is not kept then. */
-int leaves_found(struct leaves *leaves, const char *path, const char *value);
-void leaves_end(struct leaves *leaves, const char *path);
+int xen_leaves_found(struct leaves *leaves, const char *path, const char *value);
+void xen_leaves_end(struct leaves *leaves, const char *path);
 /* If nothing is known and nothing waits to be told, path is told to be absent. 0 or -ENOMEM. */
-int leaves_tell_none(struct leaves *leaves, const char *path);
+int xen_leaves_tell_none(struct leaves *leaves, const char *path);
 
 /* Takes the next change. False: there is none. */
-bool leaves_next(struct leaves *leaves, struct store_event *event);
+bool xen_leaves_next(struct leaves *leaves, struct store_event *event);
 
 /* Is path the same as, or below, above? */
-bool leaves_is_below(const char *path, const char *above);
+bool xen_leaves_is_below(const char *path, const char *above);
 
 #endif

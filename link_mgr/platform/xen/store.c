@@ -13,7 +13,7 @@
 
 #define TRANSACTION_ATTEMPTS 100
 
-void xstore_complain(struct store *store, const char *format, ...)
+void xen_store_complain(struct store *store, const char *format, ...)
 {
     char text[PLATFORM_PATH_MAX + 128];
     va_list arguments;
@@ -25,18 +25,18 @@ void xstore_complain(struct store *store, const char *format, ...)
 }
 
 /* After a failed call: has the connection to xenstored gone? */
-bool xstore_is_lost(struct store *store)
+bool xen_store_is_lost(struct store *store)
 {
     if (errno != EBADF && errno != EPIPE && errno != EIO && errno != ECONNRESET)
         return false;
     pthread_mutex_lock(&store->mutex);
     store->lost = true;
     pthread_mutex_unlock(&store->mutex);
-    worker_tell(store->worker);
+    xen_worker_tell(store->worker);
     return true;
 }
 
-int xstore_domid(struct store *store)
+int xen_store_domid(struct store *store)
 {
     pthread_mutex_lock(&store->mutex);
     int domid = store->domid;
@@ -49,7 +49,7 @@ static void free_job(struct worker_job *job)
     free(job);
 }
 
-struct store_job *xstore_new_job(struct store *store, void (*run)(struct worker_job *), int count)
+struct store_job *xen_store_new_job(struct store *store, void (*run)(struct worker_job *), int count)
 {
     struct store_job *job = calloc(1, sizeof(*job) + (size_t)count * sizeof(job->nodes[0]));
     if (!job)
@@ -61,7 +61,7 @@ struct store_job *xstore_new_job(struct store *store, void (*run)(struct worker_
     return job;
 }
 
-bool xstore_valid_path(const char *path)
+bool xen_store_valid_path(const char *path)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-/_@";
     size_t length = strlen(path);
@@ -74,7 +74,7 @@ bool xstore_valid_path(const char *path)
 static bool set_readable(struct store *store, xs_transaction_t transaction, const char *path, int reader)
 {
     struct xs_permissions permissions[2] = {
-        {.id = (unsigned)xstore_domid(store), .perms = XS_PERM_NONE},
+        {.id = (unsigned)xen_store_domid(store), .perms = XS_PERM_NONE},
         {.id = (unsigned)reader, .perms = XS_PERM_READ},
     };
     return xs_set_permissions(store->xs, transaction, path, permissions, reader < 0 ? 1 : 2);
@@ -123,8 +123,8 @@ static void do_publish(struct worker_job *worker_job)
         if (errno != EAGAIN)
             break;
     }
-    if (!xstore_is_lost(job->store))
-        xstore_complain(job->store, "cannot write %s in Xenstore: %s", job->nodes[0].path, strerror(errno));
+    if (!xen_store_is_lost(job->store))
+        xen_store_complain(job->store, "cannot write %s in Xenstore: %s", job->nodes[0].path, strerror(errno));
 }
 
 static struct published *find_published(struct store *store, const char *path)
@@ -148,21 +148,21 @@ static int note_published(struct store *store, const char *path)
     return 0;
 }
 
-int xstore_publish(struct store *store, const struct store_node *nodes, int count, int reader)
+int xen_store_publish(struct store *store, const struct store_node *nodes, int count, int reader)
 {
-    struct store_job *job = xstore_new_job(store, do_publish, count);
+    struct store_job *job = xen_store_new_job(store, do_publish, count);
     if (!job)
         return -ENOMEM;
     job->reader = reader;
     memcpy(job->nodes, nodes, (size_t)count * sizeof(nodes[0]));
     for (int i = 0; i < count; i++) {
-        int error = xstore_valid_path(nodes[i].path) ? note_published(store, nodes[i].path) : -EINVAL;
+        int error = xen_store_valid_path(nodes[i].path) ? note_published(store, nodes[i].path) : -EINVAL;
         if (error) {
             free(job);
             return error;
         }
     }
-    worker_post(store->worker, &job->job);
+    xen_worker_post(store->worker, &job->job);
     return 0;
 }
 
@@ -171,25 +171,25 @@ static void do_retract(struct worker_job *worker_job)
     struct store_job *job = (struct store_job *)worker_job;
     const char *path = job->nodes[0].path;
     /* EACCES: the node was of a domid that is ours no more. */
-    if (!xs_rm(job->store->xs, XBT_NULL, path) && errno != ENOENT && errno != EACCES && !xstore_is_lost(job->store))
-        xstore_complain(job->store, "cannot remove %s from Xenstore: %s", path, strerror(errno));
+    if (!xs_rm(job->store->xs, XBT_NULL, path) && errno != ENOENT && errno != EACCES && !xen_store_is_lost(job->store))
+        xen_store_complain(job->store, "cannot remove %s from Xenstore: %s", path, strerror(errno));
 }
 
-int xstore_retract(struct store *store, const char *path)
+int xen_store_retract(struct store *store, const char *path)
 {
     struct published *published, *next;
-    struct store_job *job = xstore_valid_path(path) ? xstore_new_job(store, do_retract, 1) : NULL;
+    struct store_job *job = xen_store_valid_path(path) ? xen_store_new_job(store, do_retract, 1) : NULL;
     if (!job)
-        return xstore_valid_path(path) ? -ENOMEM : -EINVAL;
+        return xen_store_valid_path(path) ? -ENOMEM : -EINVAL;
     strcpy(job->nodes[0].path, path);
     for (published = LIST_FIRST(&store->published); published; published = next) {
         next = LIST_NEXT(published, all);
-        if (leaves_is_below(published->path, path)) {
+        if (xen_leaves_is_below(published->path, path)) {
             LIST_REMOVE(published, all);
             free(published);
         }
     }
-    worker_post(store->worker, &job->job);
+    xen_worker_post(store->worker, &job->job);
     return 0;
 }
 
@@ -210,12 +210,12 @@ static bool next_change(struct store *store, struct store_event *event)
 {
     struct subscription *subscription;
     LIST_FOREACH (subscription, &store->subscriptions, all)
-        if (!subscription->ended && leaves_next(&subscription->leaves, event))
+        if (!subscription->ended && xen_leaves_next(&subscription->leaves, event))
             return true;
     return false;
 }
 
-int xstore_next(struct store *store, struct store_event *event)
+int xen_store_next(struct store *store, struct store_event *event)
 {
     pthread_mutex_lock(&store->mutex);
     int result = tell_domid(store, event) || next_change(store, event);
@@ -234,7 +234,7 @@ static void do_ask(struct worker_job *job)
         unsigned length;
         char *value = xs_read(query->store->xs, XBT_NULL, query->paths[i], &length);
         if (!value)
-            xstore_is_lost(query->store);
+            xen_store_is_lost(query->store);
         else if (length < sizeof(query->values[i]))
             strcpy(query->values[i], value);
         free(value);
@@ -247,12 +247,12 @@ static void xen_store_asked(struct worker_job *job)
     query->answer(query);
 }
 
-void xstore_ask(struct store *store, struct store_query *query)
+void xen_store_ask(struct store *store, struct store_query *query)
 {
     query->store = store;
     query->job.run = do_ask;
     query->job.done = xen_store_asked;
-    worker_post(store->worker, &query->job);
+    xen_worker_post(store->worker, &query->job);
 }
 
 /* ---- opening and closing ---- */
@@ -264,7 +264,7 @@ static void do_open(struct worker_job *worker_job)
     errno = 0;
     store->xs = xs_open(0);
     if (store->xs)
-        domid = xstore_watch_domid(store);
+        domid = xen_store_watch_domid(store);
     else if (errno && errno != ENOENT)
         domid = -errno;
     pthread_mutex_lock(&store->mutex);
@@ -278,53 +278,53 @@ static int wait_for_domid(struct store *store, unsigned limit_ms)
     struct pollfd ready = {.fd = store->worker->ready, .events = POLLIN};
     if (poll(&ready, 1, (int)limit_ms) <= 0)
         return -ETIMEDOUT;
-    worker_collect(store->worker);
-    int domid = xstore_domid(store);
+    xen_worker_collect(store->worker);
+    int domid = xen_store_domid(store);
     return domid < 0 ? domid : 0;
 }
 
-int xstore_open(struct store *store, struct worker *worker, void (*log)(int, const char *), unsigned limit_ms)
+int xen_store_open(struct store *store, struct worker *worker, void (*log)(int, const char *), unsigned limit_ms)
 {
     *store = (struct store){.worker = worker, .log = log, .domid = -ETIMEDOUT};
     LIST_INIT(&store->published);
     LIST_INIT(&store->subscriptions);
     pthread_mutex_init(&store->mutex, NULL);
-    struct store_job *job = xstore_new_job(store, do_open, 0);
+    struct store_job *job = xen_store_new_job(store, do_open, 0);
     if (!job)
         return -ENOMEM;
-    worker_post(worker, &job->job);
+    xen_worker_post(worker, &job->job);
     return wait_for_domid(store, limit_ms);
 }
 
 static void do_close(struct worker_job *worker_job)
 {
     struct store *store = ((struct store_job *)worker_job)->store;
-    worker_wait_for(store->worker, -1, NULL, NULL);
+    xen_worker_wait_for(store->worker, -1, NULL, NULL);
     xs_close(store->xs);
     store->xs = NULL;
 }
 
-void xstore_close(struct store *store)
+void xen_store_close(struct store *store)
 {
     struct published *published;
     while ((published = LIST_FIRST(&store->published))) {
         char path[PLATFORM_PATH_MAX + 1];
         strcpy(path, published->path);
-        if (xstore_retract(store, path))
+        if (xen_store_retract(store, path))
             break;
     }
-    struct store_job *job = xstore_new_job(store, do_close, 0);
+    struct store_job *job = xen_store_new_job(store, do_close, 0);
     if (job)
-        worker_post(store->worker, &job->job);
+        xen_worker_post(store->worker, &job->job);
 }
 
-void xstore_free(struct store *store)
+void xen_store_free(struct store *store)
 {
     struct published *published;
     while ((published = LIST_FIRST(&store->published))) {
         LIST_REMOVE(published, all);
         free(published);
     }
-    xstore_free_subscriptions(store);
+    xen_store_free_subscriptions(store);
     pthread_mutex_destroy(&store->mutex);
 }

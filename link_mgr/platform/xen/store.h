@@ -6,7 +6,7 @@
  *
  * All calls of libxenstore are made on the worker's thread. What the loop asks for becomes a job, in order. Watches are
  * received by the same thread, which reads what has changed into the subscription's leaves (leaves.h); the loop takes
- * the changes from there, under the mutex, with xstore_next.
+ * the changes from there, under the mutex, with xen_store_next.
  *
  * A published node is written and gets its permissions in one transaction, so a watch never fires for a node that the
  * reader can't read yet, or that others can. Its directory gets them too: a watch tells a domain of a node's removal
@@ -73,19 +73,19 @@ struct store {
 
 /* Opens Xenstore and reads the own domid, waiting at most limit_ms. 0, or a negative errno; -ETIMEDOUT: the store
  * hangs, and *store must stay where it is. worker runs already, and is used by nobody else's jobs yet. */
-int xstore_open(struct store *store, struct worker *worker, void (*log)(int, const char *), unsigned limit_ms);
-/* Removes what was published. Then the worker is to be stopped, and if that succeeded, xstore_free called. */
-void xstore_close(struct store *store);
-void xstore_free(struct store *store);
+int xen_store_open(struct store *store, struct worker *worker, void (*log)(int, const char *), unsigned limit_ms);
+/* Removes what was published. Then the worker is to be stopped, and if that succeeded, xen_store_free called. */
+void xen_store_close(struct store *store);
+void xen_store_free(struct store *store);
 
-int xstore_domid(struct store *store);
+int xen_store_domid(struct store *store);
 /* nodes: 1 to STORE_NODES_MAX, all in one directory. */
-int xstore_publish(struct store *store, const struct store_node *nodes, int count, int reader);
-int xstore_retract(struct store *store, const char *path);
-int xstore_subscribe(struct store *store, const char *path);
-int xstore_unsubscribe(struct store *store, const char *path);
+int xen_store_publish(struct store *store, const struct store_node *nodes, int count, int reader);
+int xen_store_retract(struct store *store, const char *path);
+int xen_store_subscribe(struct store *store, const char *path);
+int xen_store_unsubscribe(struct store *store, const char *path);
 /* 1: a change; 0: none now; negative: the store is lost. event->path is "domid" when the own domid has changed. */
-int xstore_next(struct store *store, struct store_event *event);
+int xen_store_next(struct store *store, struct store_event *event);
 
 /* Calls answer with the values of two nodes below path ("" for what can't be read), later, on the loop's thread. */
 struct store_query {
@@ -95,6 +95,6 @@ struct store_query {
     char values[2][16];
     void (*answer)(struct store_query *query); /* frees it */
 };
-void xstore_ask(struct store *store, struct store_query *query);
+void xen_store_ask(struct store *store, struct store_query *query);
 
 #endif

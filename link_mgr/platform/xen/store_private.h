@@ -15,14 +15,14 @@ struct store_job {
 };
 
 /* Without nodes filled in. Freed when it has run. NULL: out of memory. */
-struct store_job *xstore_new_job(struct store *store, void (*run)(struct worker_job *), int count);
-void xstore_complain(struct store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct store_job *xen_store_new_job(struct store *store, void (*run)(struct worker_job *), int count);
+void xen_store_complain(struct store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* After a failed call of libxenstore: has the connection to xenstored gone? */
-bool xstore_is_lost(struct store *store);
-bool xstore_valid_path(const char *path);
+bool xen_store_is_lost(struct store *store);
+bool xen_store_valid_path(const char *path);
 
 /* On the worker's thread: reads the own domid, and begins to receive watches. Negative errno. */
-int xstore_watch_domid(struct store *store);
-void xstore_free_subscriptions(struct store *store);
+int xen_store_watch_domid(struct store *store);
+void xen_store_free_subscriptions(struct store *store);
 
 #endif

@@ -12,10 +12,10 @@
 static void keep_leaf(struct store *store, struct subscription *subscription, const char *path, const char *value)
 {
     pthread_mutex_lock(&store->mutex);
-    int error = leaves_found(&subscription->leaves, path, value);
+    int error = xen_leaves_found(&subscription->leaves, path, value);
     pthread_mutex_unlock(&store->mutex);
     if (error)
-        xstore_complain(store, "%s in Xenstore is not looked at: %s", path, strerror(-error));
+        xen_store_complain(store, "%s in Xenstore is not looked at: %s", path, strerror(-error));
 }
 
 /* Reads path and what is below it. */
@@ -25,7 +25,7 @@ static void store_watch_walk(struct store *store, struct subscription *subscript
     unsigned length = 0, count = 0;
     char *value = xs_read(store->xs, XBT_NULL, path, &length);
     if (!value) {
-        xstore_is_lost(store);
+        xen_store_is_lost(store);
         return;
     }
     if (length)
@@ -43,14 +43,14 @@ static void store_watch_walk(struct store *store, struct subscription *subscript
 static void look_again(struct store *store, struct subscription *subscription, const char *path)
 {
     pthread_mutex_lock(&store->mutex);
-    leaves_begin(&subscription->leaves, path);
+    xen_leaves_begin(&subscription->leaves, path);
     pthread_mutex_unlock(&store->mutex);
     store_watch_walk(store, subscription, path, 0);
     pthread_mutex_lock(&store->mutex);
-    leaves_end(&subscription->leaves, path);
-    leaves_tell_none(&subscription->leaves, subscription->path);
+    xen_leaves_end(&subscription->leaves, path);
+    xen_leaves_tell_none(&subscription->leaves, subscription->path);
     pthread_mutex_unlock(&store->mutex);
-    worker_tell(store->worker);
+    xen_worker_tell(store->worker);
 }
 
 /* The own domid; negative errno. */
@@ -72,7 +72,7 @@ static void store_watch_renamed(struct store *store, int domid)
     store->renamed = domid != 0;
     store->domid = domid;
     pthread_mutex_unlock(&store->mutex);
-    worker_tell(store->worker);
+    xen_worker_tell(store->worker);
 }
 
 static void make_domid_token(const struct store *store, char token[16])
@@ -111,7 +111,7 @@ static bool watch_domid(struct store *store)
 static void check_domid(struct store *store)
 {
     int domid = read_domid(store);
-    if (domid < 0 || domid == xstore_domid(store))
+    if (domid < 0 || domid == xen_store_domid(store))
         return;
     store->domid_noticed = true;
     store_watch_renamed(store, domid);
@@ -137,7 +137,7 @@ static void watch_fired(struct store *store, const char *path, const char *token
     }
     check_domid(store);
     struct subscription *subscription = find_by_id(store, (unsigned)strtoul(token, NULL, 10));
-    if (subscription && leaves_is_below(path, subscription->path))
+    if (subscription && xen_leaves_is_below(path, subscription->path))
         look_again(store, subscription, path);
 }
 
@@ -163,16 +163,16 @@ static void do_subscribe(struct worker_job *worker_job)
         watch_domid(job->store);
         return;
     }
-    if (!xstore_is_lost(job->store))
-        xstore_complain(job->store, "cannot watch %s in Xenstore: %s", subscription->path, strerror(errno));
+    if (!xen_store_is_lost(job->store))
+        xen_store_complain(job->store, "cannot watch %s in Xenstore: %s", subscription->path, strerror(errno));
     look_again(job->store, subscription, subscription->path);
 }
 
-int xstore_subscribe(struct store *store, const char *path)
+int xen_store_subscribe(struct store *store, const char *path)
 {
-    if (!xstore_valid_path(path))
+    if (!xen_store_valid_path(path))
         return -EINVAL;
-    struct store_job *job = xstore_new_job(store, do_subscribe, 0);
+    struct store_job *job = xen_store_new_job(store, do_subscribe, 0);
     struct subscription *subscription = calloc(1, sizeof(*subscription));
     if (!job || !subscription) {
         free(job);
@@ -181,12 +181,12 @@ int xstore_subscribe(struct store *store, const char *path)
     }
     subscription->id = ++store->next_id;
     strcpy(subscription->path, path);
-    leaves_init(&subscription->leaves);
+    xen_leaves_init(&subscription->leaves);
     job->subscription = subscription;
     pthread_mutex_lock(&store->mutex);
     LIST_INSERT_HEAD(&store->subscriptions, subscription, all);
     pthread_mutex_unlock(&store->mutex);
-    worker_post(store->worker, &job->job);
+    xen_worker_post(store->worker, &job->job);
     return 0;
 }
 
@@ -197,18 +197,18 @@ static void do_unsubscribe(struct worker_job *worker_job)
     char token[16];
     snprintf(token, sizeof(token), "%u", subscription->id);
     if (!xs_unwatch(job->store->xs, subscription->path, token))
-        xstore_is_lost(job->store);
+        xen_store_is_lost(job->store);
     pthread_mutex_lock(&job->store->mutex);
     LIST_REMOVE(subscription, all);
     pthread_mutex_unlock(&job->store->mutex);
-    leaves_clear(&subscription->leaves);
+    xen_leaves_clear(&subscription->leaves);
     free(subscription);
 }
 
-int xstore_unsubscribe(struct store *store, const char *path)
+int xen_store_unsubscribe(struct store *store, const char *path)
 {
     struct subscription *subscription;
-    struct store_job *job = xstore_new_job(store, do_unsubscribe, 0);
+    struct store_job *job = xen_store_new_job(store, do_unsubscribe, 0);
     if (!job)
         return -ENOMEM;
     pthread_mutex_lock(&store->mutex);
@@ -223,27 +223,27 @@ int xstore_unsubscribe(struct store *store, const char *path)
         return -ENOENT;
     }
     job->subscription = subscription;
-    worker_post(store->worker, &job->job);
+    xen_worker_post(store->worker, &job->job);
     return 0;
 }
 
-int xstore_watch_domid(struct store *store)
+int xen_store_watch_domid(struct store *store)
 {
     int domid = read_domid(store);
     if (domid < 0)
         return domid;
     if (!watch_domid(store))
         return errno ? -errno : -EIO;
-    worker_wait_for(store->worker, xs_fileno(store->xs), watches_ready, store);
+    xen_worker_wait_for(store->worker, xs_fileno(store->xs), watches_ready, store);
     return domid;
 }
 
-void xstore_free_subscriptions(struct store *store)
+void xen_store_free_subscriptions(struct store *store)
 {
     struct subscription *subscription;
     while ((subscription = LIST_FIRST(&store->subscriptions))) {
         LIST_REMOVE(subscription, all);
-        leaves_clear(&subscription->leaves);
+        xen_leaves_clear(&subscription->leaves);
         free(subscription);
     }
 }

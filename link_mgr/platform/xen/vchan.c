@@ -47,7 +47,7 @@ static uint32_t *vchan_references(struct ring_page *page)
     return (uint32_t *)(page + 1);
 }
 
-int vchan_open(struct vchan *vchan, bool server, int peer)
+int xen_vchan_open(struct vchan *vchan, bool server, int peer)
 {
     *vchan = (struct vchan){.server = server, .peer = peer};
     errno = 0;
@@ -85,7 +85,7 @@ static int share_rings(struct vchan *vchan, uint32_t ring_size)
     return 0;
 }
 
-int vchan_offer(struct vchan *vchan, uint32_t ring_size)
+int xen_vchan_offer(struct vchan *vchan, uint32_t ring_size)
 {
     if (ring_size < PAGE || ring_size > VCHAN_RING_MAX || (ring_size & (ring_size - 1)))
         return -EINVAL;
@@ -118,9 +118,9 @@ static int map_rings(struct vchan *vchan, uint32_t left_order, uint32_t right_or
     uint32_t refs[2 * RING_PAGES_MAX];
     uint32_t left_pages = 1u << (left_order - ORDER_MIN), right_pages = 1u << (right_order - ORDER_MIN);
     memcpy(refs, vchan_references(vchan->page), (left_pages + right_pages) * sizeof(uint32_t));
-    int error = foreign_map(&vchan->mapped, vchan->peer, refs, left_pages, PROT_READ | PROT_WRITE, &vchan->left);
+    int error = xen_foreign_map(&vchan->mapped, vchan->peer, refs, left_pages, PROT_READ | PROT_WRITE, &vchan->left);
     if (!error)
-        error = foreign_map(&vchan->mapped, vchan->peer, refs + left_pages, right_pages, PROT_READ, &vchan->right);
+        error = xen_foreign_map(&vchan->mapped, vchan->peer, refs + left_pages, right_pages, PROT_READ, &vchan->right);
     vchan->left_size = 1u << left_order;
     vchan->right_size = 1u << right_order;
     return error;
@@ -129,17 +129,17 @@ static int map_rings(struct vchan *vchan, uint32_t left_order, uint32_t right_or
 static int map_page(struct vchan *vchan, uint32_t page_reference)
 {
     void *page;
-    int error = foreign_open(&vchan->mapped, 1 + 2 * RING_PAGES_MAX);
+    int error = xen_foreign_open(&vchan->mapped, 1 + 2 * RING_PAGES_MAX);
     if (!error)
-        error = foreign_map(&vchan->mapped, vchan->peer, &page_reference, 1, PROT_READ | PROT_WRITE, &page);
+        error = xen_foreign_map(&vchan->mapped, vchan->peer, &page_reference, 1, PROT_READ | PROT_WRITE, &page);
     if (!error)
-        error = foreign_notify_at_end(&vchan->mapped, offsetof(struct vchan_interface, cli_live), vchan->port);
+        error = xen_foreign_notify_at_end(&vchan->mapped, offsetof(struct vchan_interface, cli_live), vchan->port);
     if (!error)
         vchan->page = page;
     return error;
 }
 
-int vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port)
+int xen_vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port)
 {
     errno = 0;
     int error = vchan_bound(vchan, xenevtchn_bind_interdomain(vchan->events, (uint32_t)vchan->peer, remote_port));
@@ -156,11 +156,11 @@ int vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t rem
         return error;
     __atomic_store_n(&vchan->page->cli_live, 1, __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&vchan->page->srv_notify, RING_WANT_DATA, __ATOMIC_SEQ_CST);
-    vchan_notify(vchan);
+    xen_vchan_notify(vchan);
     return 0;
 }
 
-void vchan_wake_self(struct vchan *vchan, int own)
+void xen_vchan_wake_self(struct vchan *vchan, int own)
 {
     /* Xen makes an event pending when a channel is bound. */
     xenevtchn_port_or_error_t port = xenevtchn_bind_unbound_port(vchan->events, (uint32_t)own);
@@ -172,24 +172,24 @@ void vchan_wake_self(struct vchan *vchan, int own)
 
 /* ---- in use ---- */
 
-int vchan_fd(const struct vchan *vchan)
+int xen_vchan_fd(const struct vchan *vchan)
 {
     return xenevtchn_fd(vchan->events);
 }
 
-void vchan_drain(struct vchan *vchan)
+void xen_vchan_drain(struct vchan *vchan)
 {
     xenevtchn_port_or_error_t port = xenevtchn_pending(vchan->events);
     if (port >= 0)
         xenevtchn_unmask(vchan->events, (evtchn_port_t)port);
 }
 
-void vchan_notify(struct vchan *vchan)
+void xen_vchan_notify(struct vchan *vchan)
 {
     xenevtchn_notify(vchan->events, vchan->port);
 }
 
-enum vchan_peer vchan_peer(const struct vchan *vchan)
+enum xen_vchan_peer xen_vchan_peer(const struct vchan *vchan)
 {
     uint8_t live = __atomic_load_n(vchan->server ? &vchan->page->cli_live : &vchan->page->srv_live, __ATOMIC_ACQUIRE);
     if (live == 1)
@@ -197,7 +197,7 @@ enum vchan_peer vchan_peer(const struct vchan *vchan)
     return vchan->server && live == CLIENT_AWAITED ? VCHAN_PEER_AWAITED : VCHAN_PEER_GONE;
 }
 
-void vchan_rings(const struct vchan *vchan, struct ring_pair *rings)
+void xen_vchan_rings(const struct vchan *vchan, struct ring_pair *rings)
 {
     ring_pair_init(rings, vchan->server, vchan->page, vchan->left, vchan->left_size, vchan->right, vchan->right_size);
 }
@@ -215,16 +215,16 @@ static void vchan_unmap(struct vchan *vchan)
         xengntshr_unshare(vchan->shared, vchan->page, 1);
     if (vchan->shared)
         xengntshr_close(vchan->shared);
-    foreign_close(&vchan->mapped);
+    xen_foreign_close(&vchan->mapped);
 }
 
-void vchan_close(struct vchan *vchan)
+void xen_vchan_close(struct vchan *vchan)
 {
     if (vchan->page)
         __atomic_store_n(vchan->server ? &vchan->page->srv_live : &vchan->page->cli_live, 0, __ATOMIC_SEQ_CST);
     vchan_unmap(vchan);
     if (vchan->page)
-        vchan_notify(vchan);
+        xen_vchan_notify(vchan);
     if (vchan->events)
         xenevtchn_close(vchan->events);
     *vchan = (struct vchan){0};
@@ -282,14 +282,14 @@ static void end_claim(struct claim *claim)
         xengntshr_close(claim->shared);
 }
 
-int vchan_retire(struct vchan *vchan, int own)
+int xen_vchan_retire(struct vchan *vchan, int own)
 {
     struct claim claim = {.events = xenevtchn_open(NULL, 0), .shared = xengntshr_open(NULL, 0)};
     bool safe = vchan->port == 0 || (claim.events && claim.shared && claim_port(&claim, vchan->port, own) &&
                                      hold_port(&claim, vchan->port, own));
     if (safe) {
         if (vchan->mapped.fd)
-            foreign_forget_notification(&vchan->mapped);
+            xen_foreign_forget_notification(&vchan->mapped);
         vchan_unmap(vchan);
         xenevtchn_close(vchan->events);
         *vchan = (struct vchan){0};

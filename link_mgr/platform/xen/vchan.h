@@ -34,7 +34,7 @@ struct ring_pair;
 
 #define VCHAN_RING_MAX (1024u * 1024) /* the references of two such rings just fit the page */
 
-enum vchan_peer {
+enum xen_vchan_peer {
     VCHAN_PEER_AWAITED,
     VCHAN_PEER_THERE,
     VCHAN_PEER_GONE,
@@ -54,23 +54,23 @@ struct vchan {
 };
 
 /* Opens the event device only, so that there is a descriptor to poll. These return 0 or a negative errno; after an
- * error vchan_close is to be called all the same. */
-int vchan_open(struct vchan *vchan, bool server, int peer);
-int vchan_offer(struct vchan *vchan, uint32_t ring_size);
-int vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port);
+ * error xen_vchan_close is to be called all the same. */
+int xen_vchan_open(struct vchan *vchan, bool server, int peer);
+int xen_vchan_offer(struct vchan *vchan, uint32_t ring_size);
+int xen_vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port);
 /* Makes the descriptor readable, when nothing else will any more. own: this domain's id. */
-void vchan_wake_self(struct vchan *vchan, int own);
+void xen_vchan_wake_self(struct vchan *vchan, int own);
 
-int vchan_fd(const struct vchan *vchan);
+int xen_vchan_fd(const struct vchan *vchan);
 /* Takes a pending event off the descriptor, which is readable again after a later one. */
-void vchan_drain(struct vchan *vchan);
-void vchan_notify(struct vchan *vchan);
-enum vchan_peer vchan_peer(const struct vchan *vchan);
-void vchan_rings(const struct vchan *vchan, struct ring_pair *rings);
+void xen_vchan_drain(struct vchan *vchan);
+void xen_vchan_notify(struct vchan *vchan);
+enum xen_vchan_peer xen_vchan_peer(const struct vchan *vchan);
+void xen_vchan_rings(const struct vchan *vchan, struct ring_pair *rings);
 /* Tells the peer, and gives everything back. */
-void vchan_close(struct vchan *vchan);
+void xen_vchan_close(struct vchan *vchan);
 /* The same after this domain was restored, when the ports are not what they were. own: its present id. -EBUSY: what it
  * holds can't be given back safely, and is kept until the process ends. */
-int vchan_retire(struct vchan *vchan, int own);
+int xen_vchan_retire(struct vchan *vchan, int own);
 
 #endif

@@ -62,7 +62,7 @@ static void worker_finished(struct worker *worker, struct worker_job *job)
     pthread_mutex_lock(&worker->mutex);
     queue_add(&worker->finished, job);
     pthread_mutex_unlock(&worker->mutex);
-    worker_tell(worker);
+    xen_worker_tell(worker);
 }
 
 static void wait_for_work(struct worker *worker)
@@ -108,7 +108,7 @@ static void worker_release(struct worker *worker)
     close(worker->wake);
 }
 
-int worker_start(struct worker *worker)
+int xen_worker_start(struct worker *worker)
 {
     pthread_condattr_t clock;
     sigset_t all, before;
@@ -138,7 +138,7 @@ int worker_start(struct worker *worker)
     return error;
 }
 
-void worker_post(struct worker *worker, struct worker_job *job)
+void xen_worker_post(struct worker *worker, struct worker_job *job)
 {
     pthread_mutex_lock(&worker->mutex);
     queue_add(&worker->waiting, job);
@@ -146,7 +146,7 @@ void worker_post(struct worker *worker, struct worker_job *job)
     raise_event(worker->wake);
 }
 
-void worker_tell(struct worker *worker)
+void xen_worker_tell(struct worker *worker)
 {
     raise_event(worker->ready);
 }
@@ -159,7 +159,7 @@ static struct worker_job *finished_job(struct worker *worker)
     return job;
 }
 
-void worker_collect(struct worker *worker)
+void xen_worker_collect(struct worker *worker)
 {
     struct worker_job *job;
     clear_event(worker->ready);
@@ -167,7 +167,7 @@ void worker_collect(struct worker *worker)
         job->done(job);
 }
 
-void worker_wait_for(struct worker *worker, int fd, void (*ready)(void *context), void *context)
+void xen_worker_wait_for(struct worker *worker, int fd, void (*ready)(void *context), void *context)
 {
     worker->source = fd;
     worker->source_ready = ready;
@@ -187,7 +187,7 @@ static struct timespec worker_deadline(unsigned limit_ms)
     return end;
 }
 
-bool worker_stop(struct worker *worker, unsigned limit_ms)
+bool xen_worker_stop(struct worker *worker, unsigned limit_ms)
 {
     struct timespec end = worker_deadline(limit_ms);
     int error = 0;
@@ -203,7 +203,7 @@ bool worker_stop(struct worker *worker, unsigned limit_ms)
         return false;
     }
     pthread_join(worker->thread, NULL);
-    worker_collect(worker);
+    xen_worker_collect(worker);
     worker_release(worker);
     return true;
 }

@@ -78,19 +78,19 @@ static void close_platform(struct platform *platform)
     struct channel *channel;
     while ((channel = LIST_FIRST(&platform->channels)))
         xen_channel_close(channel);
-    xstore_close(&platform->store);
-    if (!worker_stop(&platform->worker, CLOSE_LIMIT_MS)) {
+    xen_store_close(&platform->store);
+    if (!xen_worker_stop(&platform->worker, CLOSE_LIMIT_MS)) {
         xen_log(platform, LOG_WARNING, "Xenstore does not answer; its nodes of this domain are left as they are");
         return;
     }
-    xstore_free(&platform->store);
+    xen_store_free(&platform->store);
     free(platform);
 }
 
 static int open_platform(const struct platform_config *config, struct platform **result, char *why, size_t why_size)
 {
     struct platform *platform = calloc(1, sizeof(*platform));
-    int error = platform ? worker_start(&platform->worker) : -ENOMEM;
+    int error = platform ? xen_worker_start(&platform->worker) : -ENOMEM;
     if (error) {
         snprintf(why, why_size, "%s", strerror(-error));
         free(platform);
@@ -98,8 +98,8 @@ static int open_platform(const struct platform_config *config, struct platform *
     }
     platform->log = config->log;
     LIST_INIT(&platform->channels);
-    error = xstore_open(&platform->store, &platform->worker, config->log, OPEN_LIMIT_MS);
-    int domid = xstore_domid(&platform->store);
+    error = xen_store_open(&platform->store, &platform->worker, config->log, OPEN_LIMIT_MS);
+    int domid = xen_store_domid(&platform->store);
     if (error)
         snprintf(why, why_size, "%s", xen_explanation(error));
     else
@@ -112,14 +112,14 @@ static int open_platform(const struct platform_config *config, struct platform *
         close_platform(platform);
         return error;
     }
-    foreign_handle_faults();
+    xen_foreign_handle_faults();
     *result = platform;
     return 0;
 }
 
 static int xen_domid(struct platform *platform)
 {
-    return xstore_domid(&platform->store);
+    return xen_store_domid(&platform->store);
 }
 
 static int xen_publish(struct platform *platform, const char *path, const char *value, int reader)
@@ -129,22 +129,22 @@ static int xen_publish(struct platform *platform, const char *path, const char *
         return -EINVAL;
     strcpy(node.path, path);
     strcpy(node.value, value);
-    return xstore_publish(&platform->store, &node, 1, reader);
+    return xen_store_publish(&platform->store, &node, 1, reader);
 }
 
 static int xen_retract(struct platform *platform, const char *path)
 {
-    return xstore_retract(&platform->store, path);
+    return xen_store_retract(&platform->store, path);
 }
 
 static int xen_subscribe(struct platform *platform, const char *path)
 {
-    return xstore_subscribe(&platform->store, path);
+    return xen_store_subscribe(&platform->store, path);
 }
 
 static int xen_unsubscribe(struct platform *platform, const char *path)
 {
-    return xstore_unsubscribe(&platform->store, path);
+    return xen_store_unsubscribe(&platform->store, path);
 }
 
 static int event_fd(struct platform *platform)
@@ -154,13 +154,13 @@ static int event_fd(struct platform *platform)
 
 static int next_event(struct platform *platform, struct store_event *event)
 {
-    int result = xstore_next(&platform->store, event);
+    int result = xen_store_next(&platform->store, event);
     if (result <= 0) {
-        worker_collect(&platform->worker);
-        result = xstore_next(&platform->store, event);
+        xen_worker_collect(&platform->worker);
+        result = xen_store_next(&platform->store, event);
         /* There may be more; the descriptor was cleared. */
         if (result > 0)
-            worker_tell(&platform->worker);
+            xen_worker_tell(&platform->worker);
     }
     if (result > 0 && strcmp(event->path, "domid") == 0)
         xen_channels_lost(platform);
