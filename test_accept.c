@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: 0BSD */
 /*
- * test_accept PORT - accepts connections from other domains on PORT, prints who calls and what they say, and answers.
- * SIGINT (Ctrl-C) or SIGTERM ends it. The other side: test_conn.
+ * test_accept PORT - accepts connections from other domains on PORT, prints who calls and what they
+ * say, and answers. SIGINT (Ctrl-C) or SIGTERM ends it. The other side: test_conn.
  *
  * This is all that a service needs: listen, accept, and from there on an ordinary socket.
  */
@@ -21,11 +21,13 @@ static void accept_serve(int fd, const struct idc_addr *peer)
 
     printf("domain %u port %u (uid %u): connected\n", peer->domid, peer->port, peer->uid);
     while (fgets(line, sizeof(line), in)) {
-        printf("domain %u port %u: %s%s", peer->domid, peer->port, line, strchr(line, '\n') ? "" : "\n");
+        printf("domain %u port %u: %s%s", peer->domid, peer->port, line,
+               strchr(line, '\n') ? "" : "\n");
         if (dprintf(fd, "you said: %s", line) < 0)
             break;
     }
-    printf("domain %u port %u: %s\n", peer->domid, peer->port, ferror(in) ? "connection lost" : "closed");
+    printf("domain %u port %u: %s\n", peer->domid, peer->port,
+           ferror(in) ? "connection lost" : "closed");
     fclose(in); /* closes fd: what was sent is delivered first */
 }
 
@@ -35,7 +37,8 @@ int main(int argc, char **argv)
     struct idc_addr peer;
 
     if (argc == 4 && strcmp(argv[1], "--socket") == 0) {
-        options.socket = argv[2]; /* of another link_mgr than the usual one; see also IDC_SOCKET */
+        /* of another link_mgr than the usual one; see also IDC_SOCKET */
+        options.socket = argv[2];
         argv += 2, argc -= 2;
     }
     int help = argc == 2 && strcmp(argv[1], "--help") == 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: 0BSD */
 /*
- * test_conn DOMID [PORT] - connects to test_accept in domain DOMID (port 80 if not given), says hello, prints the
- * answer and checks it. Exits with 0 if all went well.
+ * test_conn DOMID [PORT] - connects to test_accept in domain DOMID (port 80 if not given), says
+ * hello, prints the answer and checks it. Exits with 0 if all went well.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,12 +33,14 @@ static int is_number(const char *text, unsigned long max, unsigned long *number)
 
 int main(int argc, char **argv)
 {
-    static const char hello[] = "hello from test_conn\n", expected[] = "you said: hello from test_conn\n";
+    static const char hello[] = "hello from test_conn\n",
+                      expected[] = "you said: hello from test_conn\n";
     struct idc_options options = IDC_OPTIONS_INIT;
     char answer[1000];
 
     if (argc > 2 && strcmp(argv[1], "--socket") == 0) {
-        options.socket = argv[2]; /* of another link_mgr than the usual one; see also IDC_SOCKET */
+        /* of another link_mgr than the usual one; see also IDC_SOCKET */
+        options.socket = argv[2];
         argv += 2, argc -= 2;
     }
     int help = argc == 2 && strcmp(argv[1], "--help") == 0;
@@ -51,14 +53,16 @@ int main(int argc, char **argv)
 
     int fd = idc_connect_with((uint32_t)domid, (uint32_t)port, &options);
     if (fd < 0) {
-        fprintf(stderr, "test_conn: cannot connect to domain %lu port %lu: %s\n", domid, port, idc_last_error());
+        fprintf(stderr, "test_conn: cannot connect to domain %lu port %lu: %s\n", domid, port,
+                idc_last_error());
         return 1;
     }
     if (idc_send(fd, hello, strlen(hello)) != (ssize_t)strlen(hello) || shutdown(fd, SHUT_WR) < 0) {
         fprintf(stderr, "test_conn: cannot send: %s\n", idc_last_error());
         return 1;
     }
-    ssize_t len = read_all(fd, answer, sizeof(answer)); /* we have ended, the other side may still answer */
+    /* we have ended, the other side may still answer */
+    ssize_t len = read_all(fd, answer, sizeof(answer));
     if (len < 0) {
         fprintf(stderr, "test_conn: cannot receive: %s\n", idc_last_error());
         return 1;

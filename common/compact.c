@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Compact documents; compact.h has the layout. What is read was written by somebody else: every length is checked against
- * what is left before it is used. */
+/* Compact documents; compact.h has the layout. What is read was written by somebody else: every
+ * length is checked against what is left before it is used. */
 #include "common/compact.h"
 
 #include <string.h>
@@ -103,7 +103,8 @@ bool compact_is(const void *document, size_t len)
     return len > 0 && *(const uint8_t *)document == 0;
 }
 
-bool compact_open(struct compact_reader *reader, const void *document, size_t len, char kind, struct compact_text *method)
+bool compact_open(struct compact_reader *reader, const void *document, size_t len, char kind,
+                  struct compact_text *method)
 {
     *reader = (struct compact_reader){.at = document, .end = (const uint8_t *)document + len};
     const uint8_t *head = compact_take(reader, 2);
@@ -157,7 +158,8 @@ int compact_next(struct compact_reader *reader, struct compact_member *member)
 
 bool compact_equal(const struct compact_text *text, const char *string)
 {
-    return text->len == strlen(string) && (text->len == 0 || memcmp(text->bytes, string, text->len) == 0);
+    return text->len == strlen(string) &&
+           (text->len == 0 || memcmp(text->bytes, string, text->len) == 0);
 }
 
 void compact_copy(const struct compact_text *text, char *out, size_t size)

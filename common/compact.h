@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * compact.h - calls and answers of RPC in few bytes, for upgraded connections (docs/rpc.md, "Compact documents").
+ * compact.h - calls and answers of RPC in few bytes, for upgraded connections (docs/rpc.md,
+ * "Compact documents").
  *
- * The same methods and members as in XML, but only whole numbers, booleans and texts, and at most COMPACT_MAX bytes: what
- * libidc needs to connect and to listen. Coding one costs some hundred instructions, where XML costs a hundred thousand. A
- * compact document starts with a NUL, which no XML document does.
+ * The same methods and members as in XML, but only whole numbers, booleans and texts, and at most
+ * COMPACT_MAX bytes: what libidc needs to connect and to listen. Coding one costs some hundred
+ * instructions, where XML costs a hundred thousand. A compact document starts with a NUL, which no
+ * XML document does.
  *
  *      offset  size
  *           0     1  0
@@ -13,9 +15,11 @@
  *         2+n        members, one after the other to the end, of
  *                    1 + n   name: a byte for its length, and the name
  *                    1       type: 'i' a number, 'b' a boolean, 's' a text
- *                    8, 1 or 2 + n  value: little-endian, signed; 0 or 1; length in two bytes, little-endian, and the text
+ *                    8, 1 or 2 + n  value: little-endian, signed; 0 or 1; length in two bytes,
+ *                                   little-endian, and the text
  *
- * A fault has the members "code" and "text". Nothing here allocates memory; what is read points into the document.
+ * A fault has the members "code" and "text". Nothing here allocates memory; what is read points
+ * into the document.
  */
 #ifndef IDC_COMPACT_H
 #define IDC_COMPACT_H
@@ -66,7 +70,8 @@ struct compact_reader {
 
 bool compact_is(const void *document, size_t len);
 /* kind: what it has to be. method is filled in for a call. False: it is no such document. */
-bool compact_open(struct compact_reader *reader, const void *document, size_t len, char kind, struct compact_text *method);
+bool compact_open(struct compact_reader *reader, const void *document, size_t len, char kind,
+                  struct compact_text *method);
 /* The next member: 1, 0 at the end, -1 when the document is malformed. */
 int compact_next(struct compact_reader *reader, struct compact_member *member);
 bool compact_equal(const struct compact_text *text, const char *string);

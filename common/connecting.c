@@ -7,10 +7,10 @@
  *          12     2  errno
  *          14  0-93  why
  *
- * A Unix socket polls writable when what it has sent, counted in the kernel's own bookkeeping (some 768 bytes for a
- * message of one), takes no more than a quarter of its send buffer; a send fails when it takes all of it. So the buffer
- * is made small enough to be filled by a few sends, and large enough that the one message that stays takes
- * less than a quarter.
+ * A Unix socket polls writable when what it has sent, counted in the kernel's own bookkeeping (some
+ * 768 bytes for a message of one), takes no more than a quarter of its send buffer; a send fails
+ * when it takes all of it. So the buffer is made small enough to be filled by a few sends, and
+ * large enough that the one message that stays takes less than a quarter.
  */
 #include "common/connecting.h"
 
@@ -33,7 +33,8 @@
 #define FILLER '\0'
 #define FILLER_LAST '\1'
 #define FILLER_MIN 2
-#define LITTLE (SMALL_BUFFER / 2) /* a quarter of what the kernel makes of it, and it counts more */
+/* a quarter of what the kernel makes of it, and it counts more */
+#define LITTLE (SMALL_BUFFER / 2)
 #define FILLER_MAX 4096
 #define FILLER_BLOCK (64 * 1024)
 #define FILLER_BYTES_MAX (64 << 20)
@@ -54,7 +55,8 @@ static bool put_filler_block(int near_end, char message)
     return send(near_end, &message, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
 }
 
-/* Full first; then one is taken out at the other end, to make room for the marked one behind them all. */
+/* Full first; then one is taken out at the other end, to make room for the marked one behind them
+ * all. */
 int connecting_fill(int near_end, int far_end)
 {
     int small = SMALL_BUFFER, count = 0;
@@ -76,8 +78,8 @@ static bool polls_writable(int near_end)
     return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
 }
 
-/* Blocks of a quarter of the buffer, with what the kernel counts besides: one or two are enough, and there is room for the
- * last one behind them. */
+/* Blocks of a quarter of the buffer, with what the kernel counts besides: one or two are enough,
+ * and there is room for the last one behind them. */
 int connecting_fill_roughly(int near_end)
 {
     static const char block[FILLER_BLOCK];
@@ -94,18 +96,22 @@ int connecting_fill_roughly(int near_end)
 
 void connecting_widen(int near_end, int size)
 {
-    int half = size / 2; /* the kernel doubles it, and lets those wait no longer who have waited for room */
+    /* the kernel doubles it, and lets those wait no longer who have waited for room */
+    int half = size / 2;
     setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &half, sizeof(half));
 }
 
-/* The filler and the last message, in one system call; by itself, since libidc-vsock.so has a sendmmsg that looks for more. */
+/* The filler and the last message, in one system call; by itself, since libidc-vsock.so has a
+ * sendmmsg that looks for more. */
 static bool put_little(int near_end)
 {
     static const char filler[LITTLE], last = FILLER_LAST;
-    struct iovec parts[2] = {{(void *)(uintptr_t)filler, sizeof(filler)}, {(void *)(uintptr_t)&last, 1}};
+    struct iovec parts[2] = {{(void *)(uintptr_t)filler, sizeof(filler)},
+                             {(void *)(uintptr_t)&last, 1}};
     struct mmsghdr messages[2] = {{.msg_hdr = {.msg_iov = &parts[0], .msg_iovlen = 1}},
                                   {.msg_hdr = {.msg_iov = &parts[1], .msg_iovlen = 1}}};
-    return syscall(SYS_sendmmsg, near_end, messages, 2, MSG_DONTWAIT | MSG_NOSIGNAL) == 2 && messages[0].msg_len == sizeof(filler);
+    return syscall(SYS_sendmmsg, near_end, messages, 2, MSG_DONTWAIT | MSG_NOSIGNAL) == 2 &&
+           messages[0].msg_len == sizeof(filler);
 }
 
 /* A size that could not be given back without privilege stays. */
@@ -117,7 +123,8 @@ int connecting_fill_little(int near_end, int *size)
         *size = 0;
         return connecting_fill_roughly(near_end);
     }
-    if (setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0 && put_little(near_end))
+    if (setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0 &&
+        put_little(near_end))
         return 0;
     connecting_widen(near_end, *size);
     return -ENOBUFS;
@@ -132,7 +139,8 @@ void connecting_settle(int near_end, int size)
         connecting_widen(near_end, size);
         return;
     }
-    if (getsockopt(near_end, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) == 0 && type == SOCK_SEQPACKET) {
+    if (getsockopt(near_end, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) == 0 &&
+        type == SOCK_SEQPACKET) {
         handover_make_room(near_end);
         return;
     }
@@ -147,7 +155,8 @@ void connecting_settle(int near_end, int size)
 /* The error in a failed end's name, 0 when it is no such name. */
 static int error_in_name(const uint8_t *name, size_t len, char why[CONNECTING_WHY_MAX])
 {
-    if (len < FAIL_FIXED || len - FAIL_FIXED >= CONNECTING_WHY_MAX || memcmp(name, FAIL_MAGIC, 4) != 0)
+    if (len < FAIL_FIXED || len - FAIL_FIXED >= CONNECTING_WHY_MAX ||
+        memcmp(name, FAIL_MAGIC, 4) != 0)
         return 0;
     memcpy(why, name + FAIL_FIXED, len - FAIL_FIXED);
     why[len - FAIL_FIXED] = '\0';

@@ -2,8 +2,8 @@
 /*
  * handover.c - theory of operation
  *
- * Nothing here keeps state, and nothing here trusts the other side: the daemon runs this code on what programs send,
- * libidc on what the daemon sends. All numbers are little-endian.
+ * Nothing here keeps state, and nothing here trusts the other side: the daemon runs this code on
+ * what programs send, libidc on what the daemon sends. All numbers are little-endian.
  *
  * Names. An abstract Unix address: NUL, then
  *      offset  size
@@ -13,14 +13,17 @@
  *          16     2  peer domid      18  4  peer port     22  4  uid of the peer
  *          26     1  NAME_* flags
  *          27  0-79  service name, without NUL
- * An abstract address vanishes with its socket, and the serial makes it unique within its network namespace.
+ * An abstract address vanishes with its socket, and the serial makes it unique within its network
+ * namespace.
  *
- * Descriptors. A descriptor that cannot be placed in the process's table is lost with its message, so that case is an
- * error (EMFILE) and not a message without a descriptor. What came beyond the caller's room is closed here.
+ * Descriptors. A descriptor that cannot be placed in the process's table is lost with its message,
+ * so that case is an error (EMFILE) and not a message without a descriptor. What came beyond the
+ * caller's room is closed here.
  *
- * Long messages. The receiver takes a memfd's bytes with pread, never by mmap, and only from a file that is sealed
- * against writing and shrinking. Only memory files can have seals, so the receiver never waits for a file system of
- * the sender's making (FUSE, a pipe, a device), gets no SIGBUS, and what it reads does not change under it.
+ * Long messages. The receiver takes a memfd's bytes with pread, never by mmap, and only from a file
+ * that is sealed against writing and shrinking. Only memory files can have seals, so the receiver
+ * never waits for a file system of the sender's making (FUSE, a pipe, a device), gets no SIGBUS,
+ * and what it reads does not change under it.
  */
 #include "common/handover.h"
 
@@ -54,8 +57,10 @@ enum {
     NAME_FLAGS = 31,
 };
 
-static_assert(1 + NAME_FIXED + IDC_SERVICE_MAX <= sizeof(((struct sockaddr_un *)0)->sun_path), "a name fits");
-static_assert(sizeof(HANDOVER_STUB_MAGIC) - 1 + sizeof(uint32_t) <= HANDOVER_STUB_SIZE, "a stub fits");
+static_assert(1 + NAME_FIXED + IDC_SERVICE_MAX <= sizeof(((struct sockaddr_un *)0)->sun_path),
+              "a name fits");
+static_assert(sizeof(HANDOVER_STUB_MAGIC) - 1 + sizeof(uint32_t) <= HANDOVER_STUB_SIZE,
+              "a stub fits");
 
 /* ---- little-endian numbers ---- */
 
@@ -112,7 +117,8 @@ int handover_bind(int fd, const struct handover_name *name)
     *at++ = name_flags(name);
     memcpy(at, service, service_len);
 
-    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + NAME_FIXED + service_len);
+    socklen_t len =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + NAME_FIXED + service_len);
     return bind(fd, (struct sockaddr *)&address, len) == 0 ? 0 : -errno;
 }
 
@@ -132,7 +138,9 @@ static int decode_name(const uint8_t *in, size_t len, struct handover_name *name
         .serial = get_le(in + 4, HANDOVER_SERIAL_BITS / 8),
         .listener = flags & NAME_LISTENER,
         .local_only = flags & NAME_LOCAL_ONLY,
-        .local = {.domid = (uint32_t)get_le(in + 10, 2), .port = (uint32_t)get_le(in + 12, 4), .uid = UINT32_MAX},
+        .local = {.domid = (uint32_t)get_le(in + 10, 2),
+                  .port = (uint32_t)get_le(in + 12, 4),
+                  .uid = UINT32_MAX},
         .peer = {.domid = (uint32_t)get_le(in + 16, 2),
                  .port = (uint32_t)get_le(in + 18, 4),
                  .uid = (uint32_t)get_le(in + 22, 4)},
@@ -153,26 +161,29 @@ int handover_name(int fd, struct handover_name *name)
 
     if (getpeername(fd, (struct sockaddr *)&address, &len) < 0)
         return errno == ENOTSOCK || errno == EBADF ? -errno : -EINVAL;
-    if (len > sizeof(address) || len <= prefix || address.sun_family != AF_UNIX || address.sun_path[0] != '\0')
+    if (len > sizeof(address) || len <= prefix || address.sun_family != AF_UNIX ||
+        address.sun_path[0] != '\0')
         return -EINVAL;
     return decode_name((const uint8_t *)address.sun_path + 1, len - prefix, name);
 }
 
 /* ---- descriptors ---- */
 
-ssize_t handover_sendv(int sock, const struct iovec *parts, int part_count, const int *fds, int count, int flags)
+ssize_t handover_sendv(int sock, const struct iovec *parts, int part_count, const int *fds,
+                       int count, int flags)
 {
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
     } control = {0};
-    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)part_count};
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                             .msg_iovlen = (size_t)part_count};
     size_t size = (size_t)count * sizeof(int);
 
     assert(count >= 0 && count <= HANDOVER_FDS_MAX);
     if (count > 0) {
-        control.header =
-            (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(size)};
+        control.header = (struct cmsghdr){
+            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(size)};
         memcpy(CMSG_DATA(&control.header), fds, size);
         message.msg_control = &control;
         message.msg_controllen = CMSG_SPACE(size);
@@ -213,8 +224,10 @@ ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int
         char space[CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
     } control;
     struct iovec bytes = {buf, len};
-    struct msghdr message = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
     int room = *count;
     int came[HANDOVER_FDS_MAX];
 
@@ -233,9 +246,11 @@ ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int
     return got;
 }
 
-/* ---- the message on a listener: domid, port, uid, type (2 bytes), marked (2), service name padded with NUL ---- */
+/* ---- the message on a listener: domid, port, uid, type (2 bytes), marked (2), service name padded
+ * with NUL ---- */
 
-void handover_encode_waiting(uint8_t out[HANDOVER_WAITING_SIZE], const struct idc_addr *peer, bool marked)
+void handover_encode_waiting(uint8_t out[HANDOVER_WAITING_SIZE], const struct idc_addr *peer,
+                             bool marked)
 {
     memset(out, 0, HANDOVER_WAITING_SIZE);
     put_le(out, peer->domid, 4);
@@ -259,9 +274,12 @@ int handover_decode_waiting(const uint8_t *in, size_t len, struct idc_addr *peer
     uint64_t mark = get_le(in + 14, 2);
     *marked = mark == 1;
     memcpy(peer->service, in + 16, IDC_SERVICE_MAX + 1);
-    bool service_ok = peer->service[0] == '\0' || service_name_valid(peer->service, strlen(peer->service));
+    bool service_ok =
+        peer->service[0] == '\0' || service_name_valid(peer->service, strlen(peer->service));
     bool type_ok = peer->type == IDC_STREAM || peer->type == IDC_SEQPACKET;
-    return valid_domid(peer->domid) && peer->port != 0 && type_ok && mark <= 1 && service_ok ? 0 : -EINVAL;
+    return valid_domid(peer->domid) && peer->port != 0 && type_ok && mark <= 1 && service_ok
+               ? 0
+               : -EINVAL;
 }
 
 int handover_take_mark(int fd)
@@ -270,7 +288,8 @@ int handover_take_mark(int fd)
     return recv(fd, &mark, 1, MSG_DONTWAIT) == 1 ? 0 : -EPROTO;
 }
 
-/* accept(2) fails before it takes a connection when there is no room for its descriptor; so does this. */
+/* accept(2) fails before it takes a connection when there is no room for its descriptor; so does
+ * this. */
 static int check_room(int fd)
 {
     int probe = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -342,7 +361,9 @@ static int fill_memfd(int fd, const struct iovec *spans, size_t count)
         if (error < 0)
             return error;
     }
-    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0 ? 0 : -errno;
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0
+               ? 0
+               : -errno;
 }
 
 /* A full socket that does not block is noticed before megabytes are copied in vain. */
@@ -362,7 +383,8 @@ static bool would_block(int sock, int flags)
     return poll(&p, 1, 0) == 0;
 }
 
-ssize_t handover_send_by_memfd(int sock, const struct iovec *spans, size_t count, size_t len, int flags)
+ssize_t handover_send_by_memfd(int sock, const struct iovec *spans, size_t count, size_t len,
+                               int flags)
 {
     uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC;
     if (would_block(sock, flags))
@@ -383,7 +405,8 @@ ssize_t handover_send_message(int sock, const void *buf, size_t len, int flags)
     if (len > IDC_MESSAGE_MAX)
         return -EMSGSIZE;
     if (len > HANDOVER_INLINE_MAX)
-        return handover_send_by_memfd(sock, &(struct iovec){(void *)(uintptr_t)buf, len}, 1, len, flags);
+        return handover_send_by_memfd(sock, &(struct iovec){(void *)(uintptr_t)buf, len}, 1, len,
+                                      flags);
     return handover_send(sock, buf, len, NULL, 0, flags);
 }
 
@@ -393,8 +416,8 @@ static bool memfd_is_sound(int fd, size_t len)
     struct stat status;
     const int needed = F_SEAL_SHRINK | F_SEAL_WRITE;
     int seals = fcntl(fd, F_GET_SEALS);
-    return len <= IDC_MESSAGE_MAX && seals >= 0 && (seals & needed) == needed && fstat(fd, &status) == 0 &&
-           S_ISREG(status.st_mode) && status.st_size == (off_t)len;
+    return len <= IDC_MESSAGE_MAX && seals >= 0 && (seals & needed) == needed &&
+           fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size == (off_t)len;
 }
 
 int handover_stub(const uint8_t *message, size_t len, int fd, size_t *total)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * idc-setup - says which domains may connect to each other. It is the toolstack's tool: its rules are read-only to the
- * domains. idc-setup(8) describes it.
+ * idc-setup - says which domains may connect to each other. It is the toolstack's tool: its rules
+ * are read-only to the domains. idc-setup(8) describes it.
  *
- * Exit status: 0 done, 1 it failed, 2 the command line is wrong. Every failure is one line on stderr that says what to
- * do.
+ * Exit status: 0 done, 1 it failed, 2 the command line is wrong. Every failure is one line on
+ * stderr that says what to do.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -29,13 +29,16 @@ struct options {
 
 static const char usage[] =
     "usage: idc-setup [OPTION]... DOMID DOMID...      let all pairs among the DOMIDs connect\n"
-    "       idc-setup --remove DOMID [DOMID]...       take that back (one DOMID: all of its rules)\n"
+    "       idc-setup --remove DOMID [DOMID]...       take that back (one DOMID: all of its "
+    "rules)\n"
     "       idc-setup --list [--json] [DOMID]...      show the rules\n"
     "\n"
     "  --ports LIST       only to these services: ports, ranges and service names, separated by\n"
     "                     commas (80,5000-5010,org.example.clipboard); default *, which is all\n"
-    "  --platform NAME    xen, local, or auto (default): local if there is a store directory, else xen\n"
-    "  --store DIR        the local platform's store directory; default $IDC_STORE. It is made if its\n"
+    "  --platform NAME    xen, local, or auto (default): local if there is a store directory, else "
+    "xen\n"
+    "  --store DIR        the local platform's store directory; default $IDC_STORE. It is made if "
+    "its\n"
     "                     parent exists\n"
     "  --help, --version\n"
     "\n"
@@ -66,25 +69,45 @@ static int setup_answer(struct options *options, const char *text)
 static int parse_option(struct options *options, int option)
 {
     switch (option) {
-    case 'p': options->platform = optarg; return 0;
-    case 's': options->directory = optarg; options->directory_given = true; return 0;
-    case 'P': options->ports = optarg; return 0;
-    case 'r': options->remove = true; return 0;
-    case 'l': options->list = true; return 0;
-    case 'j': options->json = true; return 0;
-    case 'h': return setup_answer(options, usage);
-    case 'v': return setup_answer(options, "idc-setup " IDC_VERSION "\n");
-    default: return EXIT_USAGE;
+    case 'p':
+        options->platform = optarg;
+        return 0;
+    case 's':
+        options->directory = optarg;
+        options->directory_given = true;
+        return 0;
+    case 'P':
+        options->ports = optarg;
+        return 0;
+    case 'r':
+        options->remove = true;
+        return 0;
+    case 'l':
+        options->list = true;
+        return 0;
+    case 'j':
+        options->json = true;
+        return 0;
+    case 'h':
+        return setup_answer(options, usage);
+    case 'v':
+        return setup_answer(options, "idc-setup " IDC_VERSION "\n");
+    default:
+        return EXIT_USAGE;
     }
 }
 
 static int parse_options(struct options *options, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"platform", required_argument, NULL, 'p'}, {"store", required_argument, NULL, 's'},
-        {"ports", required_argument, NULL, 'P'},    {"remove", no_argument, NULL, 'r'},
-        {"list", no_argument, NULL, 'l'},           {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},           {"version", no_argument, NULL, 'v'},
+        {"platform", required_argument, NULL, 'p'},
+        {"store", required_argument, NULL, 's'},
+        {"ports", required_argument, NULL, 'P'},
+        {"remove", no_argument, NULL, 'r'},
+        {"list", no_argument, NULL, 'l'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -93,7 +116,8 @@ static int parse_options(struct options *options, int argc, char **argv)
         if (option == ':')
             return setup_fail(EXIT_USAGE, "%s needs an argument", argv[optind - 1]);
         if (option == '?')
-            return setup_fail(EXIT_USAGE, "%s is not an option, or takes no argument", argv[optind - 1]);
+            return setup_fail(EXIT_USAGE, "%s is not an option, or takes no argument",
+                              argv[optind - 1]);
         int result = parse_option(options, option);
         if (result != 0 || options->done)
             return result;
@@ -113,7 +137,8 @@ static int parse_domids(struct options *options, char **arguments)
     for (size_t i = 0; i < count; i++) {
         int domid = setup_parse_domid(arguments[i]);
         if (domid < 0)
-            return setup_fail(EXIT_USAGE, "'%s' is not a DOMID; give a number from 0 to %d", arguments[i], SETUP_DOMID_MAX);
+            return setup_fail(EXIT_USAGE, "'%s' is not a DOMID; give a number from 0 to %d",
+                              arguments[i], SETUP_DOMID_MAX);
         if (domids->has[domid])
             return setup_fail(EXIT_USAGE, "DOMID %d is given twice", domid);
         domids->has[domid] = true;
@@ -131,12 +156,18 @@ static int check_combination(struct options *options)
     if (options->json && !options->list)
         return setup_fail(EXIT_USAGE, "--json is only for --list");
     if (options->ports != NULL && (options->remove || options->list))
-        return setup_fail(EXIT_USAGE, "--ports is only for allowing; --remove takes a pair's rule away as a whole");
+        return setup_fail(
+            EXIT_USAGE,
+            "--ports is only for allowing; --remove takes a pair's rule away as a whole");
     if (options->remove && count == 0)
-        return setup_fail(EXIT_USAGE, "--remove needs a DOMID, whose rules all go, or several, and those among them go");
+        return setup_fail(
+            EXIT_USAGE,
+            "--remove needs a DOMID, whose rules all go, or several, and those among them go");
     if (!options->remove && !options->list && count < 2)
-        return setup_fail(EXIT_USAGE, "give at least two DOMIDs, which may then connect to each other");
-    if (policy_parse_list(&options->allowed, options->ports == NULL ? "*" : options->ports, &wrong) != 0)
+        return setup_fail(EXIT_USAGE,
+                          "give at least two DOMIDs, which may then connect to each other");
+    if (policy_parse_list(&options->allowed, options->ports == NULL ? "*" : options->ports,
+                          &wrong) != 0)
         return setup_fail(EXIT_USAGE, "--ports '%s': %s", options->ports, wrong);
     return 0;
 }
@@ -150,7 +181,9 @@ static int choose_xen(struct options *options)
     return 0;
 #else
     (void)options;
-    return setup_fail(EXIT_FAILURE, "this idc-setup was built without Xen; build it where libxenstore is, or use --store");
+    return setup_fail(
+        EXIT_FAILURE,
+        "this idc-setup was built without Xen; build it where libxenstore is, or use --store");
 #endif
 }
 
@@ -163,14 +196,17 @@ static int choose_platform(struct options *options)
     if (options->directory_given && options->directory[0] == '\0')
         return setup_fail(EXIT_USAGE, "--store needs a directory");
     if (strcmp(options->platform, "xen") == 0)
-        return options->directory_given ? setup_fail(EXIT_USAGE, "--store is for the local platform") : choose_xen(options);
+        return options->directory_given
+                   ? setup_fail(EXIT_USAGE, "--store is for the local platform")
+                   : choose_xen(options);
     if (!automatic && strcmp(options->platform, "local") != 0)
-        return setup_fail(EXIT_USAGE, "there is no platform '%s'; it is auto, xen or local", options->platform);
+        return setup_fail(EXIT_USAGE, "there is no platform '%s'; it is auto, xen or local",
+                          options->platform);
     if (automatic && options->directory == NULL && platform_xen_is_here())
         return choose_xen(options);
     if (options->directory == NULL)
         return setup_fail(EXIT_USAGE, "%sgive a store directory with --store, or set IDC_STORE",
-                    automatic ? "this is not a Xen domain; " : "");
+                          automatic ? "this is not a Xen domain; " : "");
     options->ops = &setup_store_local;
     return 0;
 }
@@ -205,7 +241,9 @@ static int setup_forbid(const struct options *options, struct setup_store *store
 static int setup_allow(const struct options *options, struct setup_store *store)
 {
     char why[SETUP_WHY_MAX] = "";
-    return rules_allow(store, &options->domids, &options->allowed, why) == 0 ? 0 : setup_fail(EXIT_FAILURE, "%s", why);
+    return rules_allow(store, &options->domids, &options->allowed, why) == 0
+               ? 0
+               : setup_fail(EXIT_FAILURE, "%s", why);
 }
 
 static int setup_run(const struct options *options)

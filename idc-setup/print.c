@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rules as a table for people and as JSON for programs. A value comes from the store, where somebody may have written
- * anything: it is only printed when it is a good policy, or else escaped.
+ * Rules as a table for people and as JSON for programs. A value comes from the store, where
+ * somebody may have written anything: it is only printed when it is a good policy, or else escaped.
  */
 #include "idc-setup/print.h"
 
@@ -41,14 +41,15 @@ void print_table(FILE *out, const struct rules *rules)
     for (size_t i = 0; i < rules->count; i++) {
         const struct rule *rule = &rules->list[i];
         bool noted = !rule->readable || !rule->mutual;
-        fprintf(out, "%-6d %-6d %-*s %-*s", rule->domid, rule->peer, in, print_cell(rule->in), noted ? outgoing + 1 : 0,
-                print_cell(rule->out));
+        fprintf(out, "%-6d %-6d %-*s %-*s", rule->domid, rule->peer, in, print_cell(rule->in),
+                noted ? outgoing + 1 : 0, print_cell(rule->out));
         print_note(out, rule);
         fputc('\n', out);
     }
 }
 
-/* Bytes beyond ASCII are written as the character of that number, so the output is JSON whatever they were. */
+/* Bytes beyond ASCII are written as the character of that number, so the output is JSON whatever
+ * they were. */
 static void print_string(FILE *out, const char *text)
 {
     if (text == NULL) {
@@ -79,7 +80,8 @@ static void print_rule(FILE *out, const struct rule *rule)
     print_string(out, rule->in);
     fputs(", \"out\": ", out);
     print_string(out, rule->out);
-    fprintf(out, ", \"mutual\": %s, \"readable\": %s, \"value\": ", print_boolean(rule->mutual), print_boolean(rule->readable));
+    fprintf(out, ", \"mutual\": %s, \"readable\": %s, \"value\": ", print_boolean(rule->mutual),
+            print_boolean(rule->readable));
     print_string(out, rule->value);
     fputs("}", out);
 }

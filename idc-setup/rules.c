@@ -17,18 +17,20 @@ static int no_memory(char why[SETUP_WHY_MAX])
 
 /* ---- allowing ---- */
 
-static int make_value(const struct policy_list *ports, char value[SETUP_WRITE_MAX + 1], char why[SETUP_WHY_MAX])
+static int make_value(const struct policy_list *ports, char value[SETUP_WRITE_MAX + 1],
+                      char why[SETUP_WHY_MAX])
 {
     struct policy policy = {.in = *ports, .out = *ports};
     int length = policy_format(&policy, value, SETUP_WRITE_MAX + 1);
     if (length >= 0)
         return 0;
-    snprintf(why, SETUP_WHY_MAX, "--ports: the list is too long for Xenstore; allow a range of ports, or * instead");
+    snprintf(why, SETUP_WHY_MAX,
+             "--ports: the list is too long for Xenstore; allow a range of ports, or * instead");
     return -E2BIG;
 }
 
-int rules_allow(struct setup_store *store, const struct domids *domids, const struct policy_list *ports,
-                char why[SETUP_WHY_MAX])
+int rules_allow(struct setup_store *store, const struct domids *domids,
+                const struct policy_list *ports, char why[SETUP_WHY_MAX])
 {
     char value[SETUP_WRITE_MAX + 1];
     int result = make_value(ports, value, why);
@@ -135,7 +137,8 @@ static void find_mutual(struct rules *rules)
     for (size_t i = 0; i < rules->count; i++) {
         struct rule *rule = &rules->list[i];
         struct rule other = {.domid = rule->peer, .peer = rule->domid};
-        rule->mutual = bsearch(&other, rules->list, rules->count, sizeof(other), compare_rules) != NULL;
+        rule->mutual =
+            bsearch(&other, rules->list, rules->count, sizeof(other), compare_rules) != NULL;
     }
 }
 
@@ -155,7 +158,8 @@ static int find_rules(struct setup_store *store, const struct domids *domids, st
     return 0;
 }
 
-int rules_collect(struct setup_store *store, const struct domids *domids, struct rules *rules, char why[SETUP_WHY_MAX])
+int rules_collect(struct setup_store *store, const struct domids *domids, struct rules *rules,
+                  char why[SETUP_WHY_MAX])
 {
     int result = find_rules(store, domids, rules, why);
     if (result != 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rules.h - what idc-setup does with rules: allow pairs of domains, forbid them again, and collect them for listing.
+ * rules.h - what idc-setup does with rules: allow pairs of domains, forbid them again, and collect
+ * them for listing.
  */
 #ifndef IDC_SETUP_RULES_H
 #define IDC_SETUP_RULES_H
@@ -17,10 +18,10 @@ struct domids {
 
 struct rule {
     int domid, peer;
-    bool mutual;      /* the peer has a rule for domid too */
-    bool readable;    /* in and out are good */
-    char *value;      /* as it was found, in an unreadable rule too; NULL: not even text */
-    char *in, *out;   /* canonical lists; NULL: nothing is allowed in that direction */
+    bool mutual;       /* the peer has a rule for domid too */
+    bool readable;     /* in and out are good */
+    char *value;       /* as it was found, in an unreadable rule too; NULL: not even text */
+    char *in, *out;    /* canonical lists; NULL: nothing is allowed in that direction */
     const char *wrong; /* why it is not readable */
 };
 
@@ -29,14 +30,18 @@ struct rules {
     size_t count, room;
 };
 
-/* Each of the domids and each other one may connect to the services in ports; what rule there was is replaced. */
-int rules_allow(struct setup_store *store, const struct domids *domids, const struct policy_list *ports,
-                char why[SETUP_WHY_MAX]);
-/* Removes the rules among the domids, or of a single one all rules, of both sides. Returns how many there were. */
+/* Each of the domids and each other one may connect to the services in ports; what rule there was
+ * is replaced. */
+int rules_allow(struct setup_store *store, const struct domids *domids,
+                const struct policy_list *ports, char why[SETUP_WHY_MAX]);
+/* Removes the rules among the domids, or of a single one all rules, of both sides. Returns how many
+ * there were. */
 int rules_forbid(struct setup_store *store, const struct domids *domids, char why[SETUP_WHY_MAX]);
 
-/* The rules among the domids, or of a single one both sides, or all if there are none; ordered by domid and peer. */
-int rules_collect(struct setup_store *store, const struct domids *domids, struct rules *rules, char why[SETUP_WHY_MAX]);
+/* The rules among the domids, or of a single one both sides, or all if there are none; ordered by
+ * domid and peer. */
+int rules_collect(struct setup_store *store, const struct domids *domids, struct rules *rules,
+                  char why[SETUP_WHY_MAX]);
 void rules_free(struct rules *rules);
 
 #endif

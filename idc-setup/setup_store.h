@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * setup_store.h - where idc-setup keeps the rules: in Xenstore, or in the directory of the local platform.
+ * setup_store.h - where idc-setup keeps the rules: in Xenstore, or in the directory of the local
+ * platform.
  *
- * A rule is the node /local/domain/DOMID/idc/policy/PEER (docs/xenstore.md): what DOMID may do with PEER. Nodes are
- * made with owner domain 0 and are readable by DOMID.
+ * A rule is the node /local/domain/DOMID/idc/policy/PEER (docs/xenstore.md): what DOMID may do with
+ * PEER. Nodes are made with owner domain 0 and are readable by DOMID.
  *
- * An implementation embeds struct setup_store at the beginning of its own. Errors are negative errno values; those with
- * a why also have one line of explanation that says what to do.
+ * An implementation embeds struct setup_store at the beginning of its own. Errors are negative
+ * errno values; those with a why also have one line of explanation that says what to do.
  */
 #ifndef IDC_SETUP_STORE_H
 #define IDC_SETUP_STORE_H
@@ -16,8 +17,9 @@
 
 #define SETUP_DOMID_MAX 32751 /* 0x7FEF: the last domid before Xen's special ones */
 #define SETUP_PATH_MAX 64
-#define SETUP_VALUE_MAX 4095  /* of a value that is read */
-#define SETUP_WRITE_MAX 4000  /* of one that is written: in a message to xenstored it shares 4096 bytes with its path */
+#define SETUP_VALUE_MAX 4095 /* of a value that is read */
+/* of one that is written: in a message to xenstored it shares 4096 bytes with its path */
+#define SETUP_WRITE_MAX 4000
 #define SETUP_WHY_MAX 512
 
 struct setup_store;
@@ -31,15 +33,21 @@ typedef int setup_visit(void *arg, int domid, int peer);
 
 struct setup_store_ops {
     const char *name;
-    /* directory is the local platform's. make: it is made if it does not exist but its parent does. */
-    int (*open)(struct setup_store **store, const char *directory, bool make, char why[SETUP_WHY_MAX]);
+    /* directory is the local platform's. make: it is made if it does not exist but its parent does.
+     */
+    int (*open)(struct setup_store **store, const char *directory, bool make,
+                char why[SETUP_WHY_MAX]);
     void (*close)(struct setup_store *store);
-    /* Length of the rule's value, NUL-terminated; -ENOENT: there is none; -EBADMSG: it is no text, or too long. */
+    /* Length of the rule's value, NUL-terminated; -ENOENT: there is none; -EBADMSG: it is no text,
+     * or too long. */
     int (*read)(struct setup_store *store, int domid, int peer, char value[SETUP_VALUE_MAX + 1]);
-    /* Makes all changes or none. Where none can't be had, why tells what is left. Changes of one domid are neighbours.
-     * Removing a rule that does not exist is no error; a rule for a domain that does not exist is one, on Xen. */
-    int (*apply)(struct setup_store *store, const struct setup_change *changes, size_t count, char why[SETUP_WHY_MAX]);
-    /* Calls visit for each rule, in no order, until it returns other than 0, which is then the result. */
+    /* Makes all changes or none. Where none can't be had, why tells what is left. Changes of one
+     * domid are neighbours. Removing a rule that does not exist is no error; a rule for a domain
+     * that does not exist is one, on Xen. */
+    int (*apply)(struct setup_store *store, const struct setup_change *changes, size_t count,
+                 char why[SETUP_WHY_MAX]);
+    /* Calls visit for each rule, in no order, until it returns other than 0, which is then the
+     * result. */
     int (*walk)(struct setup_store *store, setup_visit *visit, void *arg);
 };
 

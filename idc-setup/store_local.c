@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rules in the directory of the local platform. There are no transactions: changes are made one after the other, and if
- * one fails those before it are undone, the latest first. A lock on the directory, which the kernel releases
- * with the process, keeps two idc-setup apart.
+ * Rules in the directory of the local platform. There are no transactions: changes are made one
+ * after the other, and if one fails those before it are undone, the latest first. A lock on the
+ * directory, which the kernel releases with the process, keeps two idc-setup apart.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +24,8 @@ static struct local_store *local_of(struct setup_store *store)
     return (struct local_store *)store;
 }
 
-static int local_open(struct setup_store **opened, const char *directory, bool make, char why[SETUP_WHY_MAX])
+static int local_open(struct setup_store **opened, const char *directory, bool make,
+                      char why[SETUP_WHY_MAX])
 {
     struct local_store *store = calloc(1, sizeof(*store));
     if (store == NULL) {
@@ -33,13 +34,15 @@ static int local_open(struct setup_store **opened, const char *directory, bool m
     }
     if (make && mkdir(directory, 0700) != 0 && errno != EEXIST) {
         int error = errno;
-        snprintf(why, SETUP_WHY_MAX, "cannot make the store directory %s: %s; make its parent, or choose another",
+        snprintf(why, SETUP_WHY_MAX,
+                 "cannot make the store directory %s: %s; make its parent, or choose another",
                  directory, strerror(error));
         free(store);
         return -error;
     }
     store->base.ops = &setup_store_local;
-    int result = local_store_open(&store->directory, directory, STORE_TOOLSTACK, make, why, SETUP_WHY_MAX);
+    int result =
+        local_store_open(&store->directory, directory, STORE_TOOLSTACK, make, why, SETUP_WHY_MAX);
     if (result != 0) {
         free(store);
         return result;
@@ -54,7 +57,8 @@ static void local_close(struct setup_store *store)
     free(store);
 }
 
-static int local_read(struct setup_store *store, int domid, int peer, char value[SETUP_VALUE_MAX + 1])
+static int local_read(struct setup_store *store, int domid, int peer,
+                      char value[SETUP_VALUE_MAX + 1])
 {
     char path[SETUP_PATH_MAX];
     setup_path(domid, peer, path);
@@ -71,8 +75,10 @@ static int make_change(struct local_store *store, int domid, int peer, const cha
                          : local_store_write(&store->directory, path, value, domid);
 }
 
-/* The present values, for undoing. One that can't be read allows nothing, as none would, and counts as none. */
-static char **store_local_remember(struct local_store *store, const struct setup_change *changes, size_t count)
+/* The present values, for undoing. One that can't be read allows nothing, as none would, and counts
+ * as none. */
+static char **store_local_remember(struct local_store *store, const struct setup_change *changes,
+                                   size_t count)
 {
     char value[SETUP_VALUE_MAX + 1];
     char **values = calloc(count + 1, sizeof(*values));
@@ -91,8 +97,8 @@ static char **store_local_remember(struct local_store *store, const struct setup
 }
 
 /* Change number failed is the one that could not be made. */
-static void store_local_undo(struct local_store *store, const struct setup_change *changes, size_t failed, char **values,
-                 char why[SETUP_WHY_MAX])
+static void store_local_undo(struct local_store *store, const struct setup_change *changes,
+                             size_t failed, char **values, char why[SETUP_WHY_MAX])
 {
     const struct setup_change *first = NULL;
     size_t left = 0;
@@ -107,19 +113,21 @@ static void store_local_undo(struct local_store *store, const struct setup_chang
         snprintf(why + length, SETUP_WHY_MAX - length, "; nothing has changed");
     else
         snprintf(why + length, SETUP_WHY_MAX - length,
-                 "; %zu changed rules could not be put back, the first that of domain %d for %d; make room and run "
-                 "idc-setup again", left, first->domid, first->peer);
+                 "; %zu changed rules could not be put back, the first that of domain %d for %d; "
+                 "make room and run "
+                 "idc-setup again",
+                 left, first->domid, first->peer);
 }
 
-static int apply_all(struct local_store *store, const struct setup_change *changes, size_t count, char **values,
-                     char why[SETUP_WHY_MAX])
+static int apply_all(struct local_store *store, const struct setup_change *changes, size_t count,
+                     char **values, char why[SETUP_WHY_MAX])
 {
     for (size_t i = 0; i < count; i++) {
         int result = make_change(store, changes[i].domid, changes[i].peer, changes[i].value);
         if (result == 0)
             continue;
-        snprintf(why, SETUP_WHY_MAX, "cannot write the rule of domain %d for %d: %s", changes[i].domid, changes[i].peer,
-                 strerror(-result));
+        snprintf(why, SETUP_WHY_MAX, "cannot write the rule of domain %d for %d: %s",
+                 changes[i].domid, changes[i].peer, strerror(-result));
         store_local_undo(store, changes, i, values, why);
         return result;
     }

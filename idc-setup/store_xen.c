@@ -2,10 +2,11 @@
 /*
  * Rules in Xenstore, through libxenstore.
  *
- * All changes of a run are one transaction, in which it is also checked that the domains exist: so a domain that ends
- * meanwhile makes the transaction fail, and no node is made for it. A transaction that conflicts with another one is
- * repeated. The permissions of the directories `idc` and `idc/policy` are set each time, because a node that dom0 makes
- * inherits those of its parent, which may be the domain's own.
+ * All changes of a run are one transaction, in which it is also checked that the domains exist: so
+ * a domain that ends meanwhile makes the transaction fail, and no node is made for it. A
+ * transaction that conflicts with another one is repeated. The permissions of the directories `idc`
+ * and `idc/policy` are set each time, because a node that dom0 makes inherits those of its parent,
+ * which may be the domain's own.
  */
 #ifdef IDC_WITH_XEN
 
@@ -29,7 +30,8 @@ static struct xs_handle *xs_of(struct setup_store *store)
     return ((struct xen_store *)store)->xs;
 }
 
-static int xen_open(struct setup_store **opened, const char *directory, bool make, char why[SETUP_WHY_MAX])
+static int xen_open(struct setup_store **opened, const char *directory, bool make,
+                    char why[SETUP_WHY_MAX])
 {
     (void)directory;
     (void)make;
@@ -42,7 +44,8 @@ static int xen_open(struct setup_store **opened, const char *directory, bool mak
     store->xs = xs_open(0);
     if (store->xs == NULL) {
         int error = errno != 0 ? errno : EIO;
-        snprintf(why, SETUP_WHY_MAX, "cannot reach xenstored: %s; run idc-setup as root in dom0", strerror(error));
+        snprintf(why, SETUP_WHY_MAX, "cannot reach xenstored: %s; run idc-setup as root in dom0",
+                 strerror(error));
         free(store);
         return -error;
     }
@@ -92,7 +95,8 @@ static bool set_permissions(struct xs_handle *xs, xs_transaction_t t, const char
     return xs_set_permissions(xs, t, path, permissions, domid == 0 ? 1 : 2);
 }
 
-static int make_directories(struct xs_handle *xs, xs_transaction_t t, int domid, char why[SETUP_WHY_MAX])
+static int make_directories(struct xs_handle *xs, xs_transaction_t t, int domid,
+                            char why[SETUP_WHY_MAX])
 {
     static const char *const names[] = {"/idc", "/idc/policy"};
     char path[SETUP_PATH_MAX];
@@ -100,7 +104,8 @@ static int make_directories(struct xs_handle *xs, xs_transaction_t t, int domid,
     snprintf(path, sizeof(path), "/local/domain/%d", domid);
     char *domain = xs_read(xs, t, path, &length);
     if (domain == NULL && errno == ENOENT) {
-        snprintf(why, SETUP_WHY_MAX, "there is no domain %d; 'xl list' shows those that run", domid);
+        snprintf(why, SETUP_WHY_MAX, "there is no domain %d; 'xl list' shows those that run",
+                 domid);
         return -ENOENT;
     }
     if (domain == NULL)
@@ -127,8 +132,8 @@ static int make_change(struct xs_handle *xs, xs_transaction_t t, const struct se
     return 0;
 }
 
-static int make_changes(struct xs_handle *xs, xs_transaction_t t, const struct setup_change *changes, size_t count,
-                        char why[SETUP_WHY_MAX])
+static int make_changes(struct xs_handle *xs, xs_transaction_t t,
+                        const struct setup_change *changes, size_t count, char why[SETUP_WHY_MAX])
 {
     int result = 0, last = -1;
     for (size_t i = 0; i < count && result == 0; i++) {
@@ -142,7 +147,8 @@ static int make_changes(struct xs_handle *xs, xs_transaction_t t, const struct s
 }
 
 /* -EAGAIN: to be repeated. */
-static int try_once(struct xs_handle *xs, const struct setup_change *changes, size_t count, char why[SETUP_WHY_MAX])
+static int try_once(struct xs_handle *xs, const struct setup_change *changes, size_t count,
+                    char why[SETUP_WHY_MAX])
 {
     xs_transaction_t t = xs_transaction_start(xs);
     if (t == XBT_NULL) {
@@ -158,7 +164,8 @@ static int try_once(struct xs_handle *xs, const struct setup_change *changes, si
     if (xs_transaction_end(xs, t, false))
         return 0;
     result = -errno;
-    snprintf(why, SETUP_WHY_MAX, "cannot commit to Xenstore: %s; run idc-setup again", strerror(-result));
+    snprintf(why, SETUP_WHY_MAX, "cannot commit to Xenstore: %s; run idc-setup again",
+             strerror(-result));
     return result;
 }
 

@@ -2,22 +2,26 @@
 /*
  * idc.h - sockets between the domains of one Xen host.
  *
- * Every call below talks to the link_mgr daemon of the caller's own domain. What a program gets from it is an
- * ordinary, connected file descriptor (a Unix-domain socket whose other end the daemon holds), so read, write,
- * sendmsg, poll, epoll, io_uring, O_NONBLOCK, dup, fork and exec work on it as on any socket, and the kernel gives
- * everything back when the program dies.
+ * Every call below talks to the link_mgr daemon of the caller's own domain. What a program gets
+ * from it is an ordinary, connected file descriptor (a Unix-domain socket whose other end the
+ * daemon holds), so read, write, sendmsg, poll, epoll, io_uring, O_NONBLOCK, dup, fork and exec
+ * work on it as on any socket, and the kernel gives everything back when the program dies.
  *
  * Conventions
- *   Errors      Calls that return int or ssize_t return -1 and set errno; idc_last_error() then tells why in words.
- *   Threads     Every function may be called from any thread at any time. Two threads may use one descriptor under
- *               the same rules as for any socket.
- *   Fork, exec  A child may use descriptors that it inherited and may make calls of its own. The descriptors that
- *               the library makes are close-on-exec; clear FD_CLOEXEC to hand one to another program.
- *   Signals     No call raises SIGPIPE. A blocking call that a signal handler interrupts fails with EINTR, unless the
- *               handler was installed with SA_RESTART.
- *   Buffers     Do not make SO_SNDBUF of a connection smaller than it is (208 KiB by default): below 100 KiB or so a
- *               writer that has to wait may wait for ever (docs/design.md, "What is limited").
- *   Daemon gone Calls fail with ENOENT or ECONNREFUSED when no link_mgr serves the socket path. Connections of a
+ *   Errors      Calls that return int or ssize_t return -1 and set errno; idc_last_error() then
+ *               tells why in words.
+ *   Threads     Every function may be called from any thread at any time. Two threads may use one
+ *               descriptor under the same rules as for any socket.
+ *   Fork, exec  A child may use descriptors that it inherited and may make calls of its own. The
+ *               descriptors that the library makes are close-on-exec; clear FD_CLOEXEC to hand one
+ *               to another program.
+ *   Signals     No call raises SIGPIPE. A blocking call that a signal handler interrupts fails with
+ *               EINTR, unless the handler was installed with SA_RESTART.
+ *   Buffers     Do not make SO_SNDBUF of a connection smaller than it is (208 KiB by default):
+ *               below 100 KiB or so a writer that has to wait may wait for ever (docs/design.md,
+ *               "What is limited").
+ *   Daemon gone Calls fail with ENOENT or ECONNREFUSED when no link_mgr serves the socket path.
+ *               Connections of a
  *               daemon that died fail with ECONNRESET; its listeners report ECONNABORTED.
  *
  * Errors of a connect (docs/protocol.md, "Reasons", has the full table)
@@ -49,11 +53,13 @@ extern "C" {
 #define IDC_PORT_ANY 0u
 /* The connection manager of a domain (service discovery, echo for idc ping). */
 #define IDC_PORT_MANAGER 1u
-/* Listening on 2..IDC_PORT_PRIVILEGED_MAX needs the privilege of root or of the daemon's own user. */
+/* Listening on 2..IDC_PORT_PRIVILEGED_MAX needs the privilege of root or of the daemon's own user.
+ */
 #define IDC_PORT_PRIVILEGED_MAX 1023u
 /* Ports from here up are given to connecting programs and to listeners on IDC_PORT_ANY. */
 #define IDC_PORT_EPHEMERAL_MIN 0x80000000u
-/* Longest service name in bytes, without the final NUL. Allowed: A-Z a-z 0-9 . _ - ; at least one letter. */
+/* Longest service name in bytes, without the final NUL. Allowed: A-Z a-z 0-9 . _ - ; at least one
+ * letter. */
 #define IDC_SERVICE_MAX 79
 /* Longest message of a seqpacket connection in bytes. */
 #define IDC_MESSAGE_MAX (16u * 1024 * 1024)
@@ -67,70 +73,86 @@ enum idc_type {
 
 /* One end of a connection. */
 struct idc_addr {
-    uint32_t domid;                    /* 0..0x7FEF */
-    uint32_t port;                     /* 1..0xFFFFFFFF */
-    uint32_t uid;                      /* user id of the program, as its own link_mgr vouches for it; (uint32_t)-1: not known */
+    uint32_t domid; /* 0..0x7FEF */
+    uint32_t port;  /* 1..0xFFFFFFFF */
+    /* user id of the program, as its own link_mgr vouches for it; (uint32_t)-1: not known */
+    uint32_t uid;
     uint32_t type;                     /* enum idc_type */
     char service[IDC_SERVICE_MAX + 1]; /* name that was connected to, or "" */
 };
 
 /*
- * Options of the extensible calls. Initialise with IDC_OPTIONS_INIT and set what differs; members that a later version
- * adds are taken as absent when size tells that the caller did not know them.
+ * Options of the extensible calls. Initialise with IDC_OPTIONS_INIT and set what differs; members
+ * that a later version adds are taken as absent when size tells that the caller did not know them.
  */
 struct idc_options {
-    size_t size;        /* sizeof(struct idc_options) of the caller; IDC_OPTIONS_INIT sets it */
-    int type;           /* enum idc_type; default IDC_STREAM */
-    int timeout_ms;     /* connect: milliseconds until ETIMEDOUT, 1..; IDC_TIMEOUT_NONE; 0: default, 30,000 */
-    int nonblocking;    /* connect: return at once, see idc_connect_finish. Also sets O_NONBLOCK */
-    const char *socket; /* path of the daemon's RPC socket; NULL: $IDC_SOCKET, else /run/idc/rpc.sock */
+    size_t size; /* sizeof(struct idc_options) of the caller; IDC_OPTIONS_INIT sets it */
+    int type;    /* enum idc_type; default IDC_STREAM */
+    /* connect: milliseconds until ETIMEDOUT, 1..; IDC_TIMEOUT_NONE; 0: default, 30,000 */
+    int timeout_ms;
+    /* connect: return at once, see idc_connect_finish. Also sets O_NONBLOCK */
+    int nonblocking;
+    /* path of the daemon's RPC socket; NULL: $IDC_SOCKET, else /run/idc/rpc.sock */
+    const char *socket;
 };
-#ifdef __cplusplus /* which has no designated initialisers before C++20, and warns of members that are left out */
-#define IDC_OPTIONS_INIT { sizeof(struct idc_options), IDC_STREAM, 0, 0, NULL }
+/* which has no designated initialisers before C++20, and warns of members that are left out */
+#ifdef __cplusplus
+#define IDC_OPTIONS_INIT                                   \
+    {                                                      \
+        sizeof(struct idc_options), IDC_STREAM, 0, 0, NULL \
+    }
 #else
-#define IDC_OPTIONS_INIT { .size = sizeof(struct idc_options), .type = IDC_STREAM }
+#define IDC_OPTIONS_INIT                                       \
+    {                                                          \
+        .size = sizeof(struct idc_options), .type = IDC_STREAM \
+    }
 #endif
 
 /*
- * Connect to a port, or to a service by name, in domain domid (or IDC_DOMID_SELF). Returns a connected descriptor
- * that the caller closes. The _with forms take options (NULL: defaults).
+ * Connect to a port, or to a service by name, in domain domid (or IDC_DOMID_SELF). Returns a
+ * connected descriptor that the caller closes. The _with forms take options (NULL: defaults).
  */
 IDC_API int idc_connect(uint32_t domid, uint32_t port);
 IDC_API int idc_connect_name(uint32_t domid, const char *service);
 IDC_API int idc_connect_with(uint32_t domid, uint32_t port, const struct idc_options *options);
-IDC_API int idc_connect_name_with(uint32_t domid, const char *service, const struct idc_options *options);
+IDC_API int idc_connect_name_with(uint32_t domid, const char *service,
+                                  const struct idc_options *options);
 
 /*
- * End of a connect with options.nonblocking: the descriptor polls writable (POLLOUT) once the attempt has ended
- * either way. Returns 0 when connected; -1 with EINPROGRESS while it is under way; -1 with the error that ended it
- * (then close the descriptor). May be called again; on any connected descriptor of IDC it returns 0.
+ * End of a connect with options.nonblocking: the descriptor polls writable (POLLOUT) once the
+ * attempt has ended either way. Returns 0 when connected; -1 with EINPROGRESS while it is under
+ * way; -1 with the error that ended it (then close the descriptor). May be called again; on any
+ * connected descriptor of IDC it returns 0.
  */
 IDC_API int idc_connect_finish(int fd);
 
 /*
- * Accept connections on a port (IDC_PORT_ANY: one is picked) or on a service name (with a port that is picked).
- * backlog: how many connections may wait to be accepted, 1..4096 (less is taken as 1, more as 4096).
- * Returns a listener: a descriptor that polls readable when a connection waits, for idc_accept only; close it with
- * close or idc_unlisten. Errors: EADDRINUSE, EACCES (privileged port), EINVAL (name or port out of range), ENOBUFS.
+ * Accept connections on a port (IDC_PORT_ANY: one is picked) or on a service name (with a port that
+ * is picked). backlog: how many connections may wait to be accepted, 1..4096 (less is taken as 1,
+ * more as 4096). Returns a listener: a descriptor that polls readable when a connection waits, for
+ * idc_accept only; close it with close or idc_unlisten. Errors: EADDRINUSE, EACCES (privileged
+ * port), EINVAL (name or port out of range), ENOBUFS.
  */
 IDC_API int idc_listen(uint32_t port, int backlog);
 IDC_API int idc_listen_name(const char *service, int backlog);
 /* Both at once, with options: service may be NULL, port may be IDC_PORT_ANY. */
-IDC_API int idc_listen_with(uint32_t port, const char *service, int backlog, const struct idc_options *options);
+IDC_API int idc_listen_with(uint32_t port, const char *service, int backlog,
+                            const struct idc_options *options);
 
 /*
- * Take the next waiting connection, waiting for one unless the listener has O_NONBLOCK (then EAGAIN). peer, if not
- * NULL, gets who calls: domid is known from the link itself and cannot be forged by the peer. Returns a connected
- * descriptor that the caller closes. Errors: ECONNABORTED when the listener was closed or its daemon ended; EINVAL
- * when the descriptor is not a listener.
+ * Take the next waiting connection, waiting for one unless the listener has O_NONBLOCK (then
+ * EAGAIN). peer, if not NULL, gets who calls: domid is known from the link itself and cannot be
+ * forged by the peer. Returns a connected descriptor that the caller closes. Errors: ECONNABORTED
+ * when the listener was closed or its daemon ended; EINVAL when the descriptor is not a listener.
  */
 IDC_API int idc_accept(int listener, struct idc_addr *peer);
 
 /*
- * As send(2) with MSG_NOSIGNAL and recv(2), except that a connection that was cut off reports the reason the daemon
- * knows (EACCES after a revoked permission, say) where the plain calls can only report ECONNRESET, and that messages
- * of a seqpacket connection may have up to IDC_MESSAGE_MAX bytes where the kernel lets the descriptor carry less.
- * idc_recv returns 0 at the end of the stream; a message longer than len is cut to len and the rest of it is lost.
+ * As send(2) with MSG_NOSIGNAL and recv(2), except that a connection that was cut off reports the
+ * reason the daemon knows (EACCES after a revoked permission, say) where the plain calls can only
+ * report ECONNRESET, and that messages of a seqpacket connection may have up to IDC_MESSAGE_MAX
+ * bytes where the kernel lets the descriptor carry less. idc_recv returns 0 at the end of the
+ * stream; a message longer than len is cut to len and the rest of it is lost.
  */
 IDC_API ssize_t idc_send(int fd, const void *buf, size_t len);
 IDC_API ssize_t idc_recv(int fd, void *buf, size_t len);
@@ -139,18 +161,19 @@ IDC_API ssize_t idc_recv(int fd, void *buf, size_t len);
 IDC_API int idc_disconnect(int fd);
 
 /*
- * Stop listening, also for other processes that share the descriptor, and close it. When the call returns the port
- * and name are free again; connections that waited are reset.
+ * Stop listening, also for other processes that share the descriptor, and close it. When the call
+ * returns the port and name are free again; connections that waited are reset.
  */
 IDC_API int idc_unlisten(int listener);
 
-/* Address of this end and of the other end; work on inherited and duplicated descriptors too, and sockname on
- * listeners. Error: ENOTSOCK or EINVAL when fd is no descriptor of IDC's, ENOTCONN for the peer of a listener. */
+/* Address of this end and of the other end; work on inherited and duplicated descriptors too, and
+ * sockname on listeners. Error: ENOTSOCK or EINVAL when fd is no descriptor of IDC's, ENOTCONN for
+ * the peer of a listener. */
 IDC_API int idc_getsockname(int fd, struct idc_addr *address);
 IDC_API int idc_getpeername(int fd, struct idc_addr *address);
 
-/* Why the calling thread's latest failing call failed, in words without a final newline; valid until the thread's
- * next call of the library. Never NULL. */
+/* Why the calling thread's latest failing call failed, in words without a final newline; valid
+ * until the thread's next call of the library. Never NULL. */
 IDC_API const char *idc_last_error(void);
 
 /* The library's version, "MAJOR.MINOR.PATCH". */

@@ -36,7 +36,8 @@ int64_t libidc_answer_int(const struct libidc_answer *answer, const char *name, 
     return fallback;
 }
 
-void libidc_answer_text(const struct libidc_answer *answer, const char *name, char *out, size_t size)
+void libidc_answer_text(const struct libidc_answer *answer, const char *name, char *out,
+                        size_t size)
 {
     struct compact_reader reader = {answer->bytes, answer->bytes + answer->len};
     struct compact_member member;
@@ -77,8 +78,8 @@ static int call_decode(const char *document, size_t len, struct libidc_answer *a
     return answer != NULL ? call_keep(answer, &reader) : 0;
 }
 
-static int call_exchange(const char *path, const struct message *message, const int *fds, int fd_count, int wait_ms,
-                    struct libidc_answer *answer, int *fd)
+static int call_exchange(const char *path, const struct message *message, const int *fds,
+                         int fd_count, int wait_ms, struct libidc_answer *answer, int *fd)
 {
     struct libidc_line *line;
     char *document = NULL;
@@ -97,13 +98,14 @@ static int call_exchange(const char *path, const struct message *message, const 
     return status;
 }
 
-int libidc_call(const char *path, const struct compact_writer *call, int wait_ms, struct libidc_answer *answer, int *fd)
+int libidc_call(const char *path, const struct compact_writer *call, int wait_ms,
+                struct libidc_answer *answer, int *fd)
 {
     return libidc_call_with(path, call, wait_ms, NULL, 0, answer, fd);
 }
 
-int libidc_call_with(const char *path, const struct compact_writer *call, int wait_ms, const int *fds, int fd_count,
-                     struct libidc_answer *answer, int *fd)
+int libidc_call_with(const char *path, const struct compact_writer *call, int wait_ms,
+                     const int *fds, int fd_count, struct libidc_answer *answer, int *fd)
 {
     struct message message;
     int came = -1;
@@ -121,7 +123,8 @@ int libidc_call_with(const char *path, const struct compact_writer *call, int wa
     return status;
 }
 
-int libidc_post(const char *path, const struct compact_writer *call, int wait_ms, const int *fds, int fd_count)
+int libidc_post(const char *path, const struct compact_writer *call, int wait_ms, const int *fds,
+                int fd_count)
 {
     struct libidc_line *line;
     struct message message;

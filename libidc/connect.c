@@ -2,8 +2,9 @@
 /*
  * connect.c - idc_connect and its relatives.
  *
- * A connect that waits is one call, whose answer brings the socket. One that does not wait makes the socket pair itself
- * and hands link_mgr the far end; everything else is told by the pair (common/connecting.h), so nothing is kept here.
+ * A connect that waits is one call, whose answer brings the socket. One that does not wait makes
+ * the socket pair itself and hands link_mgr the far end; everything else is told by the pair
+ * (common/connecting.h), so nothing is kept here.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +26,8 @@ struct target {
 };
 
 /* The call, but for what becomes of the socket. */
-static void begin_call(struct compact_writer *call, const struct target *target, const struct idc_options *options)
+static void begin_call(struct compact_writer *call, const struct target *target,
+                       const struct idc_options *options)
 {
     compact_begin(call, COMPACT_CALL, "idc.connect");
     compact_put_number(call, "domid", target->domid);
@@ -35,7 +37,8 @@ static void begin_call(struct compact_writer *call, const struct target *target,
         compact_put_number(call, "port", target->port);
     if (options->type == IDC_SEQPACKET)
         compact_put_text(call, "type", "seqpacket");
-    compact_put_number(call, "timeout_ms", options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS);
+    compact_put_number(call, "timeout_ms",
+                       options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS);
 }
 
 static int connect_waiting(const struct target *target, const struct idc_options *options)
@@ -44,11 +47,13 @@ static int connect_waiting(const struct target *target, const struct idc_options
     int fd = -1;
     begin_call(&call, target, options);
     compact_put_boolean(&call, "fd", true);
-    int status = libidc_call(libidc_socket_path(options->socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
+    int status =
+        libidc_call(libidc_socket_path(options->socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
     return status < 0 ? -1 : fd;
 }
 
-static int hand_over(const struct target *target, const struct idc_options *options, int near_end, int far_end)
+static int hand_over(const struct target *target, const struct idc_options *options, int near_end,
+                     int far_end)
 {
     struct compact_writer call;
     const int ends[2] = {far_end, near_end};
@@ -66,7 +71,8 @@ static int connect_nonblocking(const struct target *target, const struct idc_opt
     int type = options->type == IDC_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM;
     if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
         return libidc_fail(errno, "cannot make a socket pair: %s", strerror(errno));
-    fcntl(pair[0], F_SETFL, O_NONBLOCK); /* ours alone: the far end may become another program's */
+    /* ours alone: the far end may become another program's */
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
     int status = hand_over(target, options, pair[0], pair[1]);
     int error = errno;
     close(pair[1]);
@@ -82,7 +88,8 @@ static int connect_to(const struct target *target, const struct idc_options *giv
     struct idc_options options;
     if (libidc_options(given, &options) < 0)
         return -1;
-    return options.nonblocking ? connect_nonblocking(target, &options) : connect_waiting(target, &options);
+    return options.nonblocking ? connect_nonblocking(target, &options)
+                               : connect_waiting(target, &options);
 }
 
 int idc_connect_with(uint32_t domid, uint32_t port, const struct idc_options *options)

@@ -10,7 +10,8 @@
  *   io.c          idc_send, idc_recv
  *   address.c     idc_getsockname, idc_getpeername
  *
- * Functions return 0 or a descriptor, or -1 after libidc_fail; the public ones return that as it is.
+ * Functions return 0 or a descriptor, or -1 after libidc_fail; the public ones return that as it
+ * is.
  */
 #ifndef IDC_LIBIDC_INTERNAL_H
 #define IDC_LIBIDC_INTERNAL_H
@@ -36,21 +37,22 @@ struct libidc_line;
 #define LIBIDC_HEADER_SIZE 8
 #define LIBIDC_WAIT_FOREVER (-1)
 
-/* For a program that does not know of us: descriptors of lines opened from now on are out of its way, from fd on. */
+/* For a program that does not know of us: descriptors of lines opened from now on are out of its
+ * way, from fd on. */
 void libidc_line_lowest_fd(int fd);
 /* The path that a call is to use: option, environment, default. */
 const char *libidc_socket_path(const char *option);
-/* The path of the link_mgr that made the socket fd, among those that this process has called; NULL when that is not
- * known. */
+/* The path of the link_mgr that made the socket fd, among those that this process has called; NULL
+ * when that is not known. */
 const char *libidc_path_of_maker(int fd);
 
 /*
- * Sends a message (header and document) over an idle line, or over a fresh one. The descriptors go with it. *line
- * is then to be given back. wait_ms bounds the whole, if not LIBIDC_WAIT_FOREVER. Tries again only when nothing was
- * sent.
+ * Sends a message (header and document) over an idle line, or over a fresh one. The descriptors go
+ * with it. *line is then to be given back. wait_ms bounds the whole, if not LIBIDC_WAIT_FOREVER.
+ * Tries again only when nothing was sent.
  */
-int libidc_line_send(const char *path, const void *message, size_t len, const int *fds, int fd_count, int wait_ms,
-                        struct libidc_line **line);
+int libidc_line_send(const char *path, const void *message, size_t len, const int *fds,
+                     int fd_count, int wait_ms, struct libidc_line **line);
 /* The next message: a malloced document with a NUL behind it, and its descriptor (-1: none). */
 int libidc_line_recv(struct libidc_line *line, int wait_ms, char **document, size_t *len, int *fd);
 /* Into the pool when it is good for another call, else closed. */
@@ -65,15 +67,18 @@ struct libidc_answer {
 };
 
 /* One call. answer and fd may be NULL; the descriptor that is returned is the caller's. */
-int libidc_call(const char *path, const struct compact_writer *call, int wait_ms, struct libidc_answer *answer, int *fd);
+int libidc_call(const char *path, const struct compact_writer *call, int wait_ms,
+                struct libidc_answer *answer, int *fd);
 /* The same, with descriptors; they stay the caller's. */
-int libidc_call_with(const char *path, const struct compact_writer *call, int wait_ms, const int *fds, int fd_count,
-                     struct libidc_answer *answer, int *fd);
+int libidc_call_with(const char *path, const struct compact_writer *call, int wait_ms,
+                     const int *fds, int fd_count, struct libidc_answer *answer, int *fd);
 /* A call that has no answer, with descriptors. */
-int libidc_post(const char *path, const struct compact_writer *call, int wait_ms, const int *fds, int fd_count);
+int libidc_post(const char *path, const struct compact_writer *call, int wait_ms, const int *fds,
+                int fd_count);
 
 int64_t libidc_answer_int(const struct libidc_answer *answer, const char *name, int64_t fallback);
 /* Copies at most size - 1 bytes. */
-void libidc_answer_text(const struct libidc_answer *answer, const char *name, char *out, size_t size);
+void libidc_answer_text(const struct libidc_answer *answer, const char *name, char *out,
+                        size_t size);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * io.c - idc_send and idc_recv: send(2) and recv(2), long messages, and the reason when a connection was cut off.
+ * io.c - idc_send and idc_recv: send(2) and recv(2), long messages, and the reason when a
+ * connection was cut off.
  *
  * The reason is known to the link_mgr that had the connection, and to none that was started later.
  */

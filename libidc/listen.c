@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * listen.c - listeners. A listener is a descriptor on which link_mgr hands connections over (common/handover.h); after
- * idc_listen no RPC is needed any more.
+ * listen.c - listeners. A listener is a descriptor on which link_mgr hands connections over
+ * (common/handover.h); after idc_listen no RPC is needed any more.
  */
 #include <errno.h>
 #include <poll.h>
@@ -14,7 +14,8 @@
 
 #define UNLISTEN_TIMEOUT_MS 5000
 
-int idc_listen_with(uint32_t port, const char *service, int backlog, const struct idc_options *given)
+int idc_listen_with(uint32_t port, const char *service, int backlog,
+                    const struct idc_options *given)
 {
     struct idc_options options;
     struct compact_writer call;
@@ -29,7 +30,8 @@ int idc_listen_with(uint32_t port, const char *service, int backlog, const struc
         compact_put_text(&call, "type", "seqpacket");
     compact_put_number(&call, "backlog", backlog);
     compact_put_boolean(&call, "fd", true);
-    int status = libidc_call(libidc_socket_path(options.socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
+    int status =
+        libidc_call(libidc_socket_path(options.socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
     return status < 0 ? -1 : fd;
 }
 

@@ -2,22 +2,25 @@
 /*
  * rpc_line.c - theory of operation
  *
- * A line is one upgraded RPC connection. A thread that makes a call has a line for itself from the first byte it
- * sends to the last byte of the answer, so answers need no sorting out, and closing the line cancels the call.
- * Between calls a few lines stay open, idle, in a pool; a burst of calls opens as many as it needs.
+ * A line is one upgraded RPC connection. A thread that makes a call has a line for itself from the
+ * first byte it sends to the last byte of the answer, so answers need no sorting out, and closing
+ * the line cancels the call. Between calls a few lines stay open, idle, in a pool; a burst of calls
+ * opens as many as it needs.
  *
- * Exactly once. An idle line may be dead, when the daemon was restarted. Then the send fails with nothing sent, and the
- * next line is tried, in the end a fresh one. Once bytes were sent a call is never repeated. A line is kept only if the
- * answer was all that came, so what is read next belongs to the next call.
+ * Exactly once. An idle line may be dead, when the daemon was restarted. Then the send fails with
+ * nothing sent, and the next line is tried, in the end a fresh one. Once bytes were sent a call is
+ * never repeated. A line is kept only if the answer was all that came, so what is read next belongs
+ * to the next call.
  *
- * A fresh line's upgrade request and first message go out in one write, and both answers are read as they come: one
- * round trip. Except with a descriptor, which would be lost before the upgrade.
+ * A fresh line's upgrade request and first message go out in one write, and both answers are read
+ * as they come: one round trip. Except with a descriptor, which would be lost before the upgrade.
  *
- * The program's own hand. A program that closes all descriptors (to become a daemon) closes idle lines too, and may
- * get their numbers for files of its own. So before a line is used or closed its descriptor is compared with what it was.
+ * The program's own hand. A program that closes all descriptors (to become a daemon) closes idle
+ * lines too, and may get their numbers for files of its own. So before a line is used or closed its
+ * descriptor is compared with what it was.
  *
- * Fork. All lines are on one list, also those that some thread is using, and the child closes its copies: else the
- * daemon would not see its parent die, and two processes would mix their calls.
+ * Fork. All lines are on one list, also those that some thread is using, and the child closes its
+ * copies: else the daemon would not see its parent die, and two processes would mix their calls.
  */
 #include <endian.h>
 #include <errno.h>
@@ -56,7 +59,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static LIST_HEAD(, libidc_line) lines = LIST_HEAD_INITIALIZER(lines);
 static int idle_count;
 
-/* The daemons that were called. A path is never freed: they are few, and other threads may be reading them. */
+/* The daemons that were called. A path is never freed: they are few, and other threads may be
+ * reading them. */
 static struct {
     char *path;
     int pid; /* of the daemon that served it last */
@@ -115,7 +119,8 @@ static void after_fork_in_parent(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* The memory of a line that another thread was using is left alone: that thread does not exist here. */
+/* The memory of a line that another thread was using is left alone: that thread does not exist
+ * here. */
 static void after_fork_in_child(void)
 {
     struct libidc_line *c;
@@ -162,8 +167,9 @@ static void remember_daemon(const char *path, int pid)
     pthread_mutex_unlock(&lock);
 }
 
-/* The kernel knows which process made a socket pair. If we made it ourselves (a nonblocking connect), or if it was
- * inherited by a process that has made no call yet, there is an answer only when there is no choice. */
+/* The kernel knows which process made a socket pair. If we made it ourselves (a nonblocking
+ * connect), or if it was inherited by a process that has made no call yet, there is an answer only
+ * when there is no choice. */
 const char *libidc_path_of_maker(int fd)
 {
     const char *path = NULL;
@@ -192,7 +198,8 @@ static void set_deadline(struct libidc_line *c, int wait_ms)
     c->deadline_ms = wait_ms == LIBIDC_WAIT_FOREVER ? -1 : now_ms() + wait_ms;
 }
 
-/* Before an operation that could block. Without a deadline it may: the kernel then knows what to do about signals. */
+/* Before an operation that could block. Without a deadline it may: the kernel then knows what to do
+ * about signals. */
 static int line_await(const struct libidc_line *c, short events)
 {
     struct pollfd p = {.fd = c->fd, .events = events};
@@ -226,7 +233,9 @@ static int send_all(const struct libidc_line *c, const struct message *m, size_t
     for (*sent = 0; *sent < m->len;) {
         int error = line_await(c, POLLOUT);
         int count = *sent == 0 ? m->fd_count : 0;
-        ssize_t n = error < 0 ? error : handover_send(c->fd, m->bytes + *sent, m->len - *sent, m->fds, count, 0);
+        ssize_t n = error < 0
+                        ? error
+                        : handover_send(c->fd, m->bytes + *sent, m->len - *sent, m->fds, count, 0);
         if (n < 0)
             return (int)n;
         *sent += (size_t)n;
@@ -241,7 +250,8 @@ static int recv_all(const struct libidc_line *c, void *to, size_t len, int *fd)
     for (size_t have = 0; have < len;) {
         int count = fd != NULL && *fd < 0 ? 1 : 0;
         int error = line_await(c, POLLIN);
-        ssize_t n = error < 0 ? error : handover_recv(c->fd, bytes + have, len - have, fd, &count, 0);
+        ssize_t n =
+            error < 0 ? error : handover_recv(c->fd, bytes + have, len - have, fd, &count, 0);
         if (n <= 0)
             return n < 0 ? (int)n : -ECONNRESET;
         have += (size_t)n;
@@ -265,7 +275,8 @@ static int judge_response(const char *head)
     return strncmp(head, "HTTP/1.1 503 ", STATUS_LENGTH) == 0 ? -ENOBUFS : -EPROTO;
 }
 
-/* The head of the HTTP response, byte-exact: what follows it may have a descriptor, which a read of both would lose. */
+/* The head of the HTTP response, byte-exact: what follows it may have a descriptor, which a read of
+ * both would lose. */
 static int recv_response(const struct libidc_line *c)
 {
     char head[RESPONSE_MAX + 1];
@@ -285,7 +296,8 @@ static int recv_response(const struct libidc_line *c)
             return recv_all(c, head, (size_t)(end + 4 - head), NULL);
         if (n == RESPONSE_MAX)
             return -EPROTO;
-        /* Peeking again at once would spin; a head in several pieces is rare enough for a short sleep. */
+        /* Peeking again at once would spin; a head in several pieces is rare enough for a short
+         * sleep. */
         poll(NULL, 0, 1);
     }
 }
@@ -296,7 +308,8 @@ static void unlink_line(struct libidc_line *c)
 {
     pthread_mutex_lock(&lock);
     LIST_REMOVE(c, entry);
-    close_line(c); /* under the lock, so that a fork does not close somebody else's descriptor of that number */
+    /* under the lock, so that a fork does not close somebody else's descriptor of that number */
+    close_line(c);
     pthread_mutex_unlock(&lock);
     free(c);
 }
@@ -344,16 +357,23 @@ static int fail_to_open(const char *path, int error)
     switch (error) {
     case ENOENT:
     case ECONNREFUSED:
-        return libidc_fail(error, "no link_mgr serves %s: is it running? (--socket or IDC_SOCKET names another one)",
-                           path);
+        return libidc_fail(
+            error,
+            "no link_mgr serves %s: is it running? (--socket or IDC_SOCKET names another one)",
+            path);
     case EACCES:
-        return libidc_fail(error, "no permission for %s: you need to be root or in the group of that socket", path);
+        return libidc_fail(
+            error, "no permission for %s: you need to be root or in the group of that socket",
+            path);
     case EPROTO:
         return libidc_fail(error, "what serves %s is no link_mgr", path);
     case ETIMEDOUT:
         return libidc_fail(error, "link_mgr at %s does not answer", path);
     case ENOBUFS:
-        return libidc_fail(error, "link_mgr at %s has no descriptors left, or no RPC connections; its log says which", path);
+        return libidc_fail(
+            error,
+            "link_mgr at %s has no descriptors left, or no RPC connections; its log says which",
+            path);
     default:
         return libidc_fail(error, "link_mgr at %s: %s", path, strerror(error));
     }
@@ -389,7 +409,7 @@ static struct libidc_line *take_idle(const char *path)
 {
     struct libidc_line *c;
     pthread_mutex_lock(&lock);
-    LIST_FOREACH(c, &lines, entry)
+    LIST_FOREACH (c, &lines, entry)
         if (c->idle && strcmp(c->address.sun_path, path) == 0)
             break;
     if (c != NULL) {
@@ -420,7 +440,8 @@ static struct libidc_line *send_over_idle(const char *path, const struct message
     return NULL;
 }
 
-static int send_over_fresh(const char *path, const struct message *m, int wait_ms, struct libidc_line **line)
+static int send_over_fresh(const char *path, const struct message *m, int wait_ms,
+                           struct libidc_line **line)
 {
     struct libidc_line *c = new_line(path);
     if (c == NULL)
@@ -437,8 +458,8 @@ static int send_over_fresh(const char *path, const struct message *m, int wait_m
     return 0;
 }
 
-int libidc_line_send(const char *path, const void *message, size_t len, const int *fds, int fd_count, int wait_ms,
-                        struct libidc_line **line)
+int libidc_line_send(const char *path, const void *message, size_t len, const int *fds,
+                     int fd_count, int wait_ms, struct libidc_line **line)
 {
     const struct message m = {message, len, fds, fd_count};
     *line = send_over_idle(path, &m, wait_ms);
@@ -454,15 +475,16 @@ static int fail_to_recv(int error)
     return libidc_fail(error, "no answer of link_mgr: %s", strerror(error));
 }
 
-/* Header, and as much of the document as comes with it, in one read: the daemon sends nothing else until the next call. */
+/* Header, and as much of the document as comes with it, in one read: the daemon sends nothing else
+ * until the next call. */
 static int recv_begin(const struct libidc_line *c, struct beginning *begin, int *fd)
 {
     while (begin->have < LIBIDC_HEADER_SIZE) {
         int count = *fd < 0 ? 1 : 0;
         int error = line_await(c, POLLIN);
         ssize_t n = error < 0 ? error
-                              : handover_recv(c->fd, begin->bytes + begin->have, sizeof(begin->bytes) - begin->have, fd,
-                                              &count, 0);
+                              : handover_recv(c->fd, begin->bytes + begin->have,
+                                              sizeof(begin->bytes) - begin->have, fd, &count, 0);
         if (n <= 0)
             return n < 0 ? (int)n : -ECONNRESET;
         begin->have += (size_t)n;

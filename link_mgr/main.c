@@ -2,8 +2,9 @@
 /*
  * link_mgr: start-up, the loop, the end.
  *
- * One thread, one libevent base. libevent runs a batch of callbacks, which note what they have seen; then the hub has its
- * turn and does what follows from it. Nothing in the loop waits for anything but events.
+ * One thread, one libevent base. libevent runs a batch of callbacks, which note what they have
+ * seen; then the hub has its turn and does what follows from it. Nothing in the loop waits for
+ * anything but events.
  */
 #include <errno.h>
 #include <signal.h>
@@ -102,8 +103,10 @@ static int open_platform(struct daemon *daemon)
         .store = daemon->options.store, .domid = daemon->options.domid, .log = platform_log};
     if (daemon->options.ops->open(&config, &daemon->platform, why, sizeof(why)) < 0)
         return main_fail(why);
-    struct hub_config hub = {
-        .base = daemon->base, .ops = daemon->options.ops, .platform = daemon->platform, .core = daemon->options.core};
+    struct hub_config hub = {.base = daemon->base,
+                             .ops = daemon->options.ops,
+                             .platform = daemon->platform,
+                             .core = daemon->options.core};
     if (hub_new(&hub, &daemon->hub) < 0)
         return main_fail("it could not set itself up in the store");
     daemon->store_event = event_new(daemon->base, daemon->options.ops->event_fd(daemon->platform),
@@ -150,7 +153,8 @@ static int main_start(struct daemon *daemon)
     watch_signals(daemon);
     if (open_platform(daemon) || wait_for_policy(daemon))
         return 1;
-    struct rpc_config rpc = {.base = daemon->base, .hub = daemon->hub, .path = daemon->options.socket};
+    struct rpc_config rpc = {
+        .base = daemon->base, .hub = daemon->hub, .path = daemon->options.socket};
     if (rpc_start(&rpc, &daemon->rpc, why, sizeof(why)) < 0)
         return main_fail(why);
     return 0;
@@ -158,7 +162,8 @@ static int main_start(struct daemon *daemon)
 
 static void main_finish(struct daemon *daemon)
 {
-    struct event *events[] = {daemon->store_event, daemon->signals[0], daemon->signals[1], daemon->signals[2]};
+    struct event *events[] = {daemon->store_event, daemon->signals[0], daemon->signals[1],
+                              daemon->signals[2]};
     if (daemon->rpc)
         rpc_stop(daemon->rpc);
     if (daemon->hub)
@@ -183,8 +188,8 @@ int main(int argc, char **argv)
     log_set_verbose(daemon.options.verbose);
     daemon.status = main_start(&daemon);
     if (daemon.status == 0)
-        log_line(LOG_NOTICE, "domain %d is ready, programs reach it at %s", daemon.options.ops->domid(daemon.platform),
-                 daemon.options.socket);
+        log_line(LOG_NOTICE, "domain %d is ready, programs reach it at %s",
+                 daemon.options.ops->domid(daemon.platform), daemon.options.socket);
     while (daemon.status == 0 && !daemon.stop)
         main_step(&daemon, &busy);
     main_finish(&daemon);

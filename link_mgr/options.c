@@ -20,13 +20,25 @@ static const char help[] =
     "  --store DIR       local: the directory that stands for Xenstore (default $IDC_STORE)\n"
     "  --domid N         this domain's id, 0 to 32751 (local; on xen it is known)\n"
     "  --socket PATH     where programs reach it (default $IDC_SOCKET, else " DEFAULT_SOCKET ")\n"
-    "  --ring-size KIB   size of each ring of a link that this domain offers: 4 to 1024, a power of two (256)\n"
+    "  --ring-size KIB   size of each ring of a link that this domain offers: 4 to 1024, a power "
+    "of two (256)\n"
     "  --memory MIB      most memory held for one other domain: 1 to 65536 (64)\n"
     "  --idle MS         how long a link without connections is kept: 1 to 86400000 (10000)\n"
     "  --verbose         log more\n"
     "  --help, --version\n";
 
-enum { OPT_PLATFORM = 1, OPT_STORE, OPT_DOMID, OPT_SOCKET, OPT_RING, OPT_MEMORY, OPT_IDLE, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+enum {
+    OPT_PLATFORM = 1,
+    OPT_STORE,
+    OPT_DOMID,
+    OPT_SOCKET,
+    OPT_RING,
+    OPT_MEMORY,
+    OPT_IDLE,
+    OPT_VERBOSE,
+    OPT_HELP,
+    OPT_VERSION
+};
 
 static const struct option long_options[] = {
     {"platform", required_argument, NULL, OPT_PLATFORM},
@@ -44,16 +56,19 @@ static const struct option long_options[] = {
 
 static int options_usage(const char *what, const char *value)
 {
-    fprintf(stderr, "link_mgr: %s%s%s (see link_mgr --help)\n", what, value ? ": " : "", value ? value : "");
+    fprintf(stderr, "link_mgr: %s%s%s (see link_mgr --help)\n", what, value ? ": " : "",
+            value ? value : "");
     return 2;
 }
 
-static bool parse_number(const char *text, unsigned long least, unsigned long most, unsigned long *number)
+static bool parse_number(const char *text, unsigned long least, unsigned long most,
+                         unsigned long *number)
 {
     char *rest;
     errno = 0;
     *number = strtoul(text, &rest, 10);
-    return text[0] >= '0' && text[0] <= '9' && *rest == '\0' && errno == 0 && *number >= least && *number <= most;
+    return text[0] >= '0' && text[0] <= '9' && *rest == '\0' && errno == 0 && *number >= least &&
+           *number <= most;
 }
 
 static int choose_xen(struct options *options)
@@ -63,7 +78,8 @@ static int choose_xen(struct options *options)
     return -1;
 #else
     (void)options;
-    fputs("link_mgr: this link_mgr was built without Xen; build it where Xen's libraries are, or use --platform local\n",
+    fputs("link_mgr: this link_mgr was built without Xen; build it where Xen's libraries are, or "
+          "use --platform local\n",
           stderr);
     return 1;
 #endif
@@ -79,9 +95,12 @@ static int choose_platform(struct options *options, const char *name)
         return options_usage("--platform takes auto, xen or local", name);
     options->ops = &platform_local;
     if (!options->store && is_auto)
-        return options_usage("this is no Xen domain, and the local platform needs --store DIR (or IDC_STORE)", NULL);
+        return options_usage(
+            "this is no Xen domain, and the local platform needs --store DIR (or IDC_STORE)", NULL);
     if (!options->store)
-        return options_usage("the local platform needs --store DIR (or IDC_STORE): a directory that stands for Xenstore", NULL);
+        return options_usage("the local platform needs --store DIR (or IDC_STORE): a directory "
+                             "that stands for Xenstore",
+                             NULL);
     if (options->domid < 0)
         return options_usage("the local platform needs --domid N: which domain this is", NULL);
     return -1;
@@ -96,7 +115,8 @@ static int check_socket(const char *path)
     return options_usage(what, path);
 }
 
-/* A long option stands in the last argument that was taken; a letter may be one of several in an argument. */
+/* A long option stands in the last argument that was taken; a letter may be one of several in an
+ * argument. */
 static int not_understood(const char *what, char **argv)
 {
     char letter[3] = {'-', (char)optopt};

@@ -14,8 +14,8 @@ struct options {
     struct core_config core;
 };
 
-/* Returns -1 to go on, or the exit status (0 after --help and --version, 2 after a usage error, 1 if there is no such
- * platform in it; it has explained those). */
+/* Returns -1 to go on, or the exit status (0 after --help and --version, 2 after a usage error, 1
+ * if there is no such platform in it; it has explained those). */
 int options_parse(int argc, char **argv, struct options *options);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench.c - idc bench: what connections to a domain can do, measured against `idc bench --listen` in it. tools/measure does the
- * measuring; here are the list of tests and their presentation.
+ * bench.c - idc bench: what connections to a domain can do, measured against `idc bench --listen`
+ * in it. tools/measure does the measuring; here are the list of tests and their presentation.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -22,7 +22,8 @@ struct bench {
     const char *name;
     double seconds;
     char address[IDC_SERVICE_MAX + 16];
-    char chosen[IDC_SERVICE_MAX + 16]; /* the option that names the service, with a blank before it; "" for the default */
+    /* the option that names the service, with a blank before it; "" for the default */
+    char chosen[IDC_SERVICE_MAX + 16];
 };
 
 /* ---- what is measured, and how a figure is shown ---- */
@@ -53,7 +54,8 @@ static void print_human(const struct part *part, const struct figures *figures)
     if (strcmp(part->test, "throughput") == 0)
         printf("%10.1f MB/s", figures_get(figures, "bytes_per_second") / 1e6);
     else
-        printf("%10.1f us median %10.1f us p99", figures_get(figures, "p50_ns") / 1e3, figures_get(figures, "p99_ns") / 1e3);
+        printf("%10.1f us median %10.1f us p99", figures_get(figures, "p50_ns") / 1e3,
+               figures_get(figures, "p99_ns") / 1e3);
     if (strcmp(part->test, "connect") == 0)
         printf(" %8.0f/s", figures_get(figures, "per_second"));
     if (strcmp(part->test, "loaded") == 0)
@@ -64,7 +66,8 @@ static void print_human(const struct part *part, const struct figures *figures)
 
 static void print_json(const struct part *part, const struct figures *figures, bool first)
 {
-    printf("%s\n  {\"test\": \"%s\", \"size\": %zu, \"streams\": %u", first ? "" : ",", part->test, part->size, part->streams);
+    printf("%s\n  {\"test\": \"%s\", \"size\": %zu, \"streams\": %u", first ? "" : ",", part->test,
+           part->size, part->streams);
     figures_print(figures, stdout);
     printf("}");
 }
@@ -102,15 +105,18 @@ static int bench_explain(const struct bench *bench, uint32_t domid, int error)
 {
     char start[IDC_SERVICE_MAX + 64];
     snprintf(start, sizeof(start), "idc bench --listen%s", bench->chosen);
-    struct target target = {.domid = domid, .port = bench->port, .service = bench->name, .start = start};
+    struct target target = {
+        .domid = domid, .port = bench->port, .service = bench->name, .start = start};
     if (error == EPROTO)
-        return failure(bench->command, "domain %u: %s (there must run: %s)", domid, measure_error(), start);
+        return failure(bench->command, "domain %u: %s (there must run: %s)", domid, measure_error(),
+                       start);
     return explain_connect(bench->command, &target, error, idc_last_error());
 }
 
 static int run_client(struct bench *bench, char **args, int count)
 {
-    struct place place = {.transport = &transport_idc, .listener = -1, .own = (void *)command_socket};
+    struct place place = {
+        .transport = &transport_idc, .listener = -1, .own = (void *)command_socket};
     uint32_t domid;
     int status = 0;
     if (count != 1 || !parse_domid(args[0], &domid))
@@ -137,7 +143,8 @@ static void say_ready(struct place *place, void *arg)
 
 static int run_server(struct bench *bench)
 {
-    struct place place = {.transport = &transport_idc, .listener = -1, .own = (void *)command_socket};
+    struct place place = {
+        .transport = &transport_idc, .listener = -1, .own = (void *)command_socket};
     struct watch nothing = {0};
     set_address(bench, 0);
     place.address = bench->address;
@@ -157,10 +164,10 @@ static bool parse_seconds(const char *text, double *out)
 int run_bench(const struct command *command, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"listen", no_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'},
-        {"port", required_argument, NULL, 'p'}, {"name", required_argument, NULL, 'n'},
+        {"listen", no_argument, NULL, 'l'},        {"json", no_argument, NULL, 'j'},
+        {"port", required_argument, NULL, 'p'},    {"name", required_argument, NULL, 'n'},
         {"seconds", required_argument, NULL, 's'}, {"socket", required_argument, NULL, 'S'},
-        {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     struct bench bench = {.command = command, .name = SERVICE, .seconds = 1};
     int option, status;
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {

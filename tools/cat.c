@@ -2,9 +2,10 @@
 /*
  * cat.c - idc cat: stdin to a connection and the connection to stdout.
  *
- * Two flows, each with a buffer, in one poll loop: a flow reads when its buffer is empty and writes when it is not, so
- * neither direction ever waits for the other. The end of stdin shuts the sending side down; the end of what the other
- * side sends closes stdout. It is over when both flows have ended, or when the other side has closed altogether.
+ * Two flows, each with a buffer, in one poll loop: a flow reads when its buffer is empty and writes
+ * when it is not, so neither direction ever waits for the other. The end of stdin shuts the sending
+ * side down; the end of what the other side sends closes stdout. It is over when both flows have
+ * ended, or when the other side has closed altogether.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +45,8 @@ struct cat {
 
 static int flow_init(struct flow *flow, int from, int to, bool to_socket, size_t room)
 {
-    *flow = (struct flow){.from = from, .to = to, .to_socket = to_socket, .room = room, .buf = malloc(room)};
+    *flow = (struct flow){
+        .from = from, .to = to, .to_socket = to_socket, .room = room, .buf = malloc(room)};
     return flow->buf != NULL ? 0 : -1;
 }
 
@@ -129,7 +131,8 @@ static const char *last_error(const struct flow *flow, bool reading)
 static int fail_flow(const struct cat *cat, const struct flow *flow)
 {
     bool reading = is_empty(flow);
-    const char *what = flow->to_socket ? (reading ? "stdin" : "sending") : (reading ? "receiving" : "stdout");
+    const char *what =
+        flow->to_socket ? (reading ? "stdin" : "sending") : (reading ? "receiving" : "stdout");
     return failure(cat->command, "%s: %s", what, last_error(flow, reading));
 }
 
@@ -141,7 +144,8 @@ static int stop_sending(struct cat *cat)
     return status;
 }
 
-/* The other side has closed while we only waited for stdin: cleanly, or was what we have sent perhaps lost? */
+/* The other side has closed while we only waited for stdin: cleanly, or was what we have sent
+ * perhaps lost? */
 static int hung_up(const struct cat *cat, int status)
 {
     char byte;
@@ -155,7 +159,8 @@ static int cat_relay(struct cat *cat)
 {
     int status = 0;
     while (!cat->in.ended || !cat->out.ended) {
-        struct pollfd p[3] = {poll_of(&cat->in), poll_of(&cat->out), {.fd = cat->out.ended ? cat->fd : -1}};
+        struct pollfd p[3] = {
+            poll_of(&cat->in), poll_of(&cat->out), {.fd = cat->out.ended ? cat->fd : -1}};
         if (poll(p, 3, -1) < 0 && errno != EINTR)
             return failure(cat->command, "poll: %s", strerror(errno));
         if (cat_step(&cat->out, p[1].revents) < 0)
@@ -193,7 +198,8 @@ static int copy_out(struct cat *cat, char *buf, size_t size)
         if (fwrite(buf, 1, (size_t)got, stdout) != (size_t)got || fflush(stdout) != 0)
             return failure(cat->command, "stdout: %s", strerror(errno));
     if (got < 0)
-        failure(cat->command, "receiving: %s", idc_last_error()); /* of this one; the next may do better */
+        /* of this one; the next may do better */
+        failure(cat->command, "receiving: %s", idc_last_error());
     return 0;
 }
 
@@ -236,7 +242,8 @@ static int run_connect(struct cat *cat, char **args, int count)
 {
     struct target target = {.timeout_ms = (int)cat->timeout_ms};
     if (count != 2 || !parse_domid(args[0], &target.domid))
-        return usage_error(cat->command, "needs DOMID (0 to %u) and PORT or SERVICE", IDC_DOMID_SELF);
+        return usage_error(cat->command, "needs DOMID (0 to %u) and PORT or SERVICE",
+                           IDC_DOMID_SELF);
     if (!parse_service(cat->command, args[1], &target))
         return EXIT_USAGE;
     cat->fd = connect_or_explain(cat->command, &target, cat->type);
@@ -261,12 +268,11 @@ static bool check_choice(const struct cat *cat, int arguments)
 int run_cat(const struct command *command, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seqpacket", no_argument, NULL, 'q'}, {"listen", no_argument, NULL, 'l'},
-        {"port", required_argument, NULL, 'p'}, {"name", required_argument, NULL, 'n'},
-        {"once", no_argument, NULL, 'o'},      {"keep", no_argument, NULL, 'k'},
-        {"timeout", required_argument, NULL, 't'},
-        {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
+        {"seqpacket", no_argument, NULL, 'q'},     {"listen", no_argument, NULL, 'l'},
+        {"port", required_argument, NULL, 'p'},    {"name", required_argument, NULL, 'n'},
+        {"once", no_argument, NULL, 'o'},          {"keep", no_argument, NULL, 'k'},
+        {"timeout", required_argument, NULL, 't'}, {"socket", required_argument, NULL, 'S'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     struct cat cat = {.command = command, .type = IDC_STREAM};
     int option, status;
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {

@@ -35,7 +35,8 @@ bool common_option(const struct command *command, int option, char **argv, int *
     }
     if (option == 'h') {
         printf("usage: idc %s [--socket PATH] %s\n\n%s\n\n%s"
-               "  --socket PATH      link_mgr's RPC socket; else $IDC_SOCKET, else /run/idc/rpc.sock\n",
+               "  --socket PATH      link_mgr's RPC socket; else $IDC_SOCKET, else "
+               "/run/idc/rpc.sock\n",
                command->name, command->usage, command->what, command->help);
         *status = 0;
     } else {
@@ -71,7 +72,8 @@ bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out)
     char *end;
     errno = 0;
     unsigned long long number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < min || number > max)
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < min ||
+        number > max)
         return false;
     *out = (uint32_t)number;
     return true;
@@ -99,7 +101,8 @@ bool parse_service(const struct command *command, const char *text, struct targe
     target->service = text;
     if (service_name_valid(text, strlen(text)))
         return true;
-    usage_error(command, "\"%s\" is neither a PORT, 1 to %u, nor a SERVICE, " NAME_RULE, text, UINT32_MAX, IDC_SERVICE_MAX);
+    usage_error(command, "\"%s\" is neither a PORT, 1 to %u, nor a SERVICE, " NAME_RULE, text,
+                UINT32_MAX, IDC_SERVICE_MAX);
     return false;
 }
 
@@ -124,8 +127,11 @@ static void print_permission(const struct target *target)
     if (own < 0)
         return;
     snprintf(port, sizeof(port), "%u", target->port);
-    fprintf(stderr, "; to allow it, where the toolstack runs: idc-setup --ports %s %d %u (in place of the rule that idc-setup"
-            " --list shows)", target->port != 0 ? port : target->service, own, target->domid);
+    fprintf(stderr,
+            "; to allow it, where the toolstack runs: idc-setup --ports %s %d %u (in place of the "
+            "rule that idc-setup"
+            " --list shows)",
+            target->port != 0 ? port : target->service, own, target->domid);
 }
 
 /* A second half of the line, where there is something to do about it. */
@@ -142,7 +148,8 @@ static void print_advice(int error, const struct target *target)
         }
         __attribute__((fallthrough));
     case EPROTOTYPE:
-        if (target->port != IDC_PORT_MANAGER && access(libidc_socket_path(command_socket), F_OK) == 0)
+        if (target->port != IDC_PORT_MANAGER &&
+            access(libidc_socket_path(command_socket), F_OK) == 0)
             fprintf(stderr, " (what it offers: idc services %u)", target->domid);
         break;
     default:
@@ -160,7 +167,8 @@ static void print_target(const struct target *target)
         fprintf(stderr, "domain %u service %s", target->domid, target->service);
 }
 
-int explain_connect(const struct command *command, const struct target *target, int error, const char *why)
+int explain_connect(const struct command *command, const struct target *target, int error,
+                    const char *why)
 {
     fprintf(stderr, "idc %s: cannot connect to ", command->name);
     print_target(target);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * command.h - what the subcommands of `idc` share. Each is one function that gets its arguments without "idc" and
- * returns the exit status: 0, 1 for a failure, 2 for wrong usage, with one line on stderr that says what to do.
+ * command.h - what the subcommands of `idc` share. Each is one function that gets its arguments
+ * without "idc" and returns the exit status: 0, 1 for a failure, 2 for wrong usage, with one line
+ * on stderr that says what to do.
  */
 #ifndef IDC_COMMAND_H
 #define IDC_COMMAND_H
@@ -35,13 +36,16 @@ int run_bench(const struct command *command, int argc, char **argv);
 extern const char *command_socket;
 
 /*
- * What every command does with an option of getopt_long (whose string begins with ":") that is not its own: 'S' is --socket,
- * 'h' is --help, and what is no option is complained about. False: the command is over, with *status.
+ * What every command does with an option of getopt_long (whose string begins with ":") that is not
+ * its own: 'S' is --socket, 'h' is --help, and what is no option is complained about. False: the
+ * command is over, with *status.
  */
 bool common_option(const struct command *command, int option, char **argv, int *status);
-int usage_error(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int usage_error(const struct command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* "idc NAME: ..." on stderr; EXIT_FAILED. */
-int failure(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int failure(const struct command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* A decimal number of min..max. */
 bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out);
@@ -52,7 +56,7 @@ bool check_service(const struct command *command, const char *name);
 /* Where to connect to. */
 struct target {
     uint32_t domid;
-    uint32_t port;       /* 0: by name */
+    uint32_t port; /* 0: by name */
     const char *service;
     const char *start; /* the command that makes it listen, or NULL */
     int timeout_ms;    /* 0: the usual */
@@ -62,7 +66,8 @@ struct target {
 bool parse_service(const struct command *command, const char *text, struct target *target);
 
 /* "cannot connect to ..." with what can be done about this errno; EXIT_FAILED. why: in words. */
-int explain_connect(const struct command *command, const struct target *target, int error, const char *why);
+int explain_connect(const struct command *command, const struct target *target, int error,
+                    const char *why);
 /* A descriptor, or -1 after a line on stderr that explains the failure. */
 int connect_or_explain(const struct command *command, const struct target *target, int type);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* idc - asks link_mgr things, and uses connections, from the shell. The subcommands stand in one table. */
+/* idc - asks link_mgr things, and uses connections, from the shell. The subcommands stand in one
+ * table. */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,9 +16,12 @@ static const struct command commands[] = {
     {"ping", "[-c COUNT] [-i MS] [-W MS] DOMID", "measure the way to a domain's link_mgr and back",
      "  -c, --count COUNT  stop after so many; else Ctrl-C stops it\n"
      "  -i, --interval MS  milliseconds between two, default 1000\n"
-     "  -W, --timeout MS   milliseconds to wait for the connection, default 30000, and for each answer, default 5000\n",
+     "  -W, --timeout MS   milliseconds to wait for the connection, default 30000, and for each "
+     "answer, default 5000\n",
      run_ping},
-    {"cat", "[--seqpacket] [--timeout MS] DOMID PORT|SERVICE\n   or: idc cat --listen [--port PORT] [--name SERVICE] [--keep]",
+    {"cat",
+     "[--seqpacket] [--timeout MS] DOMID PORT|SERVICE\n   or: idc cat --listen [--port PORT] "
+     "[--name SERVICE] [--keep]",
      "connect stdin and stdout to a service, or be one",
      "  --seqpacket        messages instead of a stream: each read of stdin is one\n"
      "  --timeout MS       milliseconds to wait for the connection, default 30000\n"
@@ -25,10 +29,13 @@ static const struct command commands[] = {
      "  --port PORT        ... on this port\n"
      "  --name SERVICE     ... on this service name\n"
      "  --once             ... end after the first connection (default)\n"
-     "  --keep             ... then wait for the next; what they send goes to stdout, stdin is not used\n"
+     "  --keep             ... then wait for the next; what they send goes to stdout, stdin is not "
+     "used\n"
      "At the end of stdin the sending side is shut down; the other side may still answer.\n",
      run_cat},
-    {"bench", "[--seconds S] [--json] [--port PORT|--name SERVICE] DOMID\n   or: idc bench --listen [--port PORT|--name SERVICE]",
+    {"bench",
+     "[--seconds S] [--json] [--port PORT|--name SERVICE] DOMID\n   or: idc bench --listen [--port "
+     "PORT|--name SERVICE]",
      "measure connections to a domain",
      "  --listen           be the other side: serve until killed\n"
      "  --port PORT        connect to, or listen on, this port\n"
@@ -37,8 +44,10 @@ static const struct command commands[] = {
      "  --json             the figures as JSON\n",
      run_bench},
     {"run", "[--] PROGRAM [ARG]...", "run a program whose AF_VSOCK sockets are connections of IDC",
-     "CID 2 is domain 0, and so on: CID = DOMID + 2. With IDC_VSOCK_VERBOSE=1 in its environment the program says on stderr\n"
-     "why a connection failed. IDC_VSOCK_TIMEOUT_MS is how long it waits for one that doesn't come, 2000 by default.\n",
+     "CID 2 is domain 0, and so on: CID = DOMID + 2. With IDC_VSOCK_VERBOSE=1 in its environment "
+     "the program says on stderr\n"
+     "why a connection failed. IDC_VSOCK_TIMEOUT_MS is how long it waits for one that doesn't "
+     "come, 2000 by default.\n",
      run_run},
     {"services", "DOMID", "list what a domain offers: port, type, name", "", run_services},
 };
@@ -67,7 +76,8 @@ int main(int argc, char **argv)
     opterr = 0; /* the commands complain themselves */
     if (argc < 2)
         return print_help(stderr);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0)
         return print_help(stdout);
     if (strcmp(argv[1], "--version") == 0) {
         printf("idc %s\n", idc_version());

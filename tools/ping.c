@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ping.c - idc ping: lines to the connection manager of a domain (port 1) and back, over one connection. What it
- * measures is what a program sees: its own link_mgr, the link, the other link_mgr, and the same way back.
+ * ping.c - idc ping: lines to the connection manager of a domain (port 1) and back, over one
+ * connection. What it measures is what a program sees: its own link_mgr, the link, the other
+ * link_mgr, and the same way back.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -81,7 +82,9 @@ static bool ping_once(struct ping *ping)
     snprintf(expected, sizeof(expected), "PONG %d\n", number);
     double start = now_ms();
     errno = 0;
-    int got = idc_send(ping->fd, request, (size_t)len) == len ? read_line(ping, answer, sizeof(answer)) : -1;
+    int got = idc_send(ping->fd, request, (size_t)len) == len
+                  ? read_line(ping, answer, sizeof(answer))
+                  : -1;
     double ms = now_ms() - start;
     if (got > 0 && strcmp(answer, expected) == 0) {
         ping_account(ping, ms);
@@ -101,7 +104,8 @@ static void print_summary(const struct ping *ping)
 {
     printf("\n--- domain %u ---\n%u sent, %u answered\n", ping->domid, ping->sent, ping->received);
     if (ping->received > 0)
-        printf("rtt min/avg/max = %.3f/%.3f/%.3f ms\n", ping->min, ping->sum / ping->received, ping->max);
+        printf("rtt min/avg/max = %.3f/%.3f/%.3f ms\n", ping->min, ping->sum / ping->received,
+               ping->max);
 }
 
 static void pause_ms(uint32_t ms)
@@ -136,12 +140,10 @@ static int ping_loop(struct ping *ping)
 
 int run_ping(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {{"count", required_argument, NULL, 'c'},
-                                            {"interval", required_argument, NULL, 'i'},
-                                            {"timeout", required_argument, NULL, 'W'},
-                                            {"socket", required_argument, NULL, 'S'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"count", required_argument, NULL, 'c'},   {"interval", required_argument, NULL, 'i'},
+        {"timeout", required_argument, NULL, 'W'}, {"socket", required_argument, NULL, 'S'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     struct ping ping = {.command = command, .interval_ms = 1000};
     int option, status;
     while ((option = getopt_long(argc, argv, ":c:i:W:h", options, NULL)) != -1) {
@@ -151,7 +153,8 @@ int run_ping(const struct command *command, int argc, char **argv)
             return usage_error(command, "MS must be 0 to %d, not \"%s\"", MS_MAX, optarg);
         if (option == 'W' && !parse_number(optarg, 1, MS_MAX, &ping.timeout_ms))
             return usage_error(command, MS_RULE, MS_MAX, optarg);
-        if (option != 'c' && option != 'i' && option != 'W' && !common_option(command, option, argv, &status))
+        if (option != 'c' && option != 'i' && option != 'W' &&
+            !common_option(command, option, argv, &status))
             return status;
     }
     if (optind + 1 != argc || !parse_domid(argv[optind], &ping.domid))

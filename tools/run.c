@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * run.c - idc run: a program with libidc-vsock.so preloaded, so that its AF_VSOCK sockets are connections of IDC.
+ * run.c - idc run: a program with libidc-vsock.so preloaded, so that its AF_VSOCK sockets are
+ * connections of IDC.
  *
- * The library is looked for where this program is (the build directory), then where `make install` puts it. A program that
- * the library cannot be preloaded into, because it is static, setuid or has file capabilities, is run all the same, after a
- * line that says so.
+ * The library is looked for where this program is (the build directory), then where `make install`
+ * puts it. A program that the library cannot be preloaded into, because it is static, setuid or has
+ * file capabilities, is run all the same, after a line that says so.
  * Exit statuses are those of env(1): 127 when the program is not found, 126 when it cannot be run.
  */
 #include <elf.h>
@@ -52,12 +53,14 @@ static int set_preload(const struct command *command)
     if (!find_library(path))
         return failure(command, "%s is neither beside this program nor in ../lib/idc", LIBRARY);
     if (strpbrk(path, ": ") != NULL)
-        return failure(command, "%s: the dynamic linker takes no path with a blank or a colon", path);
+        return failure(command, "%s: the dynamic linker takes no path with a blank or a colon",
+                       path);
     size_t size = strlen(path) + (others != NULL ? strlen(others) : 0) + 2;
     char *value = malloc(size);
     if (value == NULL)
         return failure(command, "out of memory");
-    snprintf(value, size, "%s%s%s", path, others != NULL && others[0] != '\0' ? ":" : "", others != NULL ? others : "");
+    snprintf(value, size, "%s%s%s", path, others != NULL && others[0] != '\0' ? ":" : "",
+             others != NULL ? others : "");
     int error = setenv("LD_PRELOAD", value, 1);
     free(value);
     return error == 0 ? 0 : failure(command, "out of memory");
@@ -74,7 +77,8 @@ static bool find_program(const char *name, char path[PATH_MAX])
     for (const char *at = list != NULL ? list : "/bin:/usr/bin"; *at != '\0';) {
         size_t len = strcspn(at, ":");
         const char *dot = len == 0 ? "." : "";
-        if (snprintf(path, PATH_MAX, "%.*s%s/%s", (int)len, at, dot, name) < PATH_MAX && access(path, X_OK) == 0)
+        if (snprintf(path, PATH_MAX, "%.*s%s/%s", (int)len, at, dot, name) < PATH_MAX &&
+            access(path, X_OK) == 0)
             return true;
         at += len + (at[len] == ':');
     }
@@ -128,7 +132,8 @@ static const char *run_obstacle(char path[PATH_MAX], int depth)
     ssize_t len = fd >= 0 ? read(fd, start.text, sizeof(start.text) - 1) : -1;
     if (len > 0 && follow_script(start.text, len, path)) {
         why = depth > 0 ? run_obstacle(path, depth - 1) : NULL;
-    } else if (len >= (ssize_t)sizeof(start.elf) && memcmp(start.elf.e_ident, ELFMAG, SELFMAG) == 0) {
+    } else if (len >= (ssize_t)sizeof(start.elf) &&
+               memcmp(start.elf.e_ident, ELFMAG, SELFMAG) == 0) {
         if (start.elf.e_ident[EI_CLASS] != ELFCLASS64)
             why = "is no 64-bit program";
         else if (!has_interpreter(fd, &start.elf))
@@ -148,13 +153,17 @@ static void run_warn(const struct command *command, const char *name)
     char path[PATH_MAX];
     const char *why = find_program(name, path) ? run_obstacle(path, 1) : NULL;
     if (why != NULL)
-        failure(command, "warning: %s %s: nothing can be preloaded into it, its AF_VSOCK sockets stay the kernel's", path, why);
+        failure(command,
+                "warning: %s %s: nothing can be preloaded into it, its AF_VSOCK sockets stay the "
+                "kernel's",
+                path, why);
 }
 
 int run_run(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"socket", required_argument, NULL, 'S'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int option, status;
     while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1)
         if (!common_option(command, option, argv, &status))

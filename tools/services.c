@@ -10,7 +10,8 @@
 
 static const char question[] = "SERVICES\n";
 
-/* Copies lines to stdout up to the empty one. 0, or EXIT_FAILED when the connection ends before it. */
+/* Copies lines to stdout up to the empty one. 0, or EXIT_FAILED when the connection ends before it.
+ */
 static int print_answer(const struct command *command, int fd)
 {
     char buf[4096];
@@ -43,8 +44,9 @@ static int list_services(const struct command *command, uint32_t domid)
 
 int run_services(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"socket", required_argument, NULL, 'S'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     uint32_t domid;
     int option, status;
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1)

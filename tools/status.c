@@ -19,18 +19,26 @@ struct column {
     int width; /* negative: left-aligned */
 };
 
-static const struct column link_columns[] = {
-    {"PEER", "peer", 5},          {"STATE", "state", -9},          {"ALLOWED", "allowed", -7},
-    {"CONNS", "connections", 5},  {"SENT", "bytes_sent", 14},      {"RECEIVED", "bytes_received", 14},
-    {"MEMORY", "memory_held", 10}, {"LAST ERROR", "last_error", -1}, {NULL, NULL, 0}};
+static const struct column link_columns[] = {{"PEER", "peer", 5},
+                                             {"STATE", "state", -9},
+                                             {"ALLOWED", "allowed", -7},
+                                             {"CONNS", "connections", 5},
+                                             {"SENT", "bytes_sent", 14},
+                                             {"RECEIVED", "bytes_received", 14},
+                                             {"MEMORY", "memory_held", 10},
+                                             {"LAST ERROR", "last_error", -1},
+                                             {NULL, NULL, 0}};
 static const struct column listener_columns[] = {
-    {"PORT", "port", 10},      {"TYPE", "type", -9},        {"LOCAL", "local", -5}, {"BACKLOG", "backlog", 7},
-    {"WAITING", "waiting", 7}, {"ACCEPTED", "accepted", 9}, {"UID", "uid", 6},      {"SERVICE", "service", -1}, {NULL, NULL, 0}};
+    {"PORT", "port", 10},      {"TYPE", "type", -9},       {"LOCAL", "local", -5},
+    {"BACKLOG", "backlog", 7}, {"WAITING", "waiting", 7},  {"ACCEPTED", "accepted", 9},
+    {"UID", "uid", 6},         {"SERVICE", "service", -1}, {NULL, NULL, 0}};
 static const struct column connection_columns[] = {
-    {"PEER", "peer_domid", 5},    {"LOCAL", "local_port", 10}, {"REMOTE", "peer_port", 10},
-    {"STATE", "state", -10},      {"TYPE", "type", -9},        {"IN", "incoming", -3},
-    {"SENT", "bytes_sent", 12},   {"RECEIVED", "bytes_received", 12}, {"BUFFERED", "buffered", 9},
-    {"UID", "uid", 6},            {"SERVICE", "service", -1},  {NULL, NULL, 0}};
+    {"PEER", "peer_domid", 5},   {"LOCAL", "local_port", 10},
+    {"REMOTE", "peer_port", 10}, {"STATE", "state", -10},
+    {"TYPE", "type", -9},        {"IN", "incoming", -3},
+    {"SENT", "bytes_sent", 12},  {"RECEIVED", "bytes_received", 12},
+    {"BUFFERED", "buffered", 9}, {"UID", "uid", 6},
+    {"SERVICE", "service", -1},  {NULL, NULL, 0}};
 
 static void format_value(xmlrpc_value *value, char *out, size_t size)
 {

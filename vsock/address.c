@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * address.c - CIDs and domids: CID = domid + 2. So dom0 is VMADDR_CID_HOST, and 0 (hypervisor), 1 (this domain) and
- * 4294967295 (any) are no domain's.
+ * address.c - CIDs and domids: CID = domid + 2. So dom0 is VMADDR_CID_HOST, and 0 (hypervisor), 1
+ * (this domain) and 4294967295 (any) are no domain's.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,7 +15,9 @@ int64_t vsock_domid_of(uint32_t cid)
 {
     if (cid == VMADDR_CID_LOCAL)
         return IDC_DOMID_SELF;
-    return cid >= VSOCK_CID_OF_DOMID && cid - VSOCK_CID_OF_DOMID < IDC_DOMID_SELF ? (int64_t)cid - VSOCK_CID_OF_DOMID : -1;
+    return cid >= VSOCK_CID_OF_DOMID && cid - VSOCK_CID_OF_DOMID < IDC_DOMID_SELF
+               ? (int64_t)cid - VSOCK_CID_OF_DOMID
+               : -1;
 }
 
 uint32_t vsock_cid_of(uint32_t domid)
@@ -79,7 +81,8 @@ static uint32_t listeners_cid(int fd, const struct handover_name *name)
     return cid != 0 ? cid : VMADDR_CID_ANY;
 }
 
-int vsock_getsockname(int fd, const struct vsock_socket *socket, struct sockaddr *address, socklen_t *len)
+int vsock_getsockname(int fd, const struct vsock_socket *socket, struct sockaddr *address,
+                      socklen_t *len)
 {
     struct sockaddr_vm own;
     vsock_bound_before(fd, &own); /* connecting, or failed */
@@ -98,6 +101,7 @@ int vsock_getpeername(const struct vsock_socket *socket, struct sockaddr *addres
         errno = ENOTCONN;
         return -1;
     }
-    struct sockaddr_vm peer = vsock_address(vsock_cid_of(socket->name.peer.domid), socket->name.peer.port);
+    struct sockaddr_vm peer =
+        vsock_address(vsock_cid_of(socket->name.peer.domid), socket->name.peer.port);
     return address_give(&peer, address, len);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * connect.c - connect(2): link_mgr gets the far end, as in a nonblocking connect of libidc's, and the near end tells what
- * comes of it. A blocking connect waits for that.
+ * connect.c - connect(2): link_mgr gets the far end, as in a nonblocking connect of libidc's, and
+ * the near end tells what comes of it. A blocking connect waits for that.
  *
- * Until then it must not poll writable, in any process or thread that has it, so it is filled (common/connecting.h). A
- * connect that waits makes the send buffer small for that, so that little is enough, and gives it its size back when it is
- * connected. If a signal ends the waiting, the first who looks at the connected socket does (vsock_look), and functions that
- * send have a look if need be: the small buffer could be filled by what link_mgr leaves unread.
+ * Until then it must not poll writable, in any process or thread that has it, so it is filled
+ * (common/connecting.h). A connect that waits makes the send buffer small for that, so that little
+ * is enough, and gives it its size back when it is connected. If a signal ends the waiting, the
+ * first who looks at the connected socket does (vsock_look), and functions that send have a look if
+ * need be: the small buffer could be filled by what link_mgr leaves unread.
  */
 #include <errno.h>
 #include <poll.h>
@@ -24,8 +25,9 @@
 /* link_mgr watches the time; this much later we do. */
 #define GRACE_MS 1000
 
-/* What vsock's transports say. They know no domains: a CID that nobody has is a device that is not there. Nobody listening,
- * a full backlog or a listener of the other type are all answered by a reset. */
+/* What vsock's transports say. They know no domains: a CID that nobody has is a device that is not
+ * there. Nobody listening, a full backlog or a listener of the other type are all answered by a
+ * reset. */
 int vsock_error_of(int error)
 {
     switch (error) {
@@ -53,7 +55,8 @@ static uint32_t default_timeout(void)
         return VSOCK_CONNECT_TIMEOUT_MS;
     if (*end == '\0' && ms > 0 && ms <= INT32_MAX - GRACE_MS)
         return (uint32_t)ms;
-    vsock_say("IDC_VSOCK_TIMEOUT_MS=%s is no number of milliseconds; taken for %d", given, VSOCK_CONNECT_TIMEOUT_MS);
+    vsock_say("IDC_VSOCK_TIMEOUT_MS=%s is no number of milliseconds; taken for %d", given,
+              VSOCK_CONNECT_TIMEOUT_MS);
     return VSOCK_CONNECT_TIMEOUT_MS;
 }
 
@@ -76,7 +79,8 @@ static int connect_post(int fd, const struct vsock_parts *parts, uint32_t domid,
     compact_put_boolean(&call, "far_end", true);
     if (parts->reservation >= 0)
         compact_put_boolean(&call, "reserved", true);
-    return libidc_post(libidc_socket_path(NULL), &call, HAND_OVER_MS, fds, parts->reservation >= 0 ? 3 : 2);
+    return libidc_post(libidc_socket_path(NULL), &call, HAND_OVER_MS, fds,
+                       parts->reservation >= 0 ? 3 : 2);
 }
 
 void vsock_widen(int fd)
@@ -124,7 +128,8 @@ static int hand_over(int fd, bool waits, struct vsock_parts *parts, uint32_t dom
     return -1;
 }
 
-static int connect_begin(int fd, bool waits, const struct sockaddr_vm *bound, const struct sockaddr_vm *address)
+static int connect_begin(int fd, bool waits, const struct sockaddr_vm *bound,
+                         const struct sockaddr_vm *address)
 {
     struct vsock_parts parts;
     int64_t domid = vsock_domid_of(address->svm_cid);
@@ -177,7 +182,9 @@ static int wait_connected(int fd)
         int64_t left = end - now_ms();
         int ready = poll(&p, 1, left > 0 ? (int)left : 0);
         if (ready < 0)
-            return -1; /* EINTR: it goes on meanwhile, and a second connect waits for it again. The buffer is small still */
+            /* EINTR: it goes on meanwhile, and a second connect waits for it again. The buffer is
+             * small still */
+            return -1;
         int outcome = connecting_outcome(fd, why);
         if (outcome == 0) {
             connect_finish(fd);
@@ -194,7 +201,8 @@ static int wait_connected(int fd)
 
 /* ---- connect ---- */
 
-static int connect_start(int fd, const struct sockaddr_vm *bound, const struct sockaddr *given, socklen_t len)
+static int connect_start(int fd, const struct sockaddr_vm *bound, const struct sockaddr *given,
+                         socklen_t len)
 {
     struct sockaddr_vm address;
     if (vsock_read_address(given, len, &address) < 0)
@@ -208,10 +216,12 @@ static int connect_start(int fd, const struct sockaddr_vm *bound, const struct s
     return -1;
 }
 
-static int connect_again(int fd, const struct vsock_socket *socket, const struct sockaddr *address, socklen_t len)
+static int connect_again(int fd, const struct vsock_socket *socket, const struct sockaddr *address,
+                         socklen_t len)
 {
     if (!vsock_options(fd)->error_taken)
-        return connect_fail(fd, socket->error, socket->why); /* of an attempt that did not wait, and that nobody has asked for yet */
+        /* of an attempt that did not wait, and that nobody has asked for yet */
+        return connect_fail(fd, socket->error, socket->why);
     struct sockaddr_vm bound;
     int reservation = -1;
     if (vsock_bound_before(fd, &bound) && (reservation = vsock_reserve(fd, &bound)) < 0)
@@ -219,7 +229,8 @@ static int connect_again(int fd, const struct vsock_socket *socket, const struct
     return vsock_renew(fd, &bound, reservation) < 0 ? -1 : connect_start(fd, &bound, address, len);
 }
 
-int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address, socklen_t len)
+int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address,
+                  socklen_t len)
 {
     switch (socket->state) {
     case VSOCK_FRESH:

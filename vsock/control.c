@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * control.c - ioctl(2), shutdown(2), and /dev/vsock, which may not exist: a program that opens it gets a descriptor of
- * /dev/null, on which we answer its one request.
+ * control.c - ioctl(2), shutdown(2), and /dev/vsock, which may not exist: a program that opens it
+ * gets a descriptor of /dev/null, on which we answer its one request.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -58,8 +58,9 @@ static int give_cid(unsigned *cid)
 
 /* ---- ioctl ---- */
 
-/* What link_mgr has not yet taken. It always leaves something in the socket, and the kernel counts what it has spent on it, so
- * only link_mgr knows. Within the domain there is only the kernel's count. */
+/* What link_mgr has not yet taken. It always leaves something in the socket, and the kernel counts
+ * what it has spent on it, so only link_mgr knows. Within the domain there is only the kernel's
+ * count. */
 static int ask_unsent(int fd, const struct handover_name *name, int *out)
 {
     struct compact_writer call;
@@ -91,7 +92,8 @@ bool vsock_ioctl(int fd, unsigned long request, void *argument, int *result)
         return true;
     }
     enum vsock_mark mark = vsock_mark(fd);
-    if ((mark != VSOCK_UNKNOWN && mark != VSOCK_OURS) || argument == NULL || !vsock_look(fd, &socket))
+    if ((mark != VSOCK_UNKNOWN && mark != VSOCK_OURS) || argument == NULL ||
+        !vsock_look(fd, &socket))
         return false;
     if (request == SIOCOUTQ) {
         *result = control_unsent(fd, &socket, argument);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * interpose.c - the functions that a program calls in place of the C library's. Each asks whether the descriptor is a vsock
- * socket, and if not, goes on to the C library's at once: a look into a table for a descriptor that is known, and a
- * getpeername(2) for a socket that is seen for the first time (one that was inherited or received).
+ * interpose.c - the functions that a program calls in place of the C library's. Each asks whether
+ * the descriptor is a vsock socket, and if not, goes on to the C library's at once: a look into a
+ * table for a descriptor that is known, and a getpeername(2) for a socket that is seen for the
+ * first time (one that was inherited or received).
  *
- * Of the functions that move data there are those that send, for the sake of long and of empty messages of seqpacket
- * sockets (message.c), and of interrupted connects (connect.c): they look into the table, compare a length, and go on. And
- * recvfrom, recvmsg and recvmmsg, for programs that ask for the sender's address, and for the descriptors that they receive.
+ * Of the functions that move data there are those that send, for the sake of long and of empty
+ * messages of seqpacket sockets (message.c), and of interrupted connects (connect.c): they look
+ * into the table, compare a length, and go on. And recvfrom, recvmsg and recvmmsg, for programs
+ * that ask for the sender's address, and for the descriptors that they receive.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +21,11 @@
 
 #include "vsock/vsock.h"
 
-/* They have names of their own in C, and the program finds them under the usual ones: so the headers' declarations, with
- * unions and inline functions, are in nobody's way. NOLINTNEXTLINE(bugprone-macro-parentheses): they are no expressions */
-#define X(name, type, parameters) __attribute__((visibility("default"))) type on_##name parameters __asm__(#name);
+/* They have names of their own in C, and the program finds them under the usual ones: so the
+ * headers' declarations, with unions and inline functions, are in nobody's way.
+ * NOLINTNEXTLINE(bugprone-macro-parentheses): they are no expressions */
+#define X(name, type, parameters) \
+    __attribute__((visibility("default"))) type on_##name parameters __asm__(#name);
 VSOCK_FUNCTIONS(X)
 #undef X
 
@@ -133,13 +137,15 @@ int on_shutdown(int fd, int how)
 
 /* ---- sending: after interrupted connects, long messages, and empty ones ---- */
 
-/* After a connect that a signal has interrupted the send buffer is small, until it is seen that the socket is connected: too
- * small to send by (common/connecting.h). */
+/* After a connect that a signal has interrupted the send buffer is small, until it is seen that the
+ * socket is connected: too small to send by (common/connecting.h). */
 static inline void interpose_widen(int fd)
 {
     struct vsock_socket s;
     const struct vsock_entry *entry = vsock_entry(fd);
-    if (__builtin_expect(entry != NULL && atomic_load_explicit(&entry->options.send_buffer, memory_order_relaxed) != 0, 0))
+    if (__builtin_expect(entry != NULL && atomic_load_explicit(&entry->options.send_buffer,
+                                                               memory_order_relaxed) != 0,
+                         0))
         is_ours(fd, &s);
 }
 
@@ -161,16 +167,19 @@ ssize_t on_send(int fd, const void *bytes, size_t len, int flags)
 {
     ssize_t result;
     interpose_widen(fd);
-    if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, flags, &result))
+    if (vsock_is_unusual(len) && has_messages() &&
+        vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
     return vsock_next()->send(fd, bytes, len, flags);
 }
 
-ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct sockaddr *address, socklen_t address_len)
+ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct sockaddr *address,
+                  socklen_t address_len)
 {
     ssize_t result;
     interpose_widen(fd);
-    if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, flags, &result))
+    if (vsock_is_unusual(len) && has_messages() &&
+        vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
     return vsock_next()->sendto(fd, bytes, len, flags, address, address_len);
 }
@@ -185,33 +194,38 @@ ssize_t on_writev(int fd, const struct iovec *spans, int count)
 }
 
 /* Offset -1 is what sockets can do. */
-static bool send_at(int fd, const struct iovec *spans, int count, off_t offset, int flags, ssize_t *result)
+static bool send_at(int fd, const struct iovec *spans, int count, off_t offset, int flags,
+                    ssize_t *result)
 {
     return has_messages() && count >= 0 && offset == -1 && !(flags & ~RWF_NOWAIT) &&
-           vsock_send_spans(fd, spans, (size_t)count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0, result);
+           vsock_send_spans(fd, spans, (size_t)count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0,
+                            result);
 }
 
 ssize_t on_pwritev2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
     ssize_t result;
     interpose_widen(fd);
-    return send_at(fd, spans, count, offset, flags, &result) ? result
-                                                             : vsock_next()->pwritev2(fd, spans, count, offset, flags);
+    return send_at(fd, spans, count, offset, flags, &result)
+               ? result
+               : vsock_next()->pwritev2(fd, spans, count, offset, flags);
 }
 
 ssize_t on_pwritev64v2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
     ssize_t result;
     interpose_widen(fd);
-    return send_at(fd, spans, count, offset, flags, &result) ? result
-                                                             : vsock_next()->pwritev64v2(fd, spans, count, offset, flags);
+    return send_at(fd, spans, count, offset, flags, &result)
+               ? result
+               : vsock_next()->pwritev64v2(fd, spans, count, offset, flags);
 }
 
 ssize_t on_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     ssize_t result;
     interpose_widen(fd);
-    if (has_messages() && message != NULL && vsock_send_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
+    if (has_messages() && message != NULL &&
+        vsock_send_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
         return result;
     return vsock_next()->sendmsg(fd, message, flags);
 }
@@ -220,14 +234,16 @@ int on_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     int result;
     interpose_widen(fd);
-    if (has_messages() && messages != NULL && vsock_send_several(fd, messages, count, flags, &result))
+    if (has_messages() && messages != NULL &&
+        vsock_send_several(fd, messages, count, flags, &result))
         return result;
     return vsock_next()->sendmmsg(fd, messages, count, flags);
 }
 
 /* ---- senders' addresses, of which vsock gives none ---- */
 
-ssize_t on_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *address, socklen_t *address_len)
+ssize_t on_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *address,
+                    socklen_t *address_len)
 {
     struct vsock_socket s;
     if (address == NULL || address_len == NULL || !is_ours(fd, &s))
@@ -237,8 +253,8 @@ ssize_t on_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *a
     return got;
 }
 
-ssize_t on___recvfrom_chk(int fd, void *buf, size_t len, size_t size, int flags, struct sockaddr *address,
-                          socklen_t *address_len)
+ssize_t on___recvfrom_chk(int fd, void *buf, size_t len, size_t size, int flags,
+                          struct sockaddr *address, socklen_t *address_len)
 {
     struct vsock_socket s;
     if (address == NULL || address_len == NULL || !is_ours(fd, &s))
@@ -262,7 +278,8 @@ static ssize_t receive_message(int fd, struct msghdr *message, int flags)
     return got;
 }
 
-/* What was known of the numbers of received descriptors is old: what had them may have been closed by ways that we don't see. */
+/* What was known of the numbers of received descriptors is old: what had them may have been closed
+ * by ways that we don't see. */
 static void forget_received(struct msghdr *message)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
@@ -284,7 +301,8 @@ ssize_t on_recvmsg(int fd, struct msghdr *message, int flags)
     return got;
 }
 
-int on_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+int on_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
+                struct timespec *timeout)
 {
     struct vsock_socket s;
     bool named = false;
@@ -309,7 +327,8 @@ int on_ioctl(int fd, unsigned long request, ...)
     va_start(args, request);
     void *argument = va_arg(args, void *);
     va_end(args);
-    bool concerns_us = request == FIONREAD || request == SIOCOUTQ || request == IOCTL_VM_SOCKETS_GET_LOCAL_CID;
+    bool concerns_us =
+        request == FIONREAD || request == SIOCOUTQ || request == IOCTL_VM_SOCKETS_GET_LOCAL_CID;
     if (concerns_us && vsock_ioctl(fd, request, argument, &result))
         return result;
     return vsock_next()->ioctl(fd, request, argument);
@@ -366,7 +385,8 @@ int on_fcntl(int fd, int command, ...)
     void *argument = va_arg(args, void *);
     va_end(args);
     int result = vsock_next()->fcntl(fd, command, argument);
-    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? interpose_duplicated(fd, result) : result;
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? interpose_duplicated(fd, result)
+                                                            : result;
 }
 
 int on_fcntl64(int fd, int command, ...)
@@ -376,43 +396,48 @@ int on_fcntl64(int fd, int command, ...)
     void *argument = va_arg(args, void *);
     va_end(args);
     int result = vsock_next()->fcntl64(fd, command, argument);
-    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? interpose_duplicated(fd, result) : result;
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? interpose_duplicated(fd, result)
+                                                            : result;
 }
 
 /* ---- /dev/vsock ---- */
 
-/* The mode is there only when a file may be made; else what is read here is passed on to be ignored. */
-#define DEFINE_OPEN(name)                                                                                              \
-    int on_##name(const char *path, int flags, ...)                                                                    \
-    {                                                                                                                  \
-        va_list args;                                                                                                  \
-        va_start(args, flags);                                                                                         \
-        mode_t mode = va_arg(args, mode_t);                                                                            \
-        va_end(args);                                                                                                  \
-        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(path, flags, mode);               \
+/* The mode is there only when a file may be made; else what is read here is passed on to be
+ * ignored. */
+#define DEFINE_OPEN(name)                                                     \
+    int on_##name(const char *path, int flags, ...)                           \
+    {                                                                         \
+        va_list args;                                                         \
+        va_start(args, flags);                                                \
+        mode_t mode = va_arg(args, mode_t);                                   \
+        va_end(args);                                                         \
+        return vsock_is_device(path) ? vsock_open_device(flags)               \
+                                     : vsock_next()->name(path, flags, mode); \
     }
 
-#define DEFINE_OPENAT(name)                                                                                            \
-    int on_##name(int directory, const char *path, int flags, ...)                                                     \
-    {                                                                                                                  \
-        va_list args;                                                                                                  \
-        va_start(args, flags);                                                                                         \
-        mode_t mode = va_arg(args, mode_t);                                                                            \
-        va_end(args);                                                                                                  \
-        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(directory, path, flags, mode);    \
+#define DEFINE_OPENAT(name)                                                              \
+    int on_##name(int directory, const char *path, int flags, ...)                       \
+    {                                                                                    \
+        va_list args;                                                                    \
+        va_start(args, flags);                                                           \
+        mode_t mode = va_arg(args, mode_t);                                              \
+        va_end(args);                                                                    \
+        return vsock_is_device(path) ? vsock_open_device(flags)                          \
+                                     : vsock_next()->name(directory, path, flags, mode); \
     }
 
 /* What programs call that were compiled with fortification. */
-#define DEFINE_OPEN_2(name)                                                                                            \
-    int on_##name(const char *path, int flags)                                                                         \
-    {                                                                                                                  \
-        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(path, flags);                     \
+#define DEFINE_OPEN_2(name)                                                                        \
+    int on_##name(const char *path, int flags)                                                     \
+    {                                                                                              \
+        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(path, flags); \
     }
 
-#define DEFINE_OPENAT_2(name)                                                                                          \
-    int on_##name(int directory, const char *path, int flags)                                                          \
-    {                                                                                                                  \
-        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(directory, path, flags);          \
+#define DEFINE_OPENAT_2(name)                                                      \
+    int on_##name(int directory, const char *path, int flags)                      \
+    {                                                                              \
+        return vsock_is_device(path) ? vsock_open_device(flags)                    \
+                                     : vsock_next()->name(directory, path, flags); \
     }
 
 DEFINE_OPEN(open)

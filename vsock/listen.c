@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* listen.c - bind(2) reserves a port of link_mgr's, listen(2) hands the far end over to it, accept(2) needs no call. */
+/* listen.c - bind(2) reserves a port of link_mgr's, listen(2) hands the far end over to it,
+ * accept(2) needs no call. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,7 +12,8 @@
 
 #define CALL_MS 5000
 #define BACKLOG_MAX 4096 /* net.core.somaxconn, and what link_mgr allows */
-/* Servers like nbdkit and qemu-ga try again whatever accept says, at once and for ever, with a line of log each time. */
+/* Servers like nbdkit and qemu-ga try again whatever accept says, at once and for ever, with a line
+ * of log each time. */
 #define DEAD_LISTENER_MS 50
 
 /* A failed call to link_mgr, as vsock would say it. */
@@ -42,7 +44,8 @@ int vsock_reserve(int fd, struct sockaddr_vm *bound)
     struct libidc_answer answer;
     int reservation = -1;
     compact_begin(&call, COMPACT_CALL, "idc.listen");
-    compact_put_number(&call, "port", bound->svm_port == VMADDR_PORT_ANY ? IDC_PORT_ANY : bound->svm_port);
+    compact_put_number(&call, "port",
+                       bound->svm_port == VMADDR_PORT_ANY ? IDC_PORT_ANY : bound->svm_port);
     if (vsock_type(fd) == SOCK_SEQPACKET)
         compact_put_text(&call, "type", "seqpacket");
     compact_put_boolean(&call, "reserve", true);
@@ -59,11 +62,13 @@ bool vsock_bound_before(int fd, struct sockaddr_vm *bound)
 {
     const struct vsock_options *options = vsock_options(fd);
     uint32_t port = options->from_port;
-    *bound = port != 0 ? vsock_address(options->from_cid, port) : vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
+    *bound = port != 0 ? vsock_address(options->from_cid, port)
+                       : vsock_address(VMADDR_CID_ANY, VMADDR_PORT_ANY);
     return port != 0;
 }
 
-/* A socket that failed to connect is a new one when it is bound, but if it was bound it stays that. */
+/* A socket that failed to connect is a new one when it is bound, but if it was bound it stays that.
+ */
 static int begin_anew(int fd, struct vsock_socket *socket)
 {
     if (vsock_bound_before(fd, &socket->bound)) {
@@ -88,7 +93,8 @@ int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given
         errno = error != 0 ? error : errno;
         return -1;
     }
-    if (vsock_take(fd, &socket->bound, &parts) < 0 || parts.reservation >= 0) { /* another thread was faster */
+    /* another thread was faster */
+    if (vsock_take(fd, &socket->bound, &parts) < 0 || parts.reservation >= 0) {
         close(reservation);
         errno = EINVAL;
         return -1;
@@ -160,7 +166,8 @@ static void inherit_options(int fd, int listener)
     to->connect_timeout_ms = from->connect_timeout_ms;
 }
 
-int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *address, socklen_t *len, int flags)
+int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *address,
+                 socklen_t *len, int flags)
 {
     struct idc_addr peer;
     int fd = -EINVAL;

@@ -5,14 +5,15 @@
  * An empty one is delivered, and its reader takes it for the end; on AF_VSOCK it is nothing at all.
  *
  * Long ones. link_mgr leaves the latest message in its socket, and the kernel neither
- * wakes a sender that waits nor lets the socket poll writable before three quarters of its buffer are free
- * (common/handover.h, handover_make_room). So what takes more than a quarter of the usual buffer is handed over in a
- * memfd, and link_mgr gives it to the other program as it is. Within the domain there is nobody to do that, nor
- * anybody who leaves a message unread: there they are sent as they are. One that is longer than a program can be sure to
- * get in one piece (HANDOVER_PLAIN_MAX) is refused, also where the kernel has room for it.
+ * wakes a sender that waits nor lets the socket poll writable before three quarters of its buffer
+ * are free (common/handover.h, handover_make_room). So what takes more than a quarter of the usual
+ * buffer is handed over in a memfd, and link_mgr gives it to the other program as it is. Within the
+ * domain there is nobody to do that, nor anybody who leaves a message unread: there they are sent
+ * as they are. One that is longer than a program can be sure to get in one piece
+ * (HANDOVER_PLAIN_MAX) is refused, also where the kernel has room for it.
  *
- * This is why the functions that send are intercepted, and only for this: any other call goes on after two comparisons.
- * Nothing is allocated, so they can be called in signal handlers.
+ * This is why the functions that send are intercepted, and only for this: any other call goes on
+ * after two comparisons. Nothing is allocated, so they can be called in signal handlers.
  */
 #include <errno.h>
 #include <limits.h>
@@ -43,7 +44,8 @@ static bool may_be_ours(int fd)
 static bool is_ours(int fd)
 {
     struct vsock_socket socket;
-    return may_be_ours(fd) && vsock_look(fd, &socket) && socket.state == VSOCK_CONNECTED && vsock_type(fd) == SOCK_SEQPACKET;
+    return may_be_ours(fd) && vsock_look(fd, &socket) && socket.state == VSOCK_CONNECTED &&
+           vsock_type(fd) == SOCK_SEQPACKET;
 }
 
 static bool is_within_domain(int fd)
@@ -63,7 +65,8 @@ static ssize_t message_finish(ssize_t result, int flags)
 }
 
 /* fd is ours. False: the kernel is to send it as it is. */
-static bool send_unusual(int fd, const struct iovec *spans, size_t count, size_t len, int flags, ssize_t *result)
+static bool send_unusual(int fd, const struct iovec *spans, size_t count, size_t len, int flags,
+                         ssize_t *result)
 {
     if (len == 0)
         *result = 0;
@@ -72,7 +75,8 @@ static bool send_unusual(int fd, const struct iovec *spans, size_t count, size_t
     else if (is_within_domain(fd))
         return false;
     else
-        *result = message_finish(handover_send_by_memfd(fd, spans, count, len, flags & ~MSG_NOSIGNAL), flags);
+        *result = message_finish(
+            handover_send_by_memfd(fd, spans, count, len, flags & ~MSG_NOSIGNAL), flags);
     return true;
 }
 
@@ -101,7 +105,8 @@ bool vsock_send_spans(int fd, const struct iovec *spans, size_t count, int flags
     if (!may_be_ours(fd))
         return false;
     size_t len = length_of(spans, count);
-    return vsock_is_unusual(len) && is_ours(fd) && send_unusual(fd, spans, count, len, flags, result);
+    return vsock_is_unusual(len) && is_ours(fd) &&
+           send_unusual(fd, spans, count, len, flags, result);
 }
 
 static ssize_t send_one(int fd, const struct msghdr *message, int flags)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * next.c - the functions that the program would call without us: the C library's, or another preloaded library's.
+ * next.c - the functions that the program would call without us: the C library's, or another
+ * preloaded library's.
  *
- * What is linked into this library (libidc, common/) calls them by their usual names, and would get ours. The linker gives it
- * the __wrap_ functions instead (--wrap, for each in VSOCK_WRAPPED of the Makefile).
+ * What is linked into this library (libidc, common/) calls them by their usual names, and would get
+ * ours. The linker gives it the __wrap_ functions instead (--wrap, for each in VSOCK_WRAPPED of the
+ * Makefile).
  */
 #include <dlfcn.h>
 #include <sys/resource.h>
@@ -32,7 +34,8 @@ __attribute__((constructor)) static void begin(void)
     struct rlimit limit;
     vsock_find_next();
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 2UL * CHANNELS)
-        libidc_line_lowest_fd((int)(limit.rlim_cur < CHANNELS_BELOW ? limit.rlim_cur : CHANNELS_BELOW) - CHANNELS);
+        libidc_line_lowest_fd(
+            (int)(limit.rlim_cur < CHANNELS_BELOW ? limit.rlim_cur : CHANNELS_BELOW) - CHANNELS);
 }
 
 /* ---- for what is linked in ---- */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * options.c - getsockopt(2) and setsockopt(2). What the socket layer of the kernel does for every family it does here too;
- * the rest is what AF_UNIX would say and AF_VSOCK does not, and the options of AF_VSOCK itself.
+ * options.c - getsockopt(2) and setsockopt(2). What the socket layer of the kernel does for every
+ * family it does here too; the rest is what AF_UNIX would say and AF_VSOCK does not, and the
+ * options of AF_VSOCK itself.
  *
- * The sizes of vsock's receive buffer are only remembered: the flow of an IDC connection is regulated by link_mgr.
+ * The sizes of vsock's receive buffer are only remembered: the flow of an IDC connection is
+ * regulated by link_mgr.
  */
 #include <errno.h>
 #include <limits.h>
@@ -52,7 +54,8 @@ static int take_error(int fd, const struct vsock_socket *socket, void *value, so
     return give_int(error, value, len);
 }
 
-static int get_socket_option(int fd, const struct vsock_socket *socket, int name, void *value, socklen_t *len)
+static int get_socket_option(int fd, const struct vsock_socket *socket, int name, void *value,
+                             socklen_t *len)
 {
     static const struct ucred nobody = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
     switch (name) {
@@ -81,7 +84,8 @@ static long long current_buffer(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) == 0 ? size : 0;
 }
 
-static int set_socket_option(int fd, const struct vsock_socket *socket, int name, const void *value, socklen_t len)
+static int set_socket_option(int fd, const struct vsock_socket *socket, int name, const void *value,
+                             socklen_t len)
 {
     switch (name) {
     case SO_PEEK_OFF:
@@ -90,9 +94,10 @@ static int set_socket_option(int fd, const struct vsock_socket *socket, int name
     case SO_PASSSEC:
         return 0;
     case SO_SNDBUF:
-        /* A buffer smaller than usual could be filled by the one packet that link_mgr leaves in it. And while the socket
-         * connects, the size is what keeps it from being writable. */
-        if (socket->state == VSOCK_CONNECTING || (len >= sizeof(int) && 2LL * *(const int *)value < current_buffer(fd)))
+        /* A buffer smaller than usual could be filled by the one packet that link_mgr leaves in it.
+         * And while the socket connects, the size is what keeps it from being writable. */
+        if (socket->state == VSOCK_CONNECTING ||
+            (len >= sizeof(int) && 2LL * *(const int *)value < current_buffer(fd)))
             return 0;
         break;
     default:
@@ -169,9 +174,12 @@ static int set_timeout(int fd, const void *value, socklen_t len)
     if (len < sizeof(time))
         return option_fail(EINVAL);
     memcpy(&time, value, sizeof(time));
-    if (time.tv_sec < 0 || time.tv_usec < 0 || time.tv_usec >= 1000000 || time.tv_sec > INT_MAX / 1000 - 1)
+    if (time.tv_sec < 0 || time.tv_usec < 0 || time.tv_usec >= 1000000 ||
+        time.tv_sec > INT_MAX / 1000 - 1)
         return option_fail(ERANGE);
-    vsock_options(fd)->connect_timeout_ms = (uint32_t)(time.tv_sec * 1000 + (time.tv_usec + 999) / 1000); /* 0: default */
+    /* 0: default */
+    vsock_options(fd)->connect_timeout_ms =
+        (uint32_t)(time.tv_sec * 1000 + (time.tv_usec + 999) / 1000);
     return 0;
 }
 
@@ -192,7 +200,8 @@ static int set_vsock_option(int fd, int name, const void *value, socklen_t len)
 
 /* ---- */
 
-int vsock_getsockopt(int fd, const struct vsock_socket *socket, int level, int name, void *value, socklen_t *len)
+int vsock_getsockopt(int fd, const struct vsock_socket *socket, int level, int name, void *value,
+                     socklen_t *len)
 {
     if (value == NULL || len == NULL)
         return option_fail(EFAULT);
@@ -201,7 +210,8 @@ int vsock_getsockopt(int fd, const struct vsock_socket *socket, int level, int n
     return level == AF_VSOCK ? get_vsock_option(fd, name, value, len) : option_fail(ENOPROTOOPT);
 }
 
-int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int name, const void *value, socklen_t len)
+int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int name,
+                     const void *value, socklen_t len)
 {
     if (value == NULL)
         return option_fail(EFAULT);

@@ -28,12 +28,13 @@ static int put_note(const struct vsock_parts *parts)
     struct note note = {.cid = parts->bound.svm_cid, .port = parts->bound.svm_port};
     const int fds[2] = {parts->far_end, parts->reservation};
     memcpy(note.magic, MAGIC, sizeof(note.magic));
-    ssize_t sent = handover_send(parts->far_end, &note, sizeof(note), fds, parts->reservation >= 0 ? 2 : 1, MSG_DONTWAIT);
+    ssize_t sent = handover_send(parts->far_end, &note, sizeof(note), fds,
+                                 parts->reservation >= 0 ? 2 : 1, MSG_DONTWAIT);
     return sent < 0 ? (int)sent : 0;
 }
 
-/* The near end has the number that socket(2) would have given. Flags are set on it alone: the far end may become another
- * program's socket. */
+/* The near end has the number that socket(2) would have given. Flags are set on it alone: the far
+ * end may become another program's socket. */
 static int set_flags(int near_end, int flags)
 {
     if (!(flags & SOCK_CLOEXEC) && fcntl(near_end, F_SETFD, 0) < 0)
@@ -114,7 +115,8 @@ static void copy_option(int from, int to, int name)
         struct linger linger;
     } value, present;
     socklen_t len = sizeof(value), present_len = sizeof(present);
-    if (getsockopt(from, SOL_SOCKET, name, &value, &len) < 0 || getsockopt(to, SOL_SOCKET, name, &present, &present_len) < 0 ||
+    if (getsockopt(from, SOL_SOCKET, name, &value, &len) < 0 ||
+        getsockopt(to, SOL_SOCKET, name, &present, &present_len) < 0 ||
         (len == present_len && memcmp(&value, &present, len) == 0))
         return;
     if (name == SO_SNDBUF && value.number < present.number)
@@ -124,10 +126,11 @@ static void copy_option(int from, int to, int name)
     setsockopt(to, SOL_SOCKET, name, &value, len);
 }
 
-/* What a program sets on a socket that it will connect, and that has a meaning here, or can be read back. */
+/* What a program sets on a socket that it will connect, and that has a meaning here, or can be read
+ * back. */
 static void copy_options(int from, int to)
 {
-    static const int names[] = {SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT, SO_RCVBUF,    SO_SNDBUF,
+    static const int names[] = {SO_RCVTIMEO, SO_SNDTIMEO,  SO_RCVLOWAT,  SO_RCVBUF,  SO_SNDBUF,
                                 SO_LINGER,   SO_KEEPALIVE, SO_REUSEADDR, SO_PRIORITY};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         copy_option(from, to, names[i]);
@@ -158,15 +161,17 @@ int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation)
 
 /* ---- looking ---- */
 
-/* The note, without taking it. A program's own socket pair is left as it is, also one whose peek offset is in use. The note is
- * known by its bytes and by the descriptor beside it, which is not taken out: MSG_CTRUNC tells of it. */
+/* The note, without taking it. A program's own socket pair is left as it is, also one whose peek
+ * offset is in use. The note is known by its bytes and by the descriptor beside it, which is not
+ * taken out: MSG_CTRUNC tells of it. */
 static bool peek_note(int fd, enum vsock_mark mark, struct sockaddr_vm *bound)
 {
     char bytes[sizeof(struct note) + 1];
     struct note note;
     int peek_offset = 0;
     socklen_t len = sizeof(peek_offset);
-    if (mark != VSOCK_OURS && (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &peek_offset, &len) < 0 || peek_offset >= 0))
+    if (mark != VSOCK_OURS &&
+        (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &peek_offset, &len) < 0 || peek_offset >= 0))
         return false;
     struct iovec span = {bytes, sizeof(bytes)};
     struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
@@ -238,7 +243,8 @@ bool vsock_look(int fd, struct vsock_socket *socket)
             vsock_prepare_messages(fd);
     }
     /* A signal has ended the waiting for it, or it was somebody else's. */
-    if (socket->state == VSOCK_CONNECTED && (mark != VSOCK_OURS || vsock_options(fd)->send_buffer != 0))
+    if (socket->state == VSOCK_CONNECTED &&
+        (mark != VSOCK_OURS || vsock_options(fd)->send_buffer != 0))
         vsock_widen(fd);
     errno = error;
     return socket->state != VSOCK_NONE;
@@ -246,7 +252,8 @@ bool vsock_look(int fd, struct vsock_socket *socket)
 
 /* ---- the parts of a fresh socket ---- */
 
-/* Descriptors for which there is no room would be lost with the note. One more is needed for the reservation. */
+/* Descriptors for which there is no room would be lost with the note. One more is needed for the
+ * reservation. */
 static int check_room(int fd, bool bound)
 {
     int one = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -271,7 +278,8 @@ int vsock_take(int fd, const struct sockaddr_vm *bound, struct vsock_parts *part
         errno = got < 0 ? (int)-got : EBADFD;
         return -1;
     }
-    *parts = (struct vsock_parts){.far_end = fds[0], .reservation = count > 1 ? fds[1] : -1,
+    *parts = (struct vsock_parts){.far_end = fds[0],
+                                  .reservation = count > 1 ? fds[1] : -1,
                                   .bound = vsock_address(note.cid, note.port)};
     return 0;
 }

@@ -1,23 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * vsock.h - what the parts of libidc-vsock.so share. The library is preloaded into programs that speak AF_VSOCK, and gives
- * them connections of IDC in place of vsock's (docs/vsock.md).
+ * vsock.h - what the parts of libidc-vsock.so share. The library is preloaded into programs that
+ * speak AF_VSOCK, and gives them connections of IDC in place of vsock's (docs/vsock.md).
  *
  * Theory of operation
  *
- * A vsock socket is the near end of an AF_UNIX socket pair. All that is known of it is kept by the kernel, with the
- * socket itself, so it is the same for each descriptor, thread, child and program that has it:
+ * A vsock socket is the near end of an AF_UNIX socket pair. All that is known of it is kept by the
+ * kernel, with the socket itself, so it is the same for each descriptor, thread, child and program
+ * that has it:
  *
- *   fresh, bound   The far end lies, by SCM_RIGHTS, in the near end's own receive queue, in a message that has the bound
- *                  address. Beside it, once bound, lies the port's reservation (docs/rpc.md, "Upgraded connections").
- *                  When the last copy of the near end is closed the kernel closes what lies in its queue.
+ *   fresh, bound   The far end lies, by SCM_RIGHTS, in the near end's own receive queue, in a
+ *                  message that has the bound address. Beside it, once bound, lies the port's
+ *                  reservation (docs/rpc.md, "Upgraded connections"). When the last copy of the
+ *                  near end is closed the kernel closes what lies in its queue.
  *   connecting     link_mgr has the far end; common/connecting.h has the rest.
- *   connected,     link_mgr has the far end, and has bound it to a name that tells both addresses (common/handover.h).
- *   listening      Data passes by the program's own read, write, poll and so on: none of these is intercepted.
- *   failed         The far end was closed, and its name tells why. A socket that failed becomes a new one when it is
- *                  connected, bound or listened on again.
+ *   connected,     link_mgr has the far end, and has bound it to a name that tells both addresses
+ *                  (common/handover.h).
+ *   listening      Data passes by the program's own read, write, poll and so on: none of these is
+ *                  intercepted.
+ *   failed         The far end was closed, and its name tells why. A socket that failed becomes a
+ *                  new one when it is connected, bound or listened on again.
  *
- * Whoever takes the message off the queue has the far end alone. So of two threads that connect one socket, one does.
+ * Whoever takes the message off the queue has the far end alone. So of two threads that connect one
+ * socket, one does.
  *
  *   next.c        the C library's own functions, behind ours
  *   table.c       what is known of each descriptor's number: is it one of ours?
@@ -30,8 +35,9 @@
  *   message.c     long messages of seqpacket sockets, and empty ones
  *   interpose.c   the functions that a program calls in place of the C library's
  *
- * Functions named vsock_NAME do what NAME does to a vsock socket, and return as it does, -1 with errno. No lock is held
- * anywhere here but those of libidc, during a call to link_mgr; these survive fork.
+ * Functions named vsock_NAME do what NAME does to a vsock socket, and return as it does, -1 with
+ * errno. No lock is held anywhere here but those of libidc, during a call to link_mgr; these
+ * survive fork.
  */
 #ifndef IDC_VSOCK_H
 #define IDC_VSOCK_H
@@ -53,18 +59,23 @@
 
 enum vsock_mark {
     VSOCK_UNKNOWN, /* look at the descriptor */
-    VSOCK_OTHER,   /* none of ours. Not looked at again, until the number is closed, duplicated to or received */
-    VSOCK_OURS,    /* a vsock socket; looked at again before each use, since the number may have another meaning by now */
+    /* none of ours. Not looked at again, until the number is closed, duplicated to or received */
+    VSOCK_OTHER,
+    /* a vsock socket; looked at again before each use, since the number may have another meaning by
+     * now */
+    VSOCK_OURS,
 };
 
 /* Values that a program has set on a descriptor, and can read back. 0: never set. */
 struct vsock_options {
     _Atomic uint64_t buffer_size, buffer_min, buffer_max;
     _Atomic uint32_t connect_timeout_ms;
-    _Atomic uint32_t bound_cid;  /* of a listener, when it was bound to one */
-    _Atomic int send_buffer;     /* what SO_SNDBUF was before a connect made it small, 0: is what it was */
-    _Atomic uint32_t from_cid, from_port; /* what it was bound to when connect began; port 0: nothing */
-    _Atomic bool error_taken;    /* the error of a failed connect was told */
+    _Atomic uint32_t bound_cid; /* of a listener, when it was bound to one */
+    /* what SO_SNDBUF was before a connect made it small, 0: is what it was */
+    _Atomic int send_buffer;
+    /* what it was bound to when connect began; port 0: nothing */
+    _Atomic uint32_t from_cid, from_port;
+    _Atomic bool error_taken; /* the error of a failed connect was told */
 };
 
 struct vsock_entry {
@@ -80,14 +91,16 @@ extern _Atomic(struct vsock_entry *) vsock_chunks[VSOCK_CHUNKS];
 static inline struct vsock_entry *vsock_entry(int fd)
 {
     unsigned at = (unsigned)fd / VSOCK_CHUNK;
-    struct vsock_entry *chunk = at < VSOCK_CHUNKS ? atomic_load_explicit(&vsock_chunks[at], memory_order_acquire) : NULL;
+    struct vsock_entry *chunk =
+        at < VSOCK_CHUNKS ? atomic_load_explicit(&vsock_chunks[at], memory_order_acquire) : NULL;
     return chunk != NULL ? &chunk[(unsigned)fd % VSOCK_CHUNK] : NULL;
 }
 
 static inline enum vsock_mark vsock_mark(int fd)
 {
     const struct vsock_entry *entry = vsock_entry(fd);
-    return entry != NULL ? (enum vsock_mark)atomic_load_explicit(&entry->mark, memory_order_relaxed) : VSOCK_UNKNOWN;
+    return entry != NULL ? (enum vsock_mark)atomic_load_explicit(&entry->mark, memory_order_relaxed)
+                         : VSOCK_UNKNOWN;
 }
 
 /* Async-signal-safe, as all of these. Options are left as they are. */
@@ -102,10 +115,17 @@ struct vsock_options *vsock_options(int fd);
 
 /* ---- socket.c ---- */
 
-enum vsock_state { VSOCK_NONE, VSOCK_FRESH, VSOCK_CONNECTING, VSOCK_CONNECTED, VSOCK_LISTENING, VSOCK_FAILED };
+enum vsock_state {
+    VSOCK_NONE,
+    VSOCK_FRESH,
+    VSOCK_CONNECTING,
+    VSOCK_CONNECTED,
+    VSOCK_LISTENING,
+    VSOCK_FAILED
+};
 
 struct vsock_socket {
-    enum vsock_state state; /* VSOCK_NONE: not a vsock socket */
+    enum vsock_state state;    /* VSOCK_NONE: not a vsock socket */
     struct handover_name name; /* when connected or listening */
     struct sockaddr_vm bound;  /* when fresh; VMADDR_PORT_ANY: not bound */
     int error;                 /* when failed */
@@ -119,15 +139,17 @@ struct vsock_parts {
 };
 
 int vsock_socket(int type, int protocol);
-/* Looks at a descriptor that is marked unknown or ours, and marks it. False: none of ours. errno is kept. */
+/* Looks at a descriptor that is marked unknown or ours, and marks it. False: none of ours. errno is
+ * kept. */
 bool vsock_look(int fd, struct vsock_socket *socket);
-/* Takes the parts of a fresh socket, which is bound as vsock_look has found. 0, or -1 with errno; EAGAIN: another thread or process was faster. */
+/* Takes the parts of a fresh socket, which is bound as vsock_look has found. 0, or -1 with errno;
+ * EAGAIN: another thread or process was faster. */
 int vsock_take(int fd, const struct sockaddr_vm *bound, struct vsock_parts *parts);
 /* Puts them back, and closes our copies. 0, or -1 with errno; the socket is then a failed one. */
 int vsock_put_back(struct vsock_parts *parts);
 void vsock_close_parts(struct vsock_parts *parts);
-/* A failed socket becomes a fresh one, of the same number, type, flags and options, bound as said; the reservation, or -1, is
- * taken over in every case. 0, or -1 with errno. */
+/* A failed socket becomes a fresh one, of the same number, type, flags and options, bound as said;
+ * the reservation, or -1, is taken over in every case. 0, or -1 with errno. */
 int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation);
 int vsock_type(int fd);
 /* The same of a socket that vsock_look has seen; mostly without a system call. */
@@ -144,7 +166,8 @@ void vsock_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* SO_VM_SOCKETS_CONNECT_TIMEOUT of the socket, or the default. */
 uint32_t vsock_connect_timeout(int fd);
 
-int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address, socklen_t len);
+int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address,
+                  socklen_t len);
 /* The send buffer, if a connect has made it small, gets the size that it had. */
 void vsock_widen(int fd);
 /* The error that the program is told in place of a failed connect's. */
@@ -154,11 +177,13 @@ int vsock_error_of(int error);
 
 /* The reservation of a port, and the port that it has in *bound. -1 with errno. */
 int vsock_reserve(int fd, struct sockaddr_vm *bound);
-/* What a socket that connects, or failed to, was bound to before. False, and any address, if it was not. */
+/* What a socket that connects, or failed to, was bound to before. False, and any address, if it was
+ * not. */
 bool vsock_bound_before(int fd, struct sockaddr_vm *bound);
 int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given, socklen_t len);
 int vsock_listen(int fd, struct vsock_socket *socket, int backlog);
-int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *address, socklen_t *len, int flags);
+int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *address,
+                 socklen_t *len, int flags);
 
 /* ---- address.c ---- */
 
@@ -174,13 +199,16 @@ int vsock_read_address(const struct sockaddr *address, socklen_t len, struct soc
 struct sockaddr_vm vsock_address(uint32_t cid, uint32_t port);
 /* As the kernel does it: cut to *len, *len is then the whole length. */
 void vsock_give_address(const struct sockaddr_vm *from, struct sockaddr *to, socklen_t *len);
-int vsock_getsockname(int fd, const struct vsock_socket *socket, struct sockaddr *address, socklen_t *len);
+int vsock_getsockname(int fd, const struct vsock_socket *socket, struct sockaddr *address,
+                      socklen_t *len);
 int vsock_getpeername(const struct vsock_socket *socket, struct sockaddr *address, socklen_t *len);
 
 /* ---- options.c ---- */
 
-int vsock_getsockopt(int fd, const struct vsock_socket *socket, int level, int name, void *value, socklen_t *len);
-int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int name, const void *value, socklen_t len);
+int vsock_getsockopt(int fd, const struct vsock_socket *socket, int level, int name, void *value,
+                     socklen_t *len);
+int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int name,
+                     const void *value, socklen_t len);
 
 /* ---- control.c ---- */
 
@@ -212,51 +240,52 @@ bool vsock_send_several(int fd, struct mmsghdr *messages, unsigned count, int fl
 /* ---- next.c ---- */
 
 /* The functions behind ours, by the names they have there. */
-#define VSOCK_FUNCTIONS(X)                                                                                              \
-    X(socket, int, (int, int, int))                                                                                     \
-    X(socketpair, int, (int, int, int, int *))                                                                          \
-    X(bind, int, (int, const struct sockaddr *, socklen_t))                                                             \
-    X(listen, int, (int, int))                                                                                          \
-    X(connect, int, (int, const struct sockaddr *, socklen_t))                                                          \
-    X(accept, int, (int, struct sockaddr *, socklen_t *))                                                               \
-    X(accept4, int, (int, struct sockaddr *, socklen_t *, int))                                                         \
-    X(getsockname, int, (int, struct sockaddr *, socklen_t *))                                                          \
-    X(getpeername, int, (int, struct sockaddr *, socklen_t *))                                                          \
-    X(getsockopt, int, (int, int, int, void *, socklen_t *))                                                            \
-    X(setsockopt, int, (int, int, int, const void *, socklen_t))                                                        \
-    X(shutdown, int, (int, int))                                                                                        \
-    X(write, ssize_t, (int, const void *, size_t))                                                                      \
-    X(writev, ssize_t, (int, const struct iovec *, int))                                                                \
-    X(send, ssize_t, (int, const void *, size_t, int))                                                                  \
-    X(sendto, ssize_t, (int, const void *, size_t, int, const struct sockaddr *, socklen_t))                            \
-    X(pwritev2, ssize_t, (int, const struct iovec *, int, off_t, int))                                                  \
-    X(pwritev64v2, ssize_t, (int, const struct iovec *, int, off_t, int))                                               \
-    X(sendmsg, ssize_t, (int, const struct msghdr *, int))                                                              \
-    X(sendmmsg, int, (int, struct mmsghdr *, unsigned, int))                                                            \
-    X(recvfrom, ssize_t, (int, void *, size_t, int, struct sockaddr *, socklen_t *))                                    \
-    X(__recvfrom_chk, ssize_t, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *))                      \
-    X(recvmsg, ssize_t, (int, struct msghdr *, int))                                                                    \
-    X(recvmmsg, int, (int, struct mmsghdr *, unsigned, int, struct timespec *))                                         \
-    X(ioctl, int, (int, unsigned long, ...))                                                                            \
-    X(fcntl, int, (int, int, ...))                                                                                      \
-    X(fcntl64, int, (int, int, ...))                                                                                    \
-    X(open, int, (const char *, int, ...))                                                                              \
-    X(open64, int, (const char *, int, ...))                                                                            \
-    X(__open_2, int, (const char *, int))                                                                               \
-    X(__open64_2, int, (const char *, int))                                                                             \
-    X(openat, int, (int, const char *, int, ...))                                                                       \
-    X(openat64, int, (int, const char *, int, ...))                                                                     \
-    X(__openat_2, int, (int, const char *, int))                                                                        \
-    X(__openat64_2, int, (int, const char *, int))                                                                      \
-    X(close, int, (int))                                                                                                \
-    X(dup, int, (int))                                                                                                  \
-    X(dup2, int, (int, int))                                                                                            \
-    X(dup3, int, (int, int, int))                                                                                       \
-    X(close_range, int, (unsigned, unsigned, int))                                                                      \
+#define VSOCK_FUNCTIONS(X)                                                                         \
+    X(socket, int, (int, int, int))                                                                \
+    X(socketpair, int, (int, int, int, int *))                                                     \
+    X(bind, int, (int, const struct sockaddr *, socklen_t))                                        \
+    X(listen, int, (int, int))                                                                     \
+    X(connect, int, (int, const struct sockaddr *, socklen_t))                                     \
+    X(accept, int, (int, struct sockaddr *, socklen_t *))                                          \
+    X(accept4, int, (int, struct sockaddr *, socklen_t *, int))                                    \
+    X(getsockname, int, (int, struct sockaddr *, socklen_t *))                                     \
+    X(getpeername, int, (int, struct sockaddr *, socklen_t *))                                     \
+    X(getsockopt, int, (int, int, int, void *, socklen_t *))                                       \
+    X(setsockopt, int, (int, int, int, const void *, socklen_t))                                   \
+    X(shutdown, int, (int, int))                                                                   \
+    X(write, ssize_t, (int, const void *, size_t))                                                 \
+    X(writev, ssize_t, (int, const struct iovec *, int))                                           \
+    X(send, ssize_t, (int, const void *, size_t, int))                                             \
+    X(sendto, ssize_t, (int, const void *, size_t, int, const struct sockaddr *, socklen_t))       \
+    X(pwritev2, ssize_t, (int, const struct iovec *, int, off_t, int))                             \
+    X(pwritev64v2, ssize_t, (int, const struct iovec *, int, off_t, int))                          \
+    X(sendmsg, ssize_t, (int, const struct msghdr *, int))                                         \
+    X(sendmmsg, int, (int, struct mmsghdr *, unsigned, int))                                       \
+    X(recvfrom, ssize_t, (int, void *, size_t, int, struct sockaddr *, socklen_t *))               \
+    X(__recvfrom_chk, ssize_t, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *)) \
+    X(recvmsg, ssize_t, (int, struct msghdr *, int))                                               \
+    X(recvmmsg, int, (int, struct mmsghdr *, unsigned, int, struct timespec *))                    \
+    X(ioctl, int, (int, unsigned long, ...))                                                       \
+    X(fcntl, int, (int, int, ...))                                                                 \
+    X(fcntl64, int, (int, int, ...))                                                               \
+    X(open, int, (const char *, int, ...))                                                         \
+    X(open64, int, (const char *, int, ...))                                                       \
+    X(__open_2, int, (const char *, int))                                                          \
+    X(__open64_2, int, (const char *, int))                                                        \
+    X(openat, int, (int, const char *, int, ...))                                                  \
+    X(openat64, int, (int, const char *, int, ...))                                                \
+    X(__openat_2, int, (int, const char *, int))                                                   \
+    X(__openat64_2, int, (int, const char *, int))                                                 \
+    X(close, int, (int))                                                                           \
+    X(dup, int, (int))                                                                             \
+    X(dup2, int, (int, int))                                                                       \
+    X(dup3, int, (int, int, int))                                                                  \
+    X(close_range, int, (unsigned, unsigned, int))                                                 \
     X(closefrom, void, (int))
 
 struct vsock_next {
-#define X(name, type, parameters) type(*name) parameters; /* NOLINT(bugprone-macro-parentheses): it is no expression */
+/* NOLINT(bugprone-macro-parentheses): it is no expression */
+#define X(name, type, parameters) type(*name) parameters;
     VSOCK_FUNCTIONS(X)
 #undef X
 };

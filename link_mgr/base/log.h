@@ -7,16 +7,18 @@
 
 #include "common/log_limit.h"
 
-/* One line to stderr (and the journal's priority prefix when stderr is the journal). Thread-safe. Lines that a peer or a
- * program can trigger are limited: 10 in a second for one peer (log_limited_line with its limit) or call
- * site (log_limited), and 100 of all together. How many were left out is said with the next one that passes. */
+/* One line to stderr (and the journal's priority prefix when stderr is the journal). Thread-safe.
+ * Lines that a peer or a program can trigger are limited: 10 in a second for one peer
+ * (log_limited_line with its limit) or call site (log_limited), and 100 of all together. How many
+ * were left out is said with the next one that passes. */
 void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_set_verbose(int level);
-void log_limited_line(struct log_limit *limit, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
-#define log_limited(priority, ...)                                                                                     \
-    do {                                                                                                               \
-        static struct log_limit log_limit_here;                                                                        \
-        log_limited_line(&log_limit_here, (priority), __VA_ARGS__);                                                    \
+void log_limited_line(struct log_limit *limit, int priority, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+#define log_limited(priority, ...)                                  \
+    do {                                                            \
+        static struct log_limit log_limit_here;                     \
+        log_limited_line(&log_limit_here, (priority), __VA_ARGS__); \
     } while (0)
 
 #endif

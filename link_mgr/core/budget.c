@@ -6,7 +6,8 @@
 
 void budget_init(struct budget *budget, uint64_t ceiling)
 {
-    /* One sixteenth stays for the headers of chunks and of the allocator, which are not charged one by one. */
+    /* One sixteenth stays for the headers of chunks and of the allocator, which are not charged one
+     * by one. */
     *budget = (struct budget){.ceiling = ceiling - ceiling / 16};
 }
 
@@ -39,11 +40,12 @@ bool budget_change(struct budget *budget, uint64_t from, uint64_t to)
     return true;
 }
 
-/* A generous first window while there is plenty, so that a first request needs no second round trip; later one that leaves room
- * for ten thousand connections. */
+/* A generous first window while there is plenty, so that a first request needs no second round
+ * trip; later one that leaves room for ten thousand connections. */
 static uint64_t share_of_new(const struct budget *budget, uint64_t free_bytes)
 {
-    return free_bytes > budget->ceiling - budget->ceiling / 8 ? BUDGET_WINDOW_NEW : free_bytes / 16384;
+    return free_bytes > budget->ceiling - budget->ceiling / 8 ? BUDGET_WINDOW_NEW
+                                                              : free_bytes / 16384;
 }
 
 uint32_t budget_window(const struct budget *budget, uint64_t outstanding, bool busy)

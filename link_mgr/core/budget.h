@@ -2,14 +2,15 @@
 /*
  * budget.h - the memory set aside for one peer, and how it is shared among the peer's connections.
  *
- * Every byte that a connection's sender may still send, and every byte that arrived and waits for the program, is
- * charged here, as is a fixed cost for each connection. The sum never exceeds the ceiling, so a peer can't make
- * this domain hold more, whatever it does.
+ * Every byte that a connection's sender may still send, and every byte that arrived and waits for
+ * the program, is charged here, as is a fixed cost for each connection. The sum never exceeds the
+ * ceiling, so a peer can't make this domain hold more, whatever it does.
  *
- * The shares follow the dynamic-threshold scheme of shared-memory switches (Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998): a
- * connection's window is a fraction of what is still free. A few busy connections get the largest window,
- * many get less each, by themselves. A quarter is kept from growing windows, for new connections; the smallest window is
- * reserved for each connection as long as it exists, so a reader that catches up always lets its sender go on.
+ * The shares follow the dynamic-threshold scheme of shared-memory switches (Choudhury and Hahne,
+ * IEEE/ACM ToN 6(2), 1998): a connection's window is a fraction of what is still free. A few busy
+ * connections get the largest window, many get less each, by themselves. A quarter is kept from
+ * growing windows, for new connections; the smallest window is reserved for each connection as long
+ * as it exists, so a reader that catches up always lets its sender go on.
  */
 #ifndef IDC_BUDGET_H
 #define IDC_BUDGET_H
@@ -19,10 +20,11 @@
 
 #define BUDGET_CEILING_DEFAULT (64ull << 20)
 #define BUDGET_CEILING_MIN (1ull << 20)
-#define BUDGET_WINDOW_MIN 2048u          /* reserved for each connection */
-#define BUDGET_WINDOW_NEW (16u * 1024)   /* most that a new connection gets */
-#define BUDGET_WINDOW_MAX (512u * 1024)  /* most that a busy one gets */
-#define BUDGET_CONNECTION 3072u          /* bookkeeping of a connection: its struct, and chunks that are partly filled */
+#define BUDGET_WINDOW_MIN 2048u         /* reserved for each connection */
+#define BUDGET_WINDOW_NEW (16u * 1024)  /* most that a new connection gets */
+#define BUDGET_WINDOW_MAX (512u * 1024) /* most that a busy one gets */
+/* bookkeeping of a connection: its struct, and chunks that are partly filled */
+#define BUDGET_CONNECTION 3072u
 
 struct budget {
     uint64_t ceiling;
@@ -34,10 +36,11 @@ void budget_init(struct budget *budget, uint64_t ceiling);
 /* Takes the fixed cost of a connection and its smallest window; false when they don't fit. */
 bool budget_open(struct budget *budget);
 void budget_close(struct budget *budget);
-/* What a connection with `outstanding` bytes promised or held costs beyond what budget_open took. */
+/* What a connection with `outstanding` bytes promised or held costs beyond what budget_open took.
+ */
 uint64_t budget_extra(uint64_t outstanding);
-/* Changes a connection's charge from one number of outstanding bytes to another; false (nothing changed) when it
- * grows beyond the ceiling. */
+/* Changes a connection's charge from one number of outstanding bytes to another; false (nothing
+ * changed) when it grows beyond the ceiling. */
 bool budget_change(struct budget *budget, uint64_t from, uint64_t to);
 /* The window for a connection that has `outstanding` bytes at present. */
 uint32_t budget_window(const struct budget *budget, uint64_t outstanding, bool busy);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The state machine of conn.h: what both halves share (life, owing frames, credit, the end), and the frames that tell of
- * a connection rather than carry its data. The half towards the program is in conn_in.c, the one from it in conn_out.c.
+ * The state machine of conn.h: what both halves share (life, owing frames, credit, the end), and
+ * the frames that tell of a connection rather than carry its data. The half towards the program is
+ * in conn_in.c, the one from it in conn_out.c.
  *
  * Invariants, which the simulation checks after each step:
- *   consumed <= received <= in_limit; received - consumed is what the queue and an unfinished message hold;
- *   sent <= send_limit;
+ *   consumed <= received <= in_limit; received - consumed is what the queue and an unfinished
+ *   message hold; sent <= send_limit;
  *   phase OPEN means link and (ep, or in DROPPING/DONE and out DONE);
  *   the budget is charged with in_limit - consumed while the connection exists.
  */
@@ -81,7 +82,8 @@ void conn_owe(struct conn *conn, unsigned frames)
 
 /* ---- credit ---- */
 
-/* How far the limit should reach: a window beyond what the program took, and to the end of a message that has begun. */
+/* How far the limit should reach: a window beyond what the program took, and to the end of a
+ * message that has begun. */
 static uint64_t wanted_limit(const struct conn *conn, uint32_t window)
 {
     uint64_t limit = conn->consumed + window;
@@ -102,12 +104,14 @@ static bool raise_limit(struct conn *conn, uint64_t limit)
     return true;
 }
 
-/* Moves the limit on, if that is worth a frame: half a window, or the sender can't go on without. */
+/* Moves the limit on, if that is worth a frame: half a window, or the sender can't go on without.
+ */
 void conn_update_limit(struct conn *conn)
 {
     if (conn->phase != CONN_OPEN || conn->got_end)
         return;
-    uint32_t window = budget_window(&conn->peer->budget, conn->in_limit - conn->consumed, conn->busy);
+    uint32_t window =
+        budget_window(&conn->peer->budget, conn->in_limit - conn->consumed, conn->busy);
     uint64_t limit = wanted_limit(conn, window);
     if (limit <= conn->in_limit)
         return;
@@ -203,7 +207,8 @@ void conn_reset(struct conn *conn, enum reason reason)
 bool conn_deliverable(const struct conn *conn)
 {
     struct iovec message;
-    return conn->type == IDC_STREAM ? !queue_empty(&conn->queue) : queue_peek_message(&conn->queue, &message);
+    return conn->type == IDC_STREAM ? !queue_empty(&conn->queue)
+                                    : queue_peek_message(&conn->queue, &message);
 }
 
 /* The other side is gone. The program gets what has arrived, then the error. */
@@ -228,10 +233,12 @@ uint8_t conn_disconnect_flags(const struct conn *conn)
 {
     return (uint8_t)((conn->owed & OWED_NO_MORE_DATA ? WIRE_NO_MORE_DATA : 0) |
                      (conn->owed & OWED_NO_MORE_WANTED ? WIRE_NO_MORE_WANTED : 0) |
-                     (conn->owed & OWED_RESET ? WIRE_RESET : 0) | (conn->owed & OWED_LAST ? WIRE_LAST : 0));
+                     (conn->owed & OWED_RESET ? WIRE_RESET : 0) |
+                     (conn->owed & OWED_LAST ? WIRE_LAST : 0));
 }
 
-/* That this side is through with the connection; or, to a program that reads no more, that no more will come either. */
+/* That this side is through with the connection; or, to a program that reads no more, that no more
+ * will come either. */
 bool conn_is_bookkeeping(const struct conn *conn, uint8_t flags)
 {
     return flags == WIRE_LAST || (conn->unread && flags == (WIRE_NO_MORE_DATA | WIRE_LAST));
@@ -252,14 +259,16 @@ static void refuse_late(struct conn *conn, enum reason reason)
     conn_reset(conn, reason);
 }
 
-const char *conn_on_response(struct conn *conn, const struct wire_frame *frame, const struct wire_connect_rsp *rsp)
+const char *conn_on_response(struct conn *conn, const struct wire_frame *frame,
+                             const struct wire_connect_rsp *rsp)
 {
     struct host *host = conn_host(conn);
     void *cookie = conn->cookie;
     if (conn->phase != CONN_REQUESTED)
         return "a CONNECT_rsp to no request";
     if (rsp->status == 0 && frame->credit > WIRE_CREDIT_MAX)
-        return "a credit limit that is too far ahead"; /* the program still waits: the end of the link answers it */
+        /* the program still waits: the end of the link answers it */
+        return "a credit limit that is too far ahead";
     conn->cookie = NULL;
     if (rsp->status != 0) {
         conn->phase = CONN_ENDING;
@@ -290,16 +299,19 @@ static const char *judge_disconnect(const struct conn *conn, uint8_t flags)
         return "a DISCONNECT_ind where none may come";
     if ((flags & WIRE_NO_MORE_DATA) && conn->got_end)
         return "a second end of data";
-    if ((flags & WIRE_NO_MORE_DATA) && conn->in_message > 0 && conn->in == IN_OPEN && conn->phase == CONN_OPEN)
+    if ((flags & WIRE_NO_MORE_DATA) && conn->in_message > 0 && conn->in == IN_OPEN &&
+        conn->phase == CONN_OPEN)
         return "an end of data inside a message";
     bool got_end = conn->got_end || (flags & WIRE_NO_MORE_DATA);
     bool sent_end = conn->out == OUT_DONE && !(conn->owed & OWED_NO_MORE_DATA);
-    if ((flags & WIRE_LAST) && !(flags & WIRE_RESET) && conn->phase == CONN_OPEN && (!got_end || !sent_end))
+    if ((flags & WIRE_LAST) && !(flags & WIRE_RESET) && conn->phase == CONN_OPEN &&
+        (!got_end || !sent_end))
         return "a LAST before the ends of data";
     return NULL;
 }
 
-const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame, enum reason reason)
+const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame,
+                               enum reason reason)
 {
     const char *wrong = judge_disconnect(conn, frame->flags);
     if (wrong)
@@ -317,7 +329,8 @@ const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame
     if (conn->phase != CONN_OPEN)
         return NULL;
     const uint8_t both = WIRE_NO_MORE_DATA | WIRE_NO_MORE_WANTED;
-    if ((frame->flags & both) == both && conn->in == IN_OPEN && conn->out == OUT_OPEN && conn->ep && !conn_deliverable(conn)) {
+    if ((frame->flags & both) == both && conn->in == IN_OPEN && conn->out == OUT_OPEN && conn->ep &&
+        !conn_deliverable(conn)) {
         conn_peer_closed(conn);
         return NULL;
     }

@@ -6,18 +6,19 @@
  *
  * A connection has two halves that live and end independently:
  *
- *   out   from the program to the link. Bytes are pulled from the program only when the link can take them, straight into
- *         the ring, so nothing is held here.
- *   in    from the link to the program. Bytes are pushed from the ring straight to the program; what it does
- *         not take waits in `queue`, which credit bounds.
+ *   out   from the program to the link. Bytes are pulled from the program only when the link can
+ *         take them, straight into the ring, so nothing is held here.
+ *   in    from the link to the program. Bytes are pushed from the ring straight to the program;
+ *         what it does not take waits in `queue`, which credit bounds.
  *
- * Events change the state (conn_on_…), and note in `owed` which frames the link has to send; the link sends them when
- * there is room (conn_frame_sent). Frames are never sent from inside an event.
+ * Events change the state (conn_on_…), and note in `owed` which frames the link has to send; the
+ * link sends them when there is room (conn_frame_sent). Frames are never sent from inside an event.
  *
- * A connection consists of a link part and a program part. The link part ends when LAST was sent and received, or the link is
- * lost (link = NULL). The program part ends when the endpoint is closed (ep = NULL). When both have ended it is
- * freed, at one place, conn_settle, which every entry from outside ends with. A program that
- * reads slowly gets what had arrived before a reset or the loss of the link, and then the error.
+ * A connection consists of a link part and a program part. The link part ends when LAST was sent
+ * and received, or the link is lost (link = NULL). The program part ends when the endpoint is
+ * closed (ep = NULL). When both have ended it is freed, at one place, conn_settle, which every
+ * entry from outside ends with. A program that reads slowly gets what had arrived before a reset or
+ * the loss of the link, and then the error.
  */
 #ifndef IDC_CONN_H
 #define IDC_CONN_H
@@ -38,10 +39,14 @@ struct peer;
 
 /* Where the connection is as a whole. */
 enum conn_phase {
-    CONN_WAITING,   /* for the link, or for the peer to take another request. No id, no endpoint */
-    CONN_REQUESTED, /* CONNECT_req was sent. An id, no endpoint; the cookie is NULL if the program no longer waits */
-    CONN_OPEN,      /* both sides know it. The halves say what may happen */
-    CONN_ENDING,    /* LAST is owed or sent: what arrives is dropped. The endpoint may still have bytes to take */
+    /* for the link, or for the peer to take another request. No id, no endpoint */
+    CONN_WAITING,
+    /* CONNECT_req was sent. An id, no endpoint; the cookie is NULL if the program no longer waits
+     */
+    CONN_REQUESTED,
+    CONN_OPEN, /* both sides know it. The halves say what may happen */
+    /* LAST is owed or sent: what arrives is dropped. The endpoint may still have bytes to take */
+    CONN_ENDING,
 };
 
 enum conn_in {
@@ -78,34 +83,38 @@ struct conn {
     enum idc_type type;
     bool incoming;
     uint32_t local_port, peer_port;
-    uint32_t uid; /* of the connecting program */
+    uint32_t uid;                      /* of the connecting program */
     char name[IDC_SERVICE_MAX + 1];    /* that was asked for, or "" */
     char service[IDC_SERVICE_MAX + 1]; /* incoming: the listener's name, or "" */
-    struct listener *listener; /* incoming, and not yet taken by the program */
-    uint64_t serial;           /* these two are the host's */
+    struct listener *listener;         /* incoming, and not yet taken by the program */
+    uint64_t serial;                   /* these two are the host's */
     void *ticket;
 
     unsigned owed;
     bool sent_last, got_last;
-    bool got_end;          /* the peer has sent NO_MORE_DATA */
-    bool unread;           /* the peer has sent NO_MORE_WANTED: its program reads no more */
-    bool dropped;          /* in: bytes for the program were dropped; when it closes, the peer gets a reset */
-    bool lost;             /* out: bytes of the program were; it ends with a reset */
-    enum reason end;       /* how the program part ends, once the queue is empty */
-    enum reason reset;     /* what goes into the RESET that is owed */
+    bool got_end; /* the peer has sent NO_MORE_DATA */
+    bool unread;  /* the peer has sent NO_MORE_WANTED: its program reads no more */
+    /* in: bytes for the program were dropped; when it closes, the peer gets a reset */
+    bool dropped;
+    bool lost;         /* out: bytes of the program were; it ends with a reset */
+    enum reason end;   /* how the program part ends, once the queue is empty */
+    enum reason reset; /* what goes into the RESET that is owed */
 
-    bool readable;         /* the program may have something for us */
-    bool busy;             /* has used up its first window */
-    uint64_t sent, send_limit;              /* credit used and given, out */
-    uint64_t received, consumed, in_limit;  /* credit used, given back, and given, in */
-    uint32_t out_message;  /* bytes of the program's current message still to be pulled; 0: none */
-    uint32_t in_message;   /* bytes of the peer's current message still to come */
-    uint64_t message_start, message_end; /* credit at which the bytes of the peer's current message start and end */
+    bool readable;                         /* the program may have something for us */
+    bool busy;                             /* has used up its first window */
+    uint64_t sent, send_limit;             /* credit used and given, out */
+    uint64_t received, consumed, in_limit; /* credit used, given back, and given, in */
+    /* bytes of the program's current message still to be pulled; 0: none */
+    uint32_t out_message;
+    uint32_t in_message; /* bytes of the peer's current message still to come */
+    /* credit at which the bytes of the peer's current message start and end */
+    uint64_t message_start, message_end;
     struct queue queue;
     uint64_t bytes_sent, bytes_received;
 
     bool in_control, in_ready, in_hungry; /* which of the lists below it is on */
-    bool is_fresh;                        /* in_ready: on the link's list of those that had nothing for a while */
+    /* in_ready: on the link's list of those that had nothing for a while */
+    bool is_fresh;
     TAILQ_ENTRY(conn) of_peer, control, ready, hungry;
 };
 TAILQ_HEAD(conn_list, conn);
@@ -114,7 +123,8 @@ TAILQ_HEAD(conn_list, conn);
 struct conn *conn_new(struct peer *peer, enum idc_type type);
 
 /* ---- events from the program ---- */
-void conn_readable(struct conn *conn); /* the endpoint may have something, or has reached its end */
+/* the endpoint may have something, or has reached its end */
+void conn_readable(struct conn *conn);
 void conn_writable(struct conn *conn); /* the endpoint may have room, or has closed */
 /* The program has taken it from its listener. */
 void conn_taken(struct conn *conn);
@@ -124,26 +134,33 @@ void conn_reset(struct conn *conn, enum reason reason);
 void conn_abandon(struct conn *conn);
 
 /* ---- events from the link; a text tells what is wrong with the frame ---- */
-const char *conn_on_response(struct conn *conn, const struct wire_frame *frame, const struct wire_connect_rsp *rsp);
-const char *conn_on_data(struct conn *conn, const struct wire_frame *frame, const struct ring *ring);
-const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame, enum reason reason);
+const char *conn_on_response(struct conn *conn, const struct wire_frame *frame,
+                             const struct wire_connect_rsp *rsp);
+const char *conn_on_data(struct conn *conn, const struct wire_frame *frame,
+                         const struct ring *ring);
+const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame,
+                               enum reason reason);
 const char *conn_on_credit(struct conn *conn, uint32_t credit);
 void conn_cut_off(struct conn *conn, enum reason reason);
 
 /* ---- for the link: what to send ---- */
 /* The flags of the DISCONNECT_ind that is owed, 0 if none. */
 uint8_t conn_disconnect_flags(const struct conn *conn);
-/* The credit field for any frame of this connection; what was owed as CREDIT_ind is thereby done. */
+/* The credit field for any frame of this connection; what was owed as CREDIT_ind is thereby done.
+ */
 uint32_t conn_credit_field(struct conn *conn);
-/* Room for a DATA_ind of up to room payload bytes was found at offset WIRE_HEADER of the ring's free space: fills it in, and the header. Returns
- * the payload's length, or -EAGAIN (nothing to send now). The caller publishes. */
-int64_t conn_fill_data(struct conn *conn, const struct ring *ring, uint32_t room, struct wire_frame *frame);
+/* Room for a DATA_ind of up to room payload bytes was found at offset WIRE_HEADER of the ring's
+ * free space: fills it in, and the header. Returns the payload's length, or -EAGAIN (nothing to
+ * send now). The caller publishes. */
+int64_t conn_fill_data(struct conn *conn, const struct ring *ring, uint32_t room,
+                       struct wire_frame *frame);
 /* Does no program wait for what a DISCONNECT_ind with these flags says? */
 bool conn_is_bookkeeping(const struct conn *conn, uint8_t flags);
 /* An owed DISCONNECT_ind with these flags was put into the ring. */
 void conn_disconnect_sent(struct conn *conn, uint8_t flags);
 
-/* May be on the budget's list of the hungry: tries again to raise the limit. False: still hungry. */
+/* May be on the budget's list of the hungry: tries again to raise the limit. False: still hungry.
+ */
 bool conn_feed(struct conn *conn);
 /* Frees it if both its parts have ended. To be called last by everyone who called an event. */
 void conn_settle(struct conn *conn);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The half of a connection towards its program: data from the ring to the program's socket, or to the queue when the program
- * does not take them, and from the queue when it does again.
+ * The half of a connection towards its program: data from the ring to the program's socket, or to
+ * the queue when the program does not take them, and from the queue when it does again.
  */
 #include "link_mgr/core/conn_private.h"
 
@@ -30,7 +30,8 @@ static void reader_gone(struct conn *conn, bool closed)
     conn_drop_queue(conn);
     conn->dropped = true;
     if (closed && conn->out == OUT_DONE && conn->phase == CONN_OPEN) {
-        conn_reset(conn, REASON_PROGRAM_RESET); /* nothing of the program's is on its way that a reset could overtake */
+        /* nothing of the program's is on its way that a reset could overtake */
+        conn_reset(conn, REASON_PROGRAM_RESET);
         return;
     }
     if (conn->end != REASON_OK || conn->got_end) {
@@ -92,7 +93,8 @@ static void take_stream(struct conn *conn, const struct ring *ring, uint32_t len
     struct iovec spans[2];
     ssize_t n = 0;
     if (queue_empty(&conn->queue)) {
-        n = conn_host(conn)->push(conn->ep, spans, ring_ready_spans(ring, WIRE_HEADER, length, spans));
+        n = conn_host(conn)->push(conn->ep, spans,
+                                  ring_ready_spans(ring, WIRE_HEADER, length, spans));
         if (n == -EPIPE || n == -ECONNRESET) {
             reader_gone(conn, n == -ECONNRESET);
             return;
@@ -104,10 +106,12 @@ static void take_stream(struct conn *conn, const struct ring *ring, uint32_t len
     uint32_t rest = length - (uint32_t)n;
     if (rest == 0)
         return;
-    if (!queue_append(&conn->queue, spans, ring_ready_spans(ring, WIRE_HEADER + (uint32_t)n, rest, spans)))
+    if (!queue_append(&conn->queue, spans,
+                      ring_ready_spans(ring, WIRE_HEADER + (uint32_t)n, rest, spans)))
         conn_reset(conn, REASON_NO_RESOURCES);
     else if (n > 0)
-        conn_in_deliver(conn); /* up to -EAGAIN: only that makes sure that conn_writable will come */
+        /* up to -EAGAIN: only that makes sure that conn_writable will come */
+        conn_in_deliver(conn);
 }
 
 /* A message in one frame. */
@@ -135,14 +139,16 @@ static void take_message(struct conn *conn, const struct ring *ring, uint32_t le
 }
 
 /* A part of a message; the payload proper starts at offset of the ring. */
-static void take_part(struct conn *conn, const struct ring *ring, uint32_t offset, uint32_t length, bool first)
+static void take_part(struct conn *conn, const struct ring *ring, uint32_t offset, uint32_t length,
+                      bool first)
 {
     struct iovec spans[2];
     int count = ring_ready_spans(ring, offset, length, spans);
     /* No more room is made than the credit that was given covers. */
     uint64_t covered = conn->message_end < conn->in_limit ? conn->message_end : conn->in_limit;
     if ((first && !queue_begin_message(&conn->queue, length)) ||
-        !queue_add_to_message(&conn->queue, spans, count, (size_t)(covered - conn->message_start))) {
+        !queue_add_to_message(&conn->queue, spans, count,
+                              (size_t)(covered - conn->message_start))) {
         conn_reset(conn, REASON_NO_RESOURCES);
         return;
     }
@@ -152,9 +158,10 @@ static void take_part(struct conn *conn, const struct ring *ring, uint32_t offse
     }
 }
 
-/* What a DATA_ind of a seqpacket connection means for in_message; yields its credit and where its bytes start. */
-static const char *account_message(struct conn *conn, const struct wire_frame *frame, const struct ring *ring,
-                                   uint32_t *credit, uint32_t *skip)
+/* What a DATA_ind of a seqpacket connection means for in_message; yields its credit and where its
+ * bytes start. */
+static const char *account_message(struct conn *conn, const struct wire_frame *frame,
+                                   const struct ring *ring, uint32_t *credit, uint32_t *skip)
 {
     *skip = 0;
     if (conn->in_message > 0) {
@@ -192,7 +199,8 @@ const char *conn_on_data(struct conn *conn, const struct wire_frame *frame, cons
         return "a DATA_ind where none may come";
     if (conn->type == IDC_STREAM && (frame->length == 0 || frame->flags != 0))
         return "a DATA_ind that does not belong on a stream";
-    const char *wrong = conn->type == IDC_STREAM ? NULL : account_message(conn, frame, ring, &credit, &skip);
+    const char *wrong =
+        conn->type == IDC_STREAM ? NULL : account_message(conn, frame, ring, &credit, &skip);
     if (wrong)
         return wrong;
     if (credit > conn->in_limit - conn->received)
@@ -204,8 +212,10 @@ const char *conn_on_data(struct conn *conn, const struct wire_frame *frame, cons
         conn_consume(conn, credit);
         conn->dropped = true;
         if (conn->phase == CONN_OPEN && !conn->ep)
-            conn_reset(conn, REASON_PROGRAM_RESET); /* the program closed, and now something is lost */
-    } else if (conn->in_message > 0 && conn->message_end - conn->consumed > conn->peer->budget.ceiling / 2)
+            /* the program closed, and now something is lost */
+            conn_reset(conn, REASON_PROGRAM_RESET);
+    } else if (conn->in_message > 0 &&
+               conn->message_end - conn->consumed > conn->peer->budget.ceiling / 2)
         conn_reset(conn, REASON_TOO_LONG);
     else if (conn->type == IDC_STREAM)
         take_stream(conn, ring, frame->length);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The half of a connection from its program: data from the program's socket straight into the ring, and what follows when the program
- * sends no more, has closed, or is not wanted to send any more.
+ * The half of a connection from its program: data from the program's socket straight into the ring,
+ * and what follows when the program sends no more, has closed, or is not wanted to send any more.
  */
 #include "link_mgr/core/conn_private.h"
 
@@ -57,7 +57,8 @@ static ssize_t lose_output(struct conn *conn)
     return n;
 }
 
-/* What it sends from now on finds its socket closed, or is left unread in it; the kernel then makes a reset of that. */
+/* What it sends from now on finds its socket closed, or is left unread in it; the kernel then makes
+ * a reset of that. */
 void conn_peer_closed(struct conn *conn)
 {
     conn->in = IN_DONE;
@@ -70,7 +71,8 @@ void conn_peer_closed(struct conn *conn)
     conn_check_end(conn);
 }
 
-/* The peer wants no more: whatever the program has sent since is lost. It can't add to it: it was shut off. */
+/* The peer wants no more: whatever the program has sent since is lost. It can't add to it: it was
+ * shut off. */
 static void drop_output(struct conn *conn)
 {
     ssize_t n = lose_output(conn);
@@ -109,21 +111,24 @@ static int64_t fill_stream(struct conn *conn, const struct ring *ring, uint32_t 
     uint32_t length = credit < room ? (uint32_t)credit : room;
     if (length == 0)
         return -EAGAIN; /* conn_on_credit goes on */
-    ssize_t n = conn_host(conn)->pull(conn->ep, spans, ring_space_spans(ring, WIRE_HEADER, length, spans));
+    ssize_t n =
+        conn_host(conn)->pull(conn->ep, spans, ring_space_spans(ring, WIRE_HEADER, length, spans));
     if (n <= 0)
         return nothing_to_send(conn, n);
     conn->sent += (uint64_t)n;
     return n;
 }
 
-static bool pull_exactly(struct conn *conn, const struct ring *ring, uint32_t offset, uint32_t length)
+static bool pull_exactly(struct conn *conn, const struct ring *ring, uint32_t offset,
+                         uint32_t length)
 {
     struct iovec spans[2];
     int count = length ? ring_space_spans(ring, offset, length, spans) : 0;
     return conn_host(conn)->pull(conn->ep, spans, count) == (ssize_t)length;
 }
 
-static int64_t fill_first(struct conn *conn, const struct ring *ring, uint32_t room, struct wire_frame *frame)
+static int64_t fill_first(struct conn *conn, const struct ring *ring, uint32_t room,
+                          struct wire_frame *frame)
 {
     uint64_t credit = conn->send_limit - conn->sent;
     ssize_t total = conn_host(conn)->message(conn->ep);
@@ -148,7 +153,8 @@ static int64_t fill_first(struct conn *conn, const struct ring *ring, uint32_t r
     return length + skip;
 }
 
-static int64_t fill_part(struct conn *conn, const struct ring *ring, uint32_t room, struct wire_frame *frame)
+static int64_t fill_part(struct conn *conn, const struct ring *ring, uint32_t room,
+                         struct wire_frame *frame)
 {
     uint64_t credit = conn->send_limit - conn->sent;
     uint32_t length = conn->out_message < room ? conn->out_message : room;
@@ -164,7 +170,8 @@ static int64_t fill_part(struct conn *conn, const struct ring *ring, uint32_t ro
     return length;
 }
 
-int64_t conn_fill_data(struct conn *conn, const struct ring *ring, uint32_t room, struct wire_frame *frame)
+int64_t conn_fill_data(struct conn *conn, const struct ring *ring, uint32_t room,
+                       struct wire_frame *frame)
 {
     int64_t length = -EAGAIN;
     *frame = (struct wire_frame){.type = WIRE_TYPE_DATA, .connection = conn->peer_id};

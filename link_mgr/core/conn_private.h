@@ -15,7 +15,8 @@ static inline struct host *conn_host(const struct conn *conn)
 void conn_owe(struct conn *conn, unsigned frames);
 /* Gives credit back: the program took what had cost so much, or it was dropped. */
 void conn_consume(struct conn *conn, uint64_t credit);
-/* Moves the limit on, if that is worth a frame: half a window, or the sender can't go on without. */
+/* Moves the limit on, if that is worth a frame: half a window, or the sender can't go on without.
+ */
 void conn_update_limit(struct conn *conn);
 
 void conn_drop_queue(struct conn *conn);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The parts of core.h that no single peer owns: policy nodes come in here and make and unmake peers, events find their
- * peer, turns and deadlines are handed out.
+ * The parts of core.h that no single peer owns: policy nodes come in here and make and unmake
+ * peers, events find their peer, turns and deadlines are handed out.
  */
 #include "link_mgr/core/core.h"
 
@@ -32,7 +32,8 @@ static int watch_policy(struct core *core, bool begin)
     char path[PLATFORM_PATH_MAX + 1];
     const struct platform_ops *ops = core->host->ops;
     snprintf(path, sizeof(path), "/local/domain/%d/idc/policy", core->domid);
-    return begin ? ops->subscribe(core->host->platform, path) : ops->unsubscribe(core->host->platform, path);
+    return begin ? ops->subscribe(core->host->platform, path)
+                 : ops->unsubscribe(core->host->platform, path);
 }
 
 /* Takes its place in the store: cleans up after an earlier run, and asks for the policy. */
@@ -48,7 +49,8 @@ static int core_begin(struct core *core)
     snprintf(path, sizeof(path), "/local/domain/%d/data/idc", core->domid);
     int error = ops->retract(core->host->platform, path);
     if (error && error != -ENOENT)
-        core_log(core, LOG_WARNING, "cannot remove what an earlier run left in %s: %s", path, strerror(-error));
+        core_log(core, LOG_WARNING, "cannot remove what an earlier run left in %s: %s", path,
+                 strerror(-error));
     return watch_policy(core, true);
 }
 
@@ -127,11 +129,13 @@ static void policy_event(struct core *core, const char *rest, const struct store
         peer_set_policy(peer, event->present ? event->value : NULL);
 }
 
-static void rendezvous_event(struct core *core, int domid, const char *rest, const struct store_event *event)
+static void rendezvous_event(struct core *core, int domid, const char *rest,
+                             const struct store_event *event)
 {
     struct peer *peer = core->by_domid[domid];
     if (peer && (*rest == '/' || *rest == '\0'))
-        peer_store_event(peer, *rest == '/' ? rest + 1 : NULL, event->present ? event->value : NULL);
+        peer_store_event(peer, *rest == '/' ? rest + 1 : NULL,
+                         event->present ? event->value : NULL);
 }
 
 /* The domain has been given another domid: everything begins anew, but the listeners stay. */
@@ -178,8 +182,8 @@ bool core_allows_out(const struct core *core, uint32_t domid, uint32_t port, con
     return peer && peer->allowed && policy_allows_out(&peer->policy, port, name);
 }
 
-struct conn *core_connect(struct core *core, uint32_t domid, uint32_t port, const char *name, enum idc_type type,
-                          uint32_t uid, void *cookie, enum reason *reason)
+struct conn *core_connect(struct core *core, uint32_t domid, uint32_t port, const char *name,
+                          enum idc_type type, uint32_t uid, void *cookie, enum reason *reason)
 {
     core->count.connects++;
     *reason = REASON_POLICY;
@@ -203,7 +207,7 @@ void core_unlisten(struct core *core, struct listener *listener)
 {
     struct peer *peer;
     struct conn *conn, *next;
-    TAILQ_FOREACH(peer, &core->peers, all) {
+    TAILQ_FOREACH (peer, &core->peers, all) {
         for (conn = TAILQ_FIRST(&peer->conns); conn; conn = next) {
             next = TAILQ_NEXT(conn, of_peer);
             if (conn->listener != listener)
@@ -251,7 +255,8 @@ bool core_turn(struct core *core)
     TAILQ_CONCAT(&busy, &core->busy, busy);
     while ((peer = TAILQ_FIRST(&busy))) {
         TAILQ_REMOVE(&busy, peer, busy);
-        bool more = peer_turn(peer); /* still counts as busy: what it does itself need not wake it again */
+        /* still counts as busy: what it does itself need not wake it again */
+        bool more = peer_turn(peer);
         peer->is_busy = false;
         if (more)
             peer_wake(peer);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * core.h - the whole of link_mgr without the operating system: peers, links, connections, listeners, policy.
+ * core.h - the whole of link_mgr without the operating system: peers, links, connections,
+ * listeners, policy.
  *
- * One struct core is one domain. The host (host.h) feeds it events and, after each batch of them, gives it a turn,
- * in which it does what the events have made necessary. The same core runs in the daemon and, several at a time with a virtual
- * clock, in the simulation.
+ * One struct core is one domain. The host (host.h) feeds it events and, after each batch of them,
+ * gives it a turn, in which it does what the events have made necessary. The same core runs in the
+ * daemon and, several at a time with a virtual clock, in the simulation.
  */
 #ifndef IDC_CORE_H
 #define IDC_CORE_H
@@ -22,8 +23,11 @@ struct core_config {
     uint64_t memory_ceiling; /* bytes for each peer */
     uint64_t idle_ms;        /* until a link without connections is ended */
 };
-#define CORE_CONFIG_DEFAULT                                                                                            \
-    (struct core_config) { .ring_size = 256 * 1024, .memory_ceiling = BUDGET_CEILING_DEFAULT, .idle_ms = 10000 }
+#define CORE_CONFIG_DEFAULT                                                                 \
+    (struct core_config)                                                                    \
+    {                                                                                       \
+        .ring_size = 256 * 1024, .memory_ceiling = BUDGET_CEILING_DEFAULT, .idle_ms = 10000 \
+    }
 
 struct core {
     struct host *host;
@@ -36,23 +40,26 @@ struct core {
     struct peer_list peers; /* every peer the policy names, or that still has connections */
     struct peer *by_domid[IDC_DOMID_SELF];
     struct peer_list busy;
-    uint64_t deadline; /* earliest of the peers' */
+    uint64_t deadline;          /* earliest of the peers' */
     struct log_limit log_limit; /* of lines about no peer */
     struct {
-        uint64_t connects, connected, refused, accepted, requests_refused, links_made, links_lost, protocol_errors;
+        uint64_t connects, connected, refused, accepted, requests_refused, links_made, links_lost,
+            protocol_errors;
     } count;
 };
 
-/* Removes what an earlier run left in the store, and asks for the policy. The host stays the caller's. */
+/* Removes what an earlier run left in the store, and asks for the policy. The host stays the
+ * caller's. */
 struct core *core_new(struct host *host, const struct core_config *config);
 /* Ends everything; programs see ECONNRESET. */
 void core_free(struct core *core);
 
-/* Starts a connection to another domain; port or name (not both). Answered by host->connected in a later turn.
- * Returns NULL when it was refused at once; *reason says why, and host->connected is not called. The connection's local_port
- * is a free one; until the turn the caller may set another. */
-struct conn *core_connect(struct core *core, uint32_t domid, uint32_t port, const char *name, enum idc_type type,
-                          uint32_t uid, void *cookie, enum reason *reason);
+/* Starts a connection to another domain; port or name (not both). Answered by host->connected in a
+ * later turn. Returns NULL when it was refused at once; *reason says why, and host->connected is
+ * not called. The connection's local_port is a free one; until the turn the caller may set another.
+ */
+struct conn *core_connect(struct core *core, uint32_t domid, uint32_t port, const char *name,
+                          enum idc_type type, uint32_t uid, void *cookie, enum reason *reason);
 /* Does this domain's own policy allow that? (The other's has a say too.) */
 bool core_allows_out(const struct core *core, uint32_t domid, uint32_t port, const char *name);
 /* Resets the connections that listener's program has not taken, and removes it. */
@@ -67,6 +74,7 @@ bool core_turn(struct core *core);
 /* When core_turn must be called at the latest: ms, UINT64_MAX for never. */
 uint64_t core_deadline(const struct core *core);
 
-void core_log(struct core *core, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void core_log(struct core *core, int priority, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

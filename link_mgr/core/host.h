@@ -2,9 +2,9 @@
 /*
  * host.h - what the core needs from whoever runs it: the daemon, the simulation, a unit test.
  *
- * The core has no descriptor, clock, or system call of its own. It reaches the program's side of a connection (an
- * endpoint, which is the host's) and the platform through these functions, and is told the time with each turn.
- * None of them may call back into the core.
+ * The core has no descriptor, clock, or system call of its own. It reaches the program's side of a
+ * connection (an endpoint, which is the host's) and the platform through these functions, and is
+ * told the time with each turn. None of them may call back into the core.
  */
 #ifndef IDC_HOST_H
 #define IDC_HOST_H
@@ -29,42 +29,50 @@ struct host {
     struct platform *platform;
 
     /* ---- endpoints ----
-     * A new one counts as having nothing yet: the core is told by conn_readable of what is there already. */
+     * A new one counts as having nothing yet: the core is told by conn_readable of what is there
+     * already. */
 
-    /* Takes bytes from the program, straight into the spans. Returns how many (stream: at least 1; message: all that the spans
-     * have room for, of the message that `message` told of); 0: the program will send no more (stream only); -EAGAIN: nothing
-     * now, the core is told by conn_readable; -ECONNRESET: the program closed with bytes unread. */
+    /* Takes bytes from the program, straight into the spans. Returns how many (stream: at least 1;
+     * message: all that the spans have room for, of the message that `message` told of); 0: the
+     * program will send no more (stream only); -EAGAIN: nothing now, the core is told by
+     * conn_readable; -ECONNRESET: the program closed with bytes unread. */
     ssize_t (*pull)(struct endpoint *ep, const struct iovec *spans, int count);
-    /* Length of the program's next message (the rest of one that was pulled in part is dropped), or -EAGAIN, -ENODATA (the program will send no more), -ECONNRESET,
-     * -EMSGSIZE. */
+    /* Length of the program's next message (the rest of one that was pulled in part is dropped), or
+     * -EAGAIN, -ENODATA (the program will send no more), -ECONNRESET, -EMSGSIZE. */
     ssize_t (*message)(struct endpoint *ep);
     /* After the end of what the program sends: has it closed altogether, or will it still read? */
     bool (*gone)(struct endpoint *ep);
-    /* Gives bytes to the program. Stream: returns how many it took (1 or more); message: all or none. -EAGAIN: no
-     * room now, the core is told by conn_writable; -EPIPE: the program will not read any more; -ECONNRESET: it has
-     * closed. */
+    /* Gives bytes to the program. Stream: returns how many it took (1 or more); message: all or
+     * none. -EAGAIN: no room now, the core is told by conn_writable; -EPIPE: the program will not
+     * read any more; -ECONNRESET: it has closed. */
     ssize_t (*push)(struct endpoint *ep, const struct iovec *spans, int count);
-    /* SHUT_WR: the program reads to the end. SHUT_RD: what the program writes from now on fails with EPIPE. */
+    /* SHUT_WR: the program reads to the end. SHUT_RD: what the program writes from now on fails
+     * with EPIPE. */
     void (*shut)(struct endpoint *ep, int how);
-    /* Ends it, and forgets it. REASON_OK: the program reads to the end, and can't write any more (if it has written something
-     * that was not pulled, it sees ECONNRESET); other reasons: it sees ECONNRESET once it has read what was given to it. */
+    /* Ends it, and forgets it. REASON_OK: the program reads to the end, and can't write any more
+     * (if it has written something that was not pulled, it sees ECONNRESET); other reasons: it sees
+     * ECONNRESET once it has read what was given to it. */
     void (*close)(struct endpoint *ep, enum reason reason);
 
     /* ---- answers ---- */
 
-    /* The end of core_connect. REASON_OK: *ep is to be filled in; false: it could not be made, the connection is given
-     * up. Otherwise conn is freed afterwards. cookie is core_connect's. */
-    bool (*connected)(struct host *host, void *cookie, struct conn *conn, enum reason reason, struct endpoint **ep);
+    /* The end of core_connect. REASON_OK: *ep is to be filled in; false: it could not be made, the
+     * connection is given up. Otherwise conn is freed afterwards. cookie is core_connect's. */
+    bool (*connected)(struct host *host, void *cookie, struct conn *conn, enum reason reason,
+                      struct endpoint **ep);
     /* A connection for listener, whose backlog has room. As above. */
-    bool (*incoming)(struct host *host, struct listener *listener, struct conn *conn, struct endpoint **ep);
+    bool (*incoming)(struct host *host, struct listener *listener, struct conn *conn,
+                     struct endpoint **ep);
 
     /* ---- loop ---- */
 
-    /* The descriptor of a peer's channel is to be watched (fd >= 0; token for core_channel_event) or no more (-1). */
+    /* The descriptor of a peer's channel is to be watched (fd >= 0; token for core_channel_event)
+     * or no more (-1). */
     void (*watch)(struct host *host, void *token, int fd, void **watch);
     uint64_t (*now)(struct host *host); /* monotonic, ms */
     uint64_t (*random64)(struct host *host);
-    /* limit: of the peer that the line is about, so that one which causes many doesn't hide those about others. */
+    /* limit: of the peer that the line is about, so that one which causes many doesn't hide those
+     * about others. */
     void (*log)(struct host *host, struct log_limit *limit, int priority, const char *text);
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A link's life, the ids of its connections, and its lists of who has something to send; link.h has the theory. */
+/* A link's life, the ids of its connections, and its lists of who has something to send; link.h has
+ * the theory. */
 #include "link_mgr/core/link_private.h"
 
 #include <assert.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* link_private.h - what link.c (life and ids), link_receive.c and link_send.c share; nobody else includes it. */
+/* link_private.h - what link.c (life and ids), link_receive.c and link_send.c share; nobody else
+ * includes it. */
 #ifndef IDC_LINK_PRIVATE_H
 #define IDC_LINK_PRIVATE_H
 
@@ -7,13 +8,16 @@
 #include "link_mgr/core/link.h"
 #include "link_mgr/core/peer.h"
 
-/* In one turn, in each direction, so that other links, and programs that have just written something, get theirs. */
+/* In one turn, in each direction, so that other links, and programs that have just written
+ * something, get theirs. */
 #define LINK_TURN_FRAMES 64
 #define LINK_TURN_BYTES (128u * 1024)
 
-/* While small requests come, bulk flows leave most of the ring empty: what is in it already, a request has to wait for. */
-#define LINK_SMALL 4096u      /* a frame that is less, of one that had nothing for a while, is a small request */
-#define LINK_SMALL_MS 100     /* how long more of them are expected */
+/* While small requests come, bulk flows leave most of the ring empty: what is in it already, a
+ * request has to wait for. */
+/* a frame that is less, of one that had nothing for a while, is a small request */
+#define LINK_SMALL 4096u
+#define LINK_SMALL_MS 100 /* how long more of them are expected */
 #define LINK_BULK_SHARE(size) ((size) / 8 * 3)
 
 struct slot {
@@ -39,12 +43,12 @@ struct link {
     uint32_t slot_count, free_slot; /* free_slot: head of the list, SLOT_MASK when empty */
     uint32_t connections;
 
-    struct conn_list control;  /* frames are owed */
-    struct conn_list fresh;    /* may have data, after a while without */
+    struct conn_list control;   /* frames are owed */
+    struct conn_list fresh;     /* may have data, after a while without */
     uint32_t bulk_id, small_id; /* whose frame was large last; who made a small request last */
-    uint64_t small_until;      /* small requests are expected until then */
-    struct conn_list ready;    /* may have data */
-    struct conn_list requests; /* to be requested */
+    uint64_t small_until;       /* small requests are expected until then */
+    struct conn_list ready;     /* may have data */
+    struct conn_list requests;  /* to be requested */
     uint32_t unanswered_out, unanswered_in;
     struct refusal refusals[LINK_REQUESTS];
     uint32_t refusal_first, refusal_count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Frames out of the ring: one function for each type, in a table. Each returns what is wrong, if anything is; then the link ends.
+ * Frames out of the ring: one function for each type, in a table. Each returns what is wrong, if
+ * anything is; then the link ends.
  */
 #include "link_mgr/core/link_private.h"
 
@@ -20,7 +21,8 @@ static const char *on_hello(struct link *link, struct arrival *arrival)
     if (link->other.epoch != link->own.epoch || link->other.generation != link->own.generation ||
         link->other.domid != (uint16_t)link->peer->domid)
         return "a HELLO that belongs to another link";
-    uint16_t version = link->other.version_max < link->own.version_max ? link->other.version_max : link->own.version_max;
+    uint16_t version = link->other.version_max < link->own.version_max ? link->other.version_max
+                                                                       : link->own.version_max;
     if (version < link->other.version_min || version < link->own.version_min) {
         arrival->reason = REASON_VERSION;
         return "no protocol version in common";
@@ -32,14 +34,17 @@ static const char *on_hello(struct link *link, struct arrival *arrival)
     return NULL;
 }
 
-static struct listener *find_listener(struct listener_table *table, const struct wire_connect_req *req)
+static struct listener *find_listener(struct listener_table *table,
+                                      const struct wire_connect_req *req)
 {
-    struct listener *listener = req->name[0] ? listener_by_name(table, req->name) : listener_by_port(table, req->port);
+    struct listener *listener =
+        req->name[0] ? listener_by_name(table, req->name) : listener_by_port(table, req->port);
     return listener && !listener->local_only ? listener : NULL;
 }
 
 /* Finds the listener that a request means, if the peer may connect to it. */
-static enum reason link_receive_resolve(struct link *link, const struct wire_connect_req *req, struct listener **listener)
+static enum reason link_receive_resolve(struct link *link, const struct wire_connect_req *req,
+                                        struct listener **listener)
 {
     *listener = find_listener(&link->peer->core->listeners, req);
     uint32_t port = *listener ? (*listener)->port : req->port;
@@ -55,7 +60,8 @@ static enum reason link_receive_resolve(struct link *link, const struct wire_con
     return REASON_OK;
 }
 
-static enum reason link_receive_admit(struct link *link, const struct wire_connect_req *req, uint32_t credit)
+static enum reason link_receive_admit(struct link *link, const struct wire_connect_req *req,
+                                      uint32_t credit)
 {
     struct host *host = link->peer->core->host;
     struct listener *listener;
@@ -154,7 +160,8 @@ static const char *on_disconnect(struct link *link, struct arrival *arrival)
         reason = reason_from_wire(wire_get_u32(arrival->payload));
     const char *wrong = conn_on_credit(conn, arrival->frame->credit);
     if (!wrong)
-        wrong = conn_on_disconnect(conn, arrival->frame, reason == REASON_OK ? REASON_PROGRAM_RESET : reason);
+        wrong = conn_on_disconnect(conn, arrival->frame,
+                                   reason == REASON_OK ? REASON_PROGRAM_RESET : reason);
     if (!wrong)
         conn_settle(conn);
     return wrong;
@@ -163,7 +170,8 @@ static const char *on_disconnect(struct link *link, struct arrival *arrival)
 static const char *on_bye(struct link *link, struct arrival *arrival)
 {
     arrival->reason = reason_from_wire(wire_get_u32(arrival->payload));
-    /* What waited for the link becomes its requests only after this batch, in which HELLO may have come too. */
+    /* What waited for the link becomes its requests only after this batch, in which HELLO may have
+     * come too. */
     bool wanted = !link_idle(link) || !TAILQ_EMPTY(&link->peer->waiting);
     if (arrival->reason == REASON_OK && wanted)
         return NULL;
@@ -180,7 +188,8 @@ static const char *(*const handlers[WIRE_TYPE_COUNT])(struct link *, struct arri
     [WIRE_TYPE_BYE] = on_bye,
 };
 
-static const char *link_receive_dispatch(struct link *link, const struct wire_frame *frame, enum reason *reason)
+static const char *link_receive_dispatch(struct link *link, const struct wire_frame *frame,
+                                         enum reason *reason)
 {
     uint8_t payload[WIRE_CONTROL_MAX];
     struct arrival arrival = {.frame = frame, .payload = payload, .reason = REASON_PROTOCOL};
@@ -195,8 +204,8 @@ static const char *link_receive_dispatch(struct link *link, const struct wire_fr
     return wrong;
 }
 
-/* Tells the peer, if it waits for it, that there is space: when it is much, so that it can go on while we do, or before we
- * sleep. */
+/* Tells the peer, if it waits for it, that there is space: when it is much, so that it can go on
+ * while we do, or before we sleep. */
 static void tell_space(struct link *link, bool end)
 {
     if (link->consumed == 0 || (!end && link->consumed < link->rings.in.size / 4))

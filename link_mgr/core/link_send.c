@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Frames into the ring: one function for each source of them, in order of precedence: what connections owe, refusals (at a
- * limited rate), requests, data.
+ * Frames into the ring: one function for each source of them, in order of precedence: what
+ * connections owe, refusals (at a limited rate), requests, data.
  */
 #include "link_mgr/core/link_private.h"
 
 #include <string.h>
 
-#define CONTROL_ROOM 128u   /* no frame but DATA_ind needs more */
-#define DATA_ROOM_MIN 1024u /* less than that is not worth a frame's header, its system calls and its events */
+#define CONTROL_ROOM 128u /* no frame but DATA_ind needs more */
+/* less than that is not worth a frame's header, its system calls and its events */
+#define DATA_ROOM_MIN 1024u
 
 /* Puts a frame that has no data of a program; there is room. */
 static void link_send_put(struct link *link, const struct wire_frame *frame, const void *payload)
@@ -50,7 +51,8 @@ static void send_hello(struct link *link)
 {
     uint8_t payload[WIRE_HELLO];
     wire_put_hello(payload, &link->own);
-    link_send_put(link, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO}, payload);
+    link_send_put(link, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO},
+                  payload);
     link_send_publish(link, WIRE_HELLO);
     link->hello_sent = true;
 }
@@ -59,21 +61,23 @@ static void send_bye(struct link *link, enum reason reason)
 {
     uint8_t payload[4];
     wire_put_u32(payload, reason);
-    link_send_put(link, &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(payload)}, payload);
+    link_send_put(link, &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(payload)},
+                  payload);
     link_send_publish(link, sizeof(payload));
 }
 
 static void send_response(struct link *link, struct conn *conn)
 {
     uint8_t payload[WIRE_CONNECT_RSP];
-    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.id = conn->id, .port = conn->local_port});
+    wire_put_connect_rsp(payload,
+                         &(struct wire_connect_rsp){.id = conn->id, .port = conn->local_port});
     conn->owed &= ~OWED_RESPONSE;
     link_send_put(link,
-        &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
-                             .length = sizeof(payload),
-                             .connection = conn->peer_id,
-                             .credit = conn_credit_field(conn)},
-        payload);
+                  &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
+                                       .length = sizeof(payload),
+                                       .connection = conn->peer_id,
+                                       .credit = conn_credit_field(conn)},
+                  payload);
     link_send_publish(link, sizeof(payload));
     link->unanswered_in--;
     link->peer->core->count.accepted++;
@@ -85,12 +89,12 @@ static void send_disconnect(struct link *link, struct conn *conn, uint8_t flags)
     uint32_t length = flags & WIRE_RESET ? sizeof(payload) : 0;
     wire_put_u32(payload, conn->reset);
     link_send_put(link,
-        &(struct wire_frame){.type = WIRE_TYPE_DISCONNECT,
-                             .flags = flags,
-                             .length = length,
-                             .connection = conn->peer_id,
-                             .credit = conn_credit_field(conn)},
-        length ? payload : NULL);
+                  &(struct wire_frame){.type = WIRE_TYPE_DISCONNECT,
+                                       .flags = flags,
+                                       .length = length,
+                                       .connection = conn->peer_id,
+                                       .credit = conn_credit_field(conn)},
+                  length ? payload : NULL);
     if (conn_is_bookkeeping(conn, flags))
         publish_quietly(link, length);
     else
@@ -109,9 +113,10 @@ static void send_control(struct link *link)
         send_disconnect(link, conn, flags);
     else if (conn->owed & OWED_CREDIT) {
         link_send_put(link,
-            &(struct wire_frame){
-                .type = WIRE_TYPE_CREDIT, .connection = conn->peer_id, .credit = conn_credit_field(conn)},
-            NULL);
+                      &(struct wire_frame){.type = WIRE_TYPE_CREDIT,
+                                           .connection = conn->peer_id,
+                                           .credit = conn_credit_field(conn)},
+                      NULL);
         link_send_publish(link, 0);
     }
     if (conn->owed)
@@ -139,9 +144,10 @@ static void send_refusal(struct link *link)
     struct refusal *refusal = &link->refusals[link->refusal_first];
     wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = refusal->status});
     link_send_put(link,
-        &(struct wire_frame){
-            .type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(payload), .connection = refusal->id},
-        payload);
+                  &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
+                                       .length = sizeof(payload),
+                                       .connection = refusal->id},
+                  payload);
     link_send_publish(link, sizeof(payload));
     link->refusal_first = (link->refusal_first + 1) % LINK_REQUESTS;
     link->refusal_count--;
@@ -168,9 +174,10 @@ static void send_request(struct link *link)
     strcpy(req.name, conn->name);
     uint32_t length = wire_put_connect_req(payload, &req);
     link_send_put(link,
-        &(struct wire_frame){
-            .type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = conn_credit_field(conn)},
-        payload);
+                  &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ,
+                                       .length = length,
+                                       .credit = conn_credit_field(conn)},
+                  payload);
     link_send_publish(link, length);
     conn->phase = CONN_REQUESTED;
     link->unanswered_out++;
@@ -186,7 +193,8 @@ static struct conn *next_ready(struct link *link)
     return conn;
 }
 
-/* At the end of the line. Also one that has nothing left: it is found out when its turn comes, and not fresh before. */
+/* At the end of the line. Also one that has nothing left: it is found out when its turn comes, and
+ * not fresh before. */
 static void line_up(struct link *link, struct conn *conn)
 {
     if (conn->in_ready)
@@ -208,7 +216,8 @@ static void note_size(struct link *link, const struct conn *conn, bool fresh, ui
     }
 }
 
-/* Room for data, header included. Who had nothing for a while has room for something small in any case. */
+/* Room for data, header included. Who had nothing for a while has room for something small in any
+ * case. */
 static uint32_t data_room(const struct link *link, uint32_t space)
 {
     uint32_t size = link->rings.out.size, most = LINK_BULK_SHARE(size), used = size - space;
@@ -227,7 +236,8 @@ static uint32_t send_data(struct link *link, uint32_t room)
     struct wire_frame frame;
     bool fresh = !TAILQ_EMPTY(&link->fresh);
     struct conn *conn = next_ready(link);
-    int64_t length = conn_fill_data(conn, &link->rings.out, room < link->max_frame ? room : link->max_frame, &frame);
+    int64_t length = conn_fill_data(conn, &link->rings.out,
+                                    room < link->max_frame ? room : link->max_frame, &frame);
     if (length >= 0) {
         link_send_put(link, &frame, NULL);
         link_send_publish(link, (uint32_t)length);
@@ -239,9 +249,10 @@ static uint32_t send_data(struct link *link, uint32_t room)
     return length > 0 ? (uint32_t)length : 0;
 }
 
-/* Something to send of the highest precedence for which there is room. False: nothing, or no room (*blocked). Adds what
- * it was to *bytes, if it was data. */
-static bool send_one(struct link *link, uint64_t now, uint32_t space, bool *blocked, uint32_t *bytes)
+/* Something to send of the highest precedence for which there is room. False: nothing, or no room
+ * (*blocked). Adds what it was to *bytes, if it was data. */
+static bool send_one(struct link *link, uint64_t now, uint32_t space, bool *blocked,
+                     uint32_t *bytes)
 {
     bool request = !TAILQ_EMPTY(&link->requests) && !link->end_proposed &&
                    link->unanswered_out < link->other.max_requests;
@@ -301,7 +312,8 @@ uint64_t link_deadline(const struct link *link)
     uint64_t quiet = link->quiet ? link->quiet_until : UINT64_MAX;
     if (link->refusal_count == 0 || link->tokens >= 1000)
         return quiet;
-    uint64_t refusal = link->tokens_at + (1000 - link->tokens + LINK_REFUSALS_PER_SECOND - 1) / LINK_REFUSALS_PER_SECOND;
+    uint64_t refusal = link->tokens_at + (1000 - link->tokens + LINK_REFUSALS_PER_SECOND - 1) /
+                                             LINK_REFUSALS_PER_SECOND;
     return refusal < quiet ? refusal : quiet;
 }
 

@@ -31,7 +31,7 @@ void listener_table_init(struct listener_table *table, uint32_t first_port)
 struct listener *listener_by_port(struct listener_table *table, uint32_t port)
 {
     struct listener *listener;
-    LIST_FOREACH(listener, port_bucket(table, port), by_port)
+    LIST_FOREACH (listener, port_bucket(table, port), by_port)
         if (listener->port == port)
             return listener;
     return NULL;
@@ -40,7 +40,7 @@ struct listener *listener_by_port(struct listener_table *table, uint32_t port)
 struct listener *listener_by_name(struct listener_table *table, const char *name)
 {
     struct listener *listener;
-    LIST_FOREACH(listener, name_bucket(table, name), by_name)
+    LIST_FOREACH (listener, name_bucket(table, name), by_name)
         if (strcmp(listener->name, name) == 0)
             return listener;
     return NULL;
@@ -56,8 +56,8 @@ uint32_t listener_ephemeral_port(struct listener_table *table)
     return port;
 }
 
-int listener_add(struct listener_table *table, uint32_t port, const char *name, struct listener **listener,
-                 struct listener **clash)
+int listener_add(struct listener_table *table, uint32_t port, const char *name,
+                 struct listener **listener, struct listener **clash)
 {
     if (strlen(name) > IDC_SERVICE_MAX)
         return -EINVAL;

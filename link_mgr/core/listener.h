@@ -2,8 +2,8 @@
 /*
  * listener.h - the ports and service names of this domain on which programs accept.
  *
- * A listener has a port, always, and a name, perhaps. Both are unique. Lookup is by hash; the table grows with the
- * number of listeners.
+ * A listener has a port, always, and a name, perhaps. Both are unique. Lookup is by hash; the table
+ * grows with the number of listeners.
  */
 #ifndef IDC_LISTENER_H
 #define IDC_LISTENER_H
@@ -26,7 +26,7 @@ struct listener {
     int backlog;       /* 0: the port is only reserved, nobody listens yet */
     int waiting;       /* handed to the program and not yet taken by it; counted by the host */
     uint64_t accepted; /* taken; counted by the host */
-    void *owner; /* the host's */
+    void *owner;       /* the host's */
     LIST_ENTRY(listener) by_port, by_name;
 };
 LIST_HEAD(listener_list, listener);
@@ -37,9 +37,10 @@ struct listener_table {
 };
 
 void listener_table_init(struct listener_table *table, uint32_t first_port);
-/* Enters a listener; port 0 picks a free one. 0, or -EINVAL (port, name), -EADDRINUSE, with *clash the listener that is in the way, -ENOMEM. */
-int listener_add(struct listener_table *table, uint32_t port, const char *name, struct listener **listener,
-                 struct listener **clash);
+/* Enters a listener; port 0 picks a free one. 0, or -EINVAL (port, name), -EADDRINUSE, with *clash
+ * the listener that is in the way, -ENOMEM. */
+int listener_add(struct listener_table *table, uint32_t port, const char *name,
+                 struct listener **listener, struct listener **clash);
 void listener_remove(struct listener *listener);
 struct listener *listener_by_port(struct listener_table *table, uint32_t port);
 struct listener *listener_by_name(struct listener_table *table, const char *name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A peer's life, its policy, its turns, and the end of its link. How a link comes about is in peer_setup.c.
+ * A peer's life, its policy, its turns, and the end of its link. How a link comes about is in
+ * peer_setup.c.
  */
 #include "link_mgr/core/peer_private.h"
 
@@ -22,7 +23,9 @@ static const char *const state_names[] = {
 
 const char *peer_state_name(const struct peer *peer)
 {
-    return peer->state == PEER_UP && peer->link && link_end_proposed(peer->link) ? "closing" : state_names[peer->state];
+    return peer->state == PEER_UP && peer->link && link_end_proposed(peer->link)
+               ? "closing"
+               : state_names[peer->state];
 }
 
 void peer_log(struct peer *peer, int priority, const char *format, ...)
@@ -55,7 +58,8 @@ void peer_set_state(struct peer *peer, enum peer_state state, uint64_t within_ms
 {
     peer_log(peer, LOG_DEBUG, "link %s -> %s", state_names[peer->state], state_names[state]);
     peer->state = state;
-    peer_set_deadline(peer, within_ms == PEER_NO_DEADLINE ? PEER_NO_DEADLINE : peer_now(peer) + within_ms);
+    peer_set_deadline(peer, within_ms == PEER_NO_DEADLINE ? PEER_NO_DEADLINE
+                                                          : peer_now(peer) + within_ms);
 }
 
 void peer_wake(struct peer *peer)
@@ -137,8 +141,10 @@ static void peer_misbehaved(struct peer *peer, enum reason reason, const char *t
         peer_drop_link(peer, reason == REASON_OK ? REASON_OK : REASON_LINK_LOST, text);
         return;
     }
-    /* The pages of a domain that was restored, or destroyed, read as zeros before the news of it comes. */
-    if (reason == REASON_PROTOCOL && peer_host(peer)->ops->channel_poll(peer->channel) == CHANNEL_DEAD) {
+    /* The pages of a domain that was restored, or destroyed, read as zeros before the news of it
+     * comes. */
+    if (reason == REASON_PROTOCOL &&
+        peer_host(peer)->ops->channel_poll(peer->channel) == CHANNEL_DEAD) {
         peer->silent = true;
         peer_drop_link(peer, REASON_LINK_LOST, "the other domain or its link_mgr ended");
         return;
@@ -299,7 +305,8 @@ static void peer_revoke(struct peer *peer)
         if (still_allowed(peer, conn))
             continue;
         if (conn->phase < CONN_OPEN && conn->cookie)
-            peer_host(peer)->connected(peer_host(peer), conn->cookie, conn, REASON_POLICY, &conn->ep);
+            peer_host(peer)->connected(peer_host(peer), conn->cookie, conn, REASON_POLICY,
+                                       &conn->ep);
         if (conn->phase < CONN_OPEN) {
             conn_abandon(conn);
             continue;
@@ -309,7 +316,8 @@ static void peer_revoke(struct peer *peer)
     }
     if (peer->allowed)
         return;
-    /* The link, and our `alive` node, stay for a moment, so that the other side's programs learn the reason. */
+    /* The link, and our `alive` node, stay for a moment, so that the other side's programs learn
+     * the reason. */
     if (peer->state == PEER_UP)
         peer_set_deadline(peer, peer_now(peer) + PEER_CLOSING_MS);
     peer_wake(peer);

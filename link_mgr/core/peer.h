@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * peer.h - another domain, as this one sees it: what the policy says about it, whether its link_mgr is there, the link
- * to it and how that comes about (docs/xenstore.md), its connections, and the memory set aside for it.
+ * peer.h - another domain, as this one sees it: what the policy says about it, whether its link_mgr
+ * is there, the link to it and how that comes about (docs/xenstore.md), its connections, and the
+ * memory set aside for it.
  *
- * The rendezvous is a state machine driven by store events, channel events and one deadline. The domain with the
- * higher domid offers, the other asks and attaches. In every state the way back to PEER_DOWN is peer_drop_link, which needs
- * nothing from the other side.
+ * The rendezvous is a state machine driven by store events, channel events and one deadline. The
+ * domain with the higher domid offers, the other asks and attaches. In every state the way back to
+ * PEER_DOWN is peer_drop_link, which needs nothing from the other side.
  */
 #ifndef IDC_PEER_H
 #define IDC_PEER_H
@@ -22,19 +23,24 @@ struct core;
 struct channel;
 
 enum peer_state {
-    PEER_DOWN,      /* no link, and nobody wants one */
-    PEER_WAITING,   /* a link is wanted; waiting for the peer's `alive` node, or (lower domid) for its offer */
+    PEER_DOWN, /* no link, and nobody wants one */
+    /* a link is wanted; waiting for the peer's `alive` node, or (lower domid) for its offer */
+    PEER_WAITING,
     PEER_OFFERING,  /* higher domid: the channel was offered; waiting for the peer to attach */
     PEER_ATTACHING, /* lower domid: waiting for the channel to open */
     PEER_GREETING,  /* the channel is open; waiting for HELLO */
     PEER_UP,        /* connections can be made */
-    PEER_BACKOFF,   /* the peer broke the protocol, or making the link failed: no link until the deadline */
+    /* the peer broke the protocol, or making the link failed: no link until the deadline */
+    PEER_BACKOFF,
 };
 
-#define PEER_SETUP_MS 5000   /* for each step of making a link */
-#define PEER_GRACE_MS 1000   /* from a permission on, for the peer's `alive`: it learns of the permission by itself */
+#define PEER_SETUP_MS 5000 /* for each step of making a link */
+/* from a permission on, for the peer's `alive`: it learns of the permission by itself */
+#define PEER_GRACE_MS 1000
 #define PEER_BACKOFF_MS 1000
-#define PEER_SILENT_MS 1500  /* to be answered by a peer that fell silent; longer than its backoff, in which it answers nothing */
+/* to be answered by a peer that fell silent; longer than its backoff, in which it answers nothing
+ */
+#define PEER_SILENT_MS 1500
 #define PEER_CLOSING_MS 1000 /* for the resets of a revoked peer to reach it */
 #define PEER_RETRY_MS 100
 #define PEER_ATTEMPTS 3
@@ -43,8 +49,8 @@ enum peer_state {
 struct peer {
     struct core *core;
     int domid;
-    unsigned attempts; /* to make the link, that failed in a row */
-    bool allowed; /* the policy names it */
+    unsigned attempts;      /* to make the link, that failed in a row */
+    bool allowed;           /* the policy names it */
     uint64_t allowed_since; /* ms */
     struct policy policy;
     struct budget budget;
@@ -56,31 +62,37 @@ struct peer {
     uint64_t alive;       /* the peer's epoch; 0: no link_mgr there */
     uint64_t want_number; /* lower: our latest wish */
     bool want_published;
-    uint64_t answered;        /* higher: the peer's latest wish that was answered */
-    uint64_t wish_epoch, wish_number;   /* higher: what the peer's `want` says */
-    uint64_t offer_epoch, offer_generation, offer_reader; /* lower: what the peer's `offer` says */
-    uint64_t attached;              /* lower: the latest generation attached to, in epoch attached_epoch */
+    uint64_t answered;                /* higher: the peer's latest wish that was answered */
+    uint64_t wish_epoch, wish_number; /* higher: what the peer's `want` says */
+    /* lower: what the peer's `offer` says */
+    uint64_t offer_epoch, offer_generation, offer_reader;
+    /* lower: the latest generation attached to, in epoch attached_epoch */
+    uint64_t attached;
     uint64_t attached_epoch;
-    uint64_t generation;      /* of the link that is being made or is up */
+    uint64_t generation; /* of the link that is being made or is up */
 
-    uint64_t epoch_seen;      /* `alive`, as of the latest turn */
-    bool silent;              /* the link ended without a word, or a wish or an offer was not answered: its `alive` may be stale */
+    uint64_t epoch_seen; /* `alive`, as of the latest turn */
+    /* the link ended without a word, or a wish or an offer was not answered: its `alive` may be
+     * stale */
+    bool silent;
 
     struct channel *channel;
     bool channel_event, channel_dead;
-    bool again; /* another turn is needed at once */
+    bool again;  /* another turn is needed at once */
     void *watch; /* the host's, of the channel's descriptor */
     struct link *link;
-    struct conn_list conns;   /* all of them */
-    struct conn_list waiting; /* those in CONN_WAITING without a link, by their `control` entry */
-    struct conn_list hungry;  /* those whose message waits for memory */
+    struct conn_list conns; /* all of them */
+    /* those in CONN_WAITING without a link, by their `control` entry */
+    struct conn_list waiting;
+    struct conn_list hungry; /* those whose message waits for memory */
     unsigned conn_count;
     char last_error[96];
     char own_error[96]; /* why this side cannot do its part of making a link; "": it can */
     bool alive_missing; /* `alive` could not be published */
     struct log_limit log_limit;
     struct {
-        uint64_t links, notifications_received, notifications_sent, bytes_sent, bytes_received, frames_sent, frames_received;
+        uint64_t links, notifications_received, notifications_sent, bytes_sent, bytes_received,
+            frames_sent, frames_received;
     } total; /* of links that have ended, except links: all */
     TAILQ_ENTRY(peer) all, busy;
     bool is_busy;
@@ -91,9 +103,11 @@ struct peer *peer_new(struct core *core, int domid);
 /* Ends the link, resets the connections, retracts what was published, and frees it. */
 void peer_free(struct peer *peer, enum reason reason);
 
-/* The policy's entry for this peer: NULL when there is none. Connections that it no longer allows end with REASON_REVOKED. */
+/* The policy's entry for this peer: NULL when there is none. Connections that it no longer allows
+ * end with REASON_REVOKED. */
 void peer_set_policy(struct peer *peer, const char *value);
-/* A node of the peer's rendezvous directory: "alive", "want", "offer". value NULL: it is gone. leaf NULL: all are gone. */
+/* A node of the peer's rendezvous directory: "alive", "want", "offer". value NULL: it is gone. leaf
+ * NULL: all are gone. */
 void peer_store_event(struct peer *peer, const char *leaf, const char *value);
 void peer_channel_event(struct peer *peer);
 /* The deadline has passed. */
@@ -111,7 +125,8 @@ void peer_count_changed(struct peer *peer);
 /* Ends the link (if any): connections get reason, text goes to the log and the status. */
 void peer_drop_link(struct peer *peer, enum reason reason, const char *text);
 /* A line about the peer: "domain N: " and the text. */
-void peer_log(struct peer *peer, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void peer_log(struct peer *peer, int priority, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 const char *peer_state_name(const struct peer *peer);
 
 #endif

@@ -34,7 +34,8 @@ void peer_setup_failed(struct peer *peer, const char *text);
 /* ---- peer_setup.c ---- */
 /* A path below the peer's rendezvous directory for us; leaf "": the directory. */
 void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFORM_PATH_MAX + 1]);
-/* Writes a node below our rendezvous directory for the peer: the epoch, and the number and the reader's epoch unless they are 0. */
+/* Writes a node below our rendezvous directory for the peer: the epoch, and the number and the
+ * reader's epoch unless they are 0. */
 /* 0, or a negative errno that is in the log and in own_error. */
 int peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader);
 void peer_publish_alive(struct peer *peer);

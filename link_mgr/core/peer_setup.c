@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How a link comes about: the rendezvous of docs/xenstore.md. Store events only record what the peer's nodes say; what
- * follows from them is decided in the peer's next turn (peer_evaluate), so the order in which the events of one batch arrive
- * does not matter.
+ * How a link comes about: the rendezvous of docs/xenstore.md. Store events only record what the
+ * peer's nodes say; what follows from them is decided in the peer's next turn (peer_evaluate), so
+ * the order in which the events of one batch arrive does not matter.
  */
 #include "link_mgr/core/peer_private.h"
 
@@ -17,19 +17,20 @@
 
 static void own_path(const struct peer *peer, const char *leaf, char path[PLATFORM_PATH_MAX + 1])
 {
-    snprintf(path, PLATFORM_PATH_MAX + 1, "/local/domain/%d/data/idc/%d%s%s", peer->core->domid, peer->domid,
-             leaf[0] ? "/" : "", leaf);
+    snprintf(path, PLATFORM_PATH_MAX + 1, "/local/domain/%d/data/idc/%d%s%s", peer->core->domid,
+             peer->domid, leaf[0] ? "/" : "", leaf);
 }
 
 void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFORM_PATH_MAX + 1])
 {
-    snprintf(path, PLATFORM_PATH_MAX + 1, "/local/domain/%d/data/idc/%d%s%s", peer->domid, peer->core->domid,
-             leaf[0] ? "/" : "", leaf);
+    snprintf(path, PLATFORM_PATH_MAX + 1, "/local/domain/%d/data/idc/%d%s%s", peer->domid,
+             peer->core->domid, leaf[0] ? "/" : "", leaf);
 }
 
 static void note_own_error(struct peer *peer, const char *what, int error)
 {
-    snprintf(peer->own_error, sizeof(peer->own_error), "link_mgr cannot %s: %s", what, strerror(-error));
+    snprintf(peer->own_error, sizeof(peer->own_error), "link_mgr cannot %s: %s", what,
+             strerror(-error));
 }
 
 int peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader)
@@ -94,8 +95,9 @@ void peer_stop_wanting(struct peer *peer)
 
 /* ---- the way up ---- */
 
-/* For the answer to a wish or an offer. After kill -9 of the other side's link_mgr its `alive` stays, and so would connects: until
- * there is a new one, or anything else that it writes, they wait only as long as a link_mgr needs to be started anew. */
+/* For the answer to a wish or an offer. After kill -9 of the other side's link_mgr its `alive`
+ * stays, and so would connects: until there is a new one, or anything else that it writes, they
+ * wait only as long as a link_mgr needs to be started anew. */
 static uint64_t peer_setup_patience(const struct peer *peer)
 {
     return peer->silent ? PEER_SILENT_MS : PEER_SETUP_MS;
@@ -123,7 +125,8 @@ static void peer_setup_offer(struct peer *peer)
     char path[PLATFORM_PATH_MAX + 1];
     struct host *host = peer_host(peer);
     own_path(peer, "link", path);
-    int error = host->ops->offer(host->platform, peer->domid, path, peer->core->config.ring_size, &peer->channel);
+    int error = host->ops->offer(host->platform, peer->domid, path, peer->core->config.ring_size,
+                                 &peer->channel);
     if (error) {
         peer_log(peer, LOG_ERR, "cannot offer a link: %s", strerror(-error));
         peer->channel = NULL;
@@ -192,7 +195,8 @@ void peer_arrived(struct peer *peer)
     peer->attempts = 0;
     peer->silent = false;
     peer->own_error[0] = '\0';
-    if (link_wish(peer->link) > peer->answered) /* its `want` node may come to our notice only later */
+    /* its `want` node may come to our notice only later */
+    if (link_wish(peer->link) > peer->answered)
         peer->answered = link_wish(peer->link);
     peer->total.links++;
     peer->core->count.links_made++;
@@ -208,11 +212,13 @@ void peer_arrived(struct peer *peer)
 /* A wish of the peer's that has not been answered? */
 static bool peer_setup_wished(const struct peer *peer)
 {
-    return peer_offers(peer) && peer->wish_epoch == peer->alive && peer->wish_number > peer->answered;
+    return peer_offers(peer) && peer->wish_epoch == peer->alive &&
+           peer->wish_number > peer->answered;
 }
 
-/* An offer of the peer's, to us and not to the link_mgr that was here before, that has not been taken? (Or the peer, when it learns
- * that there is a new one here, would end the link, which it has with the new one already, for that.) */
+/* An offer of the peer's, to us and not to the link_mgr that was here before, that has not been
+ * taken? (Or the peer, when it learns that there is a new one here, would end the link, which it
+ * has with the new one already, for that.) */
 static bool peer_setup_offered(const struct peer *peer)
 {
     return !peer_offers(peer) && peer->offer_epoch == peer->alive &&
@@ -226,14 +232,16 @@ static void check_epoch(struct peer *peer, uint64_t *seen)
     if (*seen == peer->alive)
         return;
     if (*seen != 0) {
-        peer_drop_link(peer, REASON_LINK_LOST, peer->alive ? "its link_mgr was started anew" : "its link_mgr has ended");
+        peer_drop_link(peer, REASON_LINK_LOST,
+                       peer->alive ? "its link_mgr was started anew" : "its link_mgr has ended");
         peer->answered = 0;
     }
     *seen = peer->alive;
     peer->silent = false;
 }
 
-/* Its `alive` isn't there, but may be on its way. Waits for that, if there is somebody to wait for it; true: it does. */
+/* Its `alive` isn't there, but may be on its way. Waits for that, if there is somebody to wait for
+ * it; true: it does. */
 static bool await_alive(struct peer *peer)
 {
     uint64_t end = peer->allowed_since + PEER_GRACE_MS, now = peer_now(peer);

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * platform.h - what a link is built from: a store (Xenstore, or a directory that stands for it) and channels (two
- * shared-memory rings with an event).
+ * platform.h - what a link is built from: a store (Xenstore, or a directory that stands for it) and
+ * channels (two shared-memory rings with an event).
  *
  * Theory of operation
  *
- * Everything above this line (core and daemon) is the same on every platform; everything below knows one of them. An
- * implementation fills in struct platform_ops. All calls come from the one thread of the event loop and return at once:
- * an implementation whose own primitives may block (a hung xenstored) does them on a thread of its own and reports
- * through the event descriptor. So no operation has a result that is waited for:
+ * Everything above this line (core and daemon) is the same on every platform; everything below
+ * knows one of them. An implementation fills in struct platform_ops. All calls come from the one
+ * thread of the event loop and return at once: an implementation whose own primitives may block (a
+ * hung xenstored) does them on a thread of its own and reports through the event descriptor. So no
+ * operation has a result that is waited for:
  *
- *   - publish, retract and subscribe only enqueue; what the store contains is told by events, first what is there
- *     already, later each change;
- *   - offer and attach return a channel in state CHANNEL_PENDING that becomes CHANNEL_OPEN or CHANNEL_DEAD later.
+ *   - publish, retract and subscribe only enqueue; what the store contains is told by events, first
+ *     what is there already, later each change;
+ *   - offer and attach return a channel in state CHANNEL_PENDING that becomes CHANNEL_OPEN or
+ *     CHANNEL_DEAD later.
  *
- * The event loop polls the descriptor of the platform, and of each channel, for reading (level-triggered).
+ * The event loop polls the descriptor of the platform, and of each channel, for reading
+ * (level-triggered).
  *
- * Store paths are Xenstore paths (docs/xenstore.md), characters A-Z a-z 0-9 - / _ @ only, at most 255 bytes.
- * Errors are negative errno values.
+ * Store paths are Xenstore paths (docs/xenstore.md), characters A-Z a-z 0-9 - / _ @ only, at most
+ * 255 bytes. Errors are negative errno values.
  */
 #ifndef IDC_PLATFORM_H
 #define IDC_PLATFORM_H
@@ -36,35 +39,43 @@ struct channel;
 enum channel_state {
     CHANNEL_PENDING, /* being made, or the other side has not attached yet */
     CHANNEL_OPEN,    /* both sides are there: rings and events work */
-    CHANNEL_DEAD,    /* the other side closed it or died, or it could not be made. Never changes again */
+    /* the other side closed it or died, or it could not be made. Never changes again */
+    CHANNEL_DEAD,
 };
 
 struct platform_config {
-    const char *store;   /* local: the store's directory; xen: ignored */
-    int domid;           /* local: the own domid; xen: -1 (read from Xenstore), or what must be found there */
-    void (*log)(int priority, const char *text); /* syslog priorities; may be called from any thread */
+    const char *store; /* local: the store's directory; xen: ignored */
+    /* local: the own domid; xen: -1 (read from Xenstore), or what must be found there */
+    int domid;
+    /* syslog priorities; may be called from any thread */
+    void (*log)(int priority, const char *text);
 };
 
 /* A change in the store, or an existing node right after subscribe. */
 struct store_event {
     char path[PLATFORM_PATH_MAX + 1];
     char value[PLATFORM_VALUE_MAX + 1]; /* NUL-terminated; may contain any other byte */
-    bool present;                       /* false: the node is gone (or never was, as the answer to subscribe on a path
-                                           below which there is nothing: path is the subscribed one) */
+    /* false: the node is gone (or never was, as the answer to subscribe on a path below which there
+     * is nothing: path is the subscribed one) */
+    bool present;
 };
 
 struct platform_ops {
     const char *name;
 
-    /* Opens the platform. On failure returns a negative errno and explains it in why (one line, what to do). */
-    int (*open)(const struct platform_config *config, struct platform **platform, char *why, size_t why_size);
-    /* Closes what is open, channels included. What was published is retracted, within a bound of five seconds. */
+    /* Opens the platform. On failure returns a negative errno and explains it in why (one line,
+     * what to do). */
+    int (*open)(const struct platform_config *config, struct platform **platform, char *why,
+                size_t why_size);
+    /* Closes what is open, channels included. What was published is retracted, within a bound of
+     * five seconds. */
     void (*close)(struct platform *platform);
     /* The own domid. Constant, except that on xen it changes when the domain is restored; then
      * next_event tells of it with path "domid". */
     int (*domid)(struct platform *platform);
 
-    /* Store. A node is readable by its owner (this domain), by the toolstack, and by reader (a domid, or -1). */
+    /* Store. A node is readable by its owner (this domain), by the toolstack, and by reader (a
+     * domid, or -1). */
     int (*publish)(struct platform *platform, const char *path, const char *value, int reader);
     /* Removes the node and everything below it. */
     int (*retract)(struct platform *platform, const char *path);
@@ -76,19 +87,22 @@ struct platform_ops {
     /* 1: event filled in; 0: nothing now; negative: the store is lost (the daemon ends). */
     int (*next_event)(struct platform *platform, struct store_event *event);
 
-    /* Channels. path is the base path of the rendezvous nodes, below the own domain for offer (the implementation
-     * writes them, readable by peer, and removes them at close), below the peer's for attach. ring_size is in bytes for each
-     * direction, a power of two of at least 4096 (the offering side decides for both). */
-    int (*offer)(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel);
+    /* Channels. path is the base path of the rendezvous nodes, below the own domain for offer (the
+     * implementation writes them, readable by peer, and removes them at close), below the peer's
+     * for attach. ring_size is in bytes for each direction, a power of two of at least 4096 (the
+     * offering side decides for both). */
+    int (*offer)(struct platform *platform, int peer, const char *path, size_t ring_size,
+                 struct channel **channel);
     int (*attach)(struct platform *platform, int peer, const char *path, struct channel **channel);
-    /* Descriptor that becomes readable when the other side notified, attached, closed or died, or when the state
-     * changed. May be -1 while CHANNEL_PENDING only if the platform's event_fd reports instead (next_event returns 0
-     * then). */
+    /* Descriptor that becomes readable when the other side notified, attached, closed or died, or
+     * when the state changed. May be -1 while CHANNEL_PENDING only if the platform's event_fd
+     * reports instead (next_event returns 0 then). */
     int (*channel_fd)(struct channel *channel);
-    /* Takes the pending notification off the descriptor (so that it polls readable only for a later one) and returns
-     * the state. Called before the rings are looked at. */
+    /* Takes the pending notification off the descriptor (so that it polls readable only for a later
+     * one) and returns the state. Called before the rings are looked at. */
     enum channel_state (*channel_poll)(struct channel *channel);
-    /* The rings, as this side sees them; CHANNEL_OPEN only. Ordinary memory that the peer may write at any time. */
+    /* The rings, as this side sees them; CHANNEL_OPEN only. Ordinary memory that the peer may write
+     * at any time. */
     void (*channel_rings)(struct channel *channel, struct ring_pair *rings);
     /* Sends an event to the other side. Never blocks. */
     void (*channel_notify)(struct channel *channel);
@@ -96,7 +110,8 @@ struct platform_ops {
     void (*channel_close)(struct channel *channel);
 };
 
-/* Does this system run on Xen? What `--platform auto` goes by, in link_mgr and in idc-setup, unless a store directory is named. */
+/* Does this system run on Xen? What `--platform auto` goes by, in link_mgr and in idc-setup, unless
+ * a store directory is named. */
 bool platform_xen_is_here(void);
 
 extern const struct platform_ops platform_local;

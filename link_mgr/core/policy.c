@@ -12,7 +12,8 @@
 
 #include "common/service_name.h"
 
-static const char BAD_ITEM[] = "an item is neither a port (1-4294967295), a range of ports, nor a service name";
+static const char BAD_ITEM[] =
+    "an item is neither a port (1-4294967295), a range of ports, nor a service name";
 static const char BAD_RANGE[] = "a range of ports ends before it begins";
 static const char EMPTY_ITEM[] = "a list has an empty item";
 static const char TOO_MANY[] = "a list has more than 64 items";

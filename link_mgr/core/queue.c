@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The chain of chunks of queue.h. Bytes live in [start, end) of each chunk; only the tail has room to fill. */
+/* The chain of chunks of queue.h. Bytes live in [start, end) of each chunk; only the tail has room
+ * to fill. */
 #include "link_mgr/core/queue.h"
 
 #include <assert.h>
@@ -66,13 +67,15 @@ static bool chunks_for(size_t len, struct queue_chunk **chain)
     return true;
 }
 
-static void fill_tail(struct queue *queue, struct queue_chunk **chain, const uint8_t *from, size_t len)
+static void fill_tail(struct queue *queue, struct queue_chunk **chain, const uint8_t *from,
+                      size_t len)
 {
     while (len > 0) {
         struct queue_chunk *tail = queue->tail;
         if (!tail || tail->end == tail->capacity) {
             tail = *chain;
-            *chain = tail->next; /* there are enough: reserved. NOLINT(clang-analyzer-core.NullDereference) */
+            /* reserved */
+            *chain = tail->next; /* NOLINT(clang-analyzer-core.NullDereference) */
             tail->next = NULL;
             link_tail(queue, tail);
         }

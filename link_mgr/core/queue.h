@@ -2,9 +2,10 @@
 /*
  * queue.h - what arrived on a connection and the program has not taken yet.
  *
- * A chain of chunks. For a stream, chunks hold QUEUE_CHUNK bytes and are filled one after the other, so that a million
- * writes of one byte cost a million bytes and not a million allocations. For messages, a chunk is one message; the last one may be
- * incomplete. The queue has no limit of its own: what may be put in is bounded by the credit that was given.
+ * A chain of chunks. For a stream, chunks hold QUEUE_CHUNK bytes and are filled one after the
+ * other, so that a million writes of one byte cost a million bytes and not a million allocations.
+ * For messages, a chunk is one message; the last one may be incomplete. The queue has no limit of
+ * its own: what may be put in is bounded by the credit that was given.
  */
 #ifndef IDC_QUEUE_H
 #define IDC_QUEUE_H
@@ -35,8 +36,8 @@ int queue_peek(const struct queue *queue, struct iovec *spans);
 /* Stream: takes out len bytes. */
 void queue_drop(struct queue *queue, size_t len);
 
-/* Messages: begins one with room for length bytes, adds bytes to the last one (growing its room if necessary), and reports
- * it complete. False when memory is short. */
+/* Messages: begins one with room for length bytes, adds bytes to the last one (growing its room if
+ * necessary), and reports it complete. False when memory is short. */
 bool queue_begin_message(struct queue *queue, size_t room);
 bool queue_add_to_message(struct queue *queue, const struct iovec *spans, int count, size_t total);
 void queue_end_message(struct queue *queue);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The ring itself; ring.h has the theory. Every access to shared memory is one atomic load or store of an index or a
- * wish byte, or a copy of data between positions that private indexes determine.
+ * The ring itself; ring.h has the theory. Every access to shared memory is one atomic load or store
+ * of an index or a wish byte, or a copy of data between positions that private indexes determine.
  */
 #include "link_mgr/core/ring.h"
 
@@ -14,15 +14,16 @@ static_assert(offsetof(struct ring_page, left_order) == 16, "must match struct v
 static_assert(offsetof(struct ring_page, cli_live) == 20, "must match struct vchan_interface");
 static_assert(offsetof(struct ring_page, srv_notify) == 23, "must match struct vchan_interface");
 
-static void ring_init(struct ring *ring, struct ring_indexes *shared, void *data, uint32_t size, bool writer)
+static void ring_init(struct ring *ring, struct ring_indexes *shared, void *data, uint32_t size,
+                      bool writer)
 {
     assert(size != 0 && (size & (size - 1)) == 0);
     *ring = (struct ring){.shared = shared, .data = data, .size = size};
     ring->own = __atomic_load_n(writer ? &shared->prod : &shared->cons, __ATOMIC_RELAXED);
 }
 
-void ring_pair_init(struct ring_pair *pair, bool server, struct ring_page *page, void *left_data, uint32_t left_size,
-                    void *right_data, uint32_t right_size)
+void ring_pair_init(struct ring_pair *pair, bool server, struct ring_page *page, void *left_data,
+                    uint32_t left_size, void *right_data, uint32_t right_size)
 {
     struct ring *left = server ? &pair->in : &pair->out;
     struct ring *right = server ? &pair->out : &pair->in;

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ring.h - the two shared-memory rings of a link, in the layout of libxenvchan (xen/io/libxenvchan.h, Xen 4.17).
+ * ring.h - the two shared-memory rings of a link, in the layout of libxenvchan
+ * (xen/io/libxenvchan.h, Xen 4.17).
  *
- * One page, struct ring_page, describes both rings: left carries client to server, right carries server to client. The
- * attaching side is the client, the offering side the server. The data of each ring are elsewhere.
+ * One page, struct ring_page, describes both rings: left carries client to server, right carries
+ * server to client. The attaching side is the client, the offering side the server. The data of
+ * each ring are elsewhere.
  *
- * The peer may write anything anywhere at any time. So: the own indexes live in private memory and are only ever
- * written to the page; the peer's index is read once per operation and checked (it may neither run ahead of what was
- * written nor fall behind what was consumed); sizes come from the set-up, never from the page. A bad index is reported
- * as -EPROTO, for ever after. Data in the ring may change while it is looked at: copy, then check, then use.
+ * The peer may write anything anywhere at any time. So: the own indexes live in private memory and
+ * are only ever written to the page; the peer's index is read once per operation and checked (it
+ * may neither run ahead of what was written nor fall behind what was consumed); sizes come from the
+ * set-up, never from the page. A bad index is reported as -EPROTO, for ever after. Data in the ring
+ * may change while it is looked at: copy, then check, then use.
  *
- * Notification is libxenvchan's: a side that is about to sleep sets its wish in the page (ring_want), looks at the ring once more,
- * and sleeps; a side that wrote or consumed clears the wish and notifies if it was set (ring_take_wish).
+ * Notification is libxenvchan's: a side that is about to sleep sets its wish in the page
+ * (ring_want), looks at the ring once more, and sleeps; a side that wrote or consumed clears the
+ * wish and notifies if it was set (ring_take_wish).
  */
 #ifndef IDC_RING_H
 #define IDC_RING_H
@@ -28,8 +32,9 @@ struct ring_indexes {
 struct ring_page {
     struct ring_indexes left, right;
     uint16_t left_order, right_order;
-    uint8_t cli_live, srv_live;     /* 0 gone, 1 connected, 2 (cli_live) not yet attached */
-    uint8_t cli_notify, srv_notify; /* RING_WANT_*: cli_notify is set by the server, to be told by the client */
+    uint8_t cli_live, srv_live; /* 0 gone, 1 connected, 2 (cli_live) not yet attached */
+    /* RING_WANT_*: cli_notify is set by the server, to be told by the client */
+    uint8_t cli_notify, srv_notify;
 };
 #define RING_WANT_DATA 0x1u  /* VCHAN_NOTIFY_WRITE: tell me when data was written */
 #define RING_WANT_SPACE 0x2u /* VCHAN_NOTIFY_READ: tell me when data was consumed */
@@ -49,14 +54,15 @@ struct ring_pair {
     uint8_t *peer_wish; /* where the peer does */
 };
 
-/* page and data stay the caller's. Sizes are powers of two. Takes the present indexes of the page as the beginning; for a
- * new channel they are zero. */
-void ring_pair_init(struct ring_pair *pair, bool server, struct ring_page *page, void *left_data, uint32_t left_size,
-                    void *right_data, uint32_t right_size);
+/* page and data stay the caller's. Sizes are powers of two. Takes the present indexes of the page
+ * as the beginning; for a new channel they are zero. */
+void ring_pair_init(struct ring_pair *pair, bool server, struct ring_page *page, void *left_data,
+                    uint32_t left_size, void *right_data, uint32_t right_size);
 
 /* Bytes that can be written now, or -EPROTO. */
 int64_t ring_space(struct ring *ring);
-/* Spans (1 or 2) of len bytes of free space starting offset bytes after the own index; offset + len <= space. */
+/* Spans (1 or 2) of len bytes of free space starting offset bytes after the own index; offset + len
+ * <= space. */
 int ring_space_spans(const struct ring *ring, uint32_t offset, uint32_t len, struct iovec spans[2]);
 /* Copies into free space at offset. */
 void ring_put(const struct ring *ring, uint32_t offset, const void *from, uint32_t len);
@@ -72,7 +78,8 @@ void ring_consume(struct ring *ring, uint32_t len);
 
 /* Asks the peer to notify on the next write or consumption; look at the ring again afterwards. */
 void ring_want(const struct ring_pair *pair, uint8_t wish);
-/* After publish (RING_WANT_DATA) or consume (RING_WANT_SPACE): was a notification asked for? Takes the wish away. */
+/* After publish (RING_WANT_DATA) or consume (RING_WANT_SPACE): was a notification asked for? Takes
+ * the wish away. */
 bool ring_take_wish(const struct ring_pair *pair, uint8_t wish);
 
 #endif

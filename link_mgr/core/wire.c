@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Encoding and decoding of frames. Fields are read and written byte by byte at the offsets of docs/protocol.md, so
- * alignment and the machine's byte order don't matter; compilers make single loads and stores of it.
+ * Encoding and decoding of frames. Fields are read and written byte by byte at the offsets of
+ * docs/protocol.md, so alignment and the machine's byte order don't matter; compilers make single
+ * loads and stores of it.
  */
 #include "link_mgr/core/wire.h"
 
@@ -68,7 +69,8 @@ void wire_put_hello(uint8_t out[WIRE_HELLO], const struct wire_hello *hello)
     wire_put64(out + 48, hello->wish);
 }
 
-uint32_t wire_put_connect_req(uint8_t out[WIRE_CONNECT_REQ + IDC_SERVICE_MAX], const struct wire_connect_req *req)
+uint32_t wire_put_connect_req(uint8_t out[WIRE_CONNECT_REQ + IDC_SERVICE_MAX],
+                              const struct wire_connect_req *req)
 {
     size_t name_length = strlen(req->name);
     assert(name_length <= IDC_SERVICE_MAX);
@@ -92,13 +94,14 @@ void wire_put_connect_rsp(uint8_t out[WIRE_CONNECT_RSP], const struct wire_conne
 
 /* What can be said of a header by its type alone. */
 static const struct {
-    uint8_t flags;          /* that may be set */
-    bool connection;        /* whether the connection field is used */
-    bool credit;            /* whether the credit field is */
-    uint32_t least, most;   /* length (max_frame was checked before) */
+    uint8_t flags;        /* that may be set */
+    bool connection;      /* whether the connection field is used */
+    bool credit;          /* whether the credit field is */
+    uint32_t least, most; /* length (max_frame was checked before) */
 } kinds[WIRE_TYPE_COUNT] = {
     [WIRE_TYPE_HELLO] = {0, false, false, WIRE_HELLO, WIRE_CONTROL_MAX},
-    [WIRE_TYPE_CONNECT_REQ] = {0, false, true, WIRE_CONNECT_REQ, WIRE_CONNECT_REQ + IDC_SERVICE_MAX},
+    [WIRE_TYPE_CONNECT_REQ] = {0, false, true, WIRE_CONNECT_REQ,
+                               WIRE_CONNECT_REQ + IDC_SERVICE_MAX},
     [WIRE_TYPE_CONNECT_RSP] = {0, true, true, WIRE_CONNECT_RSP, WIRE_CONNECT_RSP},
     [WIRE_TYPE_DATA] = {WIRE_DATA_MORE | WIRE_DATA_TOTAL, true, true, 0, WIRE_FRAME_MAX},
     [WIRE_TYPE_CREDIT] = {0, true, true, 0, 0},
@@ -121,7 +124,8 @@ static const char *check_known(const struct wire_frame *frame)
 
 static const char *check_data(const struct wire_frame *frame)
 {
-    if ((frame->flags & WIRE_DATA_TOTAL) && (!(frame->flags & WIRE_DATA_MORE) || frame->length <= 4))
+    if ((frame->flags & WIRE_DATA_TOTAL) &&
+        (!(frame->flags & WIRE_DATA_MORE) || frame->length <= 4))
         return "a DATA_ind that announces a total without more to come";
     if ((frame->flags & WIRE_DATA_MORE) && frame->length == 0)
         return "an empty DATA_ind with more to come";
@@ -141,7 +145,8 @@ static const char *check_disconnect(const struct wire_frame *frame)
     return NULL;
 }
 
-const char *wire_get_frame(const uint8_t in[WIRE_HEADER], uint32_t max_frame, struct wire_frame *frame)
+const char *wire_get_frame(const uint8_t in[WIRE_HEADER], uint32_t max_frame,
+                           struct wire_frame *frame)
 {
     *frame = (struct wire_frame){
         .length = wire_get_u32(in),
@@ -194,7 +199,8 @@ const char *wire_get_hello(const uint8_t *in, uint32_t length, struct wire_hello
 
 const char *wire_get_connect_req(const uint8_t *in, uint32_t length, struct wire_connect_req *req)
 {
-    if (length < WIRE_CONNECT_REQ || in[17] > IDC_SERVICE_MAX || length != WIRE_CONNECT_REQ + (uint32_t)in[17])
+    if (length < WIRE_CONNECT_REQ || in[17] > IDC_SERVICE_MAX ||
+        length != WIRE_CONNECT_REQ + (uint32_t)in[17])
         return "a CONNECT_req of the wrong length";
     *req = (struct wire_connect_req){
         .id = wire_get_u32(in),

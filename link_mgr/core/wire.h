@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * wire.h - frames of the link protocol (docs/protocol.md): encode, decode, validate. Pure functions.
+ * wire.h - frames of the link protocol (docs/protocol.md): encode, decode, validate. Pure
+ * functions.
  *
- * Decoding takes bytes that were copied out of the ring, and yields a struct only if everything in them that can be judged
- * without knowing the state of the link is right. Otherwise it returns what is wrong, as text for the log.
+ * Decoding takes bytes that were copied out of the ring, and yields a struct only if everything in
+ * them that can be judged without knowing the state of the link is right. Otherwise it returns what
+ * is wrong, as text for the log.
  */
 #ifndef IDC_WIRE_H
 #define IDC_WIRE_H
@@ -24,8 +26,9 @@
 #define WIRE_HELLO 56u
 #define WIRE_CONNECT_REQ 20u
 #define WIRE_CONNECT_RSP 12u
-#define WIRE_CONTROL_MAX 1024u /* longest payload of a frame other than DATA_ind, and of one that is skipped: max_frame */
-#define WIRE_MESSAGE_COST 64u  /* credit for the boundary of a message */
+/* longest payload of a frame other than DATA_ind, and of one that is skipped: max_frame */
+#define WIRE_CONTROL_MAX 1024u
+#define WIRE_MESSAGE_COST 64u /* credit for the boundary of a message */
 #define WIRE_CREDIT_MAX (1u << 30)
 
 enum wire_type {
@@ -82,13 +85,15 @@ struct wire_connect_rsp {
 void wire_put_frame(uint8_t out[WIRE_HEADER], const struct wire_frame *frame);
 void wire_put_hello(uint8_t out[WIRE_HELLO], const struct wire_hello *hello);
 /* Returns the payload's length. */
-uint32_t wire_put_connect_req(uint8_t out[WIRE_CONNECT_REQ + IDC_SERVICE_MAX], const struct wire_connect_req *req);
+uint32_t wire_put_connect_req(uint8_t out[WIRE_CONNECT_REQ + IDC_SERVICE_MAX],
+                              const struct wire_connect_req *req);
 void wire_put_connect_rsp(uint8_t out[WIRE_CONNECT_RSP], const struct wire_connect_rsp *rsp);
 void wire_put_u32(uint8_t out[4], uint32_t value);
 uint32_t wire_get_u32(const uint8_t in[4]);
 
 /* Each returns NULL, or what is wrong. max_frame is what this side announced. */
-const char *wire_get_frame(const uint8_t in[WIRE_HEADER], uint32_t max_frame, struct wire_frame *frame);
+const char *wire_get_frame(const uint8_t in[WIRE_HEADER], uint32_t max_frame,
+                           struct wire_frame *frame);
 const char *wire_get_hello(const uint8_t *in, uint32_t length, struct wire_hello *hello);
 const char *wire_get_connect_req(const uint8_t *in, uint32_t length, struct wire_connect_req *req);
 const char *wire_get_connect_rsp(const uint8_t *in, uint32_t length, struct wire_connect_rsp *rsp);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What programs ask for; hub.h has the contract. A connect to another domain goes to the core; one within the domain needs
- * no link (hub_within.c).
+ * What programs ask for; hub.h has the contract. A connect to another domain goes to the core; one
+ * within the domain needs no link (hub_within.c).
  */
 #include "link_mgr/hub/hub.h"
 
@@ -42,7 +42,8 @@ static void pending_free(struct hub_pending *pending)
     free(pending);
 }
 
-void hub_answer(struct hub_pending *pending, int error, const char *why, const struct hub_connected *result)
+void hub_answer(struct hub_pending *pending, int error, const char *why,
+                const struct hub_connected *result)
 {
     pending->done(pending->arg, error, why, result);
     pending_free(pending);
@@ -67,8 +68,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     char why[HUB_WHY_MAX];
     (void)fd, (void)what;
     if (pending->conn) {
-        snprintf(why, sizeof(why), "domain %u did not answer within %lld ms", pending->request.domid,
-                 (long long)pending->request.timeout_ms);
+        snprintf(why, sizeof(why), "domain %u did not answer within %lld ms",
+                 pending->request.domid, (long long)pending->request.timeout_ms);
         hub_abandon(pending);
         hub_answer(pending, -ETIMEDOUT, why, NULL);
         return;
@@ -92,17 +93,22 @@ void hub_answer_soon(struct hub_pending *pending, int error, const char *format,
 /* ---- connect ---- */
 
 /* What this side could not do says more than that no link came about. */
-static const char *hub_cause(const struct hub *hub, const struct hub_connect *request, enum reason reason)
+static const char *hub_cause(const struct hub *hub, const struct hub_connect *request,
+                             enum reason reason)
 {
-    const struct peer *peer = request->domid < IDC_DOMID_SELF ? hub->core->by_domid[request->domid] : NULL;
-    bool own = (reason == REASON_NO_RESOURCES || reason == REASON_UNREACHABLE) && peer && peer->own_error[0];
+    const struct peer *peer =
+        request->domid < IDC_DOMID_SELF ? hub->core->by_domid[request->domid] : NULL;
+    bool own = (reason == REASON_NO_RESOURCES || reason == REASON_UNREACHABLE) && peer &&
+               peer->own_error[0];
     return own ? peer->own_error : reason_text(reason);
 }
 
-void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason, char *text, size_t size)
+void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason,
+                 char *text, size_t size)
 {
     char whose[48] = "";
-    if (reason == REASON_POLICY && core_allows_out(hub->core, request->domid, request->port, request->name))
+    if (reason == REASON_POLICY &&
+        core_allows_out(hub->core, request->domid, request->port, request->name))
         snprintf(whose, sizeof(whose), " (the rule of domain %u)", request->domid);
     else if (reason == REASON_POLICY)
         snprintf(whose, sizeof(whose), " (the rule of this domain)");
@@ -114,8 +120,8 @@ static void hub_start(struct hub *hub, struct hub_pending *pending)
     struct hub_connect *request = &pending->request;
     enum reason reason;
     char text[HUB_WHY_MAX];
-    pending->conn = core_connect(hub->core, request->domid, request->port, request->name, request->type,
-                                 request->caller.uid, pending, &reason);
+    pending->conn = core_connect(hub->core, request->domid, request->port, request->name,
+                                 request->type, request->caller.uid, pending, &reason);
     if (!pending->conn) {
         hub_explain(hub, request, reason, text, sizeof(text));
         hub_answer_soon(pending, -reason_errno(reason), "domain %u: %s", request->domid, text);
@@ -129,21 +135,25 @@ static void hub_start(struct hub *hub, struct hub_pending *pending)
     }
 }
 
-struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request, hub_connect_done *done, void *arg)
+struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request,
+                                hub_connect_done *done, void *arg)
 {
     struct hub_pending *pending = calloc(1, sizeof(*pending));
     if (!pending)
         abort(); /* a few hundred bytes: nothing can be said or done any more */
-    *pending = (struct hub_pending){.hub = hub, .request = *request, .done = done, .arg = arg, .result = {.fd = -1}};
+    *pending = (struct hub_pending){
+        .hub = hub, .request = *request, .done = done, .arg = arg, .result = {.fd = -1}};
     evtimer_assign(&pending->timer, hub->base, on_timer, pending);
     if (request->name[0] && !service_name_valid(request->name, strlen(request->name)))
         hub_answer_soon(pending, -EINVAL, "%s is not a service name", request->name);
     else if ((request->port == 0) == (request->name[0] == '\0'))
-        hub_answer_soon(pending, -EINVAL, "either a port (1..4294967295) or a service name must be given");
+        hub_answer_soon(pending, -EINVAL,
+                        "either a port (1..4294967295) or a service name must be given");
     else if (request->domid == IDC_DOMID_SELF || request->domid == (uint32_t)hub->core->domid)
         hub_connect_within(hub, pending);
     else if (request->domid > IDC_DOMID_SELF)
-        hub_answer_soon(pending, -EINVAL, "%u is not a domid: they go from 0 to %u", request->domid, IDC_DOMID_SELF - 1);
+        hub_answer_soon(pending, -EINVAL, "%u is not a domid: they go from 0 to %u", request->domid,
+                        IDC_DOMID_SELF - 1);
     else
         hub_start(hub, pending);
     return pending;
@@ -155,8 +165,9 @@ static int judge_listen(const struct hub_listen *request, char why[HUB_WHY_MAX])
 {
     bool privileged = request->caller.uid == 0 || request->caller.uid == geteuid();
     if (request->name[0] && !service_name_valid(request->name, strlen(request->name))) {
-        snprintf(why, HUB_WHY_MAX, "%s is not a service name: up to %d of A-Z a-z 0-9 . _ -, with a letter", request->name,
-                 IDC_SERVICE_MAX);
+        snprintf(why, HUB_WHY_MAX,
+                 "%s is not a service name: up to %d of A-Z a-z 0-9 . _ -, with a letter",
+                 request->name, IDC_SERVICE_MAX);
         return -EINVAL;
     }
     if (request->port == IDC_PORT_MANAGER) {
@@ -164,13 +175,15 @@ static int judge_listen(const struct hub_listen *request, char why[HUB_WHY_MAX])
         return -EACCES;
     }
     if (request->port != 0 && request->port <= IDC_PORT_PRIVILEGED_MAX && !privileged) {
-        snprintf(why, HUB_WHY_MAX, "ports up to %u are for root and for link_mgr's own user", IDC_PORT_PRIVILEGED_MAX);
+        snprintf(why, HUB_WHY_MAX, "ports up to %u are for root and for link_mgr's own user",
+                 IDC_PORT_PRIVILEGED_MAX);
         return -EACCES;
     }
     return 0;
 }
 
-static int add_listener(struct hub *hub, const struct hub_listen *request, struct listener **listener, char why[HUB_WHY_MAX])
+static int add_listener(struct hub *hub, const struct hub_listen *request,
+                        struct listener **listener, char why[HUB_WHY_MAX])
 {
     struct listener *clash = NULL;
     int error = listener_add(&hub->core->listeners, request->port, request->name, listener, &clash);
@@ -179,8 +192,8 @@ static int add_listener(struct hub *hub, const struct hub_listen *request, struc
         error = listener_add(&hub->core->listeners, request->port, request->name, listener, &clash);
     }
     if (error == -EADDRINUSE)
-        snprintf(why, HUB_WHY_MAX, "a program of uid %u listens on port %u%s%s already", clash->uid, clash->port,
-                 clash->name[0] ? ", service " : "", clash->name);
+        snprintf(why, HUB_WHY_MAX, "a program of uid %u listens on port %u%s%s already", clash->uid,
+                 clash->port, clash->name[0] ? ", service " : "", clash->name);
     else if (error)
         snprintf(why, HUB_WHY_MAX, "%s", own_error_text(error));
     return own_error(error);
@@ -193,7 +206,8 @@ int hub_backlog(int backlog)
     return backlog > LISTENER_BACKLOG_MAX ? LISTENER_BACKLOG_MAX : backlog;
 }
 
-static int listen_on(struct hub *hub, const struct hub_listen *request, struct hub_listening *result, char why[HUB_WHY_MAX])
+static int listen_on(struct hub *hub, const struct hub_listen *request,
+                     struct hub_listening *result, char why[HUB_WHY_MAX])
 {
     struct listener *listener;
     struct acceptor *acceptor;
@@ -204,7 +218,8 @@ static int listen_on(struct hub *hub, const struct hub_listen *request, struct h
     listener->uid = request->caller.uid;
     listener->local_only = request->local_only;
     listener->backlog = request->reserve ? 0 : hub_backlog(request->backlog);
-    error = acceptor_new(&hub->acceptors, hub->core, listener, hub_new_serial(hub), &acceptor, &result->fd);
+    error = acceptor_new(&hub->acceptors, hub->core, listener, hub_new_serial(hub), &acceptor,
+                         &result->fd);
     if (error) {
         snprintf(why, HUB_WHY_MAX, "no socket could be made: %s", own_error_text(error));
         listener_remove(listener);
@@ -214,7 +229,8 @@ static int listen_on(struct hub *hub, const struct hub_listen *request, struct h
     return 0;
 }
 
-int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result, char why[HUB_WHY_MAX])
+int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result,
+               char why[HUB_WHY_MAX])
 {
     int error = judge_listen(request, why);
     return error ? error : listen_on(hub, request, result, why);
@@ -224,7 +240,8 @@ int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_lis
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
-    (void)fd, (void)what, (void)arg; /* waking up is all: a turn follows every batch of events */
+    /* waking up is all: a turn follows every batch of events */
+    (void)fd, (void)what, (void)arg;
 }
 
 /* The timer follows the core's deadline. */
@@ -266,8 +283,10 @@ static int start_manager(struct hub *hub)
 {
     char why[HUB_WHY_MAX] = "";
     struct hub_listening listening;
-    struct hub_listen request = {
-        .caller = {.uid = geteuid(), .pid = getpid()}, .port = IDC_PORT_MANAGER, .type = IDC_STREAM, .backlog = 64};
+    struct hub_listen request = {.caller = {.uid = geteuid(), .pid = getpid()},
+                                 .port = IDC_PORT_MANAGER,
+                                 .type = IDC_STREAM,
+                                 .backlog = 64};
     int error = listen_on(hub, &request, &listening, why);
     if (error)
         return error;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hub.h - what a program can ask of the daemon, free of how the request came in (plain XML-RPC over HTTP, or libidc's
- * upgraded connection) and of how it is carried out (core, own domain).
+ * hub.h - what a program can ask of the daemon, free of how the request came in (plain XML-RPC over
+ * HTTP, or libidc's upgraded connection) and of how it is carried out (core, own domain).
  *
- * A connection or a listener is a descriptor, the program's end of a socket pair whose other end the hub serves. The
- * caller of the hub passes it on (SCM_RIGHTS) or keeps it on behalf of a client that cannot take descriptors; closing
- * the last copy ends the connection or listener, there is nothing else to free.
+ * A connection or a listener is a descriptor, the program's end of a socket pair whose other end
+ * the hub serves. The caller of the hub passes it on (SCM_RIGHTS) or keeps it on behalf of a client
+ * that cannot take descriptors; closing the last copy ends the connection or listener, there is
+ * nothing else to free.
  *
  * Errors are negative errno values with one line of explanation in why.
  */
@@ -30,15 +31,17 @@ struct hub_caller {
 
 struct hub_connect {
     struct hub_caller caller;
-    uint32_t domid;  /* IDC_DOMID_SELF is understood */
-    uint32_t port;   /* 0 when name is set */
+    uint32_t domid;      /* IDC_DOMID_SELF is understood */
+    uint32_t port;       /* 0 when name is set */
     uint32_t local_port; /* 0: one is picked */
     char name[IDC_SERVICE_MAX + 1];
     enum idc_type type;
     int64_t timeout_ms; /* < 0: none */
-    int far_end;  /* -1, or the far end of the program's own socket pair, with filler (common/connecting.h) */
-    int held_end; /* -1, or, within the domain, a duplicate of its near end, to be named. Both are taken over in every
-                     case; whoever asks watches for the program's closing its end, and cancels */
+    /* -1, or the far end of the program's own socket pair, with filler (common/connecting.h) */
+    int far_end;
+    /* -1, or, within the domain, a duplicate of its near end, to be named. Both are taken over in
+     * every case; whoever asks watches for the program's closing its end, and cancels */
+    int held_end;
 };
 
 struct hub_connected {
@@ -49,22 +52,27 @@ struct hub_connected {
     uint32_t peer_port;
 };
 
-/* result is NULL when error (a negative errno) is not 0. Called exactly once, never from inside hub_connect. */
-typedef void hub_connect_done(void *arg, int error, const char *why, const struct hub_connected *result);
+/* result is NULL when error (a negative errno) is not 0. Called exactly once, never from inside
+ * hub_connect. */
+typedef void hub_connect_done(void *arg, int error, const char *why,
+                              const struct hub_connected *result);
 
-/* Starts a connect. Returns a handle, valid until done was called, with which the caller may cancel. */
-struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request, hub_connect_done *done, void *arg);
+/* Starts a connect. Returns a handle, valid until done was called, with which the caller may
+ * cancel. */
+struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request,
+                                hub_connect_done *done, void *arg);
 /* done will not be called; the attempt is given up. */
 void hub_cancel(struct hub_pending *pending);
 
 struct hub_listen {
     struct hub_caller caller;
-    uint32_t port; /* 0: any */
+    uint32_t port;                  /* 0: any */
     char name[IDC_SERVICE_MAX + 1]; /* "" : none */
     enum idc_type type;
     int backlog;
     bool local_only; /* only connections of this domain are let in */
-    bool reserve; /* the port is taken, but connections are refused until hub_listen_reserved; without a name */
+    /* the port is taken, but connections are refused until hub_listen_reserved; without a name */
+    bool reserve;
 };
 
 struct hub_listening {
@@ -72,36 +80,42 @@ struct hub_listening {
     uint32_t port;
 };
 
-int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result, char why[HUB_WHY_MAX]);
+int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result,
+               char why[HUB_WHY_MAX]);
 
-/* A reservation is the descriptor that hub_listen with reserve gave; the port is free again when its last copy is closed.
- * The port, 0 when fd is none. */
+/* A reservation is the descriptor that hub_listen with reserve gave; the port is free again when
+ * its last copy is closed. The port, 0 when fd is none. */
 uint32_t hub_reserved_port(struct hub *hub, int fd);
-/* The reserved port is listened on from now on. far_end, which is taken over, is one end of a socket pair (stream or seqpacket,
- * as the reservation) whose other end becomes the program's listener; the reservation has nothing to do with it any more. */
-int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog, struct hub_listening *result,
-                        char why[HUB_WHY_MAX]);
+/* The reserved port is listened on from now on. far_end, which is taken over, is one end of a
+ * socket pair (stream or seqpacket, as the reservation) whose other end becomes the program's
+ * listener; the reservation has nothing to do with it any more. */
+int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog,
+                        struct hub_listening *result, char why[HUB_WHY_MAX]);
 
-/* Why connection serial ended, or was broken off: an errno (0: ended cleanly or still open, ENOENT: not known any more). */
+/* Why connection serial ended, or was broken off: an errno (0: ended cleanly or still open, ENOENT:
+ * not known any more). */
 int hub_reason(struct hub *hub, uint64_t serial, char why[HUB_WHY_MAX]);
 
-/* What the program of connection serial has written and the hub has not yet taken, in bytes; -ENOENT when nothing is known of it. */
+/* What the program of connection serial has written and the hub has not yet taken, in bytes;
+ * -ENOENT when nothing is known of it. */
 int64_t hub_unsent(struct hub *hub, uint64_t serial);
 
-/* ---- status: a snapshot for the status call; the visitor is called for each object in turn ---- */
+/* ---- status: a snapshot for the status call; the visitor is called for each object in turn ----
+ */
 
 struct hub_link_info {
     int peer;
-    const char *state;       /* "down", "offering", "waiting", "attaching", "greeting", "up", "closing", "backoff" */
+    /* "down", "offering", "waiting", "attaching", "greeting", "up", "closing", "backoff" */
+    const char *state;
     uint64_t generation;
-    uint32_t ring_size;      /* bytes each way */
+    uint32_t ring_size; /* bytes each way */
     uint32_t connections;
     uint64_t bytes_sent, bytes_received, frames_sent, frames_received;
     uint64_t notifications_sent, notifications_received;
     uint64_t memory_held, memory_ceiling; /* bytes */
-    const char *last_error;  /* why the latest link to this peer ended, or "" */
-    bool allowed;            /* the policy has an entry for this peer */
-    bool present;            /* its link_mgr says in the store that it is there for us */
+    const char *last_error;               /* why the latest link to this peer ended, or "" */
+    bool allowed;                         /* the policy has an entry for this peer */
+    bool present; /* its link_mgr says in the store that it is there for us */
 };
 
 struct hub_connection_info {

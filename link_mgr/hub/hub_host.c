@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the core asks of its host, in terms of sockets and libevent: endpoints for connections that came about, events of
- * channels, the clock, random numbers, the log.
+ * What the core asks of its host, in terms of sockets and libevent: endpoints for connections that
+ * came about, events of channels, the clock, random numbers, the log.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -35,23 +35,32 @@ static void on_ended(void *arg, struct conn *conn, enum reason reason)
 
 struct idc_addr hub_peer_address(const struct conn *conn)
 {
-    struct idc_addr peer = {
-        .domid = (uint32_t)conn->peer->domid, .port = conn->peer_port, .uid = (uint32_t)-1, .type = conn->type};
+    struct idc_addr peer = {.domid = (uint32_t)conn->peer->domid,
+                            .port = conn->peer_port,
+                            .uid = (uint32_t)-1,
+                            .type = conn->type};
     if (conn->incoming)
         peer.uid = conn->uid;
     strcpy(peer.service, conn->name);
     return peer;
 }
 
-static int make_endpoint(struct hub *hub, struct conn *conn, int far_end, struct endpoint **ep, int *program_fd)
+static int make_endpoint(struct hub *hub, struct conn *conn, int far_end, struct endpoint **ep,
+                         int *program_fd)
 {
     struct handover_name name = {
         .serial = conn->serial = hub_new_serial(hub),
-        .local = {.domid = (uint32_t)hub->core->domid, .port = conn->local_port, .type = conn->type},
+        .local = {.domid = (uint32_t)hub->core->domid,
+                  .port = conn->local_port,
+                  .type = conn->type},
         .peer = hub_peer_address(conn),
     };
-    struct endpoint_config config = {
-        .all = &hub->endpoints, .conn = conn, .name = &name, .far_end = far_end, .ended = on_ended, .arg = hub};
+    struct endpoint_config config = {.all = &hub->endpoints,
+                                     .conn = conn,
+                                     .name = &name,
+                                     .far_end = far_end,
+                                     .ended = on_ended,
+                                     .arg = hub};
     int error = hub_record_begin(hub, conn);
     if (error) {
         hub_close_if_open(far_end);
@@ -63,7 +72,8 @@ static int make_endpoint(struct hub *hub, struct conn *conn, int far_end, struct
     return error;
 }
 
-static bool on_incoming(struct host *host, struct listener *listener, struct conn *conn, struct endpoint **ep)
+static bool on_incoming(struct host *host, struct listener *listener, struct conn *conn,
+                        struct endpoint **ep)
 {
     struct hub *hub = hub_of(host);
     struct idc_addr peer = hub_peer_address(conn);
@@ -78,19 +88,24 @@ static bool on_incoming(struct host *host, struct listener *listener, struct con
         }
     }
     if (error)
-        peer_log(conn->peer, LOG_WARNING, "a connection from it was refused: %s", own_error_text(error));
+        peer_log(conn->peer, LOG_WARNING, "a connection from it was refused: %s",
+                 own_error_text(error));
     return error == 0;
 }
 
-static void host_explain(char why[HUB_WHY_MAX], const struct hub_pending *pending, enum reason reason)
+static void host_explain(char why[HUB_WHY_MAX], const struct hub_pending *pending,
+                         enum reason reason)
 {
     const struct hub_connect *request = &pending->request;
-    int length = request->name[0] ? snprintf(why, HUB_WHY_MAX, "domain %u, service %s: ", request->domid, request->name)
-                                  : snprintf(why, HUB_WHY_MAX, "domain %u, port %u: ", request->domid, request->port);
+    int length =
+        request->name[0]
+            ? snprintf(why, HUB_WHY_MAX, "domain %u, service %s: ", request->domid, request->name)
+            : snprintf(why, HUB_WHY_MAX, "domain %u, port %u: ", request->domid, request->port);
     hub_explain(pending->hub, request, reason, why + length, (size_t)(HUB_WHY_MAX - length));
 }
 
-static bool on_connected(struct host *host, void *cookie, struct conn *conn, enum reason reason, struct endpoint **ep)
+static bool on_connected(struct host *host, void *cookie, struct conn *conn, enum reason reason,
+                         struct endpoint **ep)
 {
     struct hub_pending *pending = cookie;
     struct hub_connected result = {.fd = -1};
@@ -126,7 +141,8 @@ static void host_watch(struct host *host, void *token, int fd, void **watch)
 {
     if (*watch)
         event_free(*watch);
-    *watch = fd >= 0 ? event_new(hub_of(host)->base, fd, EV_READ | EV_PERSIST, on_channel, token) : NULL;
+    *watch =
+        fd >= 0 ? event_new(hub_of(host)->base, fd, EV_READ | EV_PERSIST, on_channel, token) : NULL;
     if (*watch)
         event_add(*watch, NULL);
 }
@@ -141,7 +157,8 @@ static uint64_t host_random64(struct host *host)
 {
     uint64_t value = 0;
     (void)host;
-    /* Cannot fail for so few bytes; were it to, two runs with one epoch would still be told apart by their sockets. */
+    /* Cannot fail for so few bytes; were it to, two runs with one epoch would still be told apart
+     * by their sockets. */
     if (getrandom(&value, sizeof(value), 0) != sizeof(value))
         value = (uint64_t)getpid() << 32 ^ clock_now_ms();
     return value;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hub_private.h - the hub from the inside: what hub.c (requests of programs), hub_host.c (what the core asks for), hub_within.c,
- * hub_records.c and hub_status.c (snapshots) share.
+ * hub_private.h - the hub from the inside: what hub.c (requests of programs), hub_host.c (what the
+ * core asks for), hub_within.c, hub_records.c and hub_status.c (snapshots) share.
  */
 #ifndef IDC_HUB_PRIVATE_H
 #define IDC_HUB_PRIVATE_H
@@ -36,10 +36,10 @@ struct hub {
     struct port_manager *manager;
     struct acceptors acceptors;
     uint64_t next_serial;
-    struct event deadline; /* the core's */
-    uint64_t timer_deadline; /* what it is set to; UINT64_MAX: not set */
+    struct event deadline;                       /* the core's */
+    uint64_t timer_deadline;                     /* what it is set to; UINT64_MAX: not set */
     struct hub_record_list records[HUB_BUCKETS]; /* by serial */
-    TAILQ_HEAD(, hub_record) ended; /* the oldest first */
+    TAILQ_HEAD(, hub_record) ended;              /* the oldest first */
     unsigned ended_count;
     struct endpoints endpoints;
     struct trim trim;
@@ -69,12 +69,14 @@ void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason);
 /* Fills in the core's host, apart from ops and platform. */
 void hub_fill_host(struct hub *hub);
 /* Calls done and frees pending. */
-void hub_answer(struct hub_pending *pending, int error, const char *why, const struct hub_connected *result);
+void hub_answer(struct hub_pending *pending, int error, const char *why,
+                const struct hub_connected *result);
 /* The answer is known, but must not be given from inside hub_connect. */
 void hub_answer_soon(struct hub_pending *pending, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Why a connect was refused, in words, and whose policy it was. */
-void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason, char *text, size_t size);
+void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason,
+                 char *text, size_t size);
 /* Connects to a listener of this domain. */
 void hub_connect_within(struct hub *hub, struct hub_pending *pending);
 void hub_close_if_open(int fd);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What hub_reason and hub_unsent answer from: a record for each connection that has, or had, a program's socket, found by its serial number. A
- * connection's record stays when it ends, until HUB_REASONS others have ended after it.
+ * What hub_reason and hub_unsent answer from: a record for each connection that has, or had, a
+ * program's socket, found by its serial number. A connection's record stays when it ends, until
+ * HUB_REASONS others have ended after it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ static struct hub_record_list *record_bucket(struct hub *hub, uint64_t serial)
 static struct hub_record *record_find(struct hub *hub, uint64_t serial)
 {
     struct hub_record *record;
-    LIST_FOREACH(record, record_bucket(hub, serial), bucket)
+    LIST_FOREACH (record, record_bucket(hub, serial), bucket)
         if (record->serial == serial)
             break;
     return record;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hub_reserve.c - ports that a program has taken and does not listen on yet: what bind(2) is to listen(2) and connect(2).
+ * hub_reserve.c - ports that a program has taken and does not listen on yet: what bind(2) is to
+ * listen(2) and connect(2).
  *
- * A reservation is a listener with a backlog of 0, which refuses whoever comes. The program holds its descriptor, and shows it
- * to say that the port is its own: to listen on it, or to connect from it.
+ * A reservation is a listener with a backlog of 0, which refuses whoever comes. The program holds
+ * its descriptor, and shows it to say that the port is its own: to listen on it, or to connect from
+ * it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +23,8 @@ static struct listener *reserved_by(struct hub *hub, int fd)
     struct listener *listener = NULL;
     if (handover_name(fd, &name) == 0 && name.listener)
         listener = listener_by_port(&hub->core->listeners, name.local.port);
-    return listener && listener->backlog == 0 && acceptor_has_end(listener->owner, fd) ? listener : NULL;
+    return listener && listener->backlog == 0 && acceptor_has_end(listener->owner, fd) ? listener
+                                                                                       : NULL;
 }
 
 uint32_t hub_reserved_port(struct hub *hub, int fd)
@@ -30,14 +33,15 @@ uint32_t hub_reserved_port(struct hub *hub, int fd)
     return listener ? listener->port : 0;
 }
 
-int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog, struct hub_listening *result,
-                        char why[HUB_WHY_MAX])
+int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog,
+                        struct hub_listening *result, char why[HUB_WHY_MAX])
 {
     struct listener *listener = reserved_by(hub, reservation);
     int error = listener ? acceptor_move(listener->owner, far_end, hub_new_serial(hub)) : -EINVAL;
     if (error) {
         close(far_end);
-        snprintf(why, HUB_WHY_MAX, "%s", listener ? own_error_text(error) : "that is no reservation of a port");
+        snprintf(why, HUB_WHY_MAX, "%s",
+                 listener ? own_error_text(error) : "that is no reservation of a port");
         return own_error(error);
     }
     listener->backlog = hub_backlog(backlog);

@@ -43,8 +43,10 @@ static void visit_link(const struct peer *peer, const struct hub_visitor *visito
 
 static void visit_connection(const struct conn *conn, const struct hub_visitor *visitor)
 {
-    static const char *const states[] = {
-        [CONN_WAITING] = "connecting", [CONN_REQUESTED] = "connecting", [CONN_OPEN] = "open", [CONN_ENDING] = "closing"};
+    static const char *const states[] = {[CONN_WAITING] = "connecting",
+                                         [CONN_REQUESTED] = "connecting",
+                                         [CONN_OPEN] = "open",
+                                         [CONN_ENDING] = "closing"};
     struct hub_connection_info info = {
         .serial = conn->serial,
         .peer_domid = (uint32_t)conn->peer->domid,
@@ -101,14 +103,14 @@ void hub_visit(struct hub *hub, const struct hub_visitor *visitor)
     const struct peer *peer;
     const struct conn *conn;
     const struct listener *listener;
-    TAILQ_FOREACH(peer, &hub->core->peers, all) {
+    TAILQ_FOREACH (peer, &hub->core->peers, all) {
         visit_link(peer, visitor);
         if (visitor->connection)
-            TAILQ_FOREACH(conn, &peer->conns, of_peer)
+            TAILQ_FOREACH (conn, &peer->conns, of_peer)
                 visit_connection(conn, visitor);
     }
     for (int i = 0; i < LISTENER_BUCKETS; i++)
-        LIST_FOREACH(listener, &hub->core->listeners.ports[i], by_port)
+        LIST_FOREACH (listener, &hub->core->listeners.ports[i], by_port)
             visit_listener(listener, visitor);
     visit_counters(hub, visitor);
 }

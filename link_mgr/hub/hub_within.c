@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Connections within the domain: the two programs get the two ends of one socket pair, and the daemon is out of it. Until it is
- * accepted, the mark of common/handover.h is in it.
+ * Connections within the domain: the two programs get the two ends of one socket pair, and the
+ * daemon is out of it. Until it is accepted, the mark of common/handover.h is in it.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,8 @@
 #include "link_mgr/hub/hub_private.h"
 #include "link_mgr/base/own_error.h"
 
-static const char *why_not_join(const struct listener *listener, const struct hub_connect *request, int *error)
+static const char *why_not_join(const struct listener *listener, const struct hub_connect *request,
+                                int *error)
 {
     enum reason reason = REASON_OK;
     if (!listener || listener->backlog == 0)
@@ -27,13 +28,18 @@ static const char *why_not_join(const struct listener *listener, const struct hu
 }
 
 /* Each end is bound to the name that the program at the other end is to see. */
-static int name_ends(struct hub *hub, const struct hub_connect *request, const struct listener *listener, int server,
-                     int client, struct hub_connected *result)
+static int name_ends(struct hub *hub, const struct hub_connect *request,
+                     const struct listener *listener, int server, int client,
+                     struct hub_connected *result)
 {
-    struct idc_addr at_client = {.domid = result->peer_domid, .port = result->local_port, .type = request->type};
-    struct idc_addr at_server = {.domid = result->peer_domid, .port = listener->port, .type = request->type};
-    struct handover_name seen_by_client = {.serial = result->serial, .local = at_client, .peer = at_server};
-    struct handover_name seen_by_server = {.serial = hub_new_serial(hub), .local = at_server, .peer = at_client};
+    struct idc_addr at_client = {
+        .domid = result->peer_domid, .port = result->local_port, .type = request->type};
+    struct idc_addr at_server = {
+        .domid = result->peer_domid, .port = listener->port, .type = request->type};
+    struct handover_name seen_by_client = {
+        .serial = result->serial, .local = at_client, .peer = at_server};
+    struct handover_name seen_by_server = {
+        .serial = hub_new_serial(hub), .local = at_server, .peer = at_client};
     seen_by_client.peer.uid = (uint32_t)-1;
     seen_by_server.peer.uid = request->caller.uid;
     strcpy(seen_by_client.peer.service, request->name);
@@ -63,18 +69,22 @@ static int within_join(struct hub *hub, struct hub_pending *pending, struct list
     struct hub_connect *request = &pending->request;
     struct hub_connected *result = &pending->result;
     int fds[2] = {-1, -1};
-    struct idc_addr peer = {.domid = (uint32_t)hub->core->domid, .uid = request->caller.uid, .type = request->type};
+    struct idc_addr peer = {
+        .domid = (uint32_t)hub->core->domid, .uid = request->caller.uid, .type = request->type};
     result->serial = hub_new_serial(hub);
-    result->local_port = peer.port =
-        request->local_port != 0 ? request->local_port : listener_ephemeral_port(&hub->core->listeners);
+    result->local_port = peer.port = request->local_port != 0
+                                         ? request->local_port
+                                         : listener_ephemeral_port(&hub->core->listeners);
     result->peer_domid = peer.domid;
     result->peer_port = listener->port;
     strcpy(peer.service, request->name);
     bool own_pair = request->far_end >= 0;
     int error = make_joint(pending, fds);
     if (!error)
-        error = name_ends(hub, request, listener, fds[0], own_pair ? request->held_end : fds[1], result);
-    if (!error && own_pair) /* the names first: then the program's end polls writable; what is left in it is the mark */
+        error = name_ends(hub, request, listener, fds[0], own_pair ? request->held_end : fds[1],
+                          result);
+    /* the names first: then the program's end polls writable; what is left in it is the mark */
+    if (!error && own_pair)
         error = connecting_drain(fds[0]);
     if (!error)
         error = acceptor_offer(listener->owner, NULL, fds[0], &peer, NULL);
@@ -92,8 +102,8 @@ void hub_connect_within(struct hub *hub, struct hub_pending *pending)
 {
     const struct hub_connect *request = &pending->request;
     struct listener_table *table = &hub->core->listeners;
-    struct listener *listener =
-        request->name[0] ? listener_by_name(table, request->name) : listener_by_port(table, request->port);
+    struct listener *listener = request->name[0] ? listener_by_name(table, request->name)
+                                                 : listener_by_port(table, request->port);
     int error;
     const char *why = why_not_join(listener, request, &error);
     if (!why) {

@@ -14,7 +14,8 @@
 
 #include "common/handover.h"
 
-#define ANSWERS_MAX (64 * 1024) /* bytes that may wait for a client before it is read from again */
+/* bytes that may wait for a client before it is read from again */
+#define ANSWERS_MAX (64 * 1024)
 
 struct client {
     struct port_manager *manager;
@@ -56,7 +57,7 @@ static void answer_services(struct client *client)
     struct evbuffer *out = bufferevent_get_output(client->stream);
     struct listener *listener;
     for (int i = 0; i < LISTENER_BUCKETS; i++)
-        LIST_FOREACH(listener, &client->manager->core->listeners.ports[i], by_port)
+        LIST_FOREACH (listener, &client->manager->core->listeners.ports[i], by_port)
             if (listener->backlog > 0 && may_see(client, listener))
                 evbuffer_add_printf(out, "%u %s %s\n", listener->port,
                                     listener->type == IDC_STREAM ? "stream" : "seqpacket",
@@ -85,7 +86,8 @@ static void on_lines(struct bufferevent *stream, void *arg)
         port_manager_answer(client, line);
         free(line);
     }
-    if (evbuffer_get_length(in) > PORT_MANAGER_LINE && !evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_CRLF).pos)
+    if (evbuffer_get_length(in) > PORT_MANAGER_LINE &&
+        !evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_CRLF).pos)
         client_free(client);
 }
 
@@ -146,7 +148,8 @@ static void on_waiting(evutil_socket_t listener, short what, void *arg)
         return;
     const char taken = HANDOVER_TAKEN;
     if (handover_send(listener, &taken, 1, NULL, 0, MSG_DONTWAIT) == 1 &&
-        handover_decode_waiting(message, (size_t)n, &peer, &marked) == 0 && (!marked || handover_take_mark(fd) == 0))
+        handover_decode_waiting(message, (size_t)n, &peer, &marked) == 0 &&
+        (!marked || handover_take_mark(fd) == 0))
         port_manager_serve(manager, fd, &peer);
     else
         close(fd);
@@ -155,7 +158,8 @@ static void on_waiting(evutil_socket_t listener, short what, void *arg)
 struct port_manager *port_manager_new(struct event_base *base, struct core *core, int fd)
 {
     struct port_manager *manager = calloc(1, sizeof(*manager));
-    struct event *event = manager ? event_new(base, fd, EV_READ | EV_PERSIST, on_waiting, manager) : NULL;
+    struct event *event =
+        manager ? event_new(base, fd, EV_READ | EV_PERSIST, on_waiting, manager) : NULL;
     if (!event) {
         close(fd);
         free(manager);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * port_manager.h - port 1, the connection manager: a service of the daemon itself, for `idc ping` and `idc services`.
+ * port_manager.h - port 1, the connection manager: a service of the daemon itself, for `idc ping`
+ * and `idc services`.
  *
- * Line by line, at most PORT_MANAGER_LINE bytes each: "PING text" is answered by "PONG text"; "SERVICES" by a line
- * "PORT TYPE NAME" ("-" for no name) for each listener that the caller may connect to, and an empty line; anything else by
- * "ERROR what". It is an ordinary program behind an ordinary listener, except that it runs in the daemon; a caller
- * that doesn't read its answers is not read from.
+ * Line by line, at most PORT_MANAGER_LINE bytes each: "PING text" is answered by "PONG text";
+ * "SERVICES" by a line "PORT TYPE NAME" ("-" for no name) for each listener that the caller may
+ * connect to, and an empty line; anything else by "ERROR what". It is an ordinary program behind an
+ * ordinary listener, except that it runs in the daemon; a caller that doesn't read its answers is
+ * not read from.
  */
 #ifndef IDC_PORT_MANAGER_H
 #define IDC_PORT_MANAGER_H
@@ -15,7 +17,7 @@
 #include "link_mgr/core/core.h"
 
 #define PORT_MANAGER_LINE 256
-#define PORT_MANAGER_CLIENTS 64       /* connections at a time; more wait in the backlog */
+#define PORT_MANAGER_CLIENTS 64      /* connections at a time; more wait in the backlog */
 #define PORT_MANAGER_IDLE_SECONDS 60 /* then a silent one is closed */
 
 struct port_manager;

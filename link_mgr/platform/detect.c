@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Is this a Xen domain? One of these files is there in each: the device through which a guest, or dom0, reaches Xenstore (a module
- * of the kernel), or what the file system `xenfs` shows, which a distribution mounts before that module is loaded.
+ * Is this a Xen domain? One of these files is there in each: the device through which a guest, or
+ * dom0, reaches Xenstore (a module of the kernel), or what the file system `xenfs` shows, which a
+ * distribution mounts before that module is loaded.
  */
 #include "link_mgr/core/platform.h"
 
@@ -9,7 +10,8 @@
 
 bool platform_xen_is_here(void)
 {
-    static const char *const signs[] = {"/dev/xen/xenbus", "/proc/xen/xenbus", "/proc/xen/capabilities"};
+    static const char *const signs[] = {"/dev/xen/xenbus", "/proc/xen/xenbus",
+                                        "/proc/xen/capabilities"};
     for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++)
         if (access(signs[i], F_OK) == 0)
             return true;

@@ -60,15 +60,17 @@ void acceptor_conn_ended(void *ticket)
 static void acceptor_flush(struct acceptor *acceptor)
 {
     struct waiting *waiting;
-    TAILQ_FOREACH(waiting, &acceptor->queue, list) {
+    TAILQ_FOREACH (waiting, &acceptor->queue, list) {
         uint8_t message[HANDOVER_WAITING_SIZE];
         if (waiting->fd < 0)
             continue;
         if (acceptor->underway == ACCEPTOR_UNDERWAY)
             return;
         handover_encode_waiting(message, &waiting->peer, waiting->marked);
-        if (handover_send(acceptor->fd, message, sizeof(message), &waiting->fd, 1, MSG_DONTWAIT) < 0)
-            return; /* goes on when the program has taken some; if it has closed, on_event says so */
+        if (handover_send(acceptor->fd, message, sizeof(message), &waiting->fd, 1, MSG_DONTWAIT) <
+            0)
+            /* goes on when the program has taken some; if it has closed, on_event says so */
+            return;
         close(waiting->fd);
         waiting->fd = -1;
         acceptor->underway++;
@@ -97,7 +99,8 @@ static bool read_answers(struct acceptor *acceptor)
     return n < 0 && errno == EAGAIN;
 }
 
-/* Reads as many answers as can have come in one go. An end, and what is no answer, are told by an event. */
+/* Reads as many answers as can have come in one go. An end, and what is no answer, are told by an
+ * event. */
 void acceptor_look(struct acceptor *acceptor)
 {
     char answers[ACCEPTOR_UNDERWAY];
@@ -115,14 +118,17 @@ void acceptor_look(struct acceptor *acceptor)
         take_first(acceptor);
 }
 
-/* Answers are waited for only when something depends on them: there are connections that could not be sent yet, or that
- * have to be refused because the backlog is full. */
+/* Answers are waited for only when something depends on them: there are connections that could not
+ * be sent yet, or that have to be refused because the backlog is full. */
 static void choose_events(struct acceptor *acceptor)
 {
     const struct listener *listener = acceptor->listener;
-    bool listening = listener->waiting > acceptor->underway || listener->waiting >= listener->backlog;
-    struct epoll_event event = {.events = listening ? EPOLLIN | EPOLLRDHUP : EPOLLRDHUP, .data.ptr = acceptor};
-    if (listening != acceptor->listening && epoll_ctl(acceptor->all->epoll, EPOLL_CTL_MOD, acceptor->fd, &event) == 0)
+    bool listening =
+        listener->waiting > acceptor->underway || listener->waiting >= listener->backlog;
+    struct epoll_event event = {.events = listening ? EPOLLIN | EPOLLRDHUP : EPOLLRDHUP,
+                                .data.ptr = acceptor};
+    if (listening != acceptor->listening &&
+        epoll_ctl(acceptor->all->epoll, EPOLL_CTL_MOD, acceptor->fd, &event) == 0)
         acceptor->listening = listening;
 }
 
@@ -167,8 +173,10 @@ static int acceptor_serve(struct acceptor *acceptor, int fd, uint64_t serial)
 {
     struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = acceptor};
     const struct listener *listener = acceptor->listener;
-    struct handover_name name = {.serial = serial, .listener = true, .local_only = listener->local_only};
-    name.local = (struct idc_addr){.domid = (uint32_t)acceptor->core->domid, .port = listener->port, .type = listener->type};
+    struct handover_name name = {
+        .serial = serial, .listener = true, .local_only = listener->local_only};
+    name.local = (struct idc_addr){
+        .domid = (uint32_t)acceptor->core->domid, .port = listener->port, .type = listener->type};
     strcpy(name.local.service, listener->name);
     int error = handover_bind(fd, &name);
     if (!error && epoll_ctl(acceptor->all->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
@@ -176,15 +184,16 @@ static int acceptor_serve(struct acceptor *acceptor, int fd, uint64_t serial)
     return error;
 }
 
-/* A program may have kept a copy of an end that was its own once: closing alone would not end the watch. */
+/* A program may have kept a copy of an end that was its own once: closing alone would not end the
+ * watch. */
 static void close_end(struct acceptor *acceptor)
 {
     epoll_ctl(acceptor->all->epoll, EPOLL_CTL_DEL, acceptor->fd, NULL);
     close(acceptor->fd);
 }
 
-int acceptor_new(struct acceptors *all, struct core *core, struct listener *listener, uint64_t serial,
-                 struct acceptor **acceptor, int *program_fd)
+int acceptor_new(struct acceptors *all, struct core *core, struct listener *listener,
+                 uint64_t serial, struct acceptor **acceptor, int *program_fd)
 {
     int fds[2];
     struct acceptor *new = calloc(1, sizeof(*new));
@@ -194,7 +203,8 @@ int acceptor_new(struct acceptors *all, struct core *core, struct listener *list
         free(new);
         return -errno;
     }
-    *new = (struct acceptor){.core = core, .listener = listener, .all = all, .fd = fds[0], .serial = serial};
+    *new = (struct acceptor){
+        .core = core, .listener = listener, .all = all, .fd = fds[0], .serial = serial};
     TAILQ_INIT(&new->queue);
     int error = acceptor_serve(new, fds[0], serial);
     if (error) {
@@ -222,7 +232,8 @@ int acceptor_move(struct acceptor *acceptor, int fd, uint64_t serial)
     return 0;
 }
 
-/* The serial tells them apart, and the maker's pid that it is one of ours: names can be forged in another network namespace. */
+/* The serial tells them apart, and the maker's pid that it is one of ours: names can be forged in
+ * another network namespace. */
 bool acceptor_has_end(const struct acceptor *acceptor, int fd)
 {
     struct handover_name name;
@@ -239,25 +250,32 @@ void acceptor_free(struct acceptor *acceptor)
     read_answers(acceptor); /* what the program has taken does not end with the listener */
     while ((waiting = TAILQ_FIRST(&acceptor->queue)))
         acceptor_drop(waiting);
-    /* An unread answer, or one that comes now, must not become a reset that hides from the program that we closed. */
+    /* An unread answer, or one that comes now, must not become a reset that hides from the program
+     * that we closed. */
     shutdown(acceptor->fd, SHUT_RDWR);
     close_end(acceptor);
     core_unlisten(acceptor->core, listener);
     free(acceptor);
 }
 
-int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd, const struct idc_addr *peer, void **ticket)
+int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
+                   const struct idc_addr *peer, void **ticket)
 {
     struct waiting *waiting = malloc(sizeof(*waiting));
     if (!waiting)
         return -ENOMEM;
-    *waiting = (struct waiting){
-        .acceptor = acceptor, .conn = conn, .ticket = ticket, .fd = program_fd, .marked = !conn, .peer = *peer};
+    *waiting = (struct waiting){.acceptor = acceptor,
+                                .conn = conn,
+                                .ticket = ticket,
+                                .fd = program_fd,
+                                .marked = !conn,
+                                .peer = *peer};
     if (ticket)
         *ticket = waiting;
     TAILQ_INSERT_TAIL(&acceptor->queue, waiting, list);
     acceptor->listener->waiting++;
-    if (acceptor->underway >= ACCEPTOR_LOOK || acceptor->listener->waiting >= acceptor->listener->backlog)
+    if (acceptor->underway >= ACCEPTOR_LOOK ||
+        acceptor->listener->waiting >= acceptor->listener->backlog)
         acceptor_look(acceptor);
     acceptor_flush(acceptor);
     choose_events(acceptor);

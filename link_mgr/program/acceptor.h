@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * acceptor.h - the program's side of a listener: connections on their way from the core to a program that accepts.
+ * acceptor.h - the program's side of a listener: connections on their way from the core to a
+ * program that accepts.
  *
  * Theory of operation
  *
- * The program has one end of a SOCK_SEQPACKET pair, the daemon the other. Each connection goes over as a message with its
- * descriptor; the program answers each that it took with a byte. Until that byte is read, the connection counts against
- * the backlog, also if it was reset meanwhile, so a peer that connects and resets can't pile up descriptors here. At
- * most ACCEPTOR_UNDERWAY messages are in the socket, since the kernel bounds the descriptors under way; the rest wait here.
+ * The program has one end of a SOCK_SEQPACKET pair, the daemon the other. Each connection goes over
+ * as a message with its descriptor; the program answers each that it took with a byte. Until that
+ * byte is read, the connection counts against the backlog, also if it was reset meanwhile, so a
+ * peer that connects and resets can't pile up descriptors here. At most ACCEPTOR_UNDERWAY messages
+ * are in the socket, since the kernel bounds the descriptors under way; the rest wait here.
  *
- * A daemon that sleeps is not woken by an answer unless something depends on it: answers are read some at a time, when
- * the state is asked for, and when the listener ends. libevent cannot watch for the end only (it would not tell of an error), so
- * acceptors have an epoll set of their own, whose descriptor is one event of the loop.
+ * A daemon that sleeps is not woken by an answer unless something depends on it: answers are read
+ * some at a time, when the state is asked for, and when the listener ends. libevent cannot watch
+ * for the end only (it would not tell of an error), so acceptors have an epoll set of their own,
+ * whose descriptor is one event of the loop.
  *
- * When the last copy of the program's end is closed, or shut down for writing, the listener is gone, and the connections that it had not taken are
- * reset. A port whose program has just closed can be listened on again at once: see acceptor_is_gone.
+ * When the last copy of the program's end is closed, or shut down for writing, the listener is
+ * gone, and the connections that it had not taken are reset. A port whose program has just closed
+ * can be listened on again at once: see acceptor_is_gone.
  */
 #ifndef IDC_ACCEPTOR_H
 #define IDC_ACCEPTOR_H
@@ -41,19 +45,22 @@ struct acceptors {
 int acceptors_init(struct acceptors *all, struct event_base *base);
 void acceptors_end(struct acceptors *all);
 
-/* Takes over listener (its owner is the acceptor; it ends with core_unlisten). 0 and the program's end, or negative errno. */
-int acceptor_new(struct acceptors *all, struct core *core, struct listener *listener, uint64_t serial,
-                 struct acceptor **acceptor, int *program_fd);
+/* Takes over listener (its owner is the acceptor; it ends with core_unlisten). 0 and the program's
+ * end, or negative errno. */
+int acceptor_new(struct acceptors *all, struct core *core, struct listener *listener,
+                 uint64_t serial, struct acceptor **acceptor, int *program_fd);
 void acceptor_free(struct acceptor *acceptor);
-/* The program's end is from now on the other end of fd, which is taken over. The queue must be empty. 0, or negative errno and
- * nothing was changed. */
+/* The program's end is from now on the other end of fd, which is taken over. The queue must be
+ * empty. 0, or negative errno and nothing was changed. */
 int acceptor_move(struct acceptor *acceptor, int fd, uint64_t serial);
 /* Is fd, a descriptor that a program has shown, the program's end of it? */
 bool acceptor_has_end(const struct acceptor *acceptor, int fd);
 
-/* A connection for the program. Takes program_fd over. conn: NULL for one within the domain. *ticket is to be given to
- * acceptor_conn_ended if conn ends before the program took it; it is NULL from then on. 0 or negative errno (nothing was taken over). */
-int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd, const struct idc_addr *peer, void **ticket);
+/* A connection for the program. Takes program_fd over. conn: NULL for one within the domain.
+ * *ticket is to be given to acceptor_conn_ended if conn ends before the program took it; it is NULL
+ * from then on. 0 or negative errno (nothing was taken over). */
+int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
+                   const struct idc_addr *peer, void **ticket);
 void acceptor_conn_ended(void *ticket);
 
 /* Brings the listener's counts up to date. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Sockets of programs: their life, and what is given to programs; endpoint.h has the theory. All calls pass MSG_DONTWAIT
- * instead of setting O_NONBLOCK, which saves a system call for each connection and leaves the program's end, the same
- * open file description as far as flags go or not, as it wants it.
+ * Sockets of programs: their life, and what is given to programs; endpoint.h has the theory. All
+ * calls pass MSG_DONTWAIT instead of setting O_NONBLOCK, which saves a system call for each
+ * connection and leaves the program's end, the same open file description as far as flags go or
+ * not, as it wants it.
  */
 #include "link_mgr/program/endpoint.h"
 
@@ -78,17 +79,20 @@ static int endpoint_prepare(const struct endpoint_config *config, int fd)
 {
     const int one = 1;
     int error = handover_bind(fd, config->name);
-    /* The name first: when the filler goes, the program's end polls writable, and the program asks for the name. */
+    /* The name first: when the filler goes, the program's end polls writable, and the program asks
+     * for the name. */
     if (!error && config->far_end >= 0)
         error = connecting_drain(fd);
     if (error)
         return error;
     if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &one, sizeof(one)) < 0)
         return -errno;
-    if (config->conn->type == IDC_SEQPACKET) /* what programs receive; where it cannot be, long messages go by stubs */
+    /* what programs receive; where it cannot be, long messages go by stubs */
+    if (config->conn->type == IDC_SEQPACKET)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){HANDOVER_PLAIN_BUFFER}, sizeof(int));
     /* Credentials come with each message, even an empty one, and so tell it from the end. */
-    if (config->conn->type == IDC_SEQPACKET && setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
+    if (config->conn->type == IDC_SEQPACKET &&
+        setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
         return -errno;
     return 0;
 }
@@ -112,8 +116,8 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     ep->fd = fds[0];
     ep->memfd = -1;
     ep->held = 1;
-    event_assign(&ep->readable, config->all->base, ep->fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_readable,
-                 ep);
+    event_assign(&ep->readable, config->all->base, ep->fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST,
+                 on_readable, ep);
     event_assign(&ep->writable, config->all->base, ep->fd, EV_WRITE | EV_ET, on_writable, ep);
     event_add(&ep->readable, NULL);
     *endpoint = ep;
@@ -125,8 +129,10 @@ void endpoint_close(struct endpoint *ep, enum reason reason)
 {
     bool stream = ep->config.conn->type == IDC_STREAM;
     if (reason == REASON_OK && ep->drained && endpoint_unsent(ep) > 0)
-        reason = REASON_PROGRAM_RESET; /* written since the last look: the kernel makes a reset of it */
-    /* Also if the program seems to have closed: one that shut both directions looks the same, and reads the end still. */
+        /* written since the last look: the kernel makes a reset of it */
+        reason = REASON_PROGRAM_RESET;
+    /* Also if the program seems to have closed: one that shut both directions looks the same, and
+     * reads the end still. */
     if (reason == REASON_OK && stream)
         endpoint_release_stream(ep);
     else if (reason == REASON_OK)
@@ -173,7 +179,8 @@ ssize_t endpoint_pull(struct endpoint *ep, const struct iovec *spans, int count)
 
 static ssize_t push_error(struct endpoint *ep, int error)
 {
-    if (error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM || error == ETOOMANYREFS) {
+    if (error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM ||
+        error == ETOOMANYREFS) {
         event_add(&ep->writable, NULL);
         return -EAGAIN;
     }
@@ -198,7 +205,8 @@ ssize_t endpoint_push(struct endpoint *ep, const struct iovec *spans, int count)
     struct msghdr msg = {.msg_iov = (struct iovec *)spans, .msg_iovlen = (size_t)count};
     ssize_t n;
     ep->answered = true;
-    if (ep->config.conn->type == IDC_SEQPACKET && count == 1 && spans[0].iov_len > HANDOVER_INLINE_MAX)
+    if (ep->config.conn->type == IDC_SEQPACKET && count == 1 &&
+        spans[0].iov_len > HANDOVER_INLINE_MAX)
         n = push_long_message(ep, &spans[0]);
     else
         n = sendmsg(ep->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);

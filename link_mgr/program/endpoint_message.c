@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From the program, messages. The next one is looked at for its length, and pulled in parts by SO_PEEK_OFF; when all of it was
- * pulled it becomes the held one, and the one before is consumed. A long one comes as a stub with a memfd
- * (common/handover.h).
+ * From the program, messages. The next one is looked at for its length, and pulled in parts by
+ * SO_PEEK_OFF; when all of it was pulled it becomes the held one, and the one before is consumed. A
+ * long one comes as a stub with a memfd (common/handover.h).
  */
 #include <errno.h>
 #include <string.h>
@@ -47,8 +47,10 @@ static ssize_t message_look(struct endpoint *ep)
     } control;
     uint8_t head[HANDOVER_STUB_SIZE];
     struct iovec span = {head, sizeof(head)};
-    struct msghdr msg = {
-        .msg_iov = &span, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct msghdr msg = {.msg_iov = &span,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof(control)};
     ssize_t n = recvmsg(ep->fd, &msg, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? -EAGAIN : -ECONNRESET;
@@ -58,7 +60,8 @@ static ssize_t message_look(struct endpoint *ep)
     ep->memfd = descriptor_of(&msg);
     int stub = handover_stub(head, (size_t)n, ep->memfd, &ep->length);
     if (stub <= 0)
-        endpoint_forget_memfd(ep); /* if it was a descriptor for the other program: none can pass between domains */
+        /* if it was a descriptor for the other program: none can pass between domains */
+        endpoint_forget_memfd(ep);
     return stub < 0 || ep->length > IDC_MESSAGE_MAX ? -EMSGSIZE : (ssize_t)ep->length;
 }
 
@@ -106,7 +109,8 @@ ssize_t endpoint_pull_message(struct endpoint *ep, const struct iovec *spans, in
     if (room > 0 && ep->memfd >= 0)
         n = preadv(ep->memfd, copy, count, (off_t)ep->offset);
     else if (room > 0)
-        n = endpoint_receive(ep, copy, count, MSG_PEEK); /* moves the peek offset on, to the next part */
+        /* moves the peek offset on, to the next part */
+        n = endpoint_receive(ep, copy, count, MSG_PEEK);
     if (n < 0 || (size_t)n != room)
         return -ECONNRESET; /* the program has cut its memfd short */
     ep->offset += room;

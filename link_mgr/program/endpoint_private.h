@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * endpoint_private.h - what endpoint.c (life, and what goes to the program), endpoint_stream.c and endpoint_message.c (what
- * comes from it) share; nobody else includes it.
+ * endpoint_private.h - what endpoint.c (life, and what goes to the program), endpoint_stream.c and
+ * endpoint_message.c (what comes from it) share; nobody else includes it.
  */
 #ifndef IDC_ENDPOINT_PRIVATE_H
 #define IDC_ENDPOINT_PRIVATE_H
@@ -12,20 +12,21 @@
 struct endpoint {
     struct endpoint_config config;
     int fd;
-    bool bulk;         /* the last read was large */
-    size_t held;       /* bytes that were forwarded and are still unread: in the end the last one, or the last message;
-                          stream: none only while others wait behind */
-    size_t behind;     /* stream: at least so many wait behind them */
-    bool known;        /* seqpacket: the next message was looked at */
-    size_t length;     /* ... its length */
-    size_t offset;     /* ... how much of it was pulled */
-    int memfd;         /* ... where it is, or -1: in the socket */
-    unsigned pieces;   /* stream: looks since everything but the held byte was consumed */
-    bool answered;     /* stream: the program was given something since the last look */
-    bool cut;          /* the last read ended at a descriptor that the program sent along */
-    bool ending;       /* an event has told that nothing comes behind what is there */
-    bool drained;      /* stream: the last look took all, and an event tells of more */
-    bool lagging;      /* is on the list */
+    bool bulk; /* the last read was large */
+    /* bytes that were forwarded and are still unread: in the end the last one, or the last message;
+     * stream: none only while others wait behind */
+    size_t held;
+    size_t behind;   /* stream: at least so many wait behind them */
+    bool known;      /* seqpacket: the next message was looked at */
+    size_t length;   /* ... its length */
+    size_t offset;   /* ... how much of it was pulled */
+    int memfd;       /* ... where it is, or -1: in the socket */
+    unsigned pieces; /* stream: looks since everything but the held byte was consumed */
+    bool answered;   /* stream: the program was given something since the last look */
+    bool cut;        /* the last read ended at a descriptor that the program sent along */
+    bool ending;     /* an event has told that nothing comes behind what is there */
+    bool drained;    /* stream: the last look took all, and an event tells of more */
+    bool lagging;    /* is on the list */
     uint64_t lag_since;
     TAILQ_ENTRY(endpoint) lag;
     struct event readable, writable;
@@ -45,8 +46,9 @@ ssize_t endpoint_pull_message(struct endpoint *ep, const struct iovec *spans, in
 void endpoint_release_stream(struct endpoint *ep);
 void endpoint_release_message(struct endpoint *ep);
 
-/* Streams: consumes what lags if it has become much: to be called when the program does not sleep. Takes it off the list of
- * those that lag. Messages: forgets the descriptor of one that was looked at. */
+/* Streams: consumes what lags if it has become much: to be called when the program does not sleep.
+ * Takes it off the list of those that lag. Messages: forgets the descriptor of one that was looked
+ * at. */
 void endpoint_catch_up(struct endpoint *ep);
 void endpoint_lag_end(struct endpoint *ep);
 void endpoint_forget_memfd(struct endpoint *ep);

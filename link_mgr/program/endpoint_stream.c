@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* From the program, a stream: how little is read, how much, and what is consumed when; endpoint.h has the theory. */
+/* From the program, a stream: how little is read, how much, and what is consumed when; endpoint.h
+ * has the theory. */
 #include <errno.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -10,9 +11,10 @@
 
 #define BULK 8192 /* from here on, reading in place is cheaper than copying twice */
 
-/* How much may stay unread beyond the held byte (endpoint.h says why). A piece is what one look brought. The kernel
- * lets a program poll writable while a quarter of its buffer is taken, which some 70 of the smallest writes do: LAG_SURE
- * bytes, one by one, do not, nor do LAG_PIECES of any size with LAG_BYTES in all. */
+/* How much may stay unread beyond the held byte (endpoint.h says why). A piece is what one look
+ * brought. The kernel lets a program poll writable while a quarter of its buffer is taken, which
+ * some 70 of the smallest writes do: LAG_SURE bytes, one by one, do not, nor do LAG_PIECES of any
+ * size with LAG_BYTES in all. */
 #define LAG_SURE 64
 #define LAG_BYTES 12288
 #define LAG_PIECES 32
@@ -25,7 +27,8 @@
 static int stream_consume(struct endpoint *ep, size_t len)
 {
     while (len > 0) {
-        struct iovec sink = {endpoint_scratch, len < sizeof(endpoint_scratch) ? len : sizeof(endpoint_scratch)};
+        struct iovec sink = {endpoint_scratch,
+                             len < sizeof(endpoint_scratch) ? len : sizeof(endpoint_scratch)};
         ssize_t dropped = endpoint_receive(ep, &sink, 1, 0);
         if (dropped <= 0)
             return -ECONNRESET; /* cannot happen: they were there */
@@ -139,7 +142,8 @@ static bool may_lag(struct endpoint *ep, size_t n)
 {
     bool answered = ep->answered;
     ep->answered = false;
-    return ep->held + n <= LAG_SURE || (answered && ep->held + n <= LAG_BYTES && ep->pieces < LAG_PIECES);
+    return ep->held + n <= LAG_SURE ||
+           (answered && ep->held + n <= LAG_BYTES && ep->pieces < LAG_PIECES);
 }
 
 /* Looks. What it sees is consumed at once, but for the last byte, or a little later. */
@@ -165,7 +169,8 @@ static ssize_t pull_little(struct endpoint *ep, const struct iovec *spans, int c
     return stream_consume(ep, ep->held - 1) < 0 ? -ECONNRESET : n;
 }
 
-/* Reads in place, and what was held before it. If nothing is left behind it, the last byte is only peeked. */
+/* Reads in place, and what was held before it. If nothing is left behind it, the last byte is only
+ * peeked. */
 static ssize_t read_in_place(struct endpoint *ep, const struct iovec *spans, int count, size_t len)
 {
     bool last = len == ep->behind;
@@ -177,7 +182,8 @@ static ssize_t read_in_place(struct endpoint *ep, const struct iovec *spans, int
             return -ECONNRESET; /* cannot happen: they are there */
         if ((size_t)n > ep->held)
             break;
-        ep->held -= (size_t)n; /* a descriptor that the program sent along has ended the read early */
+        /* a descriptor that the program sent along has ended the read early */
+        ep->held -= (size_t)n;
     }
     n -= (ssize_t)ep->held;
     ep->held = 0;

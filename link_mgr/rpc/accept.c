@@ -2,15 +2,18 @@
 /*
  * rpc_accept.c - theory of operation
  *
- * We accept ourselves and give each connection to libmicrohttpd. It could accept too, but at a limit it stops looking at
- * the listening socket until it is next run, and nobody would know when to: clients would wait for ever.
+ * We accept ourselves and give each connection to libmicrohttpd. It could accept too, but at a
+ * limit it stops looking at the listening socket until it is next run, and nobody would know when
+ * to: clients would wait for ever.
  *
- * At a limit (no descriptor left, or RPC_CONNECTIONS_MAX connections) one more is accepted all the same, in the place of a
- * spare descriptor that is kept for this. It is refused: rpc_http.c answers its request with 503 and why, and closes it. No
- * other one is accepted meanwhile, so all who come hear why, one after the other; who connects and then asks nothing is
- * given REFUSED_SECONDS. When the refused one is gone the spare descriptor is taken back, and things go on.
+ * At a limit (no descriptor left, or RPC_CONNECTIONS_MAX connections) one more is accepted all the
+ * same, in the place of a spare descriptor that is kept for this. It is refused: rpc_http.c answers
+ * its request with 503 and why, and closes it. No other one is accepted meanwhile, so all who come
+ * hear why, one after the other; who connects and then asks nothing is given REFUSED_SECONDS. When
+ * the refused one is gone the spare descriptor is taken back, and things go on.
  *
- * There is a timer only while clients may be waiting and nothing can be done for them: no descriptor, not even a spare one.
+ * There is a timer only while clients may be waiting and nothing can be done for them: no
+ * descriptor, not even a spare one.
  */
 #include <errno.h>
 #include <string.h>
@@ -24,8 +27,10 @@
 #define REFUSED_SECONDS 2
 static const struct timeval retry_interval = {.tv_usec = 250 * 1000};
 
-static const char no_descriptors[] = "link_mgr has no descriptors left (LimitNOFILE of its service); try again later.\n";
-static const char too_many[] = "link_mgr has as many RPC connections as it may have, 8192; try again later.\n";
+static const char no_descriptors[] =
+    "link_mgr has no descriptors left (LimitNOFILE of its service); try again later.\n";
+static const char too_many[] =
+    "link_mgr has as many RPC connections as it may have, 8192; try again later.\n";
 _Static_assert(RPC_CONNECTIONS_MAX == 8192, "as the text says");
 
 static void take_spare(struct rpc_accepting *accepting)
@@ -45,7 +50,8 @@ static void give_spare(struct rpc_accepting *accepting)
 static void accept_say(struct rpc_accepting *accepting, const char *refusal)
 {
     if (refusal != NULL && !accepting->refusing)
-        log_limited(LOG_WARNING, "new RPC connections are refused: %.*s", (int)strcspn(refusal, ";"), refusal);
+        log_limited(LOG_WARNING, "new RPC connections are refused: %.*s",
+                    (int)strcspn(refusal, ";"), refusal);
     else if (refusal == NULL && accepting->refusing)
         log_limited(LOG_NOTICE, "new RPC connections are accepted again");
     accepting->refusing = refusal != NULL;
@@ -147,10 +153,11 @@ void rpc_accept_go_on(struct rpc_server *server)
 int rpc_accept_start(struct rpc_server *server)
 {
     struct rpc_accepting *accepting = &server->accepting;
-    accepting->waiting =
-        event_new(server->base, rpc_socket_fd(server->socket), EV_READ | EV_PERSIST, on_waiting, server);
+    accepting->waiting = event_new(server->base, rpc_socket_fd(server->socket),
+                                   EV_READ | EV_PERSIST, on_waiting, server);
     accepting->retry = evtimer_new(server->base, on_retry, accepting);
-    if (accepting->waiting == NULL || accepting->retry == NULL || event_add(accepting->waiting, NULL) < 0)
+    if (accepting->waiting == NULL || accepting->retry == NULL ||
+        event_add(accepting->waiting, NULL) < 0)
         return -ENOMEM;
     take_spare(accepting);
     return accepting->spare >= 0 ? 0 : -errno;

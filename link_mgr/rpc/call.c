@@ -2,16 +2,18 @@
 /*
  * call.c - theory of operation
  *
- * xmlrpc-c's registry parses the document, finds the method and encodes what the method returns. A handler that answers
- * at once leaves its result in the call, invoke() returns it to the registry, and the registry's output is the answer.
- * A handler that has to wait leaves none: invoke() returns a placeholder, the registry's output is thrown away, and the
- * answer is encoded here when it comes.
+ * xmlrpc-c's registry parses the document, finds the method and encodes what the method returns. A
+ * handler that answers at once leaves its result in the call, invoke() returns it to the registry,
+ * and the registry's output is the answer. A handler that has to wait leaves none: invoke() returns
+ * a placeholder, the registry's output is thrown away, and the answer is encoded here when it
+ * comes.
  *
- * A compact document (common/compact.h) does without the registry: the method is looked up here. What is answered while
- * its handler runs waits in the call until the handler has returned, since the handler may still look at the call.
+ * A compact document (common/compact.h) does without the registry: the method is looked up here.
+ * What is answered while its handler runs waits in the call until the handler has returned, since
+ * the handler may still look at the call.
  *
- * In a system.multicall the registry calls invoke() several times for one call; a part of it cannot wait, so what a
- * handler began there is undone and becomes a fault of that part.
+ * In a system.multicall the registry calls invoke() several times for one call; a part of it cannot
+ * wait, so what a handler began there is undone and becomes a fault of that part.
  */
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/rpc/call.h"
@@ -198,8 +200,8 @@ void rpc_fault(struct rpc_call *call, int error, const char *format, ...)
 
 /* ---- dispatch ---- */
 
-/* What the handler left in the call, handed to the registry; afterwards the call is as before, for the next part of
- * a multicall. */
+/* What the handler left in the call, handed to the registry; afterwards the call is as before, for
+ * the next part of a multicall. */
 static xmlrpc_value *take_outcome(struct rpc_call *call, xmlrpc_env *env)
 {
     xmlrpc_value *result = call->result;
@@ -215,7 +217,8 @@ static xmlrpc_value *take_outcome(struct rpc_call *call, xmlrpc_env *env)
     return result;
 }
 
-static xmlrpc_value *call_invoke(xmlrpc_env *env, xmlrpc_value *array, void *method_arg, void *call_arg)
+static xmlrpc_value *call_invoke(xmlrpc_env *env, xmlrpc_value *array, void *method_arg,
+                                 void *call_arg)
 {
     const struct rpc_method *method = method_arg;
     struct rpc_call *call = call_arg;
@@ -227,16 +230,18 @@ static xmlrpc_value *call_invoke(xmlrpc_env *env, xmlrpc_value *array, void *met
     }
     if (!call->answered && call->multicall) {
         call_undo(call);
-        rpc_fault(call, EOPNOTSUPP, "%s would have to wait, which it cannot in a system.multicall", method->name);
+        rpc_fault(call, EOPNOTSUPP, "%s would have to wait, which it cannot in a system.multicall",
+                  method->name);
     }
     return take_outcome(call, env);
 }
 
-static xmlrpc_value *unknown_method(xmlrpc_env *env, const char *host, const char *name, xmlrpc_value *params,
-                                    void *arg)
+static xmlrpc_value *unknown_method(xmlrpc_env *env, const char *host, const char *name,
+                                    xmlrpc_value *params, void *arg)
 {
     (void)host, (void)params, (void)arg;
-    xmlrpc_env_set_fault_formatted(env, ENOSYS, "no method \"%.64s\"; system.listMethods lists them", name);
+    xmlrpc_env_set_fault_formatted(env, ENOSYS,
+                                   "no method \"%.64s\"; system.listMethods lists them", name);
     return NULL;
 }
 
@@ -255,7 +260,8 @@ xmlrpc_registry *rpc_registry_new(struct rpc_server *server)
     xmlrpc_registry *registry = xmlrpc_registry_new(&env);
     for (size_t i = 0; i < rpc_method_count && !env.fault_occurred; i++) {
         const struct rpc_method *m = &rpc_methods[i];
-        xmlrpc_registry_add_method2(&env, registry, m->name, call_invoke, m->signature, m->help, (void *)(uintptr_t)m);
+        xmlrpc_registry_add_method2(&env, registry, m->name, call_invoke, m->signature, m->help,
+                                    (void *)(uintptr_t)m);
     }
     if (!env.fault_occurred)
         xmlrpc_registry_set_default_method(&env, registry, unknown_method, NULL);
@@ -293,14 +299,15 @@ static const struct rpc_method *find_method(const struct compact_text *name)
     return NULL;
 }
 
-static void dispatch_compact(struct rpc_call *call, struct compact_reader *reader, const struct compact_text *name)
+static void dispatch_compact(struct rpc_call *call, struct compact_reader *reader,
+                             const struct compact_text *name)
 {
     struct compact_member members[RPC_MEMBERS_MAX];
     struct rpc_params params;
     const struct rpc_method *method = find_method(name);
     if (method == NULL)
-        rpc_fault(call, ENOSYS, "no method \"%.*s\" for compact documents", (int)(name->len < 64 ? name->len : 64),
-                  name->bytes);
+        rpc_fault(call, ENOSYS, "no method \"%.*s\" for compact documents",
+                  (int)(name->len < 64 ? name->len : 64), name->bytes);
     else if (method->xml_only)
         rpc_fault(call, EOPNOTSUPP, "%s has to be called in XML", method->name);
     else if (rpc_params_open_compact(&params, call, method, reader, members))

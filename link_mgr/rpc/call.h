@@ -2,8 +2,9 @@
 /*
  * call.h - one call, from its document to its answer.
  *
- * A handler gets the call and its members, and ends in rpc_reply or rpc_fault, at once or from any later event. What it
- * has begun until then, and what it retains, stands in the call, so that it can be undone when the client is gone.
+ * A handler gets the call and its members, and ends in rpc_reply or rpc_fault, at once or from any
+ * later event. What it has begun until then, and what it retains, stands in the call, so that it
+ * can be undone when the client is gone.
  */
 #ifndef IDC_RPC_CALL_H
 #define IDC_RPC_CALL_H
@@ -43,7 +44,7 @@ struct rpc_call {
     bool compact;   /* came, and is answered, as a compact document */
     bool multicall; /* inside a system.multicall */
     bool in_dispatch, answered, deferred;
-    xmlrpc_value *result; /* answered, by these, while still in dispatch */
+    xmlrpc_value *result;         /* answered, by these, while still in dispatch */
     struct compact_writer *reply; /* ... if compact */
     int error;
     char why[HUB_WHY_MAX];
@@ -66,7 +67,8 @@ struct rpc_method {
 };
 
 struct rpc_call *rpc_call_new(struct rpc_session *session, uint32_t tag);
-/* Carries the document out. The answer goes by the session's transport, during the call or later. */
+/* Carries the document out. The answer goes by the session's transport, during the call or later.
+ */
 void rpc_call_run(struct rpc_call *call, const char *document, size_t len);
 /* The client is gone. */
 void rpc_call_give_up(struct rpc_call *call);
@@ -76,7 +78,8 @@ void rpc_reply(struct rpc_call *call, xmlrpc_value *result);
 /* The same for a call that is compact; copies. */
 void rpc_reply_compact(struct rpc_call *call, const struct compact_writer *reply);
 /* error: a positive errno. */
-void rpc_fault(struct rpc_call *call, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void rpc_fault(struct rpc_call *call, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Makes the registry, with all methods of the table (rpc_methods.c). NULL: no memory. */
 xmlrpc_registry *rpc_registry_new(struct rpc_server *server);

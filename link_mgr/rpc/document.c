@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* document.c - see document.h. Everything between tags is skipped by memchr, so long data costs little. */
+/* document.c - see document.h. Everything between tags is skipped by memchr, so long data costs
+ * little. */
 #include "link_mgr/rpc/document.h"
 
 #include <stdbool.h>
@@ -88,7 +89,8 @@ const char *rpc_document_refused(const char *document, size_t len)
         return malformed; /* document may be NULL then */
     struct scan s = {.at = document, .end = document + len};
     if (memchr(document, '\0', len) != NULL)
-        return "a call must be in UTF-8"; /* UTF-16 has NULs, and tags that this scan would not see */
+        /* UTF-16 has NULs, and tags that this scan would not see */
+        return "a call must be in UTF-8";
     while (why == NULL && (s.at = memchr(s.at, '<', (size_t)(s.end - s.at))) != NULL)
         why = scan_markup(&s);
     return why;

@@ -10,7 +10,8 @@
 #include "common/handover.h"
 #include "link_mgr/rpc/value.h"
 
-/* Numbers are positive 32-bit signed integers: 16 bits of place (0 is not used), 15 bits of generation. */
+/* Numbers are positive 32-bit signed integers: 16 bits of place (0 is not used), 15 bits of
+ * generation. */
 #define PLACES 65536u
 #define PLACE_BITS 16
 #define GENERATIONS 32768u
@@ -23,7 +24,8 @@ struct place {
     uint16_t next_free;
 };
 
-/* Free places are used again in the order in which they became free, so a number comes back as late as can be. */
+/* Free places are used again in the order in which they became free, so a number comes back as late
+ * as can be. */
 struct rpc_handle_table {
     struct place *places; /* of PLACES, the first `used` of them have been given out */
     unsigned used, count;
@@ -135,8 +137,8 @@ static void time_is_up(evutil_socket_t fd, short what, void *arg)
     rpc_fault(arg, ETIMEDOUT, "not ready in time");
 }
 
-/* Serves calls from the head of the queue. One of them may close the handle (unlisten), which is then freed at the
- * end. */
+/* Serves calls from the head of the queue. One of them may close the handle (unlisten), which is
+ * then freed at the end. */
 static void handle_serve(evutil_socket_t fd, short what, void *arg)
 {
     struct rpc_queue *queue = arg;
@@ -170,7 +172,8 @@ bool rpc_wait(struct rpc_call *call, struct rpc_handle *handle, struct rpc_queue
         return false;
     TAILQ_INSERT_TAIL(&queue->calls, call, wait.in_queue);
     call->wait.queue = queue;
-    if (event_add(queue->ready, NULL) < 0 || (timeout_ms > 0 && start_timer(call, timeout_ms) < 0)) {
+    if (event_add(queue->ready, NULL) < 0 ||
+        (timeout_ms > 0 && start_timer(call, timeout_ms) < 0)) {
         rpc_wait_end(call);
         rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));
     }
@@ -179,7 +182,8 @@ bool rpc_wait(struct rpc_call *call, struct rpc_handle *handle, struct rpc_queue
 
 /* ---- handles ---- */
 
-static int queue_init(struct rpc_queue *queue, struct rpc_handle *handle, struct event_base *base, short what)
+static int queue_init(struct rpc_queue *queue, struct rpc_handle *handle, struct event_base *base,
+                      short what)
 {
     queue->handle = handle;
     TAILQ_INIT(&queue->calls);
@@ -209,7 +213,8 @@ static struct rpc_handle *handle_alloc(struct event_base *base, int fd)
     return NULL;
 }
 
-struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener, enum idc_type type)
+struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener,
+                                  enum idc_type type)
 {
     struct rpc_handle_table *table = owner->server->handles;
     struct rpc_handle *handle = handle_alloc(owner->server->base, fd);
@@ -230,7 +235,8 @@ struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listen
     return handle;
 }
 
-bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd, bool listener, enum idc_type type)
+bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd,
+                      bool listener, enum idc_type type)
 {
     struct rpc_handle *handle = want_fd ? NULL : rpc_handle_new(call->session, fd, listener, type);
     if (want_fd) {
@@ -264,14 +270,17 @@ struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener)
     int64_t number = rpc_params_int(params, "handle", INT32_MIN, INT32_MAX, RPC_REQUIRED);
     if (!rpc_params_ok(params))
         return NULL;
-    struct rpc_handle *handle = number > 0 ? handle_lookup(call->session->server->handles, number) : NULL;
+    struct rpc_handle *handle =
+        number > 0 ? handle_lookup(call->session->server->handles, number) : NULL;
     if (handle == NULL)
-        rpc_fault(call, EBADF, "no handle %lld; it ends with the RPC connection that made it", (long long)number);
+        rpc_fault(call, EBADF, "no handle %lld; it ends with the RPC connection that made it",
+                  (long long)number);
     else if (caller->uid != 0 && caller->uid != handle->owner->caller.uid)
         rpc_fault(call, EACCES, "handle %lld belongs to uid %u, you are uid %u", (long long)number,
                   handle->owner->caller.uid, caller->uid);
     else if (handle->listener != listener)
-        rpc_fault(call, EINVAL, "handle %lld is a %s", (long long)number, listener ? "connection" : "listener");
+        rpc_fault(call, EINVAL, "handle %lld is a %s", (long long)number,
+                  listener ? "connection" : "listener");
     else
         return handle;
     return NULL;

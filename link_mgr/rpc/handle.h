@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * handle.h - handles: numbers for the descriptors that the daemon keeps for plain clients, and the calls that wait
- * on them.
+ * handle.h - handles: numbers for the descriptors that the daemon keeps for plain clients, and the
+ * calls that wait on them.
  *
  * Theory of operation
  *
- * A number is a place in the table and the generation of that place, so a number of old is not taken for a new handle.
- * A handle belongs to the session that made it and ends with it; any session of the same uid may use it meanwhile.
+ * A number is a place in the table and the generation of that place, so a number of old is not
+ * taken for a new handle. A handle belongs to the session that made it and ends with it; any
+ * session of the same uid may use it meanwhile.
  *
- * Calls wait in two queues of a handle, for reading (accept, recv) and for writing (send), first come first served. A
- * queue has one event, armed while the queue is not empty; when it fires, calls are attempted from the head of the
- * queue until one would still have to wait. So one arriving connection wakes one of three hundred accepts, not all of
- * them.
+ * Calls wait in two queues of a handle, for reading (accept, recv) and for writing (send), first
+ * come first served. A queue has one event, armed while the queue is not empty; when it fires,
+ * calls are attempted from the head of the queue until one would still have to wait. So one
+ * arriving connection wakes one of three hundred accepts, not all of them.
  */
 #ifndef IDC_RPC_HANDLE_H
 #define IDC_RPC_HANDLE_H
@@ -43,10 +44,13 @@ void rpc_handle_table_free(struct rpc_handle_table *table);
 unsigned rpc_handle_count(const struct rpc_handle_table *table);
 
 /* Takes fd over in every case. NULL: the table is full, or no memory. */
-struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener, enum idc_type type);
-/* Begins the answer to a call that has made a socket: with the descriptor beside it (want_fd), or the number of a new handle in
- * it. Takes fd over in every case. False: the call was answered with a fault. */
-bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd, bool listener, enum idc_type type);
+struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener,
+                                  enum idc_type type);
+/* Begins the answer to a call that has made a socket: with the descriptor beside it (want_fd), or
+ * the number of a new handle in it. Takes fd over in every case. False: the call was answered with
+ * a fault. */
+bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd,
+                      bool listener, enum idc_type type);
 /* Member "handle" of a call. NULL: it was answered with a fault. */
 struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener);
 /* Answers the calls that wait on it, with EBADF. */
@@ -54,9 +58,9 @@ void rpc_handle_end_waits(struct rpc_handle *handle);
 void rpc_handle_close(struct rpc_handle *handle);
 
 /*
- * Attempts the call now or, when it would block, lets it wait in the queue, up to timeout_ms (< 0: no limit). attempt
- * answers the call and returns true, or returns false. Returns false when the call would have to wait and timeout_ms is
- * 0: it is the caller's to answer.
+ * Attempts the call now or, when it would block, lets it wait in the queue, up to timeout_ms (< 0:
+ * no limit). attempt answers the call and returns true, or returns false. Returns false when the
+ * call would have to wait and timeout_ms is 0: it is the caller's to answer.
  */
 bool rpc_wait(struct rpc_call *call, struct rpc_handle *handle, struct rpc_queue *queue,
               bool (*attempt)(struct rpc_call *call), int64_t timeout_ms);

@@ -2,11 +2,12 @@
 /*
  * rpc_connection.c - idc.connect, disconnect, send, recv, reason.
  *
- * A connect that does not wait (member far_end): the hub gets the program's far end, and the call keeps a duplicate
- * until the outcome is known. By that it sees the program close the near end (then the attempt is given up), and names
- * the far end with the error. When the connection is there, the hub gives it its name and takes the filler out. A
- * duplicate of the near end, which would hide that the program has closed it, is passed on only within the domain,
- * where nothing takes time: the hub gives it the name that the accepting program will see.
+ * A connect that does not wait (member far_end): the hub gets the program's far end, and the call
+ * keeps a duplicate until the outcome is known. By that it sees the program close the near end
+ * (then the attempt is given up), and names the far end with the error. When the connection is
+ * there, the hub gives it its name and takes the filler out. A duplicate of the near end, which
+ * would hide that the program has closed it, is passed on only within the domain, where nothing
+ * takes time: the hub gives it the name that the accepting program will see.
  */
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/rpc/methods.h"
@@ -34,7 +35,8 @@ bool rpc_params_want_fd(struct rpc_params *params)
 {
     bool wanted = rpc_params_bool(params, "fd", false);
     if (wanted && !params->call->session->transport->descriptors)
-        rpc_params_refuse(params, "member \"fd\": a descriptor cannot travel over plain HTTP (docs/rpc.md, 4)");
+        rpc_params_refuse(
+            params, "member \"fd\": a descriptor cannot travel over plain HTTP (docs/rpc.md, 4)");
     if (wanted && params->call->multicall)
         rpc_params_refuse(params, "member \"fd\" is not for a system.multicall");
     return wanted;
@@ -94,14 +96,14 @@ static int socket_option(int fd, int option)
     return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 ? value : -1;
 }
 
-/* A socket pair's ends have no names. The ends of connections to us, and of those that we made, have peers with
- * names: as a far end they would make a loop that outlives the client. */
+/* A socket pair's ends have no names. The ends of connections to us, and of those that we made,
+ * have peers with names: as a far end they would make a loop that outlives the client. */
 static bool has_nameless_peer(int fd)
 {
     struct sockaddr_un address = {0};
     socklen_t len = sizeof(address);
-    return getpeername(fd, (struct sockaddr *)&address, &len) == 0 && address.sun_family == AF_UNIX &&
-           len <= offsetof(struct sockaddr_un, sun_path);
+    return getpeername(fd, (struct sockaddr *)&address, &len) == 0 &&
+           address.sun_family == AF_UNIX && len <= offsetof(struct sockaddr_un, sun_path);
 }
 
 bool rpc_is_fitting_end(int fd, enum idc_type type)
@@ -160,7 +162,8 @@ static void read_far_end(struct rpc_params *params)
     }
 }
 
-/* The last descriptor, when the member "reserved" announces it: the reservation of the local port, which ends here. */
+/* The last descriptor, when the member "reserved" announces it: the reservation of the local port,
+ * which ends here. */
 static uint32_t read_reserved(struct rpc_params *params)
 {
     struct rpc_call *call = params->call;
@@ -168,7 +171,8 @@ static uint32_t read_reserved(struct rpc_params *params)
     int fd = announced ? rpc_take_fd(call, call->fd_count - 1) : -1;
     uint32_t port = fd >= 0 ? hub_reserved_port(call->session->server->hub, fd) : 0;
     if (announced && port == 0)
-        rpc_params_refuse(params, "member \"reserved\": no reservation of a port came with the call");
+        rpc_params_refuse(params,
+                          "member \"reserved\": no reservation of a port came with the call");
     if (fd >= 0) {
         close(fd);
         call->fd_count--;
@@ -195,7 +199,8 @@ static void read_connect(struct rpc_params *params, struct hub_connect *request)
 static void pass_ends_on(struct rpc_params *params, struct hub_connect *request)
 {
     struct rpc_call *call = params->call;
-    bool within = request->domid == IDC_DOMID_SELF || (int)request->domid == hub_domid(call->session->server->hub);
+    bool within = request->domid == IDC_DOMID_SELF ||
+                  (int)request->domid == hub_domid(call->session->server->hub);
     int near_end = rpc_take_fd(call, 1);
     if (within && near_end >= 0 && !rpc_is_fitting_end(near_end, request->type))
         refuse_end(params);
@@ -242,7 +247,8 @@ void rpc_do_reason(struct rpc_call *call, struct rpc_params *params)
         return;
     int error = hub_reason(call->session->server->hub, (uint64_t)serial, why);
     if (abs(error) == ENOENT) {
-        rpc_fault(call, ENOENT, "no connection has the serial %lld, or it ended too long ago", (long long)serial);
+        rpc_fault(call, ENOENT, "no connection has the serial %lld, or it ended too long ago",
+                  (long long)serial);
         return;
     }
     rpc_struct_begin(&s, call);

@@ -18,7 +18,8 @@
 
 /* ---- listen ---- */
 
-static void reply_listening(struct rpc_call *call, const struct hub_listening *result, enum idc_type type, bool want_fd)
+static void reply_listening(struct rpc_call *call, const struct hub_listening *result,
+                            enum idc_type type, bool want_fd)
 {
     struct rpc_struct s;
     /* The descriptor is -1 when the program has it already. */
@@ -41,12 +42,14 @@ static void read_listen(struct rpc_params *params, struct hub_listen *request)
     request->port = (uint32_t)rpc_params_int(params, "port", 0, UINT32_MAX, 0);
     rpc_params_service(params, "name", request->name);
     request->type = rpc_params_type(params);
-    request->backlog = clamp_backlog(rpc_params_int(params, "backlog", INT32_MIN, INT32_MAX, BACKLOG_DEFAULT));
+    request->backlog =
+        clamp_backlog(rpc_params_int(params, "backlog", INT32_MIN, INT32_MAX, BACKLOG_DEFAULT));
     request->local_only = rpc_params_bool(params, "local", false);
     request->reserve = rpc_params_bool(params, "reserve", false);
 }
 
-/* The port was reserved before, and the descriptor is the program's own: descriptors are its far end and the reservation. */
+/* The port was reserved before, and the descriptor is the program's own: descriptors are its far
+ * end and the reservation. */
 static void listen_reserved(struct rpc_params *params, const struct hub_listen *request)
 {
     struct rpc_call *call = params->call;
@@ -54,13 +57,16 @@ static void listen_reserved(struct rpc_params *params, const struct hub_listen *
     char why[HUB_WHY_MAX] = "";
     if (rpc_params_has(params, "port") || rpc_params_has(params, "name") || request->reserve ||
         rpc_params_has(params, "local"))
-        rpc_params_refuse(params, "member \"far_end\": the reservation says the port, and for whom it is");
+        rpc_params_refuse(params,
+                          "member \"far_end\": the reservation says the port, and for whom it is");
     else if (call->fd_count != 2 || !rpc_is_fitting_end(call->fds[0], request->type))
-        rpc_params_refuse(params, "needs an end of an AF_UNIX socket pair of the type, and a reservation");
+        rpc_params_refuse(params,
+                          "needs an end of an AF_UNIX socket pair of the type, and a reservation");
     if (!rpc_params_ok(params))
         return;
     int far_end = rpc_take_fd(call, 0);
-    int error = hub_listen_reserved(call->session->server->hub, call->fds[1], far_end, request->backlog, &result, why);
+    int error = hub_listen_reserved(call->session->server->hub, call->fds[1], far_end,
+                                    request->backlog, &result, why);
     if (error != 0)
         rpc_fault(call, -error, "%s", why);
     else
@@ -115,7 +121,8 @@ static void reply_accepted(struct rpc_call *call, int fd, const struct idc_addr 
     rpc_struct_reply(&s);
 }
 
-/* handover_accept could wait for us, who have to read its answers, so room for the answer is asked for first. */
+/* handover_accept could wait for us, who have to read its answers, so room for the answer is asked
+ * for first. */
 static bool attempt_accept(struct rpc_call *call)
 {
     int listener = call->wait.handle->fd;
@@ -160,7 +167,8 @@ static bool attempt_unlisten(struct rpc_call *call)
     int count = 0;
     ssize_t got;
     do
-        got = handover_recv(call->wait.handle->fd, message, sizeof(message), NULL, &count, MSG_DONTWAIT);
+        got = handover_recv(call->wait.handle->fd, message, sizeof(message), NULL, &count,
+                            MSG_DONTWAIT);
     while (got > 0);
     if (got == -EAGAIN || got == -EINTR)
         return false;

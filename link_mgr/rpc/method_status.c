@@ -105,7 +105,7 @@ static unsigned session_count(const struct rpc_server *server)
 {
     const struct rpc_session *session;
     unsigned count = 0;
-    LIST_FOREACH(session, &server->sessions, in_server)
+    LIST_FOREACH (session, &server->sessions, in_server)
         count++;
     return count;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* rpc_methods.c - every method in one table. docs/rpc.md says the same at more length; a test compares the names. */
+/* rpc_methods.c - every method in one table. docs/rpc.md says the same at more length; a test
+ * compares the names. */
 #include "link_mgr/rpc/methods.h"
 
 #define S_S "S:S" /* takes a struct, returns a struct */
@@ -7,14 +8,19 @@
 const struct rpc_method rpc_methods[] = {
     {"idc.connect", S_S, "domid port name type timeout_ms fd far_end reserved ",
      "Connects to a service of a domain.\n"
-     "In: domid (32752: this one); port, or name of the service; type \"stream\" (default) or \"seqpacket\"; "
+     "In: domid (32752: this one); port, or name of the service; type \"stream\" (default) or "
+     "\"seqpacket\"; "
      "timeout_ms, -1 none, default 30000.\n"
-     "Out: handle, local_port, peer_domid, peer_port, serial. The handle ends with the HTTP connection that made it.\n"
-     "Faults (errno): 111 refused, 13 not allowed by policy, 113 no such domain or no link_mgr there, 110 timed out, "
-     "105 out of resources, 71 no common protocol version, 91 listener of the other type, 104 reset.",
+     "Out: handle, local_port, peer_domid, peer_port, serial. The handle ends with the HTTP "
+     "connection that made it.\n"
+     "Faults (errno): 111 refused, 13 not allowed by policy, 113 no such domain or no link_mgr "
+     "there, 110 timed out, "
+     "105 out of resources, 71 no common protocol version, 91 listener of the other type, 104 "
+     "reset.",
      false, rpc_do_connect},
     {"idc.disconnect", S_S, "handle ",
-     "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false, rpc_do_disconnect},
+     "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false,
+     rpc_do_disconnect},
     {"idc.listen", S_S, "port name type backlog local fd far_end reserve ",
      "Listens on a port (0: one is picked), or on a service name, or both.\n"
      "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128); "
@@ -29,30 +35,38 @@ const struct rpc_method rpc_methods[] = {
      "Faults (errno): 110 timed out, 103 the listener was ended.",
      false, rpc_do_accept},
     {"idc.unlisten", S_S, "handle ",
-     "Ends a listener; its port and name are free again, connections that waited are reset.\nIn: handle.\nOut: empty.",
+     "Ends a listener; its port and name are free again, connections that waited are reset.\nIn: "
+     "handle.\nOut: empty.",
      false, rpc_do_unlisten},
     {"idc.send", S_S, "handle data timeout_ms end ",
-     "Sends on a connection; waits until at least one byte (seqpacket: the whole message) is taken.\n"
-     "In: handle; data (base64); timeout_ms, -1 none, default 30000, 0 takes what it can; end, true: no more follows.\n"
+     "Sends on a connection; waits until at least one byte (seqpacket: the whole message) is "
+     "taken.\n"
+     "In: handle; data (base64); timeout_ms, -1 none, default 30000, 0 takes what it can; end, "
+     "true: no more follows.\n"
      "Out: accepted, the number of bytes that were taken.\n"
-     "Faults (errno): 110 timed out, 32 this direction has ended, 90 message too long, or why it was cut off.",
+     "Faults (errno): 110 timed out, 32 this direction has ended, 90 message too long, or why it "
+     "was cut off.",
      true, rpc_do_send},
     {"idc.recv", S_S, "handle max timeout_ms ",
      "Receives from a connection, waiting for data.\n"
-     "In: handle; max bytes, default 65536; timeout_ms, -1 none (default), 0 fails at once with 11.\n"
+     "In: handle; max bytes, default 65536; timeout_ms, -1 none (default), 0 fails at once with "
+     "11.\n"
      "Out: data (base64), empty at the end of the stream.\n"
      "Faults (errno): 110 timed out, 104 reset, or why it was cut off.",
      true, rpc_do_recv},
     {"idc.reason", S_S, "serial ",
      "Why a connection ended.\nIn: serial, as idc.connect or idc.accept told it.\n"
-     "Out: errno (0: open, or ended cleanly), why.\nFaults (errno): 2 not known (any more), 13 not yours.",
+     "Out: errno (0: open, or ended cleanly), why.\nFaults (errno): 2 not known (any more), 13 not "
+     "yours.",
      false, rpc_do_reason},
     {"idc.unsent", S_S, "serial ",
-     "How much of what the program has written link_mgr has not taken yet.\nIn: serial.\nOut: bytes.\nFaults (errno): 2 not known.",
+     "How much of what the program has written link_mgr has not taken yet.\nIn: serial.\nOut: "
+     "bytes.\nFaults (errno): 2 not known.",
      false, rpc_do_unsent},
     {"idc.status", "S:,S:S", "detail ",
      "The daemon's state.\nIn: nothing, or detail (false leaves out the connections).\n"
-     "Out: domid, platform, version, pid, threads, uptime_ms, links, connections, listeners, counters.",
+     "Out: domid, platform, version, pid, threads, uptime_ms, links, connections, listeners, "
+     "counters.",
      false, rpc_do_status},
 };
 const size_t rpc_method_count = sizeof(rpc_methods) / sizeof(rpc_methods[0]);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc.c - libmicrohttpd on the daemon's loop. libmicrohttpd has an epoll set of its own, without a thread; its
- * descriptor is one event in our loop, and MHD_run does what is due. Between events it costs nothing: the timer is
- * armed only when libmicrohttpd asks for it, which it does when it left work undone. New connections it gets from us
- * (rpc_accept.c).
+ * rpc.c - libmicrohttpd on the daemon's loop. libmicrohttpd has an epoll set of its own, without a
+ * thread; its descriptor is one event in our loop, and MHD_run does what is due. Between events it
+ * costs nothing: the timer is armed only when libmicrohttpd asks for it, which it does when it left
+ * work undone. New connections it gets from us (rpc_accept.c).
  */
 #include "link_mgr/rpc/rpc.h"
 
@@ -41,7 +41,8 @@ void rpc_run(struct rpc_server *server)
     MHD_run(server->mhd);
     rpc_accept_go_on(server);
     if (MHD_get_timeout(server->mhd, &ms) == MHD_YES) {
-        struct timeval time = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+        struct timeval time = {.tv_sec = (time_t)(ms / 1000),
+                               .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
         evtimer_add(server->mhd_timer, &time);
     } else {
         evtimer_del(server->mhd_timer);
@@ -62,13 +63,15 @@ void rpc_run_soon(struct rpc_server *server)
 
 static struct MHD_Daemon *start_mhd(struct rpc_server *server)
 {
-    const unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+    const unsigned flags =
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
     return MHD_start_daemon(flags, 0, NULL, NULL, rpc_http_request, server,
                             /* One more, to refuse it. */
-                            MHD_OPTION_CONNECTION_LIMIT, RPC_CONNECTIONS_MAX + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_COMPLETED,
-                            rpc_http_request_over, server, MHD_OPTION_NOTIFY_CONNECTION, rpc_http_connection, server,
-                            MHD_OPTION_END);
+                            MHD_OPTION_CONNECTION_LIMIT, RPC_CONNECTIONS_MAX + 1,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                            MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_COMPLETED,
+                            rpc_http_request_over, server, MHD_OPTION_NOTIFY_CONNECTION,
+                            rpc_http_connection, server, MHD_OPTION_END);
 }
 
 static int start_events(struct rpc_server *server)
@@ -76,9 +79,11 @@ static int start_events(struct rpc_server *server)
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->mhd, MHD_DAEMON_INFO_EPOLL_FD);
     if (info == NULL)
         return -EINVAL;
-    server->mhd_ready = event_new(server->base, info->epoll_fd, EV_READ | EV_PERSIST, on_mhd_event, server);
+    server->mhd_ready =
+        event_new(server->base, info->epoll_fd, EV_READ | EV_PERSIST, on_mhd_event, server);
     server->mhd_timer = evtimer_new(server->base, on_mhd_event, server);
-    if (server->mhd_ready == NULL || server->mhd_timer == NULL || event_add(server->mhd_ready, NULL) < 0)
+    if (server->mhd_ready == NULL || server->mhd_timer == NULL ||
+        event_add(server->mhd_ready, NULL) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -105,7 +110,8 @@ static int rpc_do_start(struct rpc_server *server, const char *path, char *why, 
     return error;
 }
 
-int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, char *why, size_t why_size)
+int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, char *why,
+              size_t why_size)
 {
     struct rpc_server *server = calloc(1, sizeof(*server));
     if (server == NULL)
@@ -125,11 +131,12 @@ int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, c
     return error;
 }
 
-/* libmicrohttpd aborts the process when it is stopped with suspended connections, so each is let go first. */
+/* libmicrohttpd aborts the process when it is stopped with suspended connections, so each is let go
+ * first. */
 static void end_sessions(struct rpc_server *server)
 {
     struct rpc_session *session;
-    LIST_FOREACH(session, &server->sessions, in_server) {
+    LIST_FOREACH (session, &server->sessions, in_server) {
         rpc_session_end(session);
         if (rpc_is_upgraded(session))
             rpc_upgraded_stop(session);

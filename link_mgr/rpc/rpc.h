@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc.h - the RPC server (docs/rpc.md): XML-RPC over HTTP on a Unix-domain socket, and libidc's upgraded connections.
- * It knows the hub, and nothing of core or platform.
+ * rpc.h - the RPC server (docs/rpc.md): XML-RPC over HTTP on a Unix-domain socket, and libidc's
+ * upgraded connections. It knows the hub, and nothing of core or platform.
  */
 #ifndef IDC_RPC_H
 #define IDC_RPC_H
@@ -18,9 +18,11 @@ struct rpc_config {
     const char *path; /* of the socket; of directories, only /run/idc is made */
 };
 
-/* Starts serving. Fails with a negative errno and one line in why (a live daemon on the path: -EADDRINUSE; a stale
- * socket is replaced). The socket gets mode 0660 and group idc when that group exists and may be set. */
-int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, char *why, size_t why_size);
+/* Starts serving. Fails with a negative errno and one line in why (a live daemon on the path:
+ * -EADDRINUSE; a stale socket is replaced). The socket gets mode 0660 and group idc when that group
+ * exists and may be set. */
+int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, char *why,
+              size_t why_size);
 /* Ends all calls and handles, removes the socket. */
 void rpc_stop(struct rpc_server *server);
 

@@ -14,12 +14,14 @@
  *   rpc_methods.c    the table of methods
  *   rpc_connection.c, rpc_listener.c, rpc_status.c     the methods
  *
- * Who owns what. The server owns sessions; a session owns its calls under way and the handles that it made. A call
- * belongs to the session until it is answered (rpc_reply, rpc_fault) or given up (rpc_call_give_up), which frees it.
- * While it waits it is in exactly one place: with the hub (a pending connect), or in the queue of a handle.
+ * Who owns what. The server owns sessions; a session owns its calls under way and the handles that
+ * it made. A call belongs to the session until it is answered (rpc_reply, rpc_fault) or given up
+ * (rpc_call_give_up), which frees it. While it waits it is in exactly one place: with the hub (a
+ * pending connect), or in the queue of a handle.
  *
- * Nothing that answers a call destroys a session or a handle on the way: a transport that finds its client gone says so
- * later, from an event of its own. So whoever answers calls in a loop may go on.
+ * Nothing that answers a call destroys a session or a handle on the way: a transport that finds its
+ * client gone says so later, from an event of its own. So whoever answers calls in a loop may go
+ * on.
  */
 #ifndef IDC_RPC_SERVER_H
 #define IDC_RPC_SERVER_H
@@ -41,13 +43,14 @@ struct rpc_call;
 struct rpc_handle;
 struct rpc_handle_table;
 
-#define RPC_DOCUMENT_MAX (24u * 1024 * 1024)   /* of a plain call */
-#define RPC_MEMORY_MAX (256u * 1024 * 1024)    /* all documents and retained data under way */
-#define RPC_MEMORY_RESERVE (32u * 1024 * 1024) /* ... of that, for pieces of at most RPC_SMALL: clients with much data
-                                                  do not shut out those with little */
+#define RPC_DOCUMENT_MAX (24u * 1024 * 1024) /* of a plain call */
+#define RPC_MEMORY_MAX (256u * 1024 * 1024)  /* all documents and retained data under way */
+/* ... of that, for pieces of at most RPC_SMALL: clients with much data do not shut out those with
+ * little */
+#define RPC_MEMORY_RESERVE (32u * 1024 * 1024)
 #define RPC_SMALL (64u * 1024)
 #define RPC_CONNECTIONS_MAX 8192
-#define RPC_CALLS_MAX 4096                     /* under way, per session */
+#define RPC_CALLS_MAX 4096 /* under way, per session */
 
 struct rpc_counters {
     uint64_t connections, calls, calls_now, faults, given_up;
@@ -59,7 +62,8 @@ struct rpc_transport {
     /* Takes over the document (NULL: none could be made) and fd (-1: none). */
     void (*answer)(void *carrier, uint32_t tag, xmlrpc_mem_block *document, int fd);
     /* The same for a call that came as a compact document; the document stays the caller's. */
-    void (*answer_compact)(void *carrier, uint32_t tag, const struct compact_writer *document, int fd);
+    void (*answer_compact)(void *carrier, uint32_t tag, const struct compact_writer *document,
+                           int fd);
 };
 
 struct rpc_session {
@@ -107,8 +111,8 @@ struct rpc_server {
 
 /* Lets libmicrohttpd do what is due. */
 void rpc_run(struct rpc_server *server);
-/* The same, a little later: to be called after a connection was resumed or closed. libmicrohttpd, without a thread, does
- * not see it by itself. */
+/* The same, a little later: to be called after a connection was resumed or closed. libmicrohttpd,
+ * without a thread, does not see it by itself. */
 void rpc_run_soon(struct rpc_server *server);
 /* Counts bytes held for clients. False, and nothing counted, when it would be too much. */
 bool rpc_memory_take(struct rpc_server *server, size_t bytes);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* rpc_session.c - a client's connection: who it is, its calls under way and the handles that it made. */
+/* rpc_session.c - a client's connection: who it is, its calls under way and the handles that it
+ * made. */
 #include <stdlib.h>
 #include <sys/socket.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc_socket.c - the listening socket and its path. A path on which nobody answers is left over from a daemon that was
- * killed, and is replaced; one on which somebody answers is not touched. Of directories only the usual one is made, and
- * removed at the end.
+ * rpc_socket.c - the listening socket and its path. A path on which nobody answers is left over
+ * from a daemon that was killed, and is replaced; one on which somebody answers is not touched. Of
+ * directories only the usual one is made, and removed at the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,9 @@ static int find_directory(struct rpc_socket *s, char *why, size_t why_size)
         error = s->made_directory ? 0 : errno;
     }
     if (error != 0)
-        snprintf(why, why_size, "no socket can be made in the directory %s: %s; make it, or name another path with --socket",
+        snprintf(why, why_size,
+                 "no socket can be made in the directory %s: %s; make it, or name another path "
+                 "with --socket",
                  directory, strerror(error));
     return -error;
 }
@@ -54,7 +56,10 @@ static int is_served(const struct sockaddr_un *address)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    int result = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN ? 1 : -errno;
+    int result =
+        connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN
+            ? 1
+            : -errno;
     close(fd);
     return result == -ECONNREFUSED || result == -ENOENT ? 0 : result;
 }
@@ -91,7 +96,8 @@ static int bind_privately(int fd, const struct sockaddr_un *address)
     return result;
 }
 
-/* Without the group, or without the right to give the socket to it, the socket stays with our own group. */
+/* Without the group, or without the right to give the socket to it, the socket stays with our own
+ * group. */
 static void set_access(const char *path)
 {
     const struct group *group = getgrnam(GROUP);

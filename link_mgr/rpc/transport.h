@@ -8,8 +8,9 @@
 #include "link_mgr/rpc/rpc_private.h"
 
 /* Callbacks of libmicrohttpd; cls is the struct rpc_server. */
-enum MHD_Result rpc_http_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
-                                 const char *version, const char *upload, size_t *upload_size, void **request_cls);
+enum MHD_Result rpc_http_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *upload,
+                                 size_t *upload_size, void **request_cls);
 void rpc_http_request_over(void *cls, struct MHD_Connection *connection, void **request_cls,
                            enum MHD_RequestTerminationCode why);
 void rpc_http_connection(void *cls, struct MHD_Connection *connection, void **socket_context,

@@ -2,14 +2,16 @@
 /*
  * rpc_http.c - theory of operation
  *
- * libmicrohttpd calls rpc_http_request for the head of a request, for each part of its body, and when it is whole. Then
- * the call is run. If it is answered at once, so is the request. If not, the connection is suspended: libmicrohttpd
- * does not look at it until it is resumed. The response is queued just before that; if there is none, because the call
- * was given up, libmicrohttpd calls rpc_http_request once more and is told to close the connection.
+ * libmicrohttpd calls rpc_http_request for the head of a request, for each part of its body, and
+ * when it is whole. Then the call is run. If it is answered at once, so is the request. If not, the
+ * connection is suspended: libmicrohttpd does not look at it until it is resumed. The response is
+ * queued just before that; if there is none, because the call was given up, libmicrohttpd calls
+ * rpc_http_request once more and is told to close the connection.
  *
- * While it is suspended libmicrohttpd does not notice that the client has gone, so we watch the socket ourselves, from
- * the first suspension to the end of the connection; the watch is edge-triggered and costs nothing while the client is
- * silent. A client that has merely shut its sending side down counts as gone too: libmicrohttpd would not answer it.
+ * While it is suspended libmicrohttpd does not notice that the client has gone, so we watch the
+ * socket ourselves, from the first suspension to the end of the connection; the watch is
+ * edge-triggered and costs nothing while the client is silent. A client that has merely shut its
+ * sending side down counts as gone too: libmicrohttpd would not answer it.
  */
 #include "link_mgr/rpc/transport.h"
 
@@ -51,9 +53,11 @@ static const char *text_of(unsigned status)
 {
     switch (status) {
     case MHD_HTTP_METHOD_NOT_ALLOWED:
-        return "This is link_mgr's XML-RPC interface: POST a methodCall, such as system.listMethods (docs/rpc.md).\n";
+        return "This is link_mgr's XML-RPC interface: POST a methodCall, such as "
+               "system.listMethods (docs/rpc.md).\n";
     case MHD_HTTP_UPGRADE_REQUIRED:
-        return "The protocols to upgrade to are " RPC_UPGRADE_PROTOCOL " and " RPC_UPGRADE_COMPACT " (docs/rpc.md, 4).\n";
+        return "The protocols to upgrade to are " RPC_UPGRADE_PROTOCOL " and " RPC_UPGRADE_COMPACT
+               " (docs/rpc.md, 4).\n";
     case MHD_HTTP_CONTENT_TOO_LARGE:
         return "A call may have at most 25165824 bytes.\n";
     case MHD_HTTP_SERVICE_UNAVAILABLE:
@@ -63,7 +67,8 @@ static const char *text_of(unsigned status)
     }
 }
 
-static enum MHD_Result http_respond(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response)
+static enum MHD_Result http_respond(struct MHD_Connection *connection, unsigned status,
+                                    struct MHD_Response *response)
 {
     if (response == NULL)
         return MHD_NO;
@@ -74,8 +79,8 @@ static enum MHD_Result http_respond(struct MHD_Connection *connection, unsigned 
 
 static struct MHD_Response *new_text(const char *text)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
     if (response != NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain");
     return response;
@@ -280,7 +285,8 @@ static bool grow_body(struct http_request *request, size_t needed)
     return true;
 }
 
-/* The rest of a body that is refused is read and dropped, up to twice the limit; then the connection is closed. */
+/* The rest of a body that is refused is read and dropped, up to twice the limit; then the
+ * connection is closed. */
 static enum MHD_Result take_body(struct http_request *request, const char *part, size_t len)
 {
     size_t needed = request->body_len + len;
@@ -318,12 +324,14 @@ static enum MHD_Result http_end(struct http_request *request)
 
 static struct rpc_session *session_of(struct MHD_Connection *connection)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info->socket_context;
 }
 
-enum MHD_Result rpc_http_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
-                                 const char *version, const char *upload, size_t *upload_size, void **request_cls)
+enum MHD_Result rpc_http_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *upload,
+                                 size_t *upload_size, void **request_cls)
 {
     struct rpc_session *session = session_of(connection);
     (void)cls, (void)url, (void)version;
@@ -355,11 +363,14 @@ void rpc_http_request_over(void *cls, struct MHD_Connection *connection, void **
     *request_cls = NULL;
 }
 
-static struct rpc_session *open_session(struct rpc_server *server, struct MHD_Connection *connection)
+static struct rpc_session *open_session(struct rpc_server *server,
+                                        struct MHD_Connection *connection)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct http_carrier *carrier = calloc(1, sizeof(*carrier));
-    struct rpc_session *session = carrier != NULL ? rpc_session_new(server, info->connect_fd) : NULL;
+    struct rpc_session *session =
+        carrier != NULL ? rpc_session_new(server, info->connect_fd) : NULL;
     if (session == NULL) {
         free(carrier);
         return NULL;
@@ -372,8 +383,8 @@ static struct rpc_session *open_session(struct rpc_server *server, struct MHD_Co
     return session;
 }
 
-/* The connection goes on as another transport's: its request, which libmicrohttpd still keeps, has no carrier any
- * more. */
+/* The connection goes on as another transport's: its request, which libmicrohttpd still keeps, has
+ * no carrier any more. */
 void rpc_http_leave(struct rpc_session *session)
 {
     struct http_carrier *carrier = session->carrier;

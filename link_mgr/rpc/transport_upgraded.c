@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc_upgraded.c - libidc's connections: tagged calls in both directions' order, with descriptors (docs/rpc.md, 4).
+ * rpc_upgraded.c - libidc's connections: tagged calls in both directions' order, with descriptors
+ * (docs/rpc.md, 4).
  *
  * Theory of operation
  *
- * Input. What has come is read in one recvmsg, and every message that is whole in it is run from there; only a message that
- * comes in several pieces is copied together. The kernel ends a read behind the data that descriptors were sent with, so
- * descriptors belong to the last message that begins in what was read. libmicrohttpd may have read bytes beyond the
- * HTTP request; those are taken first.
+ * Input. What has come is read in one recvmsg, and every message that is whole in it is run from
+ * there; only a message that comes in several pieces is copied together. The kernel ends a read
+ * behind the data that descriptors were sent with, so descriptors belong to the last message that
+ * begins in what was read. libmicrohttpd may have read bytes beyond the HTTP request; those are
+ * taken first.
  *
- * Output. An answer is written at once if no other waits; what the socket does not take is queued. A descriptor goes with
- * the first byte of its message. A client that does not read is disconnected when more than OUTPUT_MAX has piled up.
+ * Output. An answer is written at once if no other waits; what the socket does not take is queued.
+ * A descriptor goes with the first byte of its message. A client that does not read is disconnected
+ * when more than OUTPUT_MAX has piled up.
  *
- * End. Whatever goes wrong while a call is run or answered only marks the connection broken and activates its event,
- * and the event ends it: so no answer destroys the session under the feet of the one who answers.
+ * End. Whatever goes wrong while a call is run or answered only marks the connection broken and
+ * activates its event, and the event ends it: so no answer destroys the session under the feet of
+ * the one who answers.
  */
 #include <endian.h>
 #include <errno.h>
@@ -32,10 +36,12 @@
 #define HEADER_SIZE 8
 #define INPUT_MAX (1024u * 1024)
 #define OUTPUT_MAX (4u * 1024 * 1024)
-/* A message that was begun must go on. A client could otherwise send the only copy of its own socket along with half
- * a message, and the connection would not even end with the client's death. */
+/* A message that was begun must go on. A client could otherwise send the only copy of its own
+ * socket along with half a message, and the connection would not even end with the client's death.
+ */
 static const struct timeval piece_timeout = {.tv_sec = 5};
-/* Read at a time. More stays in the socket, which is polled level-triggered, until other clients had their turn. */
+/* Read at a time. More stays in the socket, which is polled level-triggered, until other clients
+ * had their turn. */
 #define PIECE_MAX (16u * 1024)
 
 struct output {
@@ -99,7 +105,8 @@ static void output_free(struct upgraded *u, struct output *o)
 
 static ssize_t write_output(struct upgraded *u, struct output *o)
 {
-    ssize_t sent = handover_send(u->fd, o->bytes + o->sent, o->len - o->sent, &o->fd, o->fd >= 0 ? 1 : 0, MSG_DONTWAIT);
+    ssize_t sent = handover_send(u->fd, o->bytes + o->sent, o->len - o->sent, &o->fd,
+                                 o->fd >= 0 ? 1 : 0, MSG_DONTWAIT);
     if (sent > 0 && o->fd >= 0) {
         close(o->fd);
         o->fd = -1;
@@ -138,7 +145,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 static bool upgraded_enqueue(struct upgraded *u, const struct iovec parts[2], size_t sent, int fd)
 {
     size_t len = parts[0].iov_len + parts[1].iov_len;
-    if ((u->output_bytes > 0 && u->output_bytes + len > OUTPUT_MAX) || !rpc_memory_take(u->session->server, len))
+    if ((u->output_bytes > 0 && u->output_bytes + len > OUTPUT_MAX) ||
+        !rpc_memory_take(u->session->server, len))
         return false;
     struct output *o = malloc(sizeof(*o) + len);
     if (o == NULL) {
@@ -166,7 +174,8 @@ static size_t write_now(struct upgraded *u, const struct iovec parts[2], int *fd
 }
 
 /* Takes fd over. document NULL: none could be made. */
-static void send_document(struct upgraded *u, uint32_t tag, const void *document, size_t len, int fd)
+static void send_document(struct upgraded *u, uint32_t tag, const void *document, size_t len,
+                          int fd)
 {
     uint32_t header[2] = {htole32((uint32_t)len), htole32(tag)};
     const struct iovec parts[2] = {{header, HEADER_SIZE}, {(void *)(uintptr_t)document, len}};
@@ -231,7 +240,8 @@ static void add_descriptors(struct upgraded *u, struct descriptors *came)
 }
 
 /* A whole message, whose descriptors are in u->fds. */
-static int upgraded_run(struct upgraded *u, const uint8_t header[HEADER_SIZE], const char *document, size_t len)
+static int upgraded_run(struct upgraded *u, const uint8_t header[HEADER_SIZE], const char *document,
+                        size_t len)
 {
     uint32_t tag;
     struct rpc_call *call = NULL;
@@ -247,8 +257,10 @@ static int upgraded_run(struct upgraded *u, const uint8_t header[HEADER_SIZE], c
     return 0;
 }
 
-/* Runs the message at the start of in if it is whole: its size. 0: it is not. Negative errno: the connection has to end. */
-static ssize_t run_in_place(struct upgraded *u, const uint8_t *in, size_t len, struct descriptors *came)
+/* Runs the message at the start of in if it is whole: its size. 0: it is not. Negative errno: the
+ * connection has to end. */
+static ssize_t run_in_place(struct upgraded *u, const uint8_t *in, size_t len,
+                            struct descriptors *came)
 {
     size_t size = len >= HEADER_SIZE ? HEADER_SIZE + document_length(in) : 0;
     if (size == HEADER_SIZE)
@@ -276,8 +288,10 @@ static int begin_document(struct upgraded *u)
     return 0;
 }
 
-/* Adds to the message that has begun, and runs it when it is whole. How many bytes were used, or negative errno. */
-static ssize_t add_piece(struct upgraded *u, const uint8_t *in, size_t len, struct descriptors *came)
+/* Adds to the message that has begun, and runs it when it is whole. How many bytes were used, or
+ * negative errno. */
+static ssize_t add_piece(struct upgraded *u, const uint8_t *in, size_t len,
+                         struct descriptors *came)
 {
     bool header = u->document == NULL;
     uint8_t *to = header ? u->header + u->header_have : (uint8_t *)u->document + u->document_have;
@@ -334,8 +348,10 @@ static int read_input(struct upgraded *u)
     if (got == -EAGAIN || got == -EINTR)
         return 0;
     if (got == -EMFILE)
-        log_limited(LOG_WARNING, "a program's descriptors could not be received, and its RPC connection ends: %s",
-                    own_error_text(-EMFILE));
+        log_limited(
+            LOG_WARNING,
+            "a program's descriptors could not be received, and its RPC connection ends: %s",
+            own_error_text(-EMFILE));
     if (got <= 0)
         return got < 0 ? (int)got : -ECONNRESET;
     int error = take_input(u, piece, (size_t)got, &came);
@@ -415,7 +431,8 @@ static int upgraded_init(struct upgraded *u, const char *extra, size_t extra_len
     return 0;
 }
 
-static struct upgraded *upgraded_new(struct rpc_session *session, int fd, struct MHD_UpgradeResponseHandle *mhd)
+static struct upgraded *upgraded_new(struct rpc_session *session, int fd,
+                                     struct MHD_UpgradeResponseHandle *mhd)
 {
     struct upgraded *u = calloc(1, sizeof(*u));
     if (u == NULL)
@@ -427,8 +444,9 @@ static struct upgraded *upgraded_new(struct rpc_session *session, int fd, struct
     return u;
 }
 
-static void on_upgrade(void *cls, struct MHD_Connection *connection, void *request, const char *extra, size_t extra_len,
-                       MHD_socket fd, struct MHD_UpgradeResponseHandle *mhd)
+static void on_upgrade(void *cls, struct MHD_Connection *connection, void *request,
+                       const char *extra, size_t extra_len, MHD_socket fd,
+                       struct MHD_UpgradeResponseHandle *mhd)
 {
     struct rpc_session *session = cls;
     struct upgraded *u = upgraded_new(session, fd, mhd);

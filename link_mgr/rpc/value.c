@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* value.c - see value.h. Values in a struct are borrowed from it; what is returned to callers is a reference
- * of their own. */
+/* value.c - see value.h. Values in a struct are borrowed from it; what is returned to callers is a
+ * reference of their own. */
 #include "link_mgr/rpc/value.h"
 
 #include <errno.h>
@@ -46,8 +46,8 @@ static void check_name(struct rpc_params *params, const char *name, size_t len)
 {
     const char *known = params->method->members;
     if (!in_list(known, name, len))
-        rpc_params_refuse(params, "unknown member \"%.*s\"; known: %s", len < 64 ? (int)len : 64, name,
-                          *known != '\0' ? known : "none");
+        rpc_params_refuse(params, "unknown member \"%.*s\"; known: %s", len < 64 ? (int)len : 64,
+                          name, *known != '\0' ? known : "none");
 }
 
 /* Only a call with a far end has descriptors. */
@@ -86,8 +86,8 @@ static void check_members(struct rpc_params *params)
     xmlrpc_env_clean(&env);
 }
 
-bool rpc_params_open(struct rpc_params *params, struct rpc_call *call, const struct rpc_method *method,
-                     xmlrpc_value *array)
+bool rpc_params_open(struct rpc_params *params, struct rpc_call *call,
+                     const struct rpc_method *method, xmlrpc_value *array)
 {
     xmlrpc_env env;
     xmlrpc_env_init(&env);
@@ -108,8 +108,9 @@ bool rpc_params_open(struct rpc_params *params, struct rpc_call *call, const str
     return !params->failed;
 }
 
-bool rpc_params_open_compact(struct rpc_params *params, struct rpc_call *call, const struct rpc_method *method,
-                             struct compact_reader *reader, struct compact_member members[RPC_MEMBERS_MAX])
+bool rpc_params_open_compact(struct rpc_params *params, struct rpc_call *call,
+                             const struct rpc_method *method, struct compact_reader *reader,
+                             struct compact_member members[RPC_MEMBERS_MAX])
 {
     int more = 1;
     *params = (struct rpc_params){.call = call, .method = method, .compact = members};
@@ -242,7 +243,8 @@ static bool read_int(const struct found *found, int64_t *out)
     return found->compact->type == COMPACT_NUMBER;
 }
 
-int64_t rpc_params_int(struct rpc_params *params, const char *name, int64_t min, int64_t max, int64_t fallback)
+int64_t rpc_params_int(struct rpc_params *params, const char *name, int64_t min, int64_t max,
+                       int64_t fallback)
 {
     int64_t number = 0;
     struct found found;
@@ -254,8 +256,8 @@ int64_t rpc_params_int(struct rpc_params *params, const char *name, int64_t min,
     if (!read_int(&found, &number))
         rpc_params_refuse(params, "member \"%s\" must be a whole number", name);
     else if (number < min || number > max)
-        rpc_params_refuse(params, "member \"%s\" is %lld, must be %lld to %lld", name, (long long)number,
-                          (long long)min, (long long)max);
+        rpc_params_refuse(params, "member \"%s\" is %lld, must be %lld to %lld", name,
+                          (long long)number, (long long)min, (long long)max);
     return number;
 }
 
@@ -263,7 +265,8 @@ int64_t rpc_params_timeout(struct rpc_params *params, int64_t min, int64_t fallb
 {
     int64_t timeout = rpc_params_int(params, "timeout_ms", -1, RPC_TIMEOUT_MAX, fallback);
     if (timeout >= 0 && timeout < min)
-        rpc_params_refuse(params, "member \"timeout_ms\" must be -1 or at least %lld", (long long)min);
+        rpc_params_refuse(params, "member \"timeout_ms\" must be -1 or at least %lld",
+                          (long long)min);
     return timeout;
 }
 
@@ -316,17 +319,18 @@ void rpc_params_service(struct rpc_params *params, const char *name, char out[ID
     out[0] = '\0';
     if (!value_find(params, name, &found))
         return;
-    if (!is_text(&found) || !read_text(&found, text) ||
-        !service_name_valid(text, strlen(text)))
-        rpc_params_refuse(params, "member \"%s\" must be 1 to %d of A-Z a-z 0-9 . _ - and not digits alone", name,
-                          IDC_SERVICE_MAX);
+    if (!is_text(&found) || !read_text(&found, text) || !service_name_valid(text, strlen(text)))
+        rpc_params_refuse(params,
+                          "member \"%s\" must be 1 to %d of A-Z a-z 0-9 . _ - and not digits alone",
+                          name, IDC_SERVICE_MAX);
     else
         strcpy(out, text);
 }
 
 xmlrpc_value *rpc_params_bytes(struct rpc_params *params, const char *name)
 {
-    xmlrpc_value *value = find_xml(params, name); /* no method that has such a member takes compact calls */
+    /* no method that has such a member takes compact calls */
+    xmlrpc_value *value = find_xml(params, name);
     if (value == NULL) {
         rpc_params_refuse(params, "member \"%s\" is missing", name);
         return NULL;
@@ -367,16 +371,17 @@ void rpc_struct_value(struct rpc_struct *s, const char *name, xmlrpc_value *valu
         xmlrpc_DECREF(value);
 }
 
-/* The constructors want an environment without a fault, so each gets one of its own; a failed one returns NULL. */
-#define NEW_VALUE(constructor, ...)                                                                                    \
-    ({                                                                                                                 \
-        xmlrpc_env new_env;                                                                                            \
-        xmlrpc_env_init(&new_env);                                                                                     \
-        xmlrpc_value *new_value = constructor(&new_env, __VA_ARGS__);                                                  \
-        if (new_env.fault_occurred)                                                                                    \
-            new_value = NULL;                                                                                          \
-        xmlrpc_env_clean(&new_env);                                                                                    \
-        new_value;                                                                                                     \
+/* The constructors want an environment without a fault, so each gets one of its own; a failed one
+ * returns NULL. */
+#define NEW_VALUE(constructor, ...)                                   \
+    ({                                                                \
+        xmlrpc_env new_env;                                           \
+        xmlrpc_env_init(&new_env);                                    \
+        xmlrpc_value *new_value = constructor(&new_env, __VA_ARGS__); \
+        if (new_env.fault_occurred)                                   \
+            new_value = NULL;                                         \
+        xmlrpc_env_clean(&new_env);                                   \
+        new_value;                                                    \
     })
 
 void rpc_struct_int(struct rpc_struct *s, const char *name, int64_t value)
@@ -385,7 +390,9 @@ void rpc_struct_int(struct rpc_struct *s, const char *name, int64_t value)
     if (is_compact(s))
         compact_put_number(&s->compact, name, value);
     else
-        rpc_struct_value(s, name, small ? NEW_VALUE(xmlrpc_int_new, (int)value) : NEW_VALUE(xmlrpc_i8_new, value));
+        rpc_struct_value(s, name,
+                         small ? NEW_VALUE(xmlrpc_int_new, (int)value)
+                               : NEW_VALUE(xmlrpc_i8_new, value));
 }
 
 void rpc_struct_bool(struct rpc_struct *s, const char *name, bool value)

@@ -2,8 +2,8 @@
 /*
  * value.h - the members of a call's struct, read and checked; and structs for answers.
  *
- * Readers return a fallback or a value in range. The first member that does not fit answers the call with EINVAL and
- * its name; from then on rpc_params_ok is false, and the handler returns.
+ * Readers return a fallback or a value in range. The first member that does not fit answers the
+ * call with EINVAL and its name; from then on rpc_params_ok is false, and the handler returns.
  */
 #ifndef IDC_RPC_VALUE_H
 #define IDC_RPC_VALUE_H
@@ -18,23 +18,27 @@
 struct rpc_params {
     struct rpc_call *call;
     const struct rpc_method *method;
-    xmlrpc_value *members; /* NULL: the call had no parameter, or is compact */
+    xmlrpc_value *members;                /* NULL: the call had no parameter, or is compact */
     const struct compact_member *compact; /* those of a compact call */
     int compact_count;
     bool failed;
 };
 
-bool rpc_params_open(struct rpc_params *params, struct rpc_call *call, const struct rpc_method *method,
-                     xmlrpc_value *array);
-/* The same for a compact call. reader stands at the first member; members have to live as long as params. */
-bool rpc_params_open_compact(struct rpc_params *params, struct rpc_call *call, const struct rpc_method *method,
-                             struct compact_reader *reader, struct compact_member members[RPC_MEMBERS_MAX]);
+bool rpc_params_open(struct rpc_params *params, struct rpc_call *call,
+                     const struct rpc_method *method, xmlrpc_value *array);
+/* The same for a compact call. reader stands at the first member; members have to live as long as
+ * params. */
+bool rpc_params_open_compact(struct rpc_params *params, struct rpc_call *call,
+                             const struct rpc_method *method, struct compact_reader *reader,
+                             struct compact_member members[RPC_MEMBERS_MAX]);
 void rpc_params_close(struct rpc_params *params);
 bool rpc_params_ok(const struct rpc_params *params);
-void rpc_params_refuse(struct rpc_params *params, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void rpc_params_refuse(struct rpc_params *params, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 bool rpc_params_has(struct rpc_params *params, const char *name);
-int64_t rpc_params_int(struct rpc_params *params, const char *name, int64_t min, int64_t max, int64_t fallback);
+int64_t rpc_params_int(struct rpc_params *params, const char *name, int64_t min, int64_t max,
+                       int64_t fallback);
 /* Milliseconds, -1: none. min is 0 where a call can be told not to wait, else 1. */
 int64_t rpc_params_timeout(struct rpc_params *params, int64_t min, int64_t fallback);
 bool rpc_params_bool(struct rpc_params *params, const char *name, bool fallback);
@@ -44,9 +48,9 @@ void rpc_params_service(struct rpc_params *params, const char *name, char out[ID
 /* A reference for the caller, NULL when it does not fit. */
 xmlrpc_value *rpc_params_bytes(struct rpc_params *params, const char *name);
 
-/* A struct under construction. One begun for a call is its answer, in the form in which the call came, and ends with
- * rpc_struct_reply. One begun without is a part of another; it ends with rpc_struct_end, which returns NULL when anything
- * failed for want of memory. */
+/* A struct under construction. One begun for a call is its answer, in the form in which the call
+ * came, and ends with rpc_struct_reply. One begun without is a part of another; it ends with
+ * rpc_struct_end, which returns NULL when anything failed for want of memory. */
 struct rpc_struct {
     struct rpc_call *call;
     xmlrpc_env env;
@@ -59,7 +63,8 @@ void rpc_struct_int(struct rpc_struct *s, const char *name, int64_t value);
 void rpc_struct_bool(struct rpc_struct *s, const char *name, bool value);
 void rpc_struct_text(struct rpc_struct *s, const char *name, const char *value);
 void rpc_struct_bytes(struct rpc_struct *s, const char *name, const void *bytes, size_t len);
-void rpc_struct_value(struct rpc_struct *s, const char *name, xmlrpc_value *value); /* takes it over; may be NULL */
+/* takes it over; may be NULL */
+void rpc_struct_value(struct rpc_struct *s, const char *name, xmlrpc_value *value);
 xmlrpc_value *rpc_struct_end(struct rpc_struct *s);
 void rpc_struct_reply(struct rpc_struct *s);
 void rpc_reply_empty(struct rpc_call *call);

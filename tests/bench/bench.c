@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench.c - measures IDC, or what one would use in its place: the command line of tools/measure for all transports.
+ * bench.c - measures IDC, or what one would use in its place: the command line of tools/measure for
+ * all transports.
  *
  *     bench serve TRANSPORT [ADDRESS] [OPTIONS]        says "ready" and serves until it is killed
- *     bench run TRANSPORT [ADDRESS] TEST [OPTIONS]     runs one test and prints its figures as one line of JSON
+ *     bench run TRANSPORT [ADDRESS] TEST [OPTIONS]     runs one test and prints its figures as one
+ *     line of JSON
  *     bench relay PATH TO                              a relay between Unix sockets by itself
- *     bench calls                                      what calls cost that have nothing to do with IDC
+ *     bench calls                                      what calls cost that have nothing to do with
+ *                                                      IDC
  *
- * It is one file that needs few libraries and can be copied into guests. docs/performance.md tells what the tests measure.
- * Exit status: 0; 1 for a failure; 2 for wrong usage; 3 when this machine doesn't have the transport.
+ * It is one file that needs few libraries and can be copied into guests. docs/performance.md tells
+ * what the tests measure. Exit status: 0; 1 for a failure; 2 for wrong usage; 3 when this machine
+ * doesn't have the transport.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -24,20 +28,26 @@
 
 static int print_usage(FILE *to)
 {
-    fprintf(to, "usage: bench serve TRANSPORT [ADDRESS] [--watch PID]... [--cpus A,B] [--socket PATH]\n"
-                "       bench run TRANSPORT [ADDRESS] TEST [OPTIONS]\n"
-                "       bench relay PATH TO\n"
-                "       bench calls\n\n"
-                "  --size BYTES      of a write or a round trip (default: 65536 for streams, 64 for round trips)\n"
-                "  --streams N       connections at the same time (default: 1; fairness 16)\n"
-                "  --idle N          connections to open before, and to keep open (memory: to measure; default 1000)\n"
-                "  --seconds S       about how long to measure (default: 0.5)\n"
-                "  --count N         bytes, round trips or connections, in place of --seconds\n"
-                "  --watch PID       a process whose CPU time and memory count too, a link_mgr for example\n"
-                "  --cpus A,B        keep the client's side to processor A, the server's to B\n"
-                "  --socket PATH     link_mgr's RPC socket; else $IDC_SOCKET, else /run/idc/rpc.sock\n\ntransports:\n");
+    fprintf(to,
+            "usage: bench serve TRANSPORT [ADDRESS] [--watch PID]... [--cpus A,B] [--socket PATH]\n"
+            "       bench run TRANSPORT [ADDRESS] TEST [OPTIONS]\n"
+            "       bench relay PATH TO\n"
+            "       bench calls\n\n"
+            "  --size BYTES      of a write or a round trip (default: 65536 for streams, 64 for "
+            "round trips)\n"
+            "  --streams N       connections at the same time (default: 1; fairness 16)\n"
+            "  --idle N          connections to open before, and to keep open (memory: to measure; "
+            "default 1000)\n"
+            "  --seconds S       about how long to measure (default: 0.5)\n"
+            "  --count N         bytes, round trips or connections, in place of --seconds\n"
+            "  --watch PID       a process whose CPU time and memory count too, a link_mgr for "
+            "example\n"
+            "  --cpus A,B        keep the client's side to processor A, the server's to B\n"
+            "  --socket PATH     link_mgr's RPC socket; else $IDC_SOCKET, else "
+            "/run/idc/rpc.sock\n\ntransports:\n");
     for (size_t i = 0; transport_number(i); i++)
-        fprintf(to, "  %-16s  ADDRESS: %s\n", transport_number(i)->name, transport_number(i)->address);
+        fprintf(to, "  %-16s  ADDRESS: %s\n", transport_number(i)->name,
+                transport_number(i)->address);
     fprintf(to, "\ntests:\n");
     for (int i = 0; i < measure_test_count; i++)
         fprintf(to, "  %-16s  %s\n", measure_tests[i].name, measure_tests[i].what);
@@ -71,8 +81,8 @@ static bool take_option(int option, struct measure *measure, char **socket_path)
     static const struct {
         int option;
         double min, max;
-    } ranges[] = {{'b', 1, MEASURE_SIZE_MAX}, {'n', 1, 1024}, {'i', 0, 1000000}, {'s', 0.001, 3600}, {'c', 1, 1e15},
-                  {'w', 1, 4194304}};
+    } ranges[] = {{'b', 1, MEASURE_SIZE_MAX}, {'n', 1, 1024}, {'i', 0, 1000000},
+                  {'s', 0.001, 3600},         {'c', 1, 1e15}, {'w', 1, 4194304}};
     double value = 0;
     if (option == 'C') {
         if (sscanf(optarg, "%4d,%4d", &side_cpus[CLIENT_SIDE], &side_cpus[SERVER_SIDE]) == 2)
@@ -85,28 +95,46 @@ static bool take_option(int option, struct measure *measure, char **socket_path)
         return true;
     }
     for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
-        if (ranges[i].option == option && !bench_number(optarg, ranges[i].min, ranges[i].max, &value)) {
+        if (ranges[i].option == option &&
+            !bench_number(optarg, ranges[i].min, ranges[i].max, &value)) {
             bench_complain("not a number in range: ", optarg);
             return false;
         }
     switch (option) {
-    case 'b': measure->size = (size_t)value; return true;
-    case 'n': measure->streams = (unsigned)value; return true;
-    case 'i': measure->idle = (unsigned)value; return true;
-    case 's': measure->seconds = value; return true;
-    case 'c': measure->count = (uint64_t)value; return true;
-    case 'w': watch_add(&measure->watch, (pid_t)value); return true;
-    default: return false; /* getopt_long has complained */
+    case 'b':
+        measure->size = (size_t)value;
+        return true;
+    case 'n':
+        measure->streams = (unsigned)value;
+        return true;
+    case 'i':
+        measure->idle = (unsigned)value;
+        return true;
+    case 's':
+        measure->seconds = value;
+        return true;
+    case 'c':
+        measure->count = (uint64_t)value;
+        return true;
+    case 'w':
+        watch_add(&measure->watch, (pid_t)value);
+        return true;
+    default:
+        return false; /* getopt_long has complained */
     }
 }
 
 static bool take_options(int argc, char **argv, struct measure *measure)
 {
-    static const struct option options[] = {
-        {"size", required_argument, NULL, 'b'}, {"streams", required_argument, NULL, 'n'},
-        {"idle", required_argument, NULL, 'i'}, {"seconds", required_argument, NULL, 's'},
-        {"count", required_argument, NULL, 'c'}, {"watch", required_argument, NULL, 'w'},
-        {"cpus", required_argument, NULL, 'C'}, {"socket", required_argument, NULL, 'S'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"size", required_argument, NULL, 'b'},
+                                            {"streams", required_argument, NULL, 'n'},
+                                            {"idle", required_argument, NULL, 'i'},
+                                            {"seconds", required_argument, NULL, 's'},
+                                            {"count", required_argument, NULL, 'c'},
+                                            {"watch", required_argument, NULL, 'w'},
+                                            {"cpus", required_argument, NULL, 'C'},
+                                            {"socket", required_argument, NULL, 'S'},
+                                            {NULL, 0, NULL, 0}};
     char *socket_path = NULL;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -151,10 +179,12 @@ static int bench_serve(struct measure *measure)
     return bench_failed();
 }
 
-static void print_json(const struct measure *measure, const struct measure_test *test, const struct figures *figures)
+static void print_json(const struct measure *measure, const struct measure_test *test,
+                       const struct figures *figures)
 {
-    printf("{\"test\": \"%s\", \"transport\": \"%s\", \"size\": %zu, \"streams\": %u, \"idle\": %u", test->name,
-           measure->place->transport->name, measure->size, measure->streams, measure->idle);
+    printf("{\"test\": \"%s\", \"transport\": \"%s\", \"size\": %zu, \"streams\": %u, \"idle\": %u",
+           test->name, measure->place->transport->name, measure->size, measure->streams,
+           measure->idle);
     figures_print(figures, stdout);
     printf("}\n");
 }
@@ -166,7 +196,8 @@ static int bench_run(struct measure *measure, const char *name)
     if (test == NULL)
         return bench_complain("there is no test ", name);
     set_defaults(measure, name);
-    if (measure->place->transport->own_server && measure->place->transport->listen(measure->place) < 0)
+    if (measure->place->transport->own_server &&
+        measure->place->transport->listen(measure->place) < 0)
         return bench_failed();
     if (measure_run(test, measure, &figures) < 0)
         return bench_failed();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * calls.c - what calls cost that have nothing to do with vsock: run by itself and under `idc run`, the differences are what the
- * preloaded library adds to them. Of each call the best of many short rounds, since other work can only make one slower.
+ * calls.c - what calls cost that have nothing to do with vsock: run by itself and under `idc run`,
+ * the differences are what the preloaded library adds to them. Of each call the best of many short
+ * rounds, since other work can only make one slower.
  */
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -85,9 +86,15 @@ static const struct {
     const char *name;
     void (*call)(void);
 } calls[] = {
-    {"getsockopt", call_getsockopt}, {"setsockopt", call_setsockopt}, {"getsockname", call_getsockname},
-    {"fcntl", call_fcntl},           {"ioctl", call_ioctl},           {"write", call_write},
-    {"recvmsg", call_recvmsg},       {"close", call_close},           {"dup_close", call_dup_and_close},
+    {"getsockopt", call_getsockopt},
+    {"setsockopt", call_setsockopt},
+    {"getsockname", call_getsockname},
+    {"fcntl", call_fcntl},
+    {"ioctl", call_ioctl},
+    {"write", call_write},
+    {"recvmsg", call_recvmsg},
+    {"close", call_close},
+    {"dup_close", call_dup_and_close},
     {"socket_close", call_socket_and_close},
 };
 #define COUNT (sizeof(calls) / sizeof(calls[0]))

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * relay.c - a plain relay between Unix sockets: one thread, one epoll, a buffer of 64 KiB each way for each connection. Two of
- * them in a row are the least that any design with a relay in each domain does to a byte, so they show what IDC is to be
- * measured by.
+ * relay.c - a plain relay between Unix sockets: one thread, one epoll, a buffer of 64 KiB each way
+ * for each connection. Two of them in a row are the least that any design with a relay in each
+ * domain does to a byte, so they show what IDC is to be measured by.
  *
- * A direction reads while its buffer is empty and writes while it is not, at once and as long as it can; epoll
- * (edge-triggered) is asked when neither goes on. The end of one direction is passed on by shutdown.
+ * A direction reads while its buffer is empty and writes while it is not, at once and as long as it
+ * can; epoll (edge-triggered) is asked when neither goes on. The end of one direction is passed on
+ * by shutdown.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -65,7 +66,8 @@ static bool relay_step(struct pair *pair, struct way *way)
 {
     bool reading = way->done == way->len;
     ssize_t n = reading ? recv(way->from, way->buf, ROOM, MSG_DONTWAIT)
-                        : send(way->to, way->buf + way->done, way->len - way->done, MSG_DONTWAIT | MSG_NOSIGNAL);
+                        : send(way->to, way->buf + way->done, way->len - way->done,
+                               MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
             relay_bury(pair);
@@ -108,9 +110,11 @@ static void add_pair(int client, const char *to)
 {
     struct sockaddr_un address;
     struct pair *pair = calloc(1, sizeof(*pair));
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = pair};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.ptr = pair};
     int server = unix_socket(to, &address);
-    if (pair == NULL || server < 0 || connect(server, (struct sockaddr *)&address, sizeof(address)) < 0) {
+    if (pair == NULL || server < 0 ||
+        connect(server, (struct sockaddr *)&address, sizeof(address)) < 0) {
         perror("bench relay");
         free(pair);
         close(client);
@@ -120,7 +124,8 @@ static void add_pair(int client, const char *to)
     pair->ways[0] = (struct way){.from = client, .to = server, .buf = malloc(ROOM)};
     pair->ways[1] = (struct way){.from = server, .to = client, .buf = malloc(ROOM)};
     if (pair->ways[0].buf == NULL || pair->ways[1].buf == NULL ||
-        epoll_ctl(poller, EPOLL_CTL_ADD, client, &event) < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, server, &event) < 0)
+        epoll_ctl(poller, EPOLL_CTL_ADD, client, &event) < 0 ||
+        epoll_ctl(poller, EPOLL_CTL_ADD, server, &event) < 0)
         relay_bury(pair);
     else
         relay_serve(pair);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * transports.c - the sockets of the kernel: Unix, TCP and vsock over loopback, a socket pair, and Unix through two relays.
- * What is not there (no vsock, say) is told in one line that contains "not available"; nothing is loaded or configured.
+ * transports.c - the sockets of the kernel: Unix, TCP and vsock over loopback, a socket pair, and
+ * Unix through two relays. What is not there (no vsock, say) is told in one line that contains "not
+ * available"; nothing is loaded or configured.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -51,7 +52,8 @@ void pin_to_side(enum side side)
     CPU_ZERO(&set);
     CPU_SET((size_t)side_cpus[side], &set);
     if (sched_setaffinity(0, sizeof(set), &set) < 0)
-        fprintf(stderr, "bench: cannot keep to processor %d: %s\n", side_cpus[side], strerror(errno));
+        fprintf(stderr, "bench: cannot keep to processor %d: %s\n", side_cpus[side],
+                strerror(errno));
 }
 
 struct watch *place_watch(struct place *place)
@@ -66,7 +68,8 @@ struct watch *place_watch(struct place *place)
 static int parse_unix(const char *path, union address *address)
 {
     if (path == NULL || strlen(path) >= sizeof(address->local.sun_path))
-        return measure_fail("the address is the path of a socket, of at most %zu bytes", sizeof(address->local.sun_path) - 1);
+        return measure_fail("the address is the path of a socket, of at most %zu bytes",
+                            sizeof(address->local.sun_path) - 1);
     address->local.sun_family = AF_UNIX;
     memcpy(address->local.sun_path, path, strlen(path) + 1);
     return 0;
@@ -77,7 +80,8 @@ static int parse_tcp(const char *port, union address *address)
     unsigned long number = port ? strtoul(port, NULL, 10) : 0;
     if (number < 1 || number > 65535)
         return measure_fail("the address is a port, 1 to 65535");
-    address->inet = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)number)};
+    address->inet =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)number)};
     address->inet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return 0;
 }
@@ -104,9 +108,12 @@ static int transports_parse(const struct place *place, union address *address)
 static socklen_t length_of(const union address *address)
 {
     switch (address->any.sa_family) {
-    case AF_UNIX: return sizeof(address->local);
-    case AF_INET: return sizeof(address->inet);
-    default: return sizeof(address->vsock);
+    case AF_UNIX:
+        return sizeof(address->local);
+    case AF_INET:
+        return sizeof(address->inet);
+    default:
+        return sizeof(address->vsock);
     }
 }
 
@@ -114,7 +121,8 @@ static socklen_t length_of(const union address *address)
 
 static int fail_unless_there(const struct place *place, const char *what)
 {
-    bool missing = errno == EAFNOSUPPORT || (place->transport == &transport_vsock && (errno == ENODEV || errno == EADDRNOTAVAIL));
+    bool missing = errno == EAFNOSUPPORT || (place->transport == &transport_vsock &&
+                                             (errno == ENODEV || errno == EADDRNOTAVAIL));
     return measure_fail("%s%s: %s", missing ? "not available: " : "", what, strerror(errno));
 }
 
@@ -266,29 +274,45 @@ static int chain_listen(struct place *place)
 /* ---- the table ---- */
 
 const struct transport transport_unix = {
-    .name = "unix", .address = "PATH",
-    .listen = socket_listen, .accept = socket_accept, .connect = socket_connect,
+    .name = "unix",
+    .address = "PATH",
+    .listen = socket_listen,
+    .accept = socket_accept,
+    .connect = socket_connect,
 };
 const struct transport transport_tcp = {
-    .name = "tcp", .address = "PORT (of the loopback interface)",
-    .listen = socket_listen, .accept = socket_accept, .connect = socket_connect,
+    .name = "tcp",
+    .address = "PORT (of the loopback interface)",
+    .listen = socket_listen,
+    .accept = socket_accept,
+    .connect = socket_connect,
 };
 const struct transport transport_vsock = {
-    .name = "vsock", .address = "CID:PORT (of the kernel's own AF_VSOCK)",
-    .listen = socket_listen, .accept = socket_accept, .connect = socket_connect,
+    .name = "vsock",
+    .address = "CID:PORT (of the kernel's own AF_VSOCK)",
+    .listen = socket_listen,
+    .accept = socket_accept,
+    .connect = socket_connect,
 };
 const struct transport transport_socketpair = {
-    .name = "socketpair", .address = "none; run forks the server", .own_server = true,
-    .listen = pair_listen, .accept = pair_accept, .connect = pair_connect,
+    .name = "socketpair",
+    .address = "none; run forks the server",
+    .own_server = true,
+    .listen = pair_listen,
+    .accept = pair_accept,
+    .connect = pair_connect,
 };
 const struct transport transport_chain = {
-    .name = "chain", .address = "PATH (and PATH.2, PATH.3)",
-    .listen = chain_listen, .accept = socket_accept, .connect = socket_connect,
+    .name = "chain",
+    .address = "PATH (and PATH.2, PATH.3)",
+    .listen = chain_listen,
+    .accept = socket_accept,
+    .connect = socket_connect,
 };
 
 const struct transport *const transports[] = {
-    &transport_idc, &transport_idc_seqpacket, &transport_unix, &transport_socketpair, &transport_tcp,
-    &transport_vsock, &transport_chain, NULL};
+    &transport_idc, &transport_idc_seqpacket, &transport_unix,  &transport_socketpair,
+    &transport_tcp, &transport_vsock,         &transport_chain, NULL};
 
 const struct transport *transport_number(size_t number)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzzer: compact documents, both ways. What can be read to the end is written again, and must be the same bytes. And what the
- * input says is written, with a count of one's own of whether it fits, and must be read as it was written.
+ * Fuzzer: compact documents, both ways. What can be read to the end is written again, and must be
+ * the same bytes. And what the input says is written, with a count of one's own of whether it fits,
+ * and must be read as it was written.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,8 @@ static void read_and_write(const uint8_t *data, size_t size)
             compact_put(&writer, &member);
     }
     if (more == 0 && plain)
-        compact_require(!writer.failed && writer.len == size && memcmp(writer.bytes, data, size) == 0);
+        compact_require(!writer.failed && writer.len == size &&
+                        memcmp(writer.bytes, data, size) == 0);
 }
 
 /* ---- members, written and read again ---- */
@@ -70,8 +72,10 @@ struct wish {
 
 static struct wish wish_of(const uint8_t *data)
 {
-    return (struct wish){.type = "ibs"[data[0] % 3], .name_len = (size_t)data[1] + (data[0] & 128 ? 10 : 0),
-                         .text_len = (size_t)data[2] * (data[0] & 64 ? 5 : 1), .value = data[3]};
+    return (struct wish){.type = "ibs"[data[0] % 3],
+                         .name_len = (size_t)data[1] + (data[0] & 128 ? 10 : 0),
+                         .text_len = (size_t)data[2] * (data[0] & 64 ? 5 : 1),
+                         .value = data[3]};
 }
 
 static const char *compact_filled(char *buf, char with, size_t len)
@@ -95,12 +99,15 @@ static void put_wish(struct compact_writer *writer, const struct wish *wish)
     else if (wish->type == COMPACT_BOOLEAN)
         compact_put_boolean(writer, name, wish->value & 1);
     else
-        compact_put_text(writer, name, compact_filled(text, (char)('A' + wish->value % 26), wish->text_len));
+        compact_put_text(writer, name,
+                         compact_filled(text, (char)('A' + wish->value % 26), wish->text_len));
 }
 
 static size_t size_of(const struct wish *wish)
 {
-    size_t value = wish->type == COMPACT_NUMBER ? 8 : wish->type == COMPACT_BOOLEAN ? 1 : 2 + wish->text_len;
+    size_t value = wish->type == COMPACT_NUMBER    ? 8
+                   : wish->type == COMPACT_BOOLEAN ? 1
+                                                   : 2 + wish->text_len;
     return 1 + wish->name_len + 1 + value;
 }
 
@@ -110,13 +117,15 @@ static void require_read(struct compact_reader *reader, const struct wish *wish)
     struct compact_member member;
     compact_require(compact_next(reader, &member) == 1);
     compact_require(member.type == wish->type);
-    compact_require(compact_equal(&member.name, compact_filled(name, (char)('a' + wish->value % 26), wish->name_len)));
+    compact_require(compact_equal(
+        &member.name, compact_filled(name, (char)('a' + wish->value % 26), wish->name_len)));
     if (wish->type == COMPACT_NUMBER)
         compact_require(member.number == number_of(wish));
     else if (wish->type == COMPACT_BOOLEAN)
         compact_require(member.number == (wish->value & 1));
     else
-        compact_require(compact_equal(&member.text, compact_filled(text, (char)('A' + wish->value % 26), wish->text_len)));
+        compact_require(compact_equal(
+            &member.text, compact_filled(text, (char)('A' + wish->value % 26), wish->text_len)));
 }
 
 static void write_and_read(const uint8_t *data, size_t size)

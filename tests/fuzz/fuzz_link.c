@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzzer: a peer that sends anything. The input is a list of records: a byte that says what happens, then its operands. Most are frames made
- * from a few bytes, so that deep states are reached; some are raw bytes in the ring, or the ring's indexes. Between them programs
- * act. Whatever comes, the core must neither crash nor leak, nor send anything that wire.c rejects.
+ * Fuzzer: a peer that sends anything. The input is a list of records: a byte that says what
+ * happens, then its operands. Most are frames made from a few bytes, so that deep states are
+ * reached; some are raw bytes in the ring, or the ring's indexes. Between them programs act.
+ * Whatever comes, the core must neither crash nor leak, nor send anything that wire.c rejects.
  */
 #include <string.h>
 
@@ -33,16 +34,22 @@ static uint32_t pick_id(struct input *input, const uint32_t ids[16])
 static void send_request(struct lone *lone, struct input *input)
 {
     uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
-    struct wire_connect_req req = {.id = 1 + link_take(input, 1), .source_port = 7, .port = LONE_PORT + link_take(input, 1) % 3,
+    struct wire_connect_req req = {.id = 1 + link_take(input, 1),
+                                   .source_port = 7,
+                                   .port = LONE_PORT + link_take(input, 1) % 3,
                                    .type = (enum idc_type)(1 + link_take(input, 1) % 2)};
     uint32_t length = wire_put_connect_req(payload, &req);
-    lone_send(lone, &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = link_take(input, 2)}, payload);
+    lone_send(lone,
+              &(struct wire_frame){
+                  .type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = link_take(input, 2)},
+              payload);
 }
 
 static void send_frame(struct lone *lone, struct input *input, const uint32_t ids[16])
 {
     uint8_t payload[4096];
-    struct wire_frame frame = {.type = (uint8_t)link_take(input, 1), .flags = (uint8_t)link_take(input, 1)};
+    struct wire_frame frame = {.type = (uint8_t)link_take(input, 1),
+                               .flags = (uint8_t)link_take(input, 1)};
     frame.connection = pick_id(input, ids);
     frame.credit = link_take(input, 2);
     frame.length = link_take(input, 2) % sizeof(payload);
@@ -82,7 +89,8 @@ static void note_ids(struct lone *lone, uint32_t ids[16])
 {
     struct wire_frame frame;
     uint8_t payload[2048];
-    while (lone->channel_open && !lone->deaf && lone_receive(lone, &frame, payload, sizeof(payload)))
+    while (lone->channel_open && !lone->deaf &&
+           lone_receive(lone, &frame, payload, sizeof(payload)))
         if (frame.type == WIRE_TYPE_CONNECT_RSP)
             ids[frame.connection % 16] = wire_get_u32(payload + 4);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fuzzer: values of policy nodes. What is accepted is formatted, parsed again, and must mean the same. */
+/* Fuzzer: values of policy nodes. What is accepted is formatted, parsed again, and must mean the
+ * same. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (policy_format(&policy, first, sizeof(first)) < 0 || strlen(first) > POLICY_VALUE_MAX)
         return 0;
-    if (policy_parse(&again, first, NULL) || policy_format(&again, second, sizeof(second)) < 0 || strcmp(first, second))
+    if (policy_parse(&again, first, NULL) || policy_format(&again, second, sizeof(second)) < 0 ||
+        strcmp(first, second))
         abort();
     return 0;
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzzer: what a program sends to link_mgr's RPC socket. The real server with libmicrohttpd and xmlrpc-c in this process, on a
- * socket of its own; behind it the hub of the unit tests (fake_hub.h). Of the input the first byte says how the rest is sent:
+ * Fuzzer: what a program sends to link_mgr's RPC socket. The real server with libmicrohttpd and
+ * xmlrpc-c in this process, on a socket of its own; behind it the hub of the unit tests
+ * (fake_hub.h). Of the input the first byte says how the rest is sent:
  *
  *     0  as it is: HTTP                      3  in messages on an upgraded connection, as XML
  *     1  as the body of a POST               4  the same, idc-rpc/2
- *     2  as it is, behind an upgrade         5  idc-rpc/2: bytes pick what compact calls consist of; 6: with descriptors
+ *     2  as it is, behind an upgrade         5  idc-rpc/2: bytes pick what compact calls consist
+ *        of; 6: with descriptors
  *
- * and the second in how large pieces. Whatever comes, the server neither crashes nor holds anything once the program has gone:
- * no session, call, memory, descriptor or pending connect.
+ * and the second in how large pieces. Whatever comes, the server neither crashes nor holds anything
+ * once the program has gone: no session, call, memory, descriptor or pending connect.
  */
 #include <dirent.h>
 #include <endian.h>
@@ -63,7 +65,8 @@ static int count_descriptors(void)
     if (!dir)
         abort();
     while ((entry = readdir(dir)))
-        count += readlinkat(dirfd(dir), entry->d_name, target, sizeof(target)) > 0 && memcmp(target, "socket:", 7) == 0;
+        count += readlinkat(dirfd(dir), entry->d_name, target, sizeof(target)) > 0 &&
+                 memcmp(target, "socket:", 7) == 0;
     closedir(dir);
     return count;
 }
@@ -109,7 +112,8 @@ static bool at_rest(void)
     for (int i = 0; i < FAKE_LISTENERS; i++)
         if (hub.listeners[i].fd >= 0)
             return false;
-    return LIST_EMPTY(&server->sessions) && server->memory == 0 && server->counters.calls_now == 0 && hub.pending == 0;
+    return LIST_EMPTY(&server->sessions) && server->memory == 0 &&
+           server->counters.calls_now == 0 && hub.pending == 0;
 }
 
 static void expect_rest(void)
@@ -120,9 +124,11 @@ static void expect_rest(void)
             usleep(1000);
         if (i < 5000)
             continue;
-        fprintf(stderr, "fuzz_rpc: left: sessions %d, memory %zu, calls %d, connects %d; %d sockets, were %d\n",
-                !LIST_EMPTY(&server->sessions), server->memory, (int)server->counters.calls_now, hub.pending,
-                count_descriptors(), descriptors);
+        fprintf(
+            stderr,
+            "fuzz_rpc: left: sessions %d, memory %zu, calls %d, connects %d; %d sockets, were %d\n",
+            !LIST_EMPTY(&server->sessions), server->memory, (int)server->counters.calls_now,
+            hub.pending, count_descriptors(), descriptors);
         abort();
     }
     descriptors = count_descriptors();
@@ -160,7 +166,8 @@ static void put_messages(struct input *input)
 
 static void put_member(struct compact_writer *call, const char *names, struct input *input)
 {
-    static const int64_t numbers[] = {0, 1, 2, 3, 5, 6, 7, 8, 13, 80, -1, 0x7FF0, 1ll << 32, INT64_MIN};
+    static const int64_t numbers[] = {0, 1,  2,  3,  5,      6,         7,
+                                      8, 13, 80, -1, 0x7FF0, 1ll << 32, INT64_MIN};
     static const char *const texts[] = {"stream", "seqpacket", "a.b", "", "80", "/"};
     char name[64];
     int skip = rpc_take(input) % 8;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzzer: what other domains, and the toolstack, write into the store: policy, alive, want and offer, of two peers, one on
- * each side of the core's domid. The input is a list of steps: a node gets a value (any text, or numbers as they should be), or
- * goes; a program connects; the link's HELLO comes; a channel dies; time passes. Whatever comes, the core comes to rest, speaks
- * with nobody without permission, attaches only to an offer of the living epoch, and to each once (as long as it knows the peer:
- * one that lost its permission is forgotten), and leaks nothing.
+ * Fuzzer: what other domains, and the toolstack, write into the store: policy, alive, want and
+ * offer, of two peers, one on each side of the core's domid. The input is a list of steps: a node
+ * gets a value (any text, or numbers as they should be), or goes; a program connects; the link's
+ * HELLO comes; a channel dies; time passes. Whatever comes, the core comes to rest, speaks with
+ * nobody without permission, attaches only to an offer of the living epoch, and to each once (as
+ * long as it knows the peer: one that lost its permission is forgotten), and leaks nothing.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -49,7 +50,8 @@ static void store_expect(bool condition, const char *what)
     abort();
 }
 
-static int begin_channel(struct platform *platform, int peer, const char *path, struct channel **channel)
+static int begin_channel(struct platform *platform, int peer, const char *path,
+                         struct channel **channel)
 {
     if (lone.channel_open)
         return -1; /* it has one */
@@ -58,21 +60,26 @@ static int begin_channel(struct platform *platform, int peer, const char *path, 
     return lone_ops->attach(platform, peer, path, channel);
 }
 
-static int store_attach(struct platform *platform, int domid, const char *path, struct channel **channel)
+static int store_attach(struct platform *platform, int domid, const char *path,
+                        struct channel **channel)
 {
     const struct peer *peer = lone.core->by_domid[domid];
     store_expect(peer && peer->allowed, "attached without permission");
     store_expect(domid > lone.core->domid, "attached to one who is to attach to us");
-    store_expect(peer->alive != 0 && peer->offer_epoch == peer->alive, "attached to an offer of another epoch");
+    store_expect(peer->alive != 0 && peer->offer_epoch == peer->alive,
+                 "attached to an offer of another epoch");
     if (domid == 2) {
-        store_expect(peer->offer_epoch != attached_epoch || peer->offer_generation > attached_generation, "attached twice");
+        store_expect(peer->offer_epoch != attached_epoch ||
+                         peer->offer_generation > attached_generation,
+                     "attached twice");
         attached_epoch = peer->offer_epoch;
         attached_generation = peer->offer_generation;
     }
     return begin_channel(platform, domid, path, channel);
 }
 
-static int store_offer(struct platform *platform, int domid, const char *path, size_t ring_size, struct channel **channel)
+static int store_offer(struct platform *platform, int domid, const char *path, size_t ring_size,
+                       struct channel **channel)
 {
     const struct peer *peer = lone.core->by_domid[domid];
     store_expect(peer && peer->allowed, "offered without permission");
@@ -83,9 +90,11 @@ static int store_offer(struct platform *platform, int domid, const char *path, s
 
 static int store_publish(struct platform *platform, const char *path, const char *value, int reader)
 {
-    store_expect(strncmp(path, "/local/domain/1/data/idc/", 25) == 0, "published something that is not ours");
+    store_expect(strncmp(path, "/local/domain/1/data/idc/", 25) == 0,
+                 "published something that is not ours");
     store_expect(reader == 0 || reader == 2, "published for somebody else");
-    store_expect(strlen(value) >= 16 && strspn(value, "0123456789abcdef ") == strlen(value), "published something malformed");
+    store_expect(strlen(value) >= 16 && strspn(value, "0123456789abcdef ") == strlen(value),
+                 "published something malformed");
     return lone_ops->publish(platform, path, value, reader);
 }
 
@@ -107,7 +116,8 @@ static void store_begin(void)
 /* NULL: the node goes. */
 static const char *make_value(struct input *input, char text[256])
 {
-    static const char *const epochs[] = {"00000000000000aa", "00000000000000bb", "0000000000001267", "0", "ffffffffffffffff"};
+    static const char *const epochs[] = {"00000000000000aa", "00000000000000bb", "0000000000001267",
+                                         "0", "ffffffffffffffff"};
     uint32_t kind = store_pick(input, 8), length = 0;
     if (kind == 0)
         return NULL;
@@ -118,14 +128,16 @@ static const char *make_value(struct input *input, char text[256])
         return text;
     }
     for (length = 0; length < store_pick(input, 64) && input->size > 0; length++)
-        text[length] = (char)(store_take(input, 1) | (input->size % 7 == 0)); /* no NUL as a rule; one ends it */
+        /* no NUL as a rule; one ends it */
+        text[length] = (char)(store_take(input, 1) | (input->size % 7 == 0));
     text[length] = '\0';
     return text;
 }
 
 static void step_policy(struct input *input)
 {
-    static const char *const values[] = {"in=* out=*", "in=80", "out=100-102,a.b", "", NULL, "in=", "x"};
+    static const char *const values[] = {"in=* out=*", "in=80", "out=100-102,a.b", "", NULL,
+                                         "in=",        "x"};
     char path[64], text[256];
     uint32_t which = store_pick(input, 9);
     sprintf(path, "/local/domain/1/idc/policy/%d", store_pick(input, 4) == 0 ? 0 : 2);
@@ -134,9 +146,11 @@ static void step_policy(struct input *input)
 
 static void step_rendezvous(struct input *input)
 {
-    static const char *const leaves[] = {"/alive", "/want", "/offer", "", "/link/ring-ref", "x", "/"};
+    static const char *const leaves[] = {"/alive",         "/want", "/offer", "",
+                                         "/link/ring-ref", "x",     "/"};
     char path[80], text[256];
-    sprintf(path, "/local/domain/%d/data/idc/1%s", store_pick(input, 4) == 0 ? 0 : 2, leaves[store_pick(input, 7)]);
+    sprintf(path, "/local/domain/%d/data/idc/1%s", store_pick(input, 4) == 0 ? 0 : 2,
+            leaves[store_pick(input, 7)]);
     lone_store(&lone, path, make_value(input, text));
 }
 
@@ -144,7 +158,8 @@ static void step_hello(struct input *input)
 {
     uint8_t hello[WIRE_HELLO];
     const struct peer *peer = lone.core->by_domid[2];
-    struct wire_hello values = {.version_min = 1, .version_max = 1, .max_frame = 1024, .max_requests = 16, .domid = 2};
+    struct wire_hello values = {
+        .version_min = 1, .version_max = 1, .max_frame = 1024, .max_requests = 16, .domid = 2};
     if (!peer || !peer->channel)
         return;
     values.epoch = store_pick(input, 8) == 0 ? 0xbb : attached_epoch;
@@ -165,12 +180,25 @@ static void store_step(struct input *input)
 {
     enum reason reason;
     switch (store_pick(input, 8)) {
-    case 0: step_policy(input); break;
-    case 1: core_connect(lone.core, store_pick(input, 4) == 0 ? 0 : 2, 80, "", IDC_STREAM, 0, &lone, &reason); break;
-    case 2: step_hello(input); break;
-    case 3: step_death(); break;
-    case 4: lone.now += store_take(input, 1) * 16; break;
-    default: step_rendezvous(input); break;
+    case 0:
+        step_policy(input);
+        break;
+    case 1:
+        core_connect(lone.core, store_pick(input, 4) == 0 ? 0 : 2, 80, "", IDC_STREAM, 0, &lone,
+                     &reason);
+        break;
+    case 2:
+        step_hello(input);
+        break;
+    case 3:
+        step_death();
+        break;
+    case 4:
+        lone.now += store_take(input, 1) * 16;
+        break;
+    default:
+        step_rendezvous(input);
+        break;
     }
 }
 

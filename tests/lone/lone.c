@@ -88,7 +88,8 @@ static bool make_end(struct lone *lone, struct conn *conn, struct endpoint **ep)
     return true;
 }
 
-static bool host_connected(struct host *host, void *cookie, struct conn *conn, enum reason reason, struct endpoint **ep)
+static bool host_connected(struct host *host, void *cookie, struct conn *conn, enum reason reason,
+                           struct endpoint **ep)
 {
     struct lone *lone = host->ctx;
     (void)cookie;
@@ -97,7 +98,8 @@ static bool host_connected(struct host *host, void *cookie, struct conn *conn, e
     return reason == REASON_OK && make_end(host->ctx, conn, ep);
 }
 
-static bool host_incoming(struct host *host, struct listener *listener, struct conn *conn, struct endpoint **ep)
+static bool host_incoming(struct host *host, struct listener *listener, struct conn *conn,
+                          struct endpoint **ep)
 {
     (void)listener;
     return make_end(host->ctx, conn, ep);
@@ -140,7 +142,8 @@ static int ops_publish(struct platform *platform, const char *path, const char *
 {
     struct lone *lone = (struct lone *)platform;
     (void)reader;
-    snprintf(lone->last_published, sizeof(lone->last_published), "%s %s", strrchr(path, '/') + 1, value);
+    snprintf(lone->last_published, sizeof(lone->last_published), "%s %s", strrchr(path, '/') + 1,
+             value);
     return 0;
 }
 
@@ -150,7 +153,8 @@ static int ops_path(struct platform *platform, const char *path)
     return 0;
 }
 
-static int ops_attach(struct platform *platform, int peer, const char *path, struct channel **channel)
+static int ops_attach(struct platform *platform, int peer, const char *path,
+                      struct channel **channel)
 {
     struct lone *lone = (struct lone *)platform;
     (void)peer, (void)path;
@@ -232,7 +236,8 @@ static void lone_fail(const char *wrong, const struct wire_frame *frame)
     abort();
 }
 
-bool lone_receive(struct lone *lone, struct wire_frame *frame, uint8_t *payload, uint32_t payload_size)
+bool lone_receive(struct lone *lone, struct wire_frame *frame, uint8_t *payload,
+                  uint32_t payload_size)
 {
     uint8_t header[WIRE_HEADER];
     if (ring_ready(&lone->theirs.in) < (int64_t)WIRE_HEADER)
@@ -241,7 +246,8 @@ bool lone_receive(struct lone *lone, struct wire_frame *frame, uint8_t *payload,
     const char *wrong = wire_get_frame(header, WIRE_FRAME_MIN, frame);
     if (wrong)
         lone_fail(wrong, frame);
-    ring_get(&lone->theirs.in, WIRE_HEADER, payload, frame->length < payload_size ? frame->length : payload_size);
+    ring_get(&lone->theirs.in, WIRE_HEADER, payload,
+             frame->length < payload_size ? frame->length : payload_size);
     ring_consume(&lone->theirs.in, WIRE_HEADER + frame->length);
     return true;
 }
@@ -279,10 +285,21 @@ void lone_begin(struct lone *lone)
 {
     struct core_config config = CORE_CONFIG_DEFAULT;
     *lone = (struct lone){.now = 1000};
-    lone->host = (struct host){
-        .ctx = lone, .ops = &ops, .platform = (struct platform *)lone, .pull = host_pull, .message = host_message,
-        .gone = host_gone, .push = host_push, .shut = host_shut, .close = host_close, .connected = host_connected,
-        .incoming = host_incoming, .watch = host_watch, .now = host_now, .random64 = host_random, .log = host_log};
+    lone->host = (struct host){.ctx = lone,
+                               .ops = &ops,
+                               .platform = (struct platform *)lone,
+                               .pull = host_pull,
+                               .message = host_message,
+                               .gone = host_gone,
+                               .push = host_push,
+                               .shut = host_shut,
+                               .close = host_close,
+                               .connected = host_connected,
+                               .incoming = host_incoming,
+                               .watch = host_watch,
+                               .now = host_now,
+                               .random64 = host_random,
+                               .log = host_log};
     ring_pair_init(&lone->theirs, true, &lone->page, lone->left, LONE_RING, lone->right, LONE_RING);
     lone->core = core_new(&lone->host, &config);
     listen_on(lone, LONE_PORT, IDC_STREAM);
@@ -297,9 +314,15 @@ void lone_start(struct lone *lone)
     lone_store(lone, "/local/domain/2/data/idc/1/alive", EPOCH);
     lone_store(lone, "/local/domain/2/data/idc/1/offer", EPOCH " 1");
     lone_run(lone);
-    wire_put_hello(hello, &(struct wire_hello){.version_min = 1, .version_max = 1, .epoch = 0xaa, .generation = 1,
-                                               .max_frame = WIRE_FRAME_MIN, .max_requests = 16, .domid = 2});
-    if (!lone_send(lone, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO}, hello))
+    wire_put_hello(hello, &(struct wire_hello){.version_min = 1,
+                                               .version_max = 1,
+                                               .epoch = 0xaa,
+                                               .generation = 1,
+                                               .max_frame = WIRE_FRAME_MIN,
+                                               .max_requests = 16,
+                                               .domid = 2});
+    if (!lone_send(lone, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO},
+                   hello))
         abort();
     lone_run(lone);
 }

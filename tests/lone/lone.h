@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * lone.h - one core with one link, whose other side is the test: for the grid of states and events (tests/unit/test_grid.c)
- * and for the fuzzer (tests/fuzz/fuzz_link.c).
+ * lone.h - one core with one link, whose other side is the test: for the grid of states and events
+ * (tests/unit/test_grid.c) and for the fuzzer (tests/fuzz/fuzz_link.c).
  *
- * The core is domain 1, the other side domain 2, which has offered a link. The test writes frames (or anything) into the ring, gives
- * the core turns, and reads what the core has sent. Programs are structs whose next answer the test sets.
+ * The core is domain 1, the other side domain 2, which has offered a link. The test writes frames
+ * (or anything) into the ring, gives the core turns, and reads what the core has sent. Programs are
+ * structs whose next answer the test sets.
  */
 #ifndef IDC_LONE_H
 #define IDC_LONE_H
@@ -29,7 +30,7 @@ struct endpoint {
     bool closed_unread;
     bool no_room, shut_rd;
     uint64_t pushed;
-    bool got_end;      /* SHUT_WR */
+    bool got_end; /* SHUT_WR */
     enum reason reason;
 };
 
@@ -43,13 +44,13 @@ struct lone {
     bool channel_dead;       /* the other side has ended */
     bool deaf;               /* the test no longer reads what the core sends */
     uint64_t now;
-    int events;              /* that the core has sent */
+    int events; /* that the core has sent */
     struct endpoint ends[LONE_ENDS];
     int end_count;
     char last_log[256];
-    char last_published[64];  /* leaf and value, "want 0000...6f 1"; "" at first */
-    int answers;              /* to core_connect, */
-    enum reason answer;       /* the latest */
+    char last_published[64]; /* leaf and value, "want 0000...6f 1"; "" at first */
+    int answers;             /* to core_connect, */
+    enum reason answer;      /* the latest */
 };
 
 /* A core for which the store is empty: no policy, no peer. */
@@ -69,6 +70,7 @@ void lone_run(struct lone *lone);
 bool lone_put(struct lone *lone, const void *bytes, uint32_t length);
 bool lone_send(struct lone *lone, const struct wire_frame *frame, const void *payload);
 /* Takes the next frame that the core sent; false: none. */
-bool lone_receive(struct lone *lone, struct wire_frame *frame, uint8_t *payload, uint32_t payload_size);
+bool lone_receive(struct lone *lone, struct wire_frame *frame, uint8_t *payload,
+                  uint32_t payload_size);
 
 #endif

@@ -1,27 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * flows: many connections at once in one thread, each carrying checked data both ways at the same time.
+ * flows: many connections at once in one thread, each carrying checked data both ways at the same
+ * time.
  *
  *     flows accept  key=value...     port=P or name=S; prints "ready port=P"; count=N connections
  *     flows connect key=value...     domid=D, port=P or name=S; opens count=N connections
  *
  * Theory of operation
  *
- * Both sides do the same on each connection: send `bytes` bytes (-1: until told to stop), written `chunk` at a time,
- * then shutdown(SHUT_WR); meanwhile read to the end of file and check each byte. The data are those of pattern.h with a
- * seed made of the connecting side's port and the direction, so a byte of another connection, or of the other
- * direction, is found.
+ * Both sides do the same on each connection: send `bytes` bytes (-1: until told to stop), written
+ * `chunk` at a time, then shutdown(SHUT_WR); meanwhile read to the end of file and check each byte.
+ * The data are those of pattern.h with a seed made of the connecting side's port and the direction,
+ * so a byte of another connection, or of the other direction, is found.
  *
- * As soon as its count of connections is there, each side prints "open n=N". Lines on standard input:
+ * As soon as its count of connections is there, each side prints "open n=N". Lines on standard
+ *     input:
  *     stop       send no more: half-close what still sends
  *     read       begin to read (for stall=1, with which nothing is read before)
- *     progress   prints "progress sent=A,B,C... received=A,B,C..." for the connections in the order of their making
- *     close      half-close (for hold=1, with which connections stay open after the data; when all have sent and
- * received `bytes` bytes it says "idle n=N") When every connection has ended: "done n=N sent=S received=R bad=B
- * errors=E hash_sent=H hash_received=H": sums over all connections, of hashes too, so the numbers of both sides must
- * agree crosswise. Each error has a line of its own. type=seqpacket: each chunk is one message. plain=1: data are not
- * made, checked or hashed, only counted, and a socket is filled until it is full: so the programs cost little, and the
- * link is what is scarce.
+ *     progress   prints "progress sent=A,B,C... received=A,B,C..." for the connections in the order
+ *                of their making
+ *     close      half-close (for hold=1, with which connections stay open after the data; when all
+ *                have sent and
+ * received `bytes` bytes it says "idle n=N") When every connection has ended: "done n=N sent=S
+ * received=R bad=B errors=E hash_sent=H hash_received=H": sums over all connections, of hashes too,
+ * so the numbers of both sides must agree crosswise. Each error has a line of its own.
+ * type=seqpacket: each chunk is one message. plain=1: data are not made, checked or hashed, only
+ * counted, and a socket is filled until it is full: so the programs cost little, and the link is
+ * what is scarce.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -67,7 +72,8 @@ static uint8_t buffer[BUFFER], out[BUFFER];
 static void flows_watch(const struct flow *flow, bool first)
 {
     struct epoll_event event = {.data.u64 = (uint64_t)(flow - flows)};
-    event.events = (flow->sending && !flow->held ? EPOLLOUT : 0u) | (flow->reading && !options.stall ? EPOLLIN : 0u);
+    event.events = (flow->sending && !flow->held ? EPOLLOUT : 0u) |
+                   (flow->reading && !options.stall ? EPOLLIN : 0u);
     if (epoll_ctl(poller, first ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, flow->fd, &event) < 0) {
         perror("flows: epoll_ctl");
         exit(1);
@@ -101,7 +107,8 @@ static void half_over(struct flow *flow)
 
 static void count_idle(const struct flow *flow)
 {
-    if (!options.hold || flow->sent != options.bytes || flow->received != options.bytes || ++idle != options.count)
+    if (!options.hold || flow->sent != options.bytes || flow->received != options.bytes ||
+        ++idle != options.count)
         return;
     printf("idle n=%d\n", idle);
     fflush(stdout);
@@ -163,7 +170,8 @@ static void may_receive(struct flow *flow)
         half_over(flow);
         return;
     }
-    if (!options.plain && pattern_check(flow->seed_in, (uint64_t)flow->received, buffer, (size_t)n) >= 0)
+    if (!options.plain &&
+        pattern_check(flow->seed_in, (uint64_t)flow->received, buffer, (size_t)n) >= 0)
         bad++;
     if (!options.plain)
         hash_add(&flow->hash_received, buffer, (size_t)n);
@@ -173,7 +181,8 @@ static void may_receive(struct flow *flow)
 
 static void flow_event(struct flow *flow, uint32_t events)
 {
-    if (flow->fd >= 0 && flow->reading && !options.stall && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+    if (flow->fd >= 0 && flow->reading && !options.stall &&
+        events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         may_receive(flow);
     if (flow->fd >= 0 && flow->sending && !flow->held && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         while (may_send(flow) && options.plain)
@@ -200,7 +209,8 @@ static void add_flow(int fd, uint32_t port)
 
 static void flows_die(const char *what)
 {
-    printf("failed where=%s errno=%s open=%d text=%s\n", what, strerrorname_np(errno), options.open, idc_last_error());
+    printf("failed where=%s errno=%s open=%d text=%s\n", what, strerrorname_np(errno), options.open,
+           idc_last_error());
     exit(1);
 }
 
@@ -317,8 +327,10 @@ static void flows_report(void)
         hash_sent += hash_value(&flows[i].hash_sent);
         hash_received += hash_value(&flows[i].hash_received);
     }
-    printf("done n=%d sent=%lld received=%lld bad=%lld errors=%lld hash_sent=%016llx hash_received=%016llx\n",
-           options.open, sent, received, bad, errors, (unsigned long long)hash_sent, (unsigned long long)hash_received);
+    printf("done n=%d sent=%lld received=%lld bad=%lld errors=%lld hash_sent=%016llx "
+           "hash_received=%016llx\n",
+           options.open, sent, received, bad, errors, (unsigned long long)hash_sent,
+           (unsigned long long)hash_received);
     fflush(stdout);
 }
 

@@ -2,15 +2,20 @@
 /*
  * hostile: a peer that lies.
  *
- *     hostile list                                      prints the lies: NAME|STAGE|TEXT, TEXT being what the victim's
- * log must say hostile once  --domid D --victim V [...] LIE      makes a link, tells the lie, prints "ended" or "alive"
- *     hostile serve --domid D --victim V [...] LIE      does so each time the victim wants a link, until standard input
- * ends hostile answer --domid D --victim V [...] STATUS  a peer that answers each request with that reason; -1: never
- *     hostile hold  --domid D --victim V [...]          makes a link and a connection to port 80, prints "connected",
+ *     hostile list                                      prints the lies: NAME|STAGE|TEXT, TEXT
+ *                                                       being what the victim's
+ * log must say hostile once  --domid D --victim V [...] LIE      makes a link, tells the lie,
+ *                            prints "ended" or "alive"
+ *     hostile serve --domid D --victim V [...] LIE      does so each time the victim wants a link,
+ *     until standard input
+ * ends hostile answer --domid D --victim V [...] STATUS  a peer that answers each request with that
+ *     reason; -1: never
+ *     hostile hold  --domid D --victim V [...]          makes a link and a connection to port 80,
+ *                   prints "connected",
  * and does nothing, whatever happens, until standard input ends
  *
- * [...] is --platform local|xen (local) and --store DIR ($IDC_STORE). Everything before the lie is honest
- * (hostile_link.c).
+ * [...] is --platform local|xen (local) and --store DIR ($IDC_STORE). Everything before the lie is
+ * honest (hostile_link.c).
  */
 #include "tests/programs/hostile.h"
 
@@ -56,9 +61,12 @@ static void await_type(struct hostile *h, enum wire_type type, struct wire_frame
 static void hostile_request(struct hostile *h, uint32_t id, uint32_t port, enum idc_type type)
 {
     uint8_t bytes[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
-    struct wire_connect_req req = {.id = id, .source_port = 5, .port = port, .uid = 4711, .type = type};
+    struct wire_connect_req req = {
+        .id = id, .source_port = 5, .port = port, .uid = 4711, .type = type};
     uint32_t length = wire_put_connect_req(bytes, &req);
-    hostile_frame(h, &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = 4096}, bytes);
+    hostile_frame(
+        h, &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = 4096},
+        bytes);
 }
 
 static void connect_victim(struct scene *scene, uint32_t id, uint32_t port, enum idc_type type)
@@ -142,8 +150,9 @@ static void answer_all(struct hostile *h, int status)
             continue;
         wire_put_connect_rsp(bytes, &(struct wire_connect_rsp){.status = (uint32_t)status});
         hostile_frame(h,
-                      &(struct wire_frame){
-                          .type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes), .connection = wire_get_u32(payload)},
+                      &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
+                                           .length = sizeof(bytes),
+                                           .connection = wire_get_u32(payload)},
                       bytes);
     }
 }

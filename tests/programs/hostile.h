@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hostile.h - the table of what a hostile peer can say (hostile_lies.c), and what the lies work with (hostile.c). */
+/* hostile.h - the table of what a hostile peer can say (hostile_lies.c), and what the lies work
+ * with (hostile.c). */
 #ifndef IDC_TEST_HOSTILE_H
 #define IDC_TEST_HOSTILE_H
 

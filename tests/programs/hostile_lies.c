@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The lies. Each is told at its stage (hostile.h), and is one thing that docs/protocol.md forbids; the text is what the
- * victim must say about it. At the end there are a few that are none: what a later version may send and this one must
- * bear.
+ * The lies. Each is told at its stage (hostile.h), and is one thing that docs/protocol.md forbids;
+ * the text is what the victim must say about it. At the end there are a few that are none: what a
+ * later version may send and this one must bear.
  */
 #include <stdio.h>
 #include <string.h>
@@ -22,27 +22,29 @@ static void send_frame(struct scene *scene, const struct wire_frame *frame)
 
 static void index_far_ahead(struct scene *scene)
 {
-    __atomic_store_n(&scene->h->rings.out.shared->prod, scene->h->rings.out.own + scene->h->rings.out.size + 1,
-                     __ATOMIC_SEQ_CST);
+    __atomic_store_n(&scene->h->rings.out.shared->prod,
+                     scene->h->rings.out.own + scene->h->rings.out.size + 1, __ATOMIC_SEQ_CST);
     scene->h->ops->channel_notify(scene->h->channel);
 }
 
 static void index_goes_back(struct scene *scene)
 {
-    __atomic_store_n(&scene->h->rings.out.shared->prod, scene->h->rings.out.own - 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&scene->h->rings.out.shared->prod, scene->h->rings.out.own - 1,
+                     __ATOMIC_SEQ_CST);
     scene->h->ops->channel_notify(scene->h->channel);
 }
 
 static void consumed_too_much(struct scene *scene)
 {
-    __atomic_store_n(&scene->h->rings.in.shared->cons, scene->h->rings.in.own + 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&scene->h->rings.in.shared->cons, scene->h->rings.in.own + 1,
+                     __ATOMIC_SEQ_CST);
     scene->h->ops->channel_notify(scene->h->channel);
 }
 
 static void consumed_back(struct scene *scene)
 {
-    __atomic_store_n(&scene->h->rings.in.shared->cons, scene->h->rings.in.own - scene->h->rings.in.size - 1,
-                     __ATOMIC_SEQ_CST);
+    __atomic_store_n(&scene->h->rings.in.shared->cons,
+                     scene->h->rings.in.own - scene->h->rings.in.size - 1, __ATOMIC_SEQ_CST);
     scene->h->ops->channel_notify(scene->h->channel);
 }
 
@@ -95,12 +97,12 @@ static void hello_credit(struct scene *scene)
     send_frame(scene, FRAME(.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO, .credit = 1));
 }
 
-#define HELLO_WITH(name, ...)                                                                                          \
-    static void name(struct scene *scene)                                                                              \
-    {                                                                                                                  \
-        struct wire_hello hello = scene->h->hello;                                                                     \
-        __VA_ARGS__;                                                                                                   \
-        send_hello(scene, &hello);                                                                                     \
+#define HELLO_WITH(name, ...)                      \
+    static void name(struct scene *scene)          \
+    {                                              \
+        struct wire_hello hello = scene->h->hello; \
+        __VA_ARGS__;                               \
+        send_hello(scene, &hello);                 \
     }
 HELLO_WITH(hello_versions_reversed, hello.version_min = 2)
 HELLO_WITH(hello_newer_version, hello.version_min = 2; hello.version_max = 9)
@@ -154,10 +156,10 @@ static void reserved_field(struct scene *scene)
     hostile_publish(scene->h, offset);
 }
 
-#define SEND(name, ...)                                                                                                \
-    static void name(struct scene *scene)                                                                              \
-    {                                                                                                                  \
-        send_frame(scene, FRAME(__VA_ARGS__));                                                                         \
+#define SEND(name, ...)                        \
+    static void name(struct scene *scene)      \
+    {                                          \
+        send_frame(scene, FRAME(__VA_ARGS__)); \
     }
 SEND(type_0, .type = 0)
 SEND(type_8, .type = 8)
@@ -165,7 +167,8 @@ SEND(type_127, .type = 127)
 SEND(credit_flags, .type = WIRE_TYPE_CREDIT, .connection = 1, .flags = 1)
 SEND(credit_payload, .type = WIRE_TYPE_CREDIT, .connection = 1, .length = 1)
 SEND(data_without_connection, .type = WIRE_TYPE_DATA, .length = 1)
-SEND(request_with_connection, .type = WIRE_TYPE_CONNECT_REQ, .length = WIRE_CONNECT_REQ, .connection = 1)
+SEND(request_with_connection, .type = WIRE_TYPE_CONNECT_REQ, .length = WIRE_CONNECT_REQ,
+     .connection = 1)
 SEND(request_short, .type = WIRE_TYPE_CONNECT_REQ, .length = WIRE_CONNECT_REQ - 1)
 SEND(response_short, .type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP - 1, .connection = 1)
 SEND(bye_short, .type = WIRE_TYPE_BYE, .length = 3)
@@ -179,26 +182,30 @@ static void unknown_id_response(struct scene *scene)
 {
     uint8_t bytes[WIRE_CONNECT_RSP];
     wire_put_connect_rsp(bytes, &(struct wire_connect_rsp){.status = 1});
-    hostile_frame(scene->h, FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes), .connection = 0x100000),
-                  bytes);
+    hostile_frame(
+        scene->h,
+        FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes), .connection = 0x100000),
+        bytes);
 }
 
 /* ---- requests ---- */
 
-static void send_request(struct scene *scene, const struct wire_connect_req *req, uint8_t name_length, uint32_t credit)
+static void send_request(struct scene *scene, const struct wire_connect_req *req,
+                         uint8_t name_length, uint32_t credit)
 {
     uint8_t bytes[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
     uint32_t length = wire_put_connect_req(bytes, req);
     bytes[17] = name_length;
-    hostile_frame(scene->h, FRAME(.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = credit), bytes);
+    hostile_frame(scene->h,
+                  FRAME(.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = credit), bytes);
 }
 
-#define REQUEST(symbol, credit, length, ...)                                                                           \
-    static void symbol(struct scene *scene)                                                                            \
-    {                                                                                                                  \
-        struct wire_connect_req req = {.id = 9, .source_port = 5, .port = 80, .type = IDC_STREAM};                     \
-        __VA_ARGS__;                                                                                                   \
-        send_request(scene, &req, length, credit);                                                                     \
+#define REQUEST(symbol, credit, length, ...)                                                       \
+    static void symbol(struct scene *scene)                                                        \
+    {                                                                                              \
+        struct wire_connect_req req = {.id = 9, .source_port = 5, .port = 80, .type = IDC_STREAM}; \
+        __VA_ARGS__;                                                                               \
+        send_request(scene, &req, length, credit);                                                 \
     }
 REQUEST(request_without_id, 0, 0, req.id = 0)
 REQUEST(request_without_source, 0, 0, req.source_port = 0)
@@ -209,13 +216,15 @@ REQUEST(request_name_length, 0, 79, req.port = 0; strcpy(req.name, "echo"))
 REQUEST(request_bad_name, 0, 4, req.port = 0; strcpy(req.name, "a/b!"))
 REQUEST(request_far_credit, 1u << 31, 0, (void)0)
 
-/* Refusals come at 1,000 a second after the first 1,024: so these pile up beyond the 256 that may be unanswered. */
+/* Refusals come at 1,000 a second after the first 1,024: so these pile up beyond the 256 that may
+ * be unanswered. */
 static void too_many_requests(struct scene *scene)
 {
     uint8_t bytes[WIRE_HEADER + WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
     uint32_t offset = 0;
     for (uint32_t i = 0; i < 3000; i++) {
-        struct wire_connect_req req = {.id = 100 + i, .source_port = 5, .port = 9999, .type = IDC_STREAM};
+        struct wire_connect_req req = {
+            .id = 100 + i, .source_port = 5, .port = 9999, .type = IDC_STREAM};
         wire_put_frame(bytes, FRAME(.type = WIRE_TYPE_CONNECT_REQ, .length = WIRE_CONNECT_REQ));
         wire_put_connect_req(bytes + WIRE_HEADER, &req);
         hostile_put(scene->h, &offset, bytes, WIRE_HEADER + WIRE_CONNECT_REQ);
@@ -225,10 +234,10 @@ static void too_many_requests(struct scene *scene)
 
 /* ---- streams ---- */
 
-#define ON_STREAM(name, ...)                                                                                           \
-    static void name(struct scene *scene)                                                                              \
-    {                                                                                                                  \
-        send_frame(scene, FRAME(.connection = scene->id, .credit = 4096, __VA_ARGS__));                                \
+#define ON_STREAM(name, ...)                                                            \
+    static void name(struct scene *scene)                                               \
+    {                                                                                   \
+        send_frame(scene, FRAME(.connection = scene->id, .credit = 4096, __VA_ARGS__)); \
     }
 ON_STREAM(data_empty, .type = WIRE_TYPE_DATA)
 ON_STREAM(data_more, .type = WIRE_TYPE_DATA, .length = 5, .flags = WIRE_DATA_MORE)
@@ -236,15 +245,18 @@ ON_STREAM(data_beyond_credit, .type = WIRE_TYPE_DATA, .length = scene->credit + 
 ON_STREAM(disconnect_nothing, .type = WIRE_TYPE_DISCONNECT)
 ON_STREAM(disconnect_flags, .type = WIRE_TYPE_DISCONNECT, .flags = 0x11)
 ON_STREAM(disconnect_last_early, .type = WIRE_TYPE_DISCONNECT, .flags = WIRE_LAST)
-ON_STREAM(disconnect_end_and_last, .type = WIRE_TYPE_DISCONNECT, .flags = WIRE_LAST | WIRE_NO_MORE_DATA)
+ON_STREAM(disconnect_end_and_last, .type = WIRE_TYPE_DISCONNECT,
+          .flags = WIRE_LAST | WIRE_NO_MORE_DATA)
 ON_STREAM(reset_without_last, .type = WIRE_TYPE_DISCONNECT, .flags = WIRE_RESET, .length = 4)
 ON_STREAM(reset_without_reason, .type = WIRE_TYPE_DISCONNECT, .flags = WIRE_RESET | WIRE_LAST)
-ON_STREAM(reason_without_reset, .type = WIRE_TYPE_DISCONNECT, .flags = WIRE_NO_MORE_DATA, .length = 4)
+ON_STREAM(reason_without_reset, .type = WIRE_TYPE_DISCONNECT, .flags = WIRE_NO_MORE_DATA,
+          .length = 4)
 ON_STREAM(reason_short, .type = WIRE_TYPE_DISCONNECT, .flags = WIRE_NO_MORE_DATA, .length = 3)
 
 static void data_to_other_generation(struct scene *scene)
 {
-    send_frame(scene, FRAME(.type = WIRE_TYPE_DATA, .length = 1, .connection = scene->id ^ 2u << 20));
+    send_frame(scene,
+               FRAME(.type = WIRE_TYPE_DATA, .length = 1, .connection = scene->id ^ 2u << 20));
 }
 
 static void credit_goes_back(struct scene *scene)
@@ -254,11 +266,13 @@ static void credit_goes_back(struct scene *scene)
 
 static void credit_too_far(struct scene *scene)
 {
-    send_frame(scene, FRAME(.type = WIRE_TYPE_CREDIT, .connection = scene->id, .credit = 4096 + (1u << 30)));
+    send_frame(scene, FRAME(.type = WIRE_TYPE_CREDIT, .connection = scene->id,
+                            .credit = 4096 + (1u << 30)));
 }
 
 /* Two frames that the victim finds in the ring at once. */
-static void send_two(struct scene *scene, const struct wire_frame *first, const struct wire_frame *second)
+static void send_two(struct scene *scene, const struct wire_frame *first,
+                     const struct wire_frame *second)
 {
     uint8_t header[WIRE_HEADER];
     uint32_t offset = 0;
@@ -271,8 +285,10 @@ static void send_two(struct scene *scene, const struct wire_frame *first, const 
     hostile_publish(scene->h, offset);
 }
 
-#define END(...) FRAME(.type = WIRE_TYPE_DISCONNECT, .connection = scene->id, .credit = 4096, __VA_ARGS__)
-#define DATA(...) FRAME(.type = WIRE_TYPE_DATA, .connection = scene->id, .credit = 4096, __VA_ARGS__)
+#define END(...) \
+    FRAME(.type = WIRE_TYPE_DISCONNECT, .connection = scene->id, .credit = 4096, __VA_ARGS__)
+#define DATA(...) \
+    FRAME(.type = WIRE_TYPE_DATA, .connection = scene->id, .credit = 4096, __VA_ARGS__)
 
 static void data_after_end(struct scene *scene)
 {
@@ -318,8 +334,10 @@ static void response_to_nothing(struct scene *scene)
 {
     uint8_t bytes[WIRE_CONNECT_RSP];
     wire_put_connect_rsp(bytes, &(struct wire_connect_rsp){.status = 1});
-    hostile_frame(scene->h, FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes), .connection = scene->id),
-                  bytes);
+    hostile_frame(
+        scene->h,
+        FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes), .connection = scene->id),
+        bytes);
 }
 
 /* ---- messages ---- */
@@ -329,7 +347,8 @@ static void first_part(struct scene *scene, uint32_t total, uint32_t length)
 {
     uint8_t bytes[1024] = {0};
     wire_put_u32(bytes, total);
-    hostile_frame(scene->h, DATA(.flags = WIRE_DATA_MORE | WIRE_DATA_TOTAL, .length = length + 4), bytes);
+    hostile_frame(scene->h, DATA(.flags = WIRE_DATA_MORE | WIRE_DATA_TOTAL, .length = length + 4),
+                  bytes);
 }
 
 static void total_too_large(struct scene *scene)
@@ -373,21 +392,23 @@ static void end_in_message(struct scene *scene)
 }
 
 ON_STREAM(total_without_more, .type = WIRE_TYPE_DATA, .flags = WIRE_DATA_TOTAL, .length = 10)
-ON_STREAM(total_without_data, .type = WIRE_TYPE_DATA, .flags = WIRE_DATA_TOTAL | WIRE_DATA_MORE, .length = 4)
+ON_STREAM(total_without_data, .type = WIRE_TYPE_DATA, .flags = WIRE_DATA_TOTAL | WIRE_DATA_MORE,
+          .length = 4)
 ON_STREAM(more_without_data, .type = WIRE_TYPE_DATA, .flags = WIRE_DATA_MORE)
 ON_STREAM(part_without_total, .type = WIRE_TYPE_DATA, .flags = WIRE_DATA_MORE, .length = 10)
 ON_STREAM(message_beyond_credit, .type = WIRE_TYPE_DATA, .length = scene->credit - 63)
 
 /* ---- answers ---- */
 
-static void hostile_lies_respond(struct scene *scene, const struct wire_connect_rsp *rsp, uint32_t credit)
+static void hostile_lies_respond(struct scene *scene, const struct wire_connect_rsp *rsp,
+                                 uint32_t credit)
 {
     uint8_t bytes[WIRE_CONNECT_RSP];
     wire_put_connect_rsp(bytes, rsp);
-    hostile_frame(
-        scene->h,
-        FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes), .connection = scene->id, .credit = credit),
-        bytes);
+    hostile_frame(scene->h,
+                  FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes),
+                        .connection = scene->id, .credit = credit),
+                  bytes);
 }
 
 static void response_without_id(struct scene *scene)
@@ -421,7 +442,8 @@ static void data_before_response(struct scene *scene)
 static void later_frames(struct scene *scene)
 {
     send_frame(scene, FRAME(.type = 128, .length = 16384));
-    send_frame(scene, FRAME(.type = 255, .flags = 0xFF, .connection = UINT32_MAX, .credit = UINT32_MAX, .length = 3));
+    send_frame(scene, FRAME(.type = 255, .flags = 0xFF, .connection = UINT32_MAX,
+                            .credit = UINT32_MAX, .length = 3));
 }
 
 static void credit_field_unchanged(struct scene *scene)
@@ -451,18 +473,22 @@ const struct lie lies[] = {
     {"hello_short", STAGE_OPEN, hello_short, "a frame of the wrong length for its type"},
     {"hello_very_long", STAGE_OPEN, hello_very_long, "a frame of the wrong length for its type"},
     {"hello_flags", STAGE_OPEN, hello_flags, "a frame with unknown flags"},
-    {"hello_connection", STAGE_OPEN, hello_connection, "a frame with a connection where there is none, or without one"},
+    {"hello_connection", STAGE_OPEN, hello_connection,
+     "a frame with a connection where there is none, or without one"},
     {"hello_credit", STAGE_OPEN, hello_credit, "a frame with credit where there is none"},
     {"hello_versions_reversed", STAGE_OPEN, hello_versions_reversed,
      "a HELLO whose oldest version is newer than its newest"},
     {"hello_newer_version", STAGE_OPEN, hello_newer_version, "no protocol version in common"},
     {"hello_small_frames", STAGE_OPEN, hello_small_frames, "a HELLO with max_frame out of range"},
     {"hello_huge_frames", STAGE_OPEN, hello_huge_frames, "a HELLO with max_frame out of range"},
-    {"hello_frames_over_ring", STAGE_OPEN, hello_frames_over_ring, "a HELLO with max_frame larger than the ring"},
+    {"hello_frames_over_ring", STAGE_OPEN, hello_frames_over_ring,
+     "a HELLO with max_frame larger than the ring"},
     {"hello_no_requests", STAGE_OPEN, hello_no_requests, "a HELLO with max_requests out of range"},
-    {"hello_many_requests", STAGE_OPEN, hello_many_requests, "a HELLO with max_requests out of range"},
+    {"hello_many_requests", STAGE_OPEN, hello_many_requests,
+     "a HELLO with max_requests out of range"},
     {"hello_other_epoch", STAGE_OPEN, hello_other_epoch, "a HELLO that belongs to another link"},
-    {"hello_other_generation", STAGE_OPEN, hello_other_generation, "a HELLO that belongs to another link"},
+    {"hello_other_generation", STAGE_OPEN, hello_other_generation,
+     "a HELLO that belongs to another link"},
     {"hello_other_domid", STAGE_OPEN, hello_other_domid, "a HELLO that belongs to another link"},
     {"request_before_hello", STAGE_OPEN, request_before_hello, "a frame before HELLO"},
     {"later_frame_before_hello", STAGE_OPEN, later_frame_before_hello, "a frame before HELLO"},
@@ -485,16 +511,23 @@ const struct lie lies[] = {
     {"bye_credit", STAGE_UP, bye_credit, "a frame with credit where there is none"},
     {"unknown_id_data", STAGE_UP, unknown_id_data, "a DATA_ind for an id that is not in use"},
     {"unknown_id_credit", STAGE_UP, unknown_id_credit, "a CREDIT_ind for an id that is not in use"},
-    {"unknown_id_disconnect", STAGE_UP, unknown_id_disconnect, "a DISCONNECT_ind for an id that is not in use"},
+    {"unknown_id_disconnect", STAGE_UP, unknown_id_disconnect,
+     "a DISCONNECT_ind for an id that is not in use"},
     {"unknown_id_huge", STAGE_UP, unknown_id_huge, "a CREDIT_ind for an id that is not in use"},
-    {"unknown_id_response", STAGE_UP, unknown_id_response, "a CONNECT_rsp for an id that is not in use"},
-    {"request_without_id", STAGE_UP, request_without_id, "a CONNECT_req without an id or a source port"},
-    {"request_without_source", STAGE_UP, request_without_source, "a CONNECT_req without an id or a source port"},
+    {"unknown_id_response", STAGE_UP, unknown_id_response,
+     "a CONNECT_rsp for an id that is not in use"},
+    {"request_without_id", STAGE_UP, request_without_id,
+     "a CONNECT_req without an id or a source port"},
+    {"request_without_source", STAGE_UP, request_without_source,
+     "a CONNECT_req without an id or a source port"},
     {"request_of_type_3", STAGE_UP, request_of_type_3, "a CONNECT_req of unknown type"},
-    {"request_for_nothing", STAGE_UP, request_for_nothing, "a CONNECT_req with both a port and a name, or neither"},
-    {"request_port_and_name", STAGE_UP, request_port_and_name, "a CONNECT_req with both a port and a name, or neither"},
+    {"request_for_nothing", STAGE_UP, request_for_nothing,
+     "a CONNECT_req with both a port and a name, or neither"},
+    {"request_port_and_name", STAGE_UP, request_port_and_name,
+     "a CONNECT_req with both a port and a name, or neither"},
     {"request_name_length", STAGE_UP, request_name_length, "a CONNECT_req of the wrong length"},
-    {"request_bad_name", STAGE_UP, request_bad_name, "a CONNECT_req with a service name that is not one"},
+    {"request_bad_name", STAGE_UP, request_bad_name,
+     "a CONNECT_req with a service name that is not one"},
     {"request_far_credit", STAGE_UP, request_far_credit, "a credit limit that is too far ahead"},
     {"too_many_requests", STAGE_UP, too_many_requests, "more requests than were allowed"},
     {"data_empty", STAGE_STREAM, data_empty, "a DATA_ind that does not belong on a stream"},
@@ -503,16 +536,20 @@ const struct lie lies[] = {
     {"data_after_end", STAGE_STREAM, data_after_end, "a DATA_ind where none may come"},
     {"data_after_last", STAGE_STREAM, data_after_last, "a DATA_ind where none may come"},
     {"data_to_freed_id", STAGE_STREAM, data_to_freed_id, "a DATA_ind for an id that is not in use"},
-    {"data_to_other_generation", STAGE_STREAM, data_to_other_generation, "a DATA_ind for an id that is not in use"},
+    {"data_to_other_generation", STAGE_STREAM, data_to_other_generation,
+     "a DATA_ind for an id that is not in use"},
     {"second_end", STAGE_STREAM, second_end, "a second end of data"},
     {"second_last", STAGE_STREAM, second_last, "a DISCONNECT_ind where none may come"},
-    {"credit_after_last", STAGE_STREAM, credit_after_last, "a CREDIT_ind for an id that is not in use"},
+    {"credit_after_last", STAGE_STREAM, credit_after_last,
+     "a CREDIT_ind for an id that is not in use"},
     {"credit_goes_back", STAGE_STREAM, credit_goes_back, "a credit limit that goes back"},
     {"credit_too_far", STAGE_STREAM, credit_too_far, "a credit limit that is too far ahead"},
     {"disconnect_nothing", STAGE_STREAM, disconnect_nothing, "a DISCONNECT_ind that says nothing"},
     {"disconnect_flags", STAGE_STREAM, disconnect_flags, "a frame with unknown flags"},
-    {"disconnect_last_early", STAGE_STREAM, disconnect_last_early, "a LAST before the ends of data"},
-    {"disconnect_end_and_last", STAGE_STREAM, disconnect_end_and_last, "a LAST before the ends of data"},
+    {"disconnect_last_early", STAGE_STREAM, disconnect_last_early,
+     "a LAST before the ends of data"},
+    {"disconnect_end_and_last", STAGE_STREAM, disconnect_end_and_last,
+     "a LAST before the ends of data"},
     {"reset_without_last", STAGE_STREAM, reset_without_last, "a RESET that is not LAST"},
     {"reset_without_reason", STAGE_STREAM, reset_without_reason,
      "a DISCONNECT_ind with a reason but no RESET, or the reverse"},
@@ -528,18 +565,25 @@ const struct lie lies[] = {
     {"total_without_data", STAGE_MESSAGES, total_without_data,
      "a DATA_ind that announces a total without more to come"},
     {"more_without_data", STAGE_MESSAGES, more_without_data, "an empty DATA_ind with more to come"},
-    {"part_without_total", STAGE_MESSAGES, part_without_total, "a first part of a message without its total"},
-    {"part_too_long", STAGE_MESSAGES, part_too_long, "a part of a message that does not fit its total"},
-    {"part_ends_early", STAGE_MESSAGES, part_ends_early, "a part of a message that does not fit its total"},
-    {"part_goes_on", STAGE_MESSAGES, part_goes_on, "a part of a message that does not fit its total"},
+    {"part_without_total", STAGE_MESSAGES, part_without_total,
+     "a first part of a message without its total"},
+    {"part_too_long", STAGE_MESSAGES, part_too_long,
+     "a part of a message that does not fit its total"},
+    {"part_ends_early", STAGE_MESSAGES, part_ends_early,
+     "a part of a message that does not fit its total"},
+    {"part_goes_on", STAGE_MESSAGES, part_goes_on,
+     "a part of a message that does not fit its total"},
     {"end_in_message", STAGE_MESSAGES, end_in_message, "an end of data inside a message"},
     {"message_beyond_credit", STAGE_MESSAGES, message_beyond_credit, "data beyond the credit"},
-    {"response_without_id", STAGE_REQUESTED, response_without_id, "a CONNECT_rsp that neither accepts nor refuses"},
+    {"response_without_id", STAGE_REQUESTED, response_without_id,
+     "a CONNECT_rsp that neither accepts nor refuses"},
     {"response_refuses_with_id", STAGE_REQUESTED, response_refuses_with_id,
      "a CONNECT_rsp that neither accepts nor refuses"},
-    {"response_far_credit", STAGE_REQUESTED, response_far_credit, "a credit limit that is too far ahead"},
+    {"response_far_credit", STAGE_REQUESTED, response_far_credit,
+     "a credit limit that is too far ahead"},
     {"response_twice", STAGE_REQUESTED, response_twice, "a CONNECT_rsp to no request"},
-    {"data_before_response", STAGE_REQUESTED, data_before_response, "a DATA_ind for an id that is not in use"},
+    {"data_before_response", STAGE_REQUESTED, data_before_response,
+     "a DATA_ind for an id that is not in use"},
     {"honest", STAGE_STREAM, NULL, NULL},
     {"later_frames", STAGE_UP, later_frames, NULL},
     {"credit_field_unchanged", STAGE_STREAM, credit_field_unchanged, NULL},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The rendezvous from the side that has no link_mgr, and frames on the rings. One channel at a time. */
+/* The rendezvous from the side that has no link_mgr, and frames on the rings. One channel at a
+ * time. */
 #include "tests/programs/hostile_link.h"
 
 #include <inttypes.h>
@@ -64,7 +65,8 @@ static void hostile_link_turn(struct hostile *h, int64_t deadline)
 {
     static struct store_event event;
     int64_t left = deadline - now_ms();
-    struct pollfd fds[2] = {{.fd = h->ops->event_fd(h->platform), .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = h->ops->event_fd(h->platform), .events = POLLIN},
+                            {.fd = -1, .events = POLLIN}};
     if (h->channel && !h->dead)
         fds[1].fd = h->ops->channel_fd(h->channel);
     poll(fds, 2, left > 50 ? 50 : left < 0 ? 0 : (int)left);
@@ -149,8 +151,11 @@ void hostile_connect(struct hostile *h, bool wanted)
         publish_number(h, "want", ++h->generation);
     if (!offers)
         wait_victim(h, &h->offer_generation);
-    h->hello = (struct wire_hello){
-        .version_min = 1, .version_max = 1, .max_frame = 16384, .max_requests = 256, .domid = (uint16_t)h->domid};
+    h->hello = (struct wire_hello){.version_min = 1,
+                                   .version_max = 1,
+                                   .max_frame = 16384,
+                                   .max_requests = 256,
+                                   .domid = (uint16_t)h->domid};
     if (offers)
         h->answered = h->victim_wish;
     h->dead = false;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hostile_link.h - a link to somebody's link_mgr without a link_mgr: the rendezvous of docs/xenstore.md done honestly,
- * so that what is said on the rings afterwards can be anything.
+ * hostile_link.h - a link to somebody's link_mgr without a link_mgr: the rendezvous of
+ * docs/xenstore.md done honestly, so that what is said on the rings afterwards can be anything.
  *
- * Waits with a bound for all that the other side has to do; what does not come ends the program with a line on stderr.
+ * Waits with a bound for all that the other side has to do; what does not come ends the program
+ * with a line on stderr.
  */
 #ifndef IDC_TEST_HOSTILE_LINK_H
 #define IDC_TEST_HOSTILE_LINK_H
@@ -32,15 +33,18 @@ struct hostile {
 };
 
 /* Opens the platform ("local" or "xen") and says that we live. store as for link_mgr. */
-void hostile_open(struct hostile *h, const char *platform, const char *store, int domid, int victim);
+void hostile_open(struct hostile *h, const char *platform, const char *store, int domid,
+                  int victim);
 /* Makes a channel: of our own will, or (wanted) once the victim wants one. */
 void hostile_connect(struct hostile *h, bool wanted);
-/* Waits until the victim has ended the channel; false if it has not within ms. Then closes our end. */
+/* Waits until the victim has ended the channel; false if it has not within ms. Then closes our end.
+ */
 bool hostile_ended(struct hostile *h, int ms);
 void hostile_drop(struct hostile *h);
 void hostile_close(struct hostile *h);
 
-/* Puts bytes into the ring, without making them visible (offset counts them), and then all at once. */
+/* Puts bytes into the ring, without making them visible (offset counts them), and then all at once.
+ */
 void hostile_put(struct hostile *h, uint32_t *offset, const void *bytes, uint32_t length);
 void hostile_publish(struct hostile *h, uint32_t length);
 /* A frame with this header, right or not, and payload. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sequence is made once (splitmix64) and then copied and compared in long runs, which costs little beside the test.
+/* The sequence is made once (splitmix64) and then copied and compared in long runs, which costs
+ * little beside the test.
  */
 #include "tests/programs/pattern.h"
 
@@ -49,7 +50,8 @@ static long long first_difference(const uint8_t *got, const uint8_t *want)
 long long pattern_check(uint64_t seed, uint64_t offset, const void *buf, size_t len)
 {
     for (size_t done = 0; done < len;) {
-        size_t at = pattern_position(seed, offset + done), part = PERIOD - at < len - done ? PERIOD - at : len - done;
+        size_t at = pattern_position(seed, offset + done),
+               part = PERIOD - at < len - done ? PERIOD - at : len - done;
         const uint8_t *got = (const uint8_t *)buf + done;
         if (memcmp(got, sequence + at, part) != 0)
             return (long long)done + first_difference(got, sequence + at);

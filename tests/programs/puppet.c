@@ -4,19 +4,20 @@
  *
  * Theory of operation
  *
- * A line on standard input is a command, and is carried out by a thread of its own, so that any number of them may
- * block at the same time; its answer is one line, written when it has ended. The test decides the order of everything
- * by waiting for an answer before it gives the next command, so nothing here sleeps or guesses.
+ * A line on standard input is a command, and is carried out by a thread of its own, so that any
+ * number of them may block at the same time; its answer is one line, written when it has ended. The
+ * test decides the order of everything by waiting for an answer before it gives the next command,
+ * so nothing here sleeps or guesses.
  *
  *     TAG VERB [SOCKET] [key=value]...
  *     TAG ok us=MICROSECONDS key=value...
  *     TAG error us=MICROSECONDS errno=ENAME key=value... text=WORDS TO THE END OF THE LINE
  *
- * SOCKET is a number below SOCKETS that the test chooses: the place where a descriptor is kept. The verbs are in the
- * table at the end. With unix=PATH listen and connect make ordinary AF_UNIX sockets, on which the same script can be
- * played; raw=1 makes send and recv use the plain system calls on IDC's descriptors; nowait=1 makes connect the one that does
- * not wait, and is waited for otherwise. The end of standard input ends the
- * program.
+ * SOCKET is a number below SOCKETS that the test chooses: the place where a descriptor is kept. The
+ * verbs are in the table at the end. With unix=PATH listen and connect make ordinary AF_UNIX
+ * sockets, on which the same script can be played; raw=1 makes send and recv use the plain system
+ * calls on IDC's descriptors; nowait=1 makes connect the one that does not wait, and is waited for
+ * otherwise. The end of standard input ends the program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -89,7 +90,8 @@ static int place_of(const struct command *command, int word)
     return (int)place;
 }
 
-static void __attribute__((format(printf, 2, 3))) say(struct command *command, const char *format, ...)
+static void __attribute__((format(printf, 2, 3)))
+say(struct command *command, const char *format, ...)
 {
     va_list args;
     size_t room = sizeof(command->out) - command->out_length;
@@ -110,7 +112,8 @@ static long long elapsed_us(const struct command *command)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (now.tv_sec - command->start.tv_sec) * 1000000ll + (now.tv_nsec - command->start.tv_nsec) / 1000;
+    return (now.tv_sec - command->start.tv_sec) * 1000000ll +
+           (now.tv_nsec - command->start.tv_nsec) / 1000;
 }
 
 static void puppet_answer(struct command *command, int error)
@@ -119,7 +122,8 @@ static void puppet_answer(struct command *command, int error)
     const char *name = strerrorname_np(error);
     char head[128];
     if (error)
-        snprintf(head, sizeof(head), "error us=%lld errno=%s", elapsed_us(command), name ? name : "?");
+        snprintf(head, sizeof(head), "error us=%lld errno=%s", elapsed_us(command),
+                 name ? name : "?");
     else
         snprintf(head, sizeof(head), "ok us=%lld", elapsed_us(command));
     flockfile(stdout);
@@ -132,7 +136,8 @@ static void puppet_answer(struct command *command, int error)
 
 static int type_of(const struct command *command)
 {
-    return strcmp(text_of(command, "type", "stream"), "seqpacket") == 0 ? IDC_SEQPACKET : IDC_STREAM;
+    return strcmp(text_of(command, "type", "stream"), "seqpacket") == 0 ? IDC_SEQPACKET
+                                                                        : IDC_STREAM;
 }
 
 static int puppet_keep(int place, int fd, bool plain)
@@ -148,14 +153,16 @@ static int unix_socket(const struct command *command, struct sockaddr_un *addres
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     snprintf(address->sun_path, sizeof(address->sun_path), "%s", text_of(command, "unix", ""));
-    return socket(AF_UNIX, (type_of(command) == IDC_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0);
+    return socket(
+        AF_UNIX, (type_of(command) == IDC_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0);
 }
 
 static int listen_unix(struct command *command)
 {
     struct sockaddr_un address;
     int fd = unix_socket(command, &address);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 128) == 0)
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+        listen(fd, 128) == 0)
         return puppet_keep(place_of(command, 2), fd, true);
     return errno;
 }
@@ -167,8 +174,9 @@ static int run_listen(struct command *command)
     if (text_of(command, "unix", NULL))
         return listen_unix(command);
     options.type = type_of(command);
-    int fd = idc_listen_with((uint32_t)number_of(command, "port", 0), text_of(command, "name", NULL),
-                             (int)number_of(command, "backlog", 128), &options);
+    int fd =
+        idc_listen_with((uint32_t)number_of(command, "port", 0), text_of(command, "name", NULL),
+                        (int)number_of(command, "backlog", 128), &options);
     int error = puppet_keep(place_of(command, 2), fd, false);
     if (!error && idc_getsockname(fd, &own) == 0)
         say(command, " port=%u domid=%u service=%s", own.port, own.domid, own.service);
@@ -183,8 +191,8 @@ static int run_accept(struct command *command)
         return puppet_keep(place, accept4(sockets[listener].fd, NULL, NULL, SOCK_CLOEXEC), true);
     int error = puppet_keep(place, idc_accept(sockets[listener].fd, &peer), false);
     if (!error)
-        say(command, " domid=%u port=%u uid=%u type=%u service=%s", peer.domid, peer.port, peer.uid, peer.type,
-            peer.service);
+        say(command, " domid=%u port=%u uid=%u type=%u service=%s", peer.domid, peer.port, peer.uid,
+            peer.type, peer.service);
     return error;
 }
 
@@ -202,7 +210,8 @@ static int puppet_finish(int fd)
 {
     struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
     int flags = fcntl(fd, F_GETFL);
-    if (poll(&pollfd, 1, -1) < 0 || idc_connect_finish(fd) < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+    if (poll(&pollfd, 1, -1) < 0 || idc_connect_finish(fd) < 0 ||
+        fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
         return errno;
     return 0;
 }
@@ -228,15 +237,16 @@ static int run_connect(struct command *command)
     return error;
 }
 
-/* A connect that fails need not be kept, and can be repeated: how often it ended with which error. */
+/* A connect that fails need not be kept, and can be repeated: how often it ended with which error.
+ */
 static int run_storm(struct command *command)
 {
     struct idc_options options = IDC_OPTIONS_INIT;
     long long count = number_of(command, "count", 1), connected = 0;
     int error = 0;
     for (long long i = 0; i < count; i++) {
-        int fd = idc_connect_with((uint32_t)number_of(command, "domid", 0), (uint32_t)number_of(command, "port", 0),
-                                  &options);
+        int fd = idc_connect_with((uint32_t)number_of(command, "domid", 0),
+                                  (uint32_t)number_of(command, "port", 0), &options);
         if (fd >= 0) {
             connected++;
             idc_disconnect(fd);
@@ -304,7 +314,8 @@ static bool is_stream(int place)
 static int run_send(struct command *command)
 {
     int place = place_of(command, 2), error = 0;
-    uint64_t seed = (uint64_t)number_of(command, "seed", 0), offset = (uint64_t)number_of(command, "offset", 0);
+    uint64_t seed = (uint64_t)number_of(command, "seed", 0),
+             offset = (uint64_t)number_of(command, "offset", 0);
     size_t length = (size_t)number_of(command, "len", 1), done = 0;
     size_t room = is_stream(place) && length > PART ? PART : length;
     uint8_t *buf = malloc(room + 1);
@@ -353,8 +364,8 @@ static int run_recv(struct command *command)
     ssize_t n = recv_some(command, place_of(command, 2), buf, max);
     int error = n < 0 ? errno : 0;
     if (n >= 0) {
-        bool good = pattern_check((uint64_t)number_of(command, "seed", 0), (uint64_t)number_of(command, "offset", 0),
-                                  buf, (size_t)n) < 0;
+        bool good = pattern_check((uint64_t)number_of(command, "seed", 0),
+                                  (uint64_t)number_of(command, "offset", 0), buf, (size_t)n) < 0;
         say(command, " n=%zd good=%d", n, good);
         say_bytes(command, buf, (size_t)n < 64 ? (size_t)n : 64);
     }
@@ -362,13 +373,14 @@ static int run_recv(struct command *command)
     return error;
 }
 
-/* Reads len bytes (default: to the end) and checks each against the pattern. EBADMSG: one is wrong. count: how many
- * calls returned data, which on a seqpacket connection are messages. */
+/* Reads len bytes (default: to the end) and checks each against the pattern. EBADMSG: one is wrong.
+ * count: how many calls returned data, which on a seqpacket connection are messages. */
 static int run_check(struct command *command)
 {
     int place = place_of(command, 2), error = 0;
     long long left = number_of(command, "len", -1), count = 0;
-    uint64_t seed = (uint64_t)number_of(command, "seed", 0), at = (uint64_t)number_of(command, "offset", 0), begin = at;
+    uint64_t seed = (uint64_t)number_of(command, "seed", 0),
+             at = (uint64_t)number_of(command, "offset", 0), begin = at;
     size_t room = (size_t)number_of(command, "max", 65536);
     uint8_t *buf = malloc(room);
     struct hash hash = {0};
@@ -387,8 +399,8 @@ static int run_check(struct command *command)
         left -= left > 0 ? n : 0;
     }
     free(buf);
-    say(command, " n=%llu count=%lld end=%d hash=%016llx", (unsigned long long)(at - begin), count, n == 0,
-        (unsigned long long)hash_value(&hash));
+    say(command, " n=%llu count=%lld end=%d hash=%016llx", (unsigned long long)(at - begin), count,
+        n == 0, (unsigned long long)hash_value(&hash));
     return error;
 }
 
@@ -396,14 +408,18 @@ static int run_check(struct command *command)
 
 static int run_poll(struct command *command)
 {
-    struct pollfd pollfd = {.fd = sockets[place_of(command, 2)].fd, .events = POLLIN | POLLOUT | POLLRDHUP};
+    struct pollfd pollfd = {.fd = sockets[place_of(command, 2)].fd,
+                            .events = POLLIN | POLLOUT | POLLRDHUP};
     const char *want = text_of(command, "events", NULL);
     if (want)
-        pollfd.events = strcmp(want, "in") == 0 ? POLLIN : strcmp(want, "out") == 0 ? POLLOUT : POLLRDHUP;
+        pollfd.events = strcmp(want, "in") == 0    ? POLLIN
+                        : strcmp(want, "out") == 0 ? POLLOUT
+                                                   : POLLRDHUP;
     if (poll(&pollfd, 1, (int)number_of(command, "timeout", 0)) < 0)
         return errno;
-    say(command, " in=%d out=%d hup=%d err=%d rdhup=%d", !!(pollfd.revents & POLLIN), !!(pollfd.revents & POLLOUT),
-        !!(pollfd.revents & POLLHUP), !!(pollfd.revents & POLLERR), !!(pollfd.revents & POLLRDHUP));
+    say(command, " in=%d out=%d hup=%d err=%d rdhup=%d", !!(pollfd.revents & POLLIN),
+        !!(pollfd.revents & POLLOUT), !!(pollfd.revents & POLLHUP), !!(pollfd.revents & POLLERR),
+        !!(pollfd.revents & POLLRDHUP));
     return 0;
 }
 
@@ -413,7 +429,8 @@ static int run_names(struct command *command)
     int fd = sockets[place_of(command, 2)].fd;
     if (idc_getsockname(fd, &own) < 0 || idc_getpeername(fd, &peer) < 0)
         return errno;
-    say(command, " own_domid=%u own_port=%u peer_domid=%u peer_port=%u", own.domid, own.port, peer.domid, peer.port);
+    say(command, " own_domid=%u own_port=%u peer_domid=%u peer_port=%u", own.domid, own.port,
+        peer.domid, peer.port);
     return 0;
 }
 
@@ -430,10 +447,12 @@ static int run_queued(struct command *command)
 /* ---- lines ---- */
 
 static const struct verb verbs[] = {
-    {"listen", false, run_listen},    {"accept", false, run_accept}, {"connect", false, run_connect},
-    {"storm", false, run_storm},      {"close", true, run_close},    {"unlisten", false, run_unlisten},
-    {"shutdown", true, run_shutdown}, {"send", false, run_send},     {"burst", false, run_burst},
-    {"recv", false, run_recv},        {"check", false, run_check},   {"poll", false, run_poll},
+    {"listen", false, run_listen},    {"accept", false, run_accept},
+    {"connect", false, run_connect},  {"storm", false, run_storm},
+    {"close", true, run_close},       {"unlisten", false, run_unlisten},
+    {"shutdown", true, run_shutdown}, {"send", false, run_send},
+    {"burst", false, run_burst},      {"recv", false, run_recv},
+    {"check", false, run_check},      {"poll", false, run_poll},
     {"names", true, run_names},       {"queued", true, run_queued},
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpcpipe: plain XML-RPC where there is neither Python nor curl. Carries documents between standard input and output
- * and one HTTP connection to link_mgr, in both directions as a line with the length and then the document. The
- * connection stays open until standard input ends, and with it the handles that were made over it.
+ * rpcpipe: plain XML-RPC where there is neither Python nor curl. Carries documents between standard
+ * input and output and one HTTP connection to link_mgr, in both directions as a line with the
+ * length and then the document. The connection stays open until standard input ends, and with it
+ * the handles that were made over it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@ static void connect_server(void)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = getenv("IDC_SOCKET");
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path && path[0] ? path : "/run/idc/rpc.sock");
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s",
+             path && path[0] ? path : "/run/idc/rpc.sock");
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         rpcpipe_fail("rpcpipe: connect");
     server_in = fdopen(fd, "r");
@@ -65,8 +67,10 @@ int main(void)
     connect_server();
     while (fgets(line, sizeof(line), stdin)) {
         size_t length = strtoul(line, NULL, 10);
-        fprintf(server_out, "POST / HTTP/1.1\r\nHost: idc\r\nContent-Type: text/xml\r\nContent-Length: %zu\r\n\r\n",
-                length);
+        fprintf(
+            server_out,
+            "POST / HTTP/1.1\r\nHost: idc\r\nContent-Type: text/xml\r\nContent-Length: %zu\r\n\r\n",
+            length);
         rpcpipe_carry(stdin, server_out, length);
         length = read_head();
         printf("%zu\n", length);

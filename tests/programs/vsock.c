@@ -19,7 +19,8 @@ void check_failed(const char *file, int line, const char *what)
     _exit(1);
 }
 
-void check_errno_failed(const char *file, int line, const char *what, long result, const char *expected)
+void check_errno_failed(const char *file, int line, const char *what, long result,
+                        const char *expected)
 {
     printf("%s:%d: %s: %ld, %s, and not %s\n", file, line, what, result, strerror(errno), expected);
     fflush(stdout);
@@ -146,7 +147,8 @@ int wait_for(pid_t child)
 
 /* ---- command line ---- */
 
-static const struct vsock_case *const tables[] = {vsock_cases, vsock_data_cases, vsock_process_cases};
+static const struct vsock_case *const tables[] = {vsock_cases, vsock_data_cases,
+                                                  vsock_process_cases};
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static bool is_named(const char *name, char **names, int count)
@@ -201,8 +203,10 @@ static int run_one(const char *name, const struct other *other)
 
 static struct other other_of(char **words, const char *program)
 {
-    return (struct other){.cid = (uint32_t)strtoul(words[0], NULL, 0), .port = (uint32_t)strtoul(words[1], NULL, 0),
-                          .own_cid = (uint32_t)strtoul(words[2], NULL, 0), .program = program};
+    return (struct other){.cid = (uint32_t)strtoul(words[0], NULL, 0),
+                          .port = (uint32_t)strtoul(words[1], NULL, 0),
+                          .own_cid = (uint32_t)strtoul(words[2], NULL, 0),
+                          .program = program};
 }
 
 int main(int argc, char **argv)
@@ -218,6 +222,8 @@ int main(int argc, char **argv)
         other = other_of(argv + 3, argv[0]);
         return run_one(argv[2], &other);
     }
-    fprintf(stderr, "usage: vsock serve PORT | run CID PORT OWN_CID [CASE]... | one CASE CID PORT OWN_CID\n");
+    fprintf(
+        stderr,
+        "usage: vsock serve PORT | run CID PORT OWN_CID [CASE]... | one CASE CID PORT OWN_CID\n");
     return 2;
 }

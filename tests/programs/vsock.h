@@ -2,9 +2,11 @@
 /*
  * vsock.h - a program that speaks AF_VSOCK, knows nothing of IDC, and checks what it finds.
  *
- *   vsock serve PORT                       serves streams on PORT and messages on PORT+1, in what the first bytes ask for; and
- *                                          streams on PORT+2, for its own domain alone
- *   vsock run CID PORT OWN_CID [CASE]...   the cases, each in a child, against such a server; one line each: "ok CASE", or what
+ *   vsock serve PORT                       serves streams on PORT and messages on PORT+1, in what
+ *                                          the first bytes ask for; and streams on PORT+2, for its
+ *                                          own domain alone
+ *   vsock run CID PORT OWN_CID [CASE]...   the cases, each in a child, against such a server; one
+ *                                          line each: "ok CASE", or what
  *                                          was wrong; then "N ok, N failed"
  *   vsock one CASE CID PORT OWN_CID        one case, in this process
  *
@@ -47,24 +49,25 @@ extern const struct vsock_case vsock_cases[], vsock_data_cases[], vsock_process_
 void test_io_uring(const struct other *other);
 
 /* What is not so ends the process, after a line that says it. */
-#define CHECK(condition)                                                                                                \
-    do {                                                                                                                \
-        if (!(condition))                                                                                               \
-            check_failed(__FILE__, __LINE__, #condition);                                                               \
+#define CHECK(condition)                                  \
+    do {                                                  \
+        if (!(condition))                                 \
+            check_failed(__FILE__, __LINE__, #condition); \
     } while (0)
-#define CHECK_ERRNO(call, expected)                                                                                     \
-    do {                                                                                                                \
-        errno = 0;                                                                                                      \
-        long result_of_call = (long)(call);                                                                             \
-        if (result_of_call != -1 || errno != (expected))                                                                \
-            check_errno_failed(__FILE__, __LINE__, #call, result_of_call, #expected);                                   \
+#define CHECK_ERRNO(call, expected)                                                   \
+    do {                                                                              \
+        errno = 0;                                                                    \
+        long result_of_call = (long)(call);                                           \
+        if (result_of_call != -1 || errno != (expected))                              \
+            check_errno_failed(__FILE__, __LINE__, #call, result_of_call, #expected); \
     } while (0)
 void check_failed(const char *file, int line, const char *what) __attribute__((noreturn));
-void check_errno_failed(const char *file, int line, const char *what, long result, const char *expected)
-    __attribute__((noreturn));
+void check_errno_failed(const char *file, int line, const char *what, long result,
+                        const char *expected) __attribute__((noreturn));
 
 struct sockaddr_vm address_of(uint32_t cid, uint32_t port);
-/* connect(2), bind(2), getsockname(2), getpeername(2) on a struct sockaddr_vm; the latter two must succeed. */
+/* connect(2), bind(2), getsockname(2), getpeername(2) on a struct sockaddr_vm; the latter two must
+ * succeed. */
 int connect_to(int fd, uint32_t cid, uint32_t port);
 int bind_to(int fd, uint32_t cid, uint32_t port);
 struct sockaddr_vm own_address(int fd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vsock_cases.c - making sockets, binding, listening, accepting, connecting; addresses and options. */
+/* vsock_cases.c - making sockets, binding, listening, accepting, connecting; addresses and options.
+ */
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -19,10 +20,13 @@ static void test_socket(const struct other *other)
     (void)other;
     int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
     CHECK(fd == 3 && !(fcntl(fd, F_GETFD) & FD_CLOEXEC) && !(fcntl(fd, F_GETFL) & O_NONBLOCK));
-    CHECK(int_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK && int_option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
-    CHECK(int_option(fd, SOL_SOCKET, SO_PROTOCOL) == 0 && int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
+    CHECK(int_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK &&
+          int_option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
+    CHECK(int_option(fd, SOL_SOCKET, SO_PROTOCOL) == 0 &&
+          int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
     int other_fd = socket(AF_VSOCK, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    CHECK(other_fd == 4 && (fcntl(other_fd, F_GETFD) & FD_CLOEXEC) && (fcntl(other_fd, F_GETFL) & O_NONBLOCK));
+    CHECK(other_fd == 4 && (fcntl(other_fd, F_GETFD) & FD_CLOEXEC) &&
+          (fcntl(other_fd, F_GETFL) & O_NONBLOCK));
     CHECK(int_option(other_fd, SOL_SOCKET, SO_TYPE) == SOCK_SEQPACKET);
     CHECK_ERRNO(socket(AF_VSOCK, SOCK_DGRAM, 0), ENODEV);
     CHECK_ERRNO(socket(AF_VSOCK, SOCK_RAW, 0), ESOCKTNOSUPPORT);
@@ -48,7 +52,8 @@ static void test_unconnected(const struct other *other)
 
 static void test_bind(const struct other *other)
 {
-    int one = new_socket(SOCK_STREAM), two = new_socket(SOCK_STREAM), three = new_socket(SOCK_SEQPACKET);
+    int one = new_socket(SOCK_STREAM), two = new_socket(SOCK_STREAM),
+        three = new_socket(SOCK_SEQPACKET);
     struct sockaddr_vm address = address_of(VMADDR_CID_ANY, LOCAL_PORT);
     CHECK_ERRNO(bind(one, (struct sockaddr *)&address, sizeof(address) - 1), EINVAL);
     address.svm_family = AF_INET;
@@ -59,7 +64,8 @@ static void test_bind(const struct other *other)
     CHECK(address.svm_cid == VMADDR_CID_ANY && address.svm_port == LOCAL_PORT);
     CHECK_ERRNO(bind_to(one, VMADDR_CID_ANY, LOCAL_PORT + 1), EINVAL);
     CHECK_ERRNO(bind_to(two, VMADDR_CID_ANY, LOCAL_PORT), EADDRINUSE);
-    CHECK_ERRNO(connect_to(two, VMADDR_CID_LOCAL, LOCAL_PORT), ECONNRESET); /* bound, not listening */
+    /* bound, not listening */
+    CHECK_ERRNO(connect_to(two, VMADDR_CID_LOCAL, LOCAL_PORT), ECONNRESET);
     CHECK(close(two) == 0 && close(one) == 0);
     two = new_socket(SOCK_STREAM);
     CHECK(bind_to(two, other->own_cid, LOCAL_PORT) == 0);
@@ -72,7 +78,8 @@ static void test_bind(const struct other *other)
 static void test_bound_to_local(const struct other *other)
 {
     bool within = other->cid == VMADDR_CID_LOCAL || other->cid == other->own_cid;
-    int fd = new_socket(SOCK_STREAM), later = new_socket(SOCK_STREAM | SOCK_NONBLOCK), own = new_socket(SOCK_STREAM);
+    int fd = new_socket(SOCK_STREAM), later = new_socket(SOCK_STREAM | SOCK_NONBLOCK),
+        own = new_socket(SOCK_STREAM);
     if (within)
         CHECK(connect_to(fd, other->cid, other->port + 2) == 0);
     else
@@ -80,7 +87,8 @@ static void test_bound_to_local(const struct other *other)
     CHECK_ERRNO(connect_to(later, other->cid, other->port + 2), EINPROGRESS);
     CHECK(polled(later, POLLOUT, WAIT_MS) & POLLOUT);
     CHECK(int_option(later, SOL_SOCKET, SO_ERROR) == (within ? 0 : ECONNRESET));
-    CHECK(bind_to(own, VMADDR_CID_LOCAL, VMADDR_PORT_ANY) == 0 && own_address(own).svm_cid == VMADDR_CID_LOCAL);
+    CHECK(bind_to(own, VMADDR_CID_LOCAL, VMADDR_PORT_ANY) == 0 &&
+          own_address(own).svm_cid == VMADDR_CID_LOCAL);
     CHECK(listen(own, 5) == 0 && own_address(own).svm_cid == VMADDR_CID_LOCAL);
     uint32_t port = own_address(own).svm_port;
     CHECK(connect_to(new_socket(SOCK_STREAM), other->own_cid, port) == 0);
@@ -106,24 +114,29 @@ static void test_listen(const struct other *other)
     CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && bind_to(fd, VMADDR_CID_ANY, VMADDR_PORT_ANY) == 0);
     CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0);
     CHECK(listen(fd, 5) == 0 && listen(fd, 6) == 0);
-    CHECK(int_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1 && int_option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
+    CHECK(int_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1 &&
+          int_option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
     CHECK_ERRNO(accept(fd, NULL, NULL), EAGAIN);
     CHECK_ERRNO(accept(fd, (struct sockaddr *)&from, NULL), EFAULT);
     CHECK_ERRNO(connect_to(fd, other->cid, other->port), EINVAL);
     CHECK_ERRNO(shutdown(fd, SHUT_RD), ENOTCONN);
     int client = new_socket(SOCK_STREAM);
     CHECK(connect_to(client, other->own_cid, own_address(fd).svm_port) == 0);
-    CHECK(epoll_wait(epoll, &event, 1, WAIT_MS) == 1 && (event.events & EPOLLIN)); /* registered before it listened */
+    /* registered before it listened */
+    CHECK(epoll_wait(epoll, &event, 1, WAIT_MS) == 1 && (event.events & EPOLLIN));
     int taken = accept(fd, (struct sockaddr *)&from, &len);
     CHECK(taken >= 0 && len == sizeof(from) && from.svm_family == AF_VSOCK);
     CHECK(!(fcntl(taken, F_GETFD) & FD_CLOEXEC) && !(fcntl(taken, F_GETFL) & O_NONBLOCK));
-    CHECK(own_address(taken).svm_port == own_address(fd).svm_port && own_address(taken).svm_cid == other->own_cid);
+    CHECK(own_address(taken).svm_port == own_address(fd).svm_port &&
+          own_address(taken).svm_cid == other->own_cid);
     CHECK(peer_address(taken).svm_port == own_address(client).svm_port);
     CHECK(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_LOCAL, own_address(fd).svm_port) == 0);
     CHECK(polled(fd, POLLIN, WAIT_MS) == POLLIN);
     taken = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    CHECK(taken >= 0 && (fcntl(taken, F_GETFD) & FD_CLOEXEC) && (fcntl(taken, F_GETFL) & O_NONBLOCK));
-    CHECK_ERRNO(connect_to(new_socket(SOCK_SEQPACKET), VMADDR_CID_LOCAL, own_address(fd).svm_port), ECONNRESET);
+    CHECK(taken >= 0 && (fcntl(taken, F_GETFD) & FD_CLOEXEC) &&
+          (fcntl(taken, F_GETFL) & O_NONBLOCK));
+    CHECK_ERRNO(connect_to(new_socket(SOCK_SEQPACKET), VMADDR_CID_LOCAL, own_address(fd).svm_port),
+                ECONNRESET);
 }
 
 static void test_accept_timeout(const struct other *other)
@@ -157,7 +170,8 @@ static void test_connect_bound(const struct other *other)
 {
     struct sockaddr_vm names[3];
     int fd = new_socket(SOCK_STREAM);
-    CHECK(bind_to(fd, VMADDR_CID_ANY, LOCAL_PORT) == 0 && connect_to(fd, other->cid, other->port) == 0);
+    CHECK(bind_to(fd, VMADDR_CID_ANY, LOCAL_PORT) == 0 &&
+          connect_to(fd, other->cid, other->port) == 0);
     CHECK(own_address(fd).svm_port == LOCAL_PORT);
     send_all(fd, "names\0\0\0\0\0\0\0\0\0\0", REQUEST_SIZE);
     receive_all(fd, (char *)names, sizeof(names));
@@ -187,7 +201,8 @@ static void test_refused(const struct other *other)
     CHECK(connect_to(fd, other->cid, other->port) == 0); /* the same socket */
     send_all(fd, "echo\0\0\0\0\0\0\0\0\0\0\0", REQUEST_SIZE);
     check_echo(fd);
-    CHECK_ERRNO(connect_to(new_socket(SOCK_SEQPACKET), other->cid, other->port), ECONNRESET); /* the other type */
+    /* the other type */
+    CHECK_ERRNO(connect_to(new_socket(SOCK_SEQPACKET), other->cid, other->port), ECONNRESET);
     CHECK_ERRNO(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_HYPERVISOR, 80), ENODEV);
     CHECK_ERRNO(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_ANY, 80), ENODEV);
     CHECK_ERRNO(connect_to(new_socket(SOCK_STREAM), 40000, 80), ENODEV);
@@ -203,7 +218,8 @@ static void test_refused_later(const struct other *other)
     fd = new_socket(SOCK_STREAM | SOCK_NONBLOCK);
     CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), EINPROGRESS);
     CHECK(polled(fd, POLLOUT, WAIT_MS) & POLLOUT);
-    CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), ECONNRESET); /* asked by a second connect */
+    /* asked by a second connect */
+    CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), ECONNRESET);
 }
 
 static void fail_to_connect(int fd, const struct other *other)
@@ -217,7 +233,8 @@ static void fail_to_connect(int fd, const struct other *other)
     CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == ECONNRESET);
 }
 
-/* It keeps the port, and is seen to connect from it in the end. Meanwhile it can't be bound to another one. */
+/* It keeps the port, and is seen to connect from it in the end. Meanwhile it can't be bound to
+ * another one. */
 static void test_bound_and_refused(const struct other *other)
 {
     for (int flags = 0; flags <= SOCK_NONBLOCK; flags += SOCK_NONBLOCK) {
@@ -235,7 +252,8 @@ static void test_bound_and_refused(const struct other *other)
         CHECK(own_address(fd).svm_port == port && close(taker) == 0);
         if (flags != 0) {
             CHECK_ERRNO(connect_to(fd, other->cid, other->port), EINPROGRESS);
-            CHECK(own_address(fd).svm_port == port && polled(fd, POLLOUT, WAIT_MS) == POLLOUT && fcntl(fd, F_SETFL, 0) == 0);
+            CHECK(own_address(fd).svm_port == port && polled(fd, POLLOUT, WAIT_MS) == POLLOUT &&
+                  fcntl(fd, F_SETFL, 0) == 0);
         } else {
             CHECK(connect_to(fd, other->cid, other->port) == 0);
         }
@@ -262,14 +280,19 @@ static void test_refused_with_options(const struct other *other)
     CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0);
     CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, linger_len) == 0);
     CHECK(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) == 0);
-    int sent = int_option(fd, SOL_SOCKET, SO_SNDBUF), received = int_option(fd, SOL_SOCKET, SO_RCVBUF);
+    int sent = int_option(fd, SOL_SOCKET, SO_SNDBUF),
+        received = int_option(fd, SOL_SOCKET, SO_RCVBUF);
     for (int i = 0; i < 2; i++)
         fail_to_connect(fd, other);
     CHECK(connect_to(fd, other->cid, other->port) == 0);
-    CHECK(getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, &len) == 0 && time.tv_sec == 7 && time.tv_usec == 0);
-    CHECK(int_option(fd, SOL_SOCKET, SO_RCVLOWAT) == 5 && int_option(fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
-    CHECK(int_option(fd, SOL_SOCKET, SO_SNDBUF) == sent && int_option(fd, SOL_SOCKET, SO_RCVBUF) == received);
-    CHECK(getsockopt(fd, SOL_SOCKET, SO_LINGER, &lingers, &linger_len) == 0 && lingers.l_onoff == 1 && lingers.l_linger == 3);
+    CHECK(getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, &len) == 0 && time.tv_sec == 7 &&
+          time.tv_usec == 0);
+    CHECK(int_option(fd, SOL_SOCKET, SO_RCVLOWAT) == 5 &&
+          int_option(fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(int_option(fd, SOL_SOCKET, SO_SNDBUF) == sent &&
+          int_option(fd, SOL_SOCKET, SO_RCVBUF) == received);
+    CHECK(getsockopt(fd, SOL_SOCKET, SO_LINGER, &lingers, &linger_len) == 0 &&
+          lingers.l_onoff == 1 && lingers.l_linger == 3);
     CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) && !(fcntl(fd, F_GETFL) & O_NONBLOCK));
     CHECK_ERRNO(recv(fd, &byte, 1, 0), EAGAIN); /* in time */
 }
@@ -286,12 +309,14 @@ static void on_alarm(int number)
     (void)number;
 }
 
-/* A signal ends the waiting, not the attempt, also with SA_RESTART. A second connect waits again. */
+/* A signal ends the waiting, not the attempt, also with SA_RESTART. A second connect waits again.
+ */
 static void check_interrupted(const struct other *other)
 {
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
     /* Again and again, should the process not have come to its connect at the first. */
-    struct itimerval soon = {.it_interval = {.tv_usec = 50000}, .it_value = {.tv_usec = 50000}}, never = {0};
+    struct itimerval soon = {.it_interval = {.tv_usec = 50000}, .it_value = {.tv_usec = 50000}},
+                     never = {0};
     struct timeval time = {.tv_sec = 2};
     int fd = new_socket(SOCK_STREAM);
     CHECK(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)) == 0);
@@ -344,9 +369,10 @@ static int vsock_cases_interrupted(const struct other *other, int type)
     return fd;
 }
 
-/* The other domain's link_mgr is stopped, and goes on when the test is told "waiting". A connect that a signal interrupts goes
- * on, and the socket is like any other afterwards, though nothing is asked of it before there is something to send. Neither it
- * nor one that another thread waits for polls writable before it is connected. */
+/* The other domain's link_mgr is stopped, and goes on when the test is told "waiting". A connect
+ * that a signal interrupts goes on, and the socket is like any other afterwards, though nothing is
+ * asked of it before there is something to send. Neither it nor one that another thread waits for
+ * polls writable before it is connected. */
 static void test_interrupted(const struct other *other)
 {
     static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
@@ -366,7 +392,8 @@ static void test_interrupted(const struct other *other)
     for (int i = 0; i < 2; i++) {
         CHECK(polled(fds[i], POLLOUT, WAIT_MS) == POLLOUT);
         send_all(fds[i], "echo\0\0\0\0\0\0\0\0\0\0\0", REQUEST_SIZE);
-        CHECK(send(fds[i], bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes)); /* there is room for it */
+        /* there is room for it */
+        CHECK(send(fds[i], bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes));
         if (types[i] == SOCK_STREAM)
             receive_all(fds[i], bytes, sizeof(bytes));
         else
@@ -375,7 +402,8 @@ static void test_interrupted(const struct other *other)
     }
     CHECK_ERRNO(connect_to(fds[0], other->cid, other->port), EISCONN);
     CHECK(pthread_join(thread, NULL) == 0);
-    CHECK(int_option(waiting.fd, SOL_SOCKET, SO_SNDBUF) == usual && int_option(fds[0], SOL_SOCKET, SO_SNDBUF) == usual);
+    CHECK(int_option(waiting.fd, SOL_SOCKET, SO_SNDBUF) == usual &&
+          int_option(fds[0], SOL_SOCKET, SO_SNDBUF) == usual);
 }
 
 static void test_denied(const struct other *other)
@@ -392,16 +420,19 @@ static void test_absent(const struct other *other)
     CHECK_ERRNO(connect_to(fd, other->cid, other->port), ENODEV);
     CHECK(own_address(fd).svm_port == VMADDR_PORT_ANY);
     CHECK_ERRNO(bind_to(fd, VMADDR_CID_ANY, LOCAL_PORT), ENODEV);
-    CHECK(device >= 0 && ioctl(device, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 && cid == VMADDR_CID_ANY);
+    CHECK(device >= 0 && ioctl(device, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 &&
+          cid == VMADDR_CID_ANY);
 }
 
 static void test_device(const struct other *other)
 {
-    const int fds[] = {open("/dev/vsock", O_RDONLY | O_CLOEXEC), openat(AT_FDCWD, "/dev/vsock", O_RDWR)};
+    const int fds[] = {open("/dev/vsock", O_RDONLY | O_CLOEXEC),
+                       openat(AT_FDCWD, "/dev/vsock", O_RDWR)};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         unsigned cid = 0;
         int copy = dup(fds[i]);
-        CHECK(fds[i] >= 0 && ioctl(fds[i], IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 && cid == other->own_cid);
+        CHECK(fds[i] >= 0 && ioctl(fds[i], IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 &&
+              cid == other->own_cid);
         cid = 0;
         CHECK(ioctl(copy, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 && cid == other->own_cid);
     }
@@ -426,7 +457,8 @@ static void test_vsock_options(const struct other *other)
     struct timeval time = {0};
     socklen_t len = sizeof(time);
     int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
-    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 262144 && size_option(fd, SO_VM_SOCKETS_BUFFER_MAX_SIZE) == 262144);
+    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 262144 &&
+          size_option(fd, SO_VM_SOCKETS_BUFFER_MAX_SIZE) == 262144);
     CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_MIN_SIZE) == 128);
     set_size(fd, SO_VM_SOCKETS_BUFFER_SIZE, 1000000);
     CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 262144);
@@ -436,17 +468,20 @@ static void test_vsock_options(const struct other *other)
     set_size(fd, SO_VM_SOCKETS_BUFFER_MIN_SIZE, 1500000);
     CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 1500000);
     set_size(fd, SO_VM_SOCKETS_BUFFER_MAX_SIZE, 1600000);
-    CHECK(getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, &len) == 0 && time.tv_sec == 2 && time.tv_usec == 0);
+    CHECK(getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, &len) == 0 &&
+          time.tv_sec == 2 && time.tv_usec == 0);
     time = (struct timeval){.tv_sec = 5, .tv_usec = 250000};
     CHECK(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)) == 0);
     time = (struct timeval){.tv_sec = -1};
-    CHECK_ERRNO(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)), ERANGE);
+    CHECK_ERRNO(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, sizeof(time)),
+                ERANGE);
     CHECK(getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &time, &len) == 0);
     CHECK(time.tv_sec == 5 && time.tv_usec == 250000);
     CHECK_ERRNO(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &time, 4), EINVAL);
     CHECK_ERRNO(getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_TRUSTED, &time, &len), ENOPROTOOPT);
     CHECK(connect_to(fd, other->cid, other->port) == 0);
-    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 1500000); /* also afterwards, and of a duplicate */
+    /* also afterwards, and of a duplicate */
+    CHECK(size_option(fd, SO_VM_SOCKETS_BUFFER_SIZE) == 1500000);
     CHECK(size_option(dup(fd), SO_VM_SOCKETS_BUFFER_MAX_SIZE) == 1600000);
     CHECK(size_option(new_socket(SOCK_STREAM), SO_VM_SOCKETS_BUFFER_SIZE) == 262144);
 }
@@ -456,10 +491,12 @@ static void test_socket_options(const struct other *other)
     struct ucred who = {0};
     socklen_t len = sizeof(who);
     int fd = ask(other, SOCK_STREAM, "echo"), value = 17;
-    CHECK(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == 0 && who.uid == (uid_t)-1);
+    CHECK(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == 0 &&
+          who.uid == (uid_t)-1);
     CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value)) == 0);
     CHECK(int_option(fd, SOL_SOCKET, SO_RCVLOWAT) == 17);
-    CHECK(int_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK && int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
+    CHECK(int_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK &&
+          int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
     CHECK_ERRNO(setsockopt(fd, 6, 1, &value, sizeof(value)), ENOPROTOOPT); /* TCP_NODELAY */
     CHECK_ERRNO(getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, NULL), EFAULT);
 }

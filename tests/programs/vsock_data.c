@@ -81,16 +81,19 @@ static void test_senders_address(const struct other *other)
     struct sockaddr_vm from;
     socklen_t len = sizeof(from);
     struct iovec span = {bytes, 4};
-    struct msghdr message = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &span, .msg_iovlen = 1};
+    struct msghdr message = {
+        .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &span, .msg_iovlen = 1};
     int fd = ask(other, SOCK_STREAM, "echo");
     send_all(fd, "abcdefgh", 8);
     await_bytes(fd, 8);
-    CHECK(recvfrom(fd, bytes, 4, 0, (struct sockaddr *)&from, &len) == 4 && len == 0); /* vsock tells none */
+    /* vsock tells none */
+    CHECK(recvfrom(fd, bytes, 4, 0, (struct sockaddr *)&from, &len) == 4 && len == 0);
     CHECK(recvmsg(fd, &message, 0) == 4 && message.msg_namelen == 0);
     struct mmsghdr several[2] = {{.msg_hdr = message}};
     several[0].msg_hdr.msg_namelen = sizeof(from);
     send_all(fd, "abcd", 4);
-    CHECK(recvmmsg(fd, several, 1, 0, NULL) == 1 && several[0].msg_len == 4 && several[0].msg_hdr.msg_namelen == 0);
+    CHECK(recvmmsg(fd, several, 1, 0, NULL) == 1 && several[0].msg_len == 4 &&
+          several[0].msg_hdr.msg_namelen == 0);
 }
 
 static void *send_the_rest(void *arg)
@@ -125,11 +128,16 @@ static void test_messages(const struct other *other)
     }
     CHECK(recv(fd, bytes, 400000, 0) == 0);
     fd = ask(other, SOCK_SEQPACKET, "echo");
-    CHECK(send(fd, "abcdef", 6, 0) == 6 && send(fd, "gh", 2, 0) == 2 && send(fd, "ijkl", 4, 0) == 4);
+    CHECK(send(fd, "abcdef", 6, 0) == 6 && send(fd, "gh", 2, 0) == 2 &&
+          send(fd, "ijkl", 4, 0) == 4);
     CHECK(recv(fd, bytes, 2, MSG_PEEK | MSG_TRUNC) == 6);
-    CHECK(recv(fd, bytes, 3, 0) == 3 && memcmp(bytes, "abc", 3) == 0); /* the rest of the message is lost */
+    /* the rest of the message is lost */
+    CHECK(recv(fd, bytes, 3, 0) == 3 && memcmp(bytes, "abc", 3) == 0);
     struct iovec span = {bytes, 1};
-    struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    struct msghdr message = {.msg_iov = &span,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof(control)};
     CHECK(recvmsg(fd, &message, 0) == 1 && (message.msg_flags & MSG_TRUNC) && bytes[0] == 'g');
     CHECK(recv(fd, bytes, 2, MSG_TRUNC) == 4);
     CHECK_ERRNO(recv(fd, bytes, 2, MSG_DONTWAIT), EAGAIN);
@@ -194,8 +202,8 @@ static ssize_t by_sendmmsg(int fd, char *bytes, size_t len)
     return sent == 1 ? (ssize_t)message.msg_len : -1;
 }
 
-static ssize_t (*const ways[])(int fd, char *bytes, size_t len) = {by_write,    by_send,    by_sendto,  by_writev,
-                                                                   by_pwritev2, by_sendmsg, by_sendmmsg};
+static ssize_t (*const ways[])(int fd, char *bytes, size_t len) = {
+    by_write, by_send, by_sendto, by_writev, by_pwritev2, by_sendmsg, by_sendmmsg};
 #define WAYS (sizeof(ways) / sizeof(ways[0]))
 
 static void test_ways_to_send(const struct other *other)
@@ -208,7 +216,8 @@ static void test_ways_to_send(const struct other *other)
     for (size_t way = 0; way < WAYS; way++) {
         for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
             CHECK(ways[way](fd, sent, sizes[i]) == (ssize_t)sizes[i]);
-            CHECK(recv(fd, back, 400000, 0) == (ssize_t)sizes[i] && memcmp(sent, back, sizes[i]) == 0);
+            CHECK(recv(fd, back, 400000, 0) == (ssize_t)sizes[i] &&
+                  memcmp(sent, back, sizes[i]) == 0);
         }
         for (size_t i = 0; i < sizeof(too_long) / sizeof(too_long[0]); i++)
             CHECK_ERRNO(ways[way](fd, sent, too_long[i]), EMSGSIZE);
@@ -232,7 +241,8 @@ static void test_several_messages(const struct other *other)
     }
     CHECK(sendmmsg(fd, messages, 6, 0) == 4);
     for (int i = 0; i < 4; i++)
-        CHECK(messages[i].msg_len == sizes[i] && (sizes[i] == 0 || recv(fd, back, 400000, 0) == (ssize_t)sizes[i]));
+        CHECK(messages[i].msg_len == sizes[i] &&
+              (sizes[i] == 0 || recv(fd, back, 400000, 0) == (ssize_t)sizes[i]));
     CHECK_ERRNO(sendmmsg(fd, messages + 4, 2, 0), EMSGSIZE);
     CHECK(sendmmsg(fd, messages, 0, 0) == 0);
     check_echo(fd);
@@ -270,9 +280,11 @@ static void *send_many(void *arg)
 }
 
 /* Until the server begins to read, the sender waits; then it must be woken. */
-static void check_waiting_sender(const struct other *other, size_t len, ssize_t (*way)(int fd, char *bytes, size_t len))
+static void check_waiting_sender(const struct other *other, size_t len,
+                                 ssize_t (*way)(int fd, char *bytes, size_t len))
 {
-    struct sending sending = {ask(other, SOCK_SEQPACKET, "hold"), 60, vsock_data_pattern(len), len, way};
+    struct sending sending = {ask(other, SOCK_SEQPACKET, "hold"), 60, vsock_data_pattern(len), len,
+                              way};
     char text[32] = "", expected[32];
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, send_many, &sending) == 0);
@@ -280,7 +292,8 @@ static void check_waiting_sender(const struct other *other, size_t len, ssize_t 
     receive_all(ask(other, SOCK_STREAM, "go"), text, 1);
     CHECK(pthread_join(thread, NULL) == 0);
     snprintf(expected, sizeof(expected), "%zu", 60 * len);
-    CHECK(recv(sending.fd, text, sizeof(text), 0) == (ssize_t)strlen(expected) && strcmp(text, expected) == 0);
+    CHECK(recv(sending.fd, text, sizeof(text), 0) == (ssize_t)strlen(expected) &&
+          strcmp(text, expected) == 0);
     close(sending.fd);
     free(sending.bytes);
 }
@@ -385,7 +398,8 @@ static void test_pipe(const struct other *other)
     int fd = ask(other, SOCK_STREAM, "close");
     CHECK(recv(fd, &byte, 1, 0) == 0);
     int sent = 0;
-    while (sent < WAIT_MS && send(fd, "x", 1, MSG_NOSIGNAL) == 1) { /* the first may be taken still */
+    /* the first may be taken still */
+    while (sent < WAIT_MS && send(fd, "x", 1, MSG_NOSIGNAL) == 1) {
         poll(NULL, 0, 1);
         sent++;
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vsock_process.c - sockets under many numbers, in several processes and threads; and descriptors that are none of vsock's. */
+/* vsock_process.c - sockets under many numbers, in several processes and threads; and descriptors
+ * that are none of vsock's. */
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -24,7 +25,8 @@ static void request_echo(int fd)
 
 static void test_dup(const struct other *other)
 {
-    int fd = new_socket(SOCK_STREAM), one = dup(fd), two = dup2(fd, 50), three = dup3(fd, 51, O_CLOEXEC);
+    int fd = new_socket(SOCK_STREAM), one = dup(fd), two = dup2(fd, 50),
+        three = dup3(fd, 51, O_CLOEXEC);
     int four = fcntl(fd, F_DUPFD, 60), five = fcntl(fd, F_DUPFD_CLOEXEC, 70);
     CHECK(one >= 0 && two == 50 && three == 51 && four >= 60 && five >= 70);
     CHECK(bind_to(one, VMADDR_CID_ANY, 7100) == 0); /* what is done to one is done to all */
@@ -62,14 +64,17 @@ static void test_fork(const struct other *other)
     request_echo(fd);
 }
 
-/* The other half of test_exec: what it inherits has the numbers 20 (fresh, bound to 7300), 21 (connected), 22 (listening). */
+/* The other half of test_exec: what it inherits has the numbers 20 (fresh, bound to 7300), 21
+ * (connected), 22 (listening). */
 static void test_inherited(const struct other *other)
 {
     CHECK(own_address(20).svm_port == 7300 && connect_to(20, other->cid, other->port) == 0);
     request_echo(20);
-    CHECK(peer_address(21).svm_port == other->port && int_option(21, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK);
+    CHECK(peer_address(21).svm_port == other->port &&
+          int_option(21, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK);
     check_echo(21);
-    CHECK(int_option(22, SOL_SOCKET, SO_ACCEPTCONN) == 1 && own_address(22).svm_cid == VMADDR_CID_LOCAL);
+    CHECK(int_option(22, SOL_SOCKET, SO_ACCEPTCONN) == 1 &&
+          own_address(22).svm_cid == VMADDR_CID_LOCAL);
     int client = new_socket(SOCK_STREAM);
     CHECK(connect_to(client, VMADDR_CID_LOCAL, own_address(22).svm_port) == 0);
     CHECK(accept(22, NULL, NULL) >= 0);
@@ -100,10 +105,12 @@ static void test_exec(const struct other *other)
 static void test_spawn(const struct other *other)
 {
     char name[] = "true", *arguments[] = {name, NULL};
-    int fd = ask(other, SOCK_STREAM, "echo"), fresh = new_socket(SOCK_STREAM), second = new_socket(SOCK_STREAM), ends[2];
+    int fd = ask(other, SOCK_STREAM, "echo"), fresh = new_socket(SOCK_STREAM),
+        second = new_socket(SOCK_STREAM), ends[2];
     int device = open("/dev/vsock", O_RDONLY);
     pid_t child;
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 && device >= 0); /* known to be none of vsock's */
+    /* known to be none of vsock's */
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 && device >= 0);
     posix_spawn_file_actions_t actions;
     child = vfork();
     if (child == 0) {
@@ -113,11 +120,13 @@ static void test_spawn(const struct other *other)
         _exit(1);
     }
     CHECK(wait_for(child) == 0);
-    CHECK(int_option(fresh, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK && int_option(second, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK);
+    CHECK(int_option(fresh, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK &&
+          int_option(second, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addclose(&actions, fd);
     posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, fresh);
-    CHECK(posix_spawnp(&child, "true", &actions, NULL, arguments, environ) == 0 && wait_for(child) == 0);
+    CHECK(posix_spawnp(&child, "true", &actions, NULL, arguments, environ) == 0 &&
+          wait_for(child) == 0);
     child = vfork();
     if (child == 0) {
         close(fd); /* NOLINT(clang-analyzer-unix.Vfork): what programs do, and may */
@@ -145,8 +154,10 @@ static int receive_listener(int from, bool several)
     char byte;
     int fd;
     struct iovec span = {&byte, 1};
-    struct mmsghdr message = {
-        .msg_hdr = {.msg_iov = &span, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)}};
+    struct mmsghdr message = {.msg_hdr = {.msg_iov = &span,
+                                          .msg_iovlen = 1,
+                                          .msg_control = &control,
+                                          .msg_controllen = sizeof(control)}};
     if (several)
         CHECK(recvmmsg(from, &message, 1, 0, NULL) == 1);
     else
@@ -161,15 +172,21 @@ static void send_descriptor(int to, int fd)
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
-    } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+    } control = {.header = {.cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS,
+                            .cmsg_len = CMSG_LEN(sizeof(int))}};
     char byte = 0;
     struct iovec span = {&byte, 1};
-    struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct msghdr message = {.msg_iov = &span,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
     memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
     CHECK(sendmsg(to, &message, 0) == 1);
 }
 
-/* It comes under a number that another socket had, which was closed by a way that the library does not see. */
+/* It comes under a number that another socket had, which was closed by a way that the library does
+ * not see. */
 static void test_received(const struct other *other)
 {
     int ends[2], listener = new_socket(SOCK_STREAM);
@@ -178,11 +195,14 @@ static void test_received(const struct other *other)
     (void)other;
     for (int several = 0; several < 2; several++) {
         int number = socket(AF_UNIX, SOCK_STREAM, 0);
-        CHECK(int_option(number, SOL_SOCKET, SO_DOMAIN) == AF_UNIX && fclose(fdopen(number, "r+")) == 0);
+        CHECK(int_option(number, SOL_SOCKET, SO_DOMAIN) == AF_UNIX &&
+              fclose(fdopen(number, "r+")) == 0);
         send_descriptor(ends[0], listener);
         CHECK(receive_listener(ends[1], several) == number);
-        CHECK(own_address(number).svm_cid == VMADDR_CID_LOCAL && own_address(number).svm_port == own_address(listener).svm_port);
-        CHECK(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_LOCAL, own_address(listener).svm_port) == 0);
+        CHECK(own_address(number).svm_cid == VMADDR_CID_LOCAL &&
+              own_address(number).svm_port == own_address(listener).svm_port);
+        CHECK(connect_to(new_socket(SOCK_STREAM), VMADDR_CID_LOCAL,
+                         own_address(listener).svm_port) == 0);
         CHECK(accept(number, NULL, NULL) >= 0);
     }
 }
@@ -203,11 +223,13 @@ static void test_close_range(const struct other *other)
         CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
         for (int more = ends[1]; more < 1023; more++)
             CHECK(dup(ends[0]) >= 0); /* the numbers of all that was closed */
-        CHECK(getsockname(ends[0], (struct sockaddr *)&name, &len) == 0 && name.sun_family == AF_UNIX);
+        CHECK(getsockname(ends[0], (struct sockaddr *)&name, &len) == 0 &&
+              name.sun_family == AF_UNIX);
         CHECK(close_range(100, 200, 0) == 0);
         fd = ask(other, SOCK_STREAM, "echo");
         check_echo(fd);
-        CHECK(recv(ends[1], &name, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN); /* nobody wrote to them */
+        /* nobody wrote to them */
+        CHECK(recv(ends[1], &name, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN);
         CHECK(close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0);
         check_echo(fd);
         CHECK(close_range(3, ~0U, 0) == 0);
@@ -223,7 +245,8 @@ static void test_high_numbers(const struct other *other)
     int high = (int)limit.rlim_cur - 10;
     CHECK(high > 1024);
     int fd = fcntl(new_socket(SOCK_STREAM), F_DUPFD, high);
-    CHECK(fd >= high && bind_to(fd, VMADDR_CID_ANY, VMADDR_PORT_ANY) == 0 && connect_to(fd, other->cid, other->port) == 0);
+    CHECK(fd >= high && bind_to(fd, VMADDR_CID_ANY, VMADDR_PORT_ANY) == 0 &&
+          connect_to(fd, other->cid, other->port) == 0);
     request_echo(fd);
     CHECK(polled(fd, POLLOUT, 0) == POLLOUT && int_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_VSOCK);
 }
@@ -258,7 +281,8 @@ static void test_threads(const struct other *other)
     int fd = new_socket(SOCK_STREAM), connected = 0;
     for (int i = 0; i < THREADS; i++)
         CHECK(pthread_create(&threads[i], NULL, connect_often, (void *)(uintptr_t)other) == 0);
-    for (int i = 0; i < 20; i++) { /* forks meanwhile, with children that make calls of their own */
+    /* forks meanwhile, with children that make calls of their own */
+    for (int i = 0; i < 20; i++) {
         pid_t child = fork();
         if (child == 0) {
             check_echo(ask(other, SOCK_STREAM, "echo"));
@@ -287,28 +311,34 @@ static void test_others(const struct other *other)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof(in);
-    int ends[2], listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, message_socket = new_socket(SOCK_SEQPACKET);
+    int ends[2], listener = socket(AF_INET, SOCK_STREAM, 0), one = 1,
+                 message_socket = new_socket(SOCK_SEQPACKET);
     (void)other;
     CHECK(message_socket >= 0); /* from now on the library looks at what is sent */
     CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0);
     const struct iovec *volatile no_spans = (void *)8;
     char byte;
     CHECK_ERRNO(writev(ends[0], no_spans, 2), EFAULT);
-    CHECK(send(ends[0], "", 0, 0) == 0 && recv(ends[1], &byte, 1, 0) == 0); /* an empty message */
-    CHECK(syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, ends) == 0); /* by a way that the library does not see */
+    /* an empty message */
+    CHECK(send(ends[0], "", 0, 0) == 0 && recv(ends[1], &byte, 1, 0) == 0);
+    /* by a way that the library does not see */
+    CHECK(syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, ends) == 0);
     CHECK(int_option(ends[0], SOL_SOCKET, SO_DOMAIN) == AF_UNIX);
-    CHECK(send(ends[0], "IDCvsock12345678", 16, 0) == 16); /* what lies in the other one looks like ours, and is not touched */
+    /* what lies in the other one looks like ours, and is not touched */
+    CHECK(send(ends[0], "IDCvsock12345678", 16, 0) == 16);
     CHECK(int_option(ends[1], SOL_SOCKET, SO_DOMAIN) == AF_UNIX);
     struct sockaddr_un name = {0};
     socklen_t name_len = sizeof(name);
-    CHECK(getsockname(ends[1], (struct sockaddr *)&name, &name_len) == 0 && name.sun_family == AF_UNIX);
+    CHECK(getsockname(ends[1], (struct sockaddr *)&name, &name_len) == 0 &&
+          name.sun_family == AF_UNIX);
     CHECK(recv(ends[1], &name, sizeof(name), 0) == 16);
     struct ucred who;
     socklen_t who_len = sizeof(who);
     CHECK(getsockopt(ends[0], SOL_SOCKET, SO_PEERCRED, &who, &who_len) == 0 && who.pid == getpid());
     if (listener < 0 || bind(listener, (struct sockaddr *)&in, sizeof(in)) < 0)
         return; /* no network here */
-    CHECK(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 && listen(listener, 5) == 0);
+    CHECK(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+          listen(listener, 5) == 0);
     CHECK(getsockname(listener, (struct sockaddr *)&in, &len) == 0 && in.sin_family == AF_INET);
     int client = socket(AF_INET, SOCK_STREAM, 0);
     int connected = connect(client, (struct sockaddr *)&in, sizeof(in));
@@ -316,7 +346,8 @@ static void test_others(const struct other *other)
         return; /* nor here */
     CHECK(connected == 0);
     int taken = accept(listener, (struct sockaddr *)&in, &len);
-    CHECK(taken >= 0 && in.sin_family == AF_INET && int_option(taken, SOL_SOCKET, SO_DOMAIN) == AF_INET);
+    CHECK(taken >= 0 && in.sin_family == AF_INET &&
+          int_option(taken, SOL_SOCKET, SO_DOMAIN) == AF_INET);
     CHECK(shutdown(client, SHUT_WR) == 0 && recv(taken, ends, 1, 0) == 0);
 }
 

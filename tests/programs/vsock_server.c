@@ -5,11 +5,13 @@
  *   close     closes at once
  *   unread    closes when something has come that it does not read
  *   names     sends the addresses of accept, getpeername and getsockname
- *   hold      reads nothing until somebody asks for go, then all of it, and sends the number of bytes as text
+ *   hold      reads nothing until somebody asks for go, then all of it, and sends the number of
+ *             bytes as text
  *   go
  *   watch     sends one byte, and remembers the error that the next receive ends with
  *   errno     sends that, as text, when there is one
- *   sizes     messages of 1, 10, 70000, 131073, 262144 and 327680 bytes, each of its number in the row
+ *   sizes     messages of 1, 10, 70000, 131073, 262144 and 327680 bytes, each of its number in the
+ *             row
  */
 #include <poll.h>
 #include <pthread.h>
@@ -155,9 +157,10 @@ static int listen_on(int type, uint32_t cid, uint32_t port)
 
 void serve(uint32_t port)
 {
-    struct pollfd listeners[LISTENERS] = {{.fd = listen_on(SOCK_STREAM, VMADDR_CID_ANY, port), .events = POLLIN},
-                                          {.fd = listen_on(SOCK_SEQPACKET, VMADDR_CID_ANY, port + 1), .events = POLLIN},
-                                          {.fd = listen_on(SOCK_STREAM, VMADDR_CID_LOCAL, port + 2), .events = POLLIN}};
+    struct pollfd listeners[LISTENERS] = {
+        {.fd = listen_on(SOCK_STREAM, VMADDR_CID_ANY, port), .events = POLLIN},
+        {.fd = listen_on(SOCK_SEQPACKET, VMADDR_CID_ANY, port + 1), .events = POLLIN},
+        {.fd = listen_on(SOCK_STREAM, VMADDR_CID_LOCAL, port + 2), .events = POLLIN}};
     printf("ready\n");
     fflush(stdout);
     for (;;) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vsock_uring.c - io_uring on a connected socket: its requests pass by every library. One at a time, by plain system calls. */
+/* vsock_uring.c - io_uring on a connected socket: its requests pass by every library. One at a
+ * time, by plain system calls. */
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -22,12 +23,14 @@ static bool vsock_uring_begin(void)
     ring.fd = (int)syscall(SYS_io_uring_setup, 4, &ring.params);
     if (ring.fd < 0 || !(ring.params.features & IORING_FEAT_SINGLE_MMAP))
         return false;
-    size_t answers_end = ring.params.cq_off.cqes + ring.params.cq_entries * sizeof(struct io_uring_cqe);
+    size_t answers_end =
+        ring.params.cq_off.cqes + ring.params.cq_entries * sizeof(struct io_uring_cqe);
     size_t requests_end = ring.params.sq_off.array + ring.params.sq_entries * sizeof(uint32_t);
-    ring.map = mmap(NULL, answers_end > requests_end ? answers_end : requests_end, PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQ_RING);
-    ring.requests = mmap(NULL, ring.params.sq_entries * sizeof(struct io_uring_sqe), PROT_READ | PROT_WRITE,
-                         MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQES);
+    ring.map = mmap(NULL, answers_end > requests_end ? answers_end : requests_end,
+                    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQ_RING);
+    ring.requests =
+        mmap(NULL, ring.params.sq_entries * sizeof(struct io_uring_sqe), PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQES);
     return ring.map != MAP_FAILED && ring.requests != MAP_FAILED;
 }
 
@@ -56,13 +59,17 @@ static int carry_out(const struct io_uring_sqe *request)
 static int vsock_uring_transfer(uint8_t operation, int fd, void *bytes, uint32_t len)
 {
     bool of_file = operation == IORING_OP_READ || operation == IORING_OP_WRITE;
-    return carry_out(&(struct io_uring_sqe){
-        .opcode = operation, .fd = fd, .addr = (uintptr_t)bytes, .len = len, .off = of_file ? (uint64_t)-1 : 0});
+    return carry_out(&(struct io_uring_sqe){.opcode = operation,
+                                            .fd = fd,
+                                            .addr = (uintptr_t)bytes,
+                                            .len = len,
+                                            .off = of_file ? (uint64_t)-1 : 0});
 }
 
 static int poll_for(int fd, uint16_t events)
 {
-    return carry_out(&(struct io_uring_sqe){.opcode = IORING_OP_POLL_ADD, .fd = fd, .poll_events = events});
+    return carry_out(
+        &(struct io_uring_sqe){.opcode = IORING_OP_POLL_ADD, .fd = fd, .poll_events = events});
 }
 
 static void check_with(int fd, uint8_t sending, uint8_t receiving)
@@ -72,7 +79,8 @@ static void check_with(int fd, uint8_t sending, uint8_t receiving)
     CHECK(vsock_uring_transfer(sending, fd, text, sizeof(text)) == sizeof(text));
     CHECK(poll_for(fd, POLLIN) == POLLIN);
     await_bytes(fd, sizeof(text));
-    CHECK(vsock_uring_transfer(receiving, fd, back, sizeof(back)) == sizeof(back) && memcmp(text, back, sizeof(text)) == 0);
+    CHECK(vsock_uring_transfer(receiving, fd, back, sizeof(back)) == sizeof(back) &&
+          memcmp(text, back, sizeof(text)) == 0);
 }
 
 void test_io_uring(const struct other *other)

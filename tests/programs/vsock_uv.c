@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * An echo server and its client on libuv over AF_VSOCK, to see that its own handles (uv_tcp_t, uv_poll_t) work with it.
+ * An echo server and its client on libuv over AF_VSOCK, to see that its own handles (uv_tcp_t,
+ * uv_poll_t) work with it.
  *
- *     vsock_uv serve PORT                      echoes until it is ended; uv_tcp_open, uv_listen, uv_accept
- *     vsock_uv connect CID PORT COUNT BYTES    COUNT connections at once, BYTES each; exit status 0 when all came back
+ *     vsock_uv serve PORT                      echoes until it is ended; uv_tcp_open, uv_listen,
+ *                                              uv_accept
+ *     vsock_uv connect CID PORT COUNT BYTES    COUNT connections at once, BYTES each; exit status 0
+ *     when all came back
  *
- * libuv knows nothing of AF_VSOCK: the sockets are made here, and handed to it. The client connects without waiting and
- * has uv_poll tell when that is done. */
+ * libuv knows nothing of AF_VSOCK: the sockets are made here, and handed to it. The client connects
+ * without waiting and has uv_poll tell when that is done. */
 #include <errno.h>
 #include <linux/vm_sockets.h>
 #include <stdio.h>
@@ -74,7 +77,8 @@ static void serve_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffe
     }
     free(buffer->base);
     if (count == UV_EOF) {
-        vsock_uv_check("uv_shutdown", uv_shutdown(malloc(sizeof(uv_shutdown_t)), stream, vsock_uv_answered));
+        vsock_uv_check("uv_shutdown",
+                       uv_shutdown(malloc(sizeof(uv_shutdown_t)), stream, vsock_uv_answered));
     } else if (count < 0) {
         fprintf(stderr, "vsock_uv: read: %s\n", uv_strerror((int)count));
         uv_close((uv_handle_t *)stream, vsock_uv_release);
@@ -87,12 +91,14 @@ static void vsock_uv_connection(uv_stream_t *listener, int status)
     vsock_uv_check("connection", status);
     vsock_uv_check("uv_tcp_init", uv_tcp_init(listener->loop, accepted));
     vsock_uv_check("uv_accept", uv_accept(listener, (uv_stream_t *)accepted));
-    vsock_uv_check("uv_read_start", uv_read_start((uv_stream_t *)accepted, vsock_uv_allocate, serve_read));
+    vsock_uv_check("uv_read_start",
+                   uv_read_start((uv_stream_t *)accepted, vsock_uv_allocate, serve_read));
 }
 
 static void vsock_uv_serve(uv_loop_t *loop, unsigned port)
 {
-    struct sockaddr_vm address = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port };
+    struct sockaddr_vm address = {
+        .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
     uv_tcp_t *listener = malloc(sizeof(*listener));
     int fd = vsock_socket();
 
@@ -123,7 +129,8 @@ static void client_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buff
 {
     struct client *client = stream->data;
     if (count > 0) {
-        if (client->received + (size_t)count > bytes || memcmp(buffer->base, pattern + client->received, (size_t)count) != 0)
+        if (client->received + (size_t)count > bytes ||
+            memcmp(buffer->base, pattern + client->received, (size_t)count) != 0)
             vsock_uv_fail("what came back isn't what was sent", UV_EIO);
         client->received += (size_t)count;
     } else if (count < 0) {
@@ -156,8 +163,10 @@ static void client_connected(uv_handle_t *poll)
     vsock_uv_check("uv_tcp_init", uv_tcp_init(poll->loop, &client->tcp));
     vsock_uv_check("uv_tcp_open", uv_tcp_open(&client->tcp, client->fd));
     client->tcp.data = client;
-    vsock_uv_check("uv_read_start", uv_read_start((uv_stream_t *)&client->tcp, vsock_uv_allocate, client_read));
-    vsock_uv_check("uv_write", uv_write(&client->write, (uv_stream_t *)&client->tcp, &data, 1, client_written));
+    vsock_uv_check("uv_read_start",
+                   uv_read_start((uv_stream_t *)&client->tcp, vsock_uv_allocate, client_read));
+    vsock_uv_check("uv_write",
+                   uv_write(&client->write, (uv_stream_t *)&client->tcp, &data, 1, client_written));
 }
 
 static void client_writable(uv_poll_t *poll, int status, int events)
@@ -178,7 +187,8 @@ static void client_writable(uv_poll_t *poll, int status, int events)
 static void connect_one(uv_loop_t *loop, struct client *client, const struct sockaddr_vm *address)
 {
     client->fd = vsock_socket();
-    if (connect(client->fd, (const struct sockaddr *)address, sizeof(*address)) < 0 && errno != EINPROGRESS)
+    if (connect(client->fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+        errno != EINPROGRESS)
         vsock_uv_fail("connect", -errno);
     vsock_uv_check("uv_poll_init", uv_poll_init(loop, &client->poll, client->fd));
     client->poll.data = client;
@@ -187,7 +197,7 @@ static void connect_one(uv_loop_t *loop, struct client *client, const struct soc
 
 static void connect_all(uv_loop_t *loop, unsigned cid, unsigned port, unsigned count)
 {
-    struct sockaddr_vm address = { .svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port };
+    struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port};
     struct client *clients = calloc(count, sizeof(*clients));
 
     pattern = malloc(bytes);
@@ -215,7 +225,8 @@ int main(int argc, char **argv)
         vsock_uv_serve(loop, vsock_uv_number(argv[2]));
     } else if (argc == 6 && strcmp(argv[1], "connect") == 0) {
         bytes = vsock_uv_number(argv[5]);
-        connect_all(loop, vsock_uv_number(argv[2]), vsock_uv_number(argv[3]), vsock_uv_number(argv[4]));
+        connect_all(loop, vsock_uv_number(argv[2]), vsock_uv_number(argv[3]),
+                    vsock_uv_number(argv[4]));
     } else {
         fprintf(stderr, "usage: vsock_uv serve PORT | vsock_uv connect CID PORT COUNT BYTES\n");
         return 2;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Programs of the simulation, and what the core asks about them (struct host): models of sockets that behave as
- * link_mgr/core/host.h says, and compare every byte.
+ * Programs of the simulation, and what the core asks about them (struct host): models of sockets
+ * that behave as link_mgr/core/host.h says, and compare every byte.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,12 +11,14 @@
 
 #include "tests/sim/sim.h"
 
-#define WRITTEN_MAX (450 * 1024) /* bytes that a program may have written and the core not taken */
+/* bytes that a program may have written and the core not taken */
+#define WRITTEN_MAX (450 * 1024)
 #define MESSAGE_LENGTH_MAX (400 * 1024)
 
 static uint8_t byte_at(const struct endpoint *from, uint64_t position)
 {
-    return (uint8_t)(position * 167 + (position >> 8) * 13 + from->pair->number * 31 + (uint64_t)from->side * 97);
+    return (uint8_t)(position * 167 + (position >> 8) * 13 + from->pair->number * 31 +
+                     (uint64_t)from->side * 97);
 }
 
 static struct endpoint *other_end(struct endpoint *end)
@@ -52,10 +54,12 @@ static ssize_t host_message(struct endpoint *end)
         end->pulled += end->messages[end->first_message] - end->message_offset;
         drop_message(end);
     }
-    return end->message_count ? (ssize_t)end->messages[end->first_message] : at_the_end(end, -ENODATA);
+    return end->message_count ? (ssize_t)end->messages[end->first_message]
+                              : at_the_end(end, -ENODATA);
 }
 
-static void program_fill(struct endpoint *end, const struct iovec *spans, int count, uint64_t position)
+static void program_fill(struct endpoint *end, const struct iovec *spans, int count,
+                         uint64_t position)
 {
     for (int i = 0; i < count; i++)
         for (size_t k = 0; k < spans[i].iov_len; k++)
@@ -114,28 +118,32 @@ static bool host_gone(struct endpoint *end)
 
 /* ---- host: to the program ---- */
 
-static void program_compare(struct endpoint *end, const struct iovec *spans, int count, size_t length)
+static void program_compare(struct endpoint *end, const struct iovec *spans, int count,
+                            size_t length)
 {
     const struct endpoint *from = other_end(end);
     CHECK(sim_of(end), end->pushed + length <= from->written, "more arrived than was sent");
     for (int i = 0; i < count && length > 0; i++) {
         for (size_t k = 0; k < spans[i].iov_len && length > 0; k++, length--) {
             uint8_t byte = ((const uint8_t *)spans[i].iov_base)[k];
-            CHECK(sim_of(end), byte == byte_at(from, end->pushed), "pair %llu side %d byte %llu is wrong",
-                  (unsigned long long)end->pair->number, end->side, (unsigned long long)end->pushed);
+            CHECK(sim_of(end), byte == byte_at(from, end->pushed),
+                  "pair %llu side %d byte %llu is wrong", (unsigned long long)end->pair->number,
+                  end->side, (unsigned long long)end->pushed);
             end->pushed++;
             sim_of(end)->count.bytes++;
         }
     }
 }
 
-static ssize_t push_message(struct endpoint *end, const struct iovec *spans, int count, size_t length)
+static ssize_t push_message(struct endpoint *end, const struct iovec *spans, int count,
+                            size_t length)
 {
     struct pair *pair = end->pair;
-    CHECK(sim_of(end), end->pushed_messages < pair->sent_messages[!end->side], "a message that nobody sent");
+    CHECK(sim_of(end), end->pushed_messages < pair->sent_messages[!end->side],
+          "a message that nobody sent");
     uint32_t sent = pair->sent_lengths[!end->side][end->pushed_messages % 4096];
-    CHECK(sim_of(end), length == sent, "message %u of pair %llu has %zu bytes instead of %u", end->pushed_messages,
-          (unsigned long long)pair->number, length, sent);
+    CHECK(sim_of(end), length == sent, "message %u of pair %llu has %zu bytes instead of %u",
+          end->pushed_messages, (unsigned long long)pair->number, length, sent);
     program_compare(end, spans, count, length);
     end->pushed_messages++;
     sim_of(end)->count.messages++;
@@ -166,7 +174,8 @@ static ssize_t host_push(struct endpoint *end, const struct iovec *spans, int co
 
 static bool all_arrived(struct endpoint *end)
 {
-    return end->pushed == other_end(end)->written && end->pushed_messages == end->pair->sent_messages[!end->side];
+    return end->pushed == other_end(end)->written &&
+           end->pushed_messages == end->pair->sent_messages[!end->side];
 }
 
 static void host_shut(struct endpoint *end, int how)
@@ -178,8 +187,10 @@ static void host_shut(struct endpoint *end, int how)
         return;
     }
     CHECK(sim_of(end), !end->eof, "a second end");
-    CHECK(sim_of(end), other->shut_wr || other->closed || other->no_writes, "an end that nobody made");
-    CHECK(sim_of(end), all_arrived(end) || end->shut_rd || end->closed, "an end before everything arrived");
+    CHECK(sim_of(end), other->shut_wr || other->closed || other->no_writes,
+          "an end that nobody made");
+    CHECK(sim_of(end), all_arrived(end) || end->shut_rd || end->closed,
+          "an end before everything arrived");
     end->eof = true;
 }
 
@@ -220,13 +231,17 @@ static void check_unreachable(const struct pair *pair)
 {
     const struct sim *sim = pair->sim;
     uint64_t since = sim->domains[pair->domain[0]].permitted[pair->domain[1]];
-    CHECK(sim, since, "pair %llu: nobody there, without permission", (unsigned long long)pair->number);
-    CHECK(sim, pair->excused || sim->now - pair->asked >= PEER_GRACE_MS || sim->now - since >= PEER_GRACE_MS,
+    CHECK(sim, since, "pair %llu: nobody there, without permission",
+          (unsigned long long)pair->number);
+    CHECK(sim,
+          pair->excused || sim->now - pair->asked >= PEER_GRACE_MS ||
+              sim->now - since >= PEER_GRACE_MS,
           "pair %llu: nobody there, %llu ms after the permission", (unsigned long long)pair->number,
           (unsigned long long)(sim->now - since));
 }
 
-static bool host_connected(struct host *host, void *cookie, struct conn *conn, enum reason reason, struct endpoint **ep)
+static bool host_connected(struct host *host, void *cookie, struct conn *conn, enum reason reason,
+                           struct endpoint **ep)
 {
     struct pair *pair = cookie;
     struct sim *sim = pair->sim;
@@ -241,7 +256,8 @@ static bool host_connected(struct host *host, void *cookie, struct conn *conn, e
         pair->failed = true;
         return false;
     }
-    CHECK(sim, pair->incoming_seen && conn->peer_port == pair->port[1], "connected to somewhere else");
+    CHECK(sim, pair->incoming_seen && conn->peer_port == pair->port[1],
+          "connected to somewhere else");
     if (sim_chance(sim, 200)) { /* as if descriptors were used up */
         pair->failed = pair->excused = true;
         return false;
@@ -254,21 +270,24 @@ static bool host_connected(struct host *host, void *cookie, struct conn *conn, e
 static struct pair *find_asked(struct sim *sim, const struct conn *conn, int to)
 {
     struct pair *pair;
-    LIST_FOREACH(pair, &sim->pairs, list)
-        if ((uint32_t)pair->number == conn->uid && sim->domains[pair->domain[0]].domid == conn->peer->domid &&
-            pair->domain[1] == to)
+    LIST_FOREACH (pair, &sim->pairs, list)
+        if ((uint32_t)pair->number == conn->uid &&
+            sim->domains[pair->domain[0]].domid == conn->peer->domid && pair->domain[1] == to)
             return pair;
     return NULL;
 }
 
-static bool host_incoming(struct host *host, struct listener *listener, struct conn *conn, struct endpoint **ep)
+static bool host_incoming(struct host *host, struct listener *listener, struct conn *conn,
+                          struct endpoint **ep)
 {
     struct domain *domain = host->ctx;
     struct sim *sim = domain->sim;
     struct pair *pair = find_asked(sim, conn, domain->index);
     CHECK(sim, pair, "a connection that nobody asked for");
     CHECK(sim, !pair->incoming_seen, "a connection that arrives twice");
-    CHECK(sim, conn->type == pair->type && listener->type == pair->type && listener->port == pair->port[1],
+    CHECK(sim,
+          conn->type == pair->type && listener->type == pair->type &&
+              listener->port == pair->port[1],
           "a connection to the wrong place");
     CHECK(sim, listener->waiting < listener->backlog, "a connection beyond the backlog");
     if (sim_chance(sim, 200))
@@ -324,16 +343,18 @@ void program_fill_host(struct host *host)
 void program_excuse(struct sim *sim, int domain, int other)
 {
     struct pair *pair;
-    LIST_FOREACH(pair, &sim->pairs, list) {
+    LIST_FOREACH (pair, &sim->pairs, list) {
         int a = sim->domains[pair->domain[0]].domid, b = sim->domains[pair->domain[1]].domid;
-        if ((a == domain && (other < 0 || b == other)) || (b == domain && (other < 0 || a == other)))
+        if ((a == domain && (other < 0 || b == other)) ||
+            (b == domain && (other < 0 || a == other)))
             pair->excused = true;
     }
 }
 
 void program_connect(struct sim *sim)
 {
-    int from = (int)sim_below(sim, (uint32_t)sim->domain_count), to = (int)sim_below(sim, (uint32_t)sim->domain_count);
+    int from = (int)sim_below(sim, (uint32_t)sim->domain_count),
+        to = (int)sim_below(sim, (uint32_t)sim->domain_count);
     if (from == to || !sim->domains[from].core)
         return;
     enum idc_type type = sim_chance(sim, 3) ? IDC_SEQPACKET : IDC_STREAM;
@@ -345,7 +366,11 @@ void program_connect_to(struct sim *sim, int from, int to, uint32_t port, enum i
     struct domain *domain = &sim->domains[from];
     enum reason reason;
     struct pair *pair = calloc(1, sizeof(*pair));
-    *pair = (struct pair){.sim = sim, .number = ++sim->next_pair, .domain = {from, to}, .asked = sim->now, .waiting = true};
+    *pair = (struct pair){.sim = sim,
+                          .number = ++sim->next_pair,
+                          .domain = {from, to},
+                          .asked = sim->now,
+                          .waiting = true};
     pair->type = type;
     pair->port[1] = port;
     for (int side = 0; side < 2; side++) {
@@ -353,10 +378,11 @@ void program_connect_to(struct sim *sim, int from, int to, uint32_t port, enum i
         pair->end[side].side = side;
     }
     sim->count.connects++;
-    pair->conn = core_connect(domain->core, (uint32_t)sim->domains[to].domid, pair->port[1], "", pair->type,
-                              (uint32_t)pair->number, pair, &reason);
+    pair->conn = core_connect(domain->core, (uint32_t)sim->domains[to].domid, pair->port[1], "",
+                              pair->type, (uint32_t)pair->number, pair, &reason);
     if (!pair->conn) {
-        CHECK(sim, reason == REASON_POLICY || reason == REASON_NO_RESOURCES, "refused at once: %s", reason_text(reason));
+        CHECK(sim, reason == REASON_POLICY || reason == REASON_NO_RESOURCES, "refused at once: %s",
+              reason_text(reason));
         free(pair);
         return;
     }
@@ -372,9 +398,13 @@ void program_write(struct sim *sim, struct endpoint *end)
     if (other_end(end)->closed)
         end->pair->excused = true; /* what is sent now will be lost */
     if (end->pair->type == IDC_STREAM) {
-        end->written += sim_below(sim, sim_chance(sim, 3) && room > 3 ? 3 : (uint32_t)(sim_chance(sim, 4) ? room : room / 64) + 1);
+        end->written += sim_below(sim, sim_chance(sim, 3) && room > 3
+                                           ? 3
+                                           : (uint32_t)(sim_chance(sim, 4) ? room : room / 64) + 1);
     } else {
-        uint32_t length = sim_below(sim, sim_chance(sim, 3) ? 3 : sim_chance(sim, 3) ? MESSAGE_LENGTH_MAX : 2000);
+        uint32_t length = sim_below(sim, sim_chance(sim, 3)   ? 3
+                                         : sim_chance(sim, 3) ? MESSAGE_LENGTH_MAX
+                                                              : 2000);
         if (end->message_count == MESSAGES_MAX || length > room)
             return;
         end->messages[(end->first_message + end->message_count++) % MESSAGES_MAX] = length;
@@ -461,7 +491,7 @@ void program_act(struct sim *sim, struct endpoint *end)
 void program_abandon(struct sim *sim)
 {
     struct pair *pair;
-    LIST_FOREACH(pair, &sim->pairs, list) {
+    LIST_FOREACH (pair, &sim->pairs, list) {
         if (!pair->waiting || sim_chance(sim, 2))
             continue;
         pair->excused = pair->failed = true;
@@ -478,7 +508,7 @@ struct endpoint *program_pick(struct sim *sim)
     if (sim->pair_count == 0)
         return NULL;
     uint64_t skip = sim_below(sim, (uint32_t)sim->pair_count);
-    LIST_FOREACH(pair, &sim->pairs, list)
+    LIST_FOREACH (pair, &sim->pairs, list)
         if (skip-- == 0)
             break;
     struct endpoint *end = &pair->end[sim_below(sim, 2)];
@@ -501,7 +531,7 @@ static void deliver_events(struct endpoint *end)
 void program_deliver_events(struct sim *sim, struct domain *domain)
 {
     struct pair *pair;
-    LIST_FOREACH(pair, &sim->pairs, list)
+    LIST_FOREACH (pair, &sim->pairs, list)
         for (int side = 0; side < 2; side++)
             if (pair->domain[side] == domain->index && pair->end[side].open)
                 deliver_events(&pair->end[side]);
@@ -514,7 +544,8 @@ void program_free_finished(struct sim *sim)
         next = LIST_NEXT(pair, list);
         if (pair->waiting || pair->end[0].open || pair->end[1].open)
             continue;
-        /* One that failed may still arrive at the other side, as long as the request is under way. */
+        /* One that failed may still arrive at the other side, as long as the request is under way.
+         */
         if (pair->failed && !pair->incoming_seen && pair->excused && sim->steps != 0)
             continue;
         LIST_REMOVE(pair, list);

@@ -40,7 +40,8 @@ noreturn void sim_fail(const struct sim *sim, const char *format, ...)
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
-    fprintf(stderr, "\nsim: again with: sim --seed %llu --steps 1 --verbose\n", (unsigned long long)sim->seed);
+    fprintf(stderr, "\nsim: again with: sim --seed %llu --steps 1 --verbose\n",
+            (unsigned long long)sim->seed);
     abort();
 }
 
@@ -49,7 +50,8 @@ noreturn void sim_fail(const struct sim *sim, const char *format, ...)
 void sim_start_domain(struct sim *sim, struct domain *domain)
 {
     domain->platform = world_open(sim->world, domain->domid);
-    domain->host = (struct host){.ctx = domain, .ops = &sim_platform_ops, .platform = domain->platform};
+    domain->host =
+        (struct host){.ctx = domain, .ops = &sim_platform_ops, .platform = domain->platform};
     program_fill_host(&domain->host);
     domain->core = core_new(&domain->host, &sim->config);
     domain->busy = true;
@@ -58,11 +60,12 @@ void sim_start_domain(struct sim *sim, struct domain *domain)
     memset(domain->permitted, 0, sizeof(domain->permitted));
 }
 
-/* Abandons what still waits; a program's process ends with its daemon, as far as its connections go. */
+/* Abandons what still waits; a program's process ends with its daemon, as far as its connections
+ * go. */
 static void forget_waiting(struct sim *sim, const struct domain *domain)
 {
     struct pair *pair;
-    LIST_FOREACH(pair, &sim->pairs, list) {
+    LIST_FOREACH (pair, &sim->pairs, list) {
         if (!pair->waiting || pair->domain[0] != domain->index)
             continue;
         pair->waiting = false;
@@ -113,12 +116,13 @@ static void step_listen(struct sim *sim, struct domain *domain)
     if (!domain->core)
         return;
     if (!domain->listeners[i]) {
-        if (listener_add(&domain->core->listeners, PORT_BASE + i, "", &domain->listeners[i], &clash) != 0)
+        if (listener_add(&domain->core->listeners, PORT_BASE + i, "", &domain->listeners[i],
+                         &clash) != 0)
             sim_fail(sim, "a port that is free can't be listened on");
         domain->listeners[i]->type = sim_chance(sim, 3) ? IDC_SEQPACKET : IDC_STREAM;
         domain->listeners[i]->backlog = 1 + (int)sim_below(sim, 8);
     } else if (sim_chance(sim, 20)) {
-        LIST_FOREACH(pair, &sim->pairs, list)
+        LIST_FOREACH (pair, &sim->pairs, list)
             if (pair->domain[1] == domain->index && pair->port[1] == PORT_BASE + i)
                 pair->excused = true;
         core_unlisten(domain->core, domain->listeners[i]);
@@ -128,7 +132,8 @@ static void step_listen(struct sim *sim, struct domain *domain)
 
 static void step_policy(struct sim *sim)
 {
-    static const char *const values[] = {"in=* out=*", "in=* out=*", "in=100-102 out=*", "in=* out=100,103", "", NULL};
+    static const char *const values[] = {"in=* out=*",       "in=* out=*", "in=100-102 out=*",
+                                         "in=* out=100,103", "",           NULL};
     struct domain *from = pick_domain(sim), *to = pick_domain(sim);
     if (from == to)
         return;
@@ -204,7 +209,7 @@ static bool settle_once(struct sim *sim)
         sim_turn(sim, domain);
         any |= domain->busy || sim->count.bytes != bytes;
     }
-    LIST_FOREACH(pair, &sim->pairs, list)
+    LIST_FOREACH (pair, &sim->pairs, list)
         for (int side = 0; side < 2; side++)
             any |= pair->end[side].open && program_read_all(sim, &pair->end[side]);
     return any;
@@ -225,7 +230,7 @@ void sim_settle(struct sim *sim)
 static void close_all(struct sim *sim)
 {
     struct pair *pair;
-    LIST_FOREACH(pair, &sim->pairs, list)
+    LIST_FOREACH (pair, &sim->pairs, list)
         for (int side = 0; side < 2; side++)
             if (pair->end[side].open)
                 program_close(sim, &pair->end[side]);
@@ -235,13 +240,15 @@ static void close_all(struct sim *sim)
 
 void sim_begin(struct sim *sim, uint64_t seed, int domains)
 {
-    *sim = (struct sim){.seed = seed, .random = seed * 0x9E3779B97F4A7C15ull + 1, .now = 1000, .count = sim->count};
+    *sim = (struct sim){
+        .seed = seed, .random = seed * 0x9E3779B97F4A7C15ull + 1, .now = 1000, .count = sim->count};
     for (int i = 0; i < 10; i++)
         sim_random(sim);
     LIST_INIT(&sim->pairs);
     sim->world = world_new(sim);
-    sim->config = (struct core_config){
-        .ring_size = 4096u << sim_below(sim, 4), .memory_ceiling = 1u << 20, .idle_ms = 1 + sim_below(sim, 3000)};
+    sim->config = (struct core_config){.ring_size = 4096u << sim_below(sim, 4),
+                                       .memory_ceiling = 1u << 20,
+                                       .idle_ms = 1 + sim_below(sim, 3000)};
     sim->domain_count = domains > 0 ? domains : 2 + (int)sim_below(sim, DOMAINS_MAX - 1);
     for (int i = 0; i < sim->domain_count; i++) {
         sim->domains[i] = (struct domain){.sim = sim, .index = i, .domid = i * DOMID_STEP};
@@ -292,10 +299,12 @@ static unsigned long sim_episode(struct sim *sim, uint64_t seed)
 
 static void sim_report(const struct sim *sim, unsigned long steps, unsigned long episodes)
 {
-    printf("sim: %lu steps in %lu episodes: %lu connects, %lu connected, %lu clean ends, %lu resets, %lu MB, %lu messages, "
+    printf("sim: %lu steps in %lu episodes: %lu connects, %lu connected, %lu clean ends, %lu "
+           "resets, %lu MB, %lu messages, "
            "%lu kills, %lu breaks, %lu policy changes: all invariants held\n",
-           steps, episodes, sim->count.connects, sim->count.connected, sim->count.clean, sim->count.resets,
-           sim->count.bytes / 1000000, sim->count.messages, sim->count.kills, sim->count.breaks, sim->count.revokes);
+           steps, episodes, sim->count.connects, sim->count.connected, sim->count.clean,
+           sim->count.resets, sim->count.bytes / 1000000, sim->count.messages, sim->count.kills,
+           sim->count.breaks, sim->count.revokes);
 }
 
 int main(int argc, char **argv)

@@ -1,28 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sim.h - a deterministic simulation of several domains: the real core in each, everything else a model.
+ * sim.h - a deterministic simulation of several domains: the real core in each, everything else a
+ * model.
  *
  * Theory of operation
  *
- * One process, one thread, a virtual clock, and a random number generator with a printed seed. Each domain runs the
- * daemon's core (link_mgr/core) on a platform whose store and channels are structs (world.c), with programs that are
- * structs too (program.c). A step is one random thing: a program connects, writes, reads, shuts down, closes; an event of the
- * store or of a channel, which had been held back, arrives; a domain gets its turn; time passes; or a fault: a domain is killed,
- * a channel breaks, a permission is withdrawn. After each step the invariants are checked (check.c).
+ * One process, one thread, a virtual clock, and a random number generator with a printed seed. Each
+ * domain runs the daemon's core (link_mgr/core) on a platform whose store and channels are structs
+ * (world.c), with programs that are structs too (program.c). A step is one random thing: a program
+ * connects, writes, reads, shuts down, closes; an event of the store or of a channel, which had
+ * been held back, arrives; a domain gets its turn; time passes; or a fault: a domain is killed, a
+ * channel breaks, a permission is withdrawn. After each step the invariants are checked (check.c).
  *
- * A run is a series of episodes with seeds SEED, SEED+1, ... Each starts from nothing, and ends with everything being
- * closed and the proof that nothing is left. So a failure is reproduced by the seed of its episode alone.
+ * A run is a series of episodes with seeds SEED, SEED+1, ... Each starts from nothing, and ends
+ * with everything being closed and the proof that nothing is left. So a failure is reproduced by
+ * the seed of its episode alone.
  *
- * Before the episodes, one exchange is run over and over, with a loss after each of its steps in turn (losses.c). It is always the
- * same, so a failure there needs no seed.
+ * Before the episodes, one exchange is run over and over, with a loss after each of its steps in
+ * turn (losses.c). It is always the same, so a failure there needs no seed.
  *
  * What is checked
- *   - every byte once, in order: byte number k of a flow is a function of the flow and k, and each push is compared;
- *   - an end of file only after everything that was sent, and no reset without a cause that the simulation knows of;
- *   - nobody is told "there is nobody" before the other side had a moment to hear of the permission;
- *   - ids and addresses: a connection that arrives is one that somebody asked for, of the right type, at the right listener;
- *   - credit and memory: sent <= limit, received <= limit, the budget is the sum of what is promised, below the ceiling;
- *   - no stall: when all events have arrived and all programs read, everything that was written has been delivered;
+ *   - every byte once, in order: byte number k of a flow is a function of the flow and k, and each
+ *     push is compared;
+ *   - an end of file only after everything that was sent, and no reset without a cause that the
+ *     simulation knows of;
+ *   - nobody is told "there is nobody" before the other side had a moment to hear of the
+ *     permission;
+ *   - ids and addresses: a connection that arrives is one that somebody asked for, of the right
+ *     type, at the right listener;
+ *   - credit and memory: sent <= limit, received <= limit, the budget is the sum of what is
+ *     promised, below the ceiling;
+ *   - no stall: when all events have arrived and all programs read, everything that was written has
+ *     been delivered;
  *   - no leak: at the end no connection, link, channel, store node or endpoint is left.
  */
 #ifndef IDC_SIM_H
@@ -36,8 +45,8 @@
 #include "link_mgr/core/core.h"
 
 #define DOMAINS_MAX 4
-#define DOMID_STEP 3  /* domids are 0, 3, 6, ... */
-#define PORTS 6       /* 100..105: some have listeners */
+#define DOMID_STEP 3 /* domids are 0, 3, 6, ... */
+#define PORTS 6      /* 100..105: some have listeners */
 #define PORT_BASE 100
 #define MESSAGES_MAX 64
 
@@ -51,21 +60,22 @@ struct endpoint {
     bool open;         /* the core has it */
     bool readable_event, writable_event, wants_write;
 
-    uint64_t written, pulled; /* bytes that the program wrote, and that the core took */
+    uint64_t written, pulled;        /* bytes that the program wrote, and that the core took */
     uint32_t messages[MESSAGES_MAX]; /* lengths of written messages not yet pulled; a ring */
     unsigned first_message, message_count;
-    uint32_t message_offset;  /* of the first that was pulled */
-    bool shut_wr, shut_rd;    /* by the program */
-    bool closed;              /* by the program: no more calls */
-    bool closed_unread;       /* ... with something unread */
-    bool no_writes;           /* the core has shut the program's writing off */
+    uint32_t message_offset; /* of the first that was pulled */
+    bool shut_wr, shut_rd;   /* by the program */
+    bool closed;             /* by the program: no more calls */
+    bool closed_unread;      /* ... with something unread */
+    bool no_writes;          /* the core has shut the program's writing off */
 
-    uint64_t pushed, read;    /* bytes the core gave, and that the program took */
-    uint32_t capacity;        /* of what is pushed and not read */
-    unsigned pushed_messages; /* count, for messages: the next is messages_sent[...] of the other side */
-    bool eof;                 /* the core said that no more comes */
+    uint64_t pushed, read; /* bytes the core gave, and that the program took */
+    uint32_t capacity;     /* of what is pushed and not read */
+    /* count, for messages: the next is messages_sent[...] of the other side */
+    unsigned pushed_messages;
+    bool eof; /* the core said that no more comes */
     bool ended;
-    enum reason reason;       /* how the core ended it */
+    enum reason reason; /* how the core ended it */
 };
 
 /* A connection that somebody asked for. */
@@ -77,9 +87,10 @@ struct pair {
     enum idc_type type;
     struct endpoint end[2];
     struct conn *conn; /* the connecting side's, while it waits */
-    uint64_t asked; /* when */
+    uint64_t asked;    /* when */
     bool waiting, failed, incoming_seen;
-    bool excused;      /* something happened after which an error, or loss with an error, is right */
+    /* something happened after which an error, or loss with an error, is right */
+    bool excused;
     unsigned sent_messages[2];
     uint32_t sent_lengths[2][4096]; /* by number, modulo */
     LIST_ENTRY(pair) list;
@@ -96,7 +107,8 @@ struct domain {
     bool crashing;     /* what the core does on its way out reaches nobody */
     bool busy;
     struct listener *listeners[PORTS];
-    uint64_t permitted[DOMAINS_MAX]; /* since when its core knows that it may speak with each other domain; 0: it may not */
+    /* since when its core knows that it may speak with each other domain; 0: it may not */
+    uint64_t permitted[DOMAINS_MAX];
     uint64_t runs;
 };
 
@@ -110,17 +122,19 @@ struct sim {
     struct core_config config;
     unsigned long steps; /* of this episode */
     struct {
-        unsigned long connects, connected, refused, resets, clean, bytes, messages, kills, breaks, revokes, links;
+        unsigned long connects, connected, refused, resets, clean, bytes, messages, kills, breaks,
+            revokes, links;
     } count;
 };
 
 extern bool sim_verbose;
 
-noreturn void sim_fail(const struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
-#define CHECK(sim, condition, ...)                                                                                     \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            sim_fail((sim), #condition ": " __VA_ARGS__);                                                              \
+noreturn void sim_fail(const struct sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+#define CHECK(sim, condition, ...)                        \
+    do {                                                  \
+        if (!(condition))                                 \
+            sim_fail((sim), #condition ": " __VA_ARGS__); \
     } while (0)
 uint64_t sim_random(struct sim *sim);
 /* 0..limit-1 */
@@ -173,7 +187,8 @@ void program_close(struct sim *sim, struct endpoint *end);
 void program_deliver_events(struct sim *sim, struct domain *domain);
 struct endpoint *program_pick(struct sim *sim);
 void program_abandon(struct sim *sim);
-/* Something has happened to the domain, or between two (other -1: any), after which errors are right. */
+/* Something has happened to the domain, or between two (other -1: any), after which errors are
+ * right. */
 void program_excuse(struct sim *sim, int domain, int other);
 void program_free_finished(struct sim *sim);
 

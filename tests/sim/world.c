@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The platform of the simulation. The store is a list of nodes; each subscription keeps a list of changes that it has not been
- * told yet, which arrive one at a time, when the simulation says so. A channel is a page and two rings in ordinary
- * memory, shared by two sides; a notification sets a flag at the other side that stays until the simulation
- * delivers it.
+ * The platform of the simulation. The store is a list of nodes; each subscription keeps a list of
+ * changes that it has not been told yet, which arrive one at a time, when the simulation says so. A
+ * channel is a page and two rings in ordinary memory, shared by two sides; a notification sets a
+ * flag at the other side that stays until the simulation delivers it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -88,8 +88,8 @@ static void world_tell(struct world *world, const char *path, const char *value)
 {
     struct platform *platform;
     struct subscription *subscription;
-    LIST_FOREACH(platform, &world->platforms, list)
-        LIST_FOREACH(subscription, &platform->subscriptions, list)
+    LIST_FOREACH (platform, &world->platforms, list)
+        LIST_FOREACH (subscription, &platform->subscriptions, list)
             if (world_below(path, subscription->path))
                 note_change(platform, path, value);
 }
@@ -97,7 +97,7 @@ static void world_tell(struct world *world, const char *path, const char *value)
 static void set_node(struct world *world, const char *path, const char *value)
 {
     struct node *node;
-    LIST_FOREACH(node, &world->nodes, list)
+    LIST_FOREACH (node, &world->nodes, list)
         if (strcmp(node->path, path) == 0)
             break;
     if (!node) {
@@ -157,7 +157,7 @@ static int ops_subscribe(struct platform *platform, const char *path)
     struct subscription *subscription = calloc(1, sizeof(*subscription));
     subscription->path = strdup(path);
     LIST_INSERT_HEAD(&platform->subscriptions, subscription, list);
-    LIST_FOREACH(node, &platform->world->nodes, list) {
+    LIST_FOREACH (node, &platform->world->nodes, list) {
         if (world_below(node->path, path)) {
             note_change(platform, node->path, node->value);
             any = true;
@@ -171,7 +171,7 @@ static int ops_subscribe(struct platform *platform, const char *path)
 static int ops_unsubscribe(struct platform *platform, const char *path)
 {
     struct subscription *subscription;
-    LIST_FOREACH(subscription, &platform->subscriptions, list)
+    LIST_FOREACH (subscription, &platform->subscriptions, list)
         if (strcmp(subscription->path, path) == 0)
             break;
     assert(subscription);
@@ -202,7 +202,8 @@ bool world_deliver_store(struct platform *platform, struct core *core)
         return false;
     TAILQ_REMOVE(&platform->changes, change, list);
     if (strstr(change->event.path, "/idc/policy")) {
-        program_excuse(platform->world->sim, platform->domid, -1); /* only now is it withdrawn here */
+        /* only now is it withdrawn here */
+        program_excuse(platform->world->sim, platform->domid, -1);
         note_policy(platform, &change->event);
     }
     core_store_event(core, &change->event);
@@ -223,7 +224,8 @@ static struct channel *add_side(struct platform *platform, struct wire *wire, in
     return channel;
 }
 
-static int ops_offer(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel)
+static int ops_offer(struct platform *platform, int peer, const char *path, size_t ring_size,
+                     struct channel **channel)
 {
     struct wire *wire = calloc(1, sizeof(*wire) + 2 * ring_size);
     (void)peer;
@@ -242,14 +244,16 @@ static struct wire *find_offer(struct world *world, const char *path)
 {
     struct platform *platform;
     struct channel *channel;
-    LIST_FOREACH(platform, &world->platforms, list)
-        LIST_FOREACH(channel, &platform->channels, list)
-            if (channel->number == 0 && !channel->wire->attached && strcmp(channel->wire->path, path) == 0)
+    LIST_FOREACH (platform, &world->platforms, list)
+        LIST_FOREACH (channel, &platform->channels, list)
+            if (channel->number == 0 && !channel->wire->attached &&
+                strcmp(channel->wire->path, path) == 0)
                 return channel->wire;
     return NULL;
 }
 
-static int ops_attach(struct platform *platform, int peer, const char *path, struct channel **channel)
+static int ops_attach(struct platform *platform, int peer, const char *path,
+                      struct channel **channel)
 {
     struct wire *wire = find_offer(platform->world, path);
     (void)peer;
@@ -273,7 +277,8 @@ static enum channel_state ops_channel_poll(struct channel *channel)
     if (channel->wire->dead) {
         /* What has come about since it broke, unnoticed, is lost too. */
         if (!is_dead(channel->platform))
-            program_excuse(channel->platform->world->sim, channel->wire->domid[0], channel->wire->domid[1]);
+            program_excuse(channel->platform->world->sim, channel->wire->domid[0],
+                           channel->wire->domid[1]);
         return CHANNEL_DEAD;
     }
     return channel->wire->attached ? CHANNEL_OPEN : CHANNEL_PENDING;
@@ -282,8 +287,8 @@ static enum channel_state ops_channel_poll(struct channel *channel)
 static void ops_channel_rings(struct channel *channel, struct ring_pair *rings)
 {
     struct wire *wire = channel->wire;
-    ring_pair_init(rings, channel->number == 0, &wire->page, wire->data, (uint32_t)wire->size, wire->data + wire->size,
-                   (uint32_t)wire->size);
+    ring_pair_init(rings, channel->number == 0, &wire->page, wire->data, (uint32_t)wire->size,
+                   wire->data + wire->size, (uint32_t)wire->size);
 }
 
 static void ops_channel_notify(struct channel *channel)
@@ -318,7 +323,7 @@ static void ops_channel_close(struct channel *channel)
 bool world_deliver_channel(struct platform *platform, struct core *core)
 {
     struct channel *channel;
-    LIST_FOREACH(channel, &platform->channels, list) {
+    LIST_FOREACH (channel, &platform->channels, list) {
         if (channel->event && channel->token) {
             core_channel_event(core, channel->token);
             return true;
@@ -331,7 +336,7 @@ bool world_deliver_channel(struct platform *platform, struct core *core)
 void world_watch(struct platform *platform, void *token, int fd)
 {
     struct channel *channel;
-    LIST_FOREACH(channel, &platform->channels, list) {
+    LIST_FOREACH (channel, &platform->channels, list) {
         if (fd >= 0 ? !channel->token : channel->token == token) {
             channel->token = fd >= 0 ? token : NULL;
             if (fd >= 0)
@@ -360,8 +365,8 @@ bool world_break(struct world *world)
 {
     struct platform *platform;
     struct channel *channel;
-    LIST_FOREACH(platform, &world->platforms, list) {
-        LIST_FOREACH(channel, &platform->channels, list) {
+    LIST_FOREACH (platform, &world->platforms, list) {
+        LIST_FOREACH (channel, &platform->channels, list) {
             if (channel->wire->dead || !channel->wire->attached || sim_chance(world->sim, 2))
                 continue;
             program_excuse(world->sim, channel->wire->domid[0], channel->wire->domid[1]);
@@ -396,7 +401,7 @@ void world_crash(struct platform *platform)
 {
     struct change *change;
     struct channel *channel;
-    LIST_FOREACH(channel, &platform->channels, list)
+    LIST_FOREACH (channel, &platform->channels, list)
         kill_wire(channel->wire);
     LIST_REMOVE(platform, list);
     platform->world = NULL;
@@ -431,7 +436,7 @@ unsigned world_nodes(const struct world *world)
 {
     const struct node *node;
     unsigned count = 0;
-    LIST_FOREACH(node, &world->nodes, list)
+    LIST_FOREACH (node, &world->nodes, list)
         count += strstr(node->path, "/data/") != NULL;
     return count;
 }
@@ -441,8 +446,8 @@ unsigned world_channels(const struct world *world)
     const struct platform *platform;
     const struct channel *channel;
     unsigned count = 0;
-    LIST_FOREACH(platform, &world->platforms, list)
-        LIST_FOREACH(channel, &platform->channels, list)
+    LIST_FOREACH (platform, &world->platforms, list)
+        LIST_FOREACH (channel, &platform->channels, list)
             count++;
     return count;
 }
@@ -452,11 +457,11 @@ unsigned world_channels_between(const struct world *world, int a, int b)
     const struct platform *platform;
     const struct channel *channel;
     unsigned count = 0;
-    LIST_FOREACH(platform, &world->platforms, list)
-        LIST_FOREACH(channel, &platform->channels, list) {
+    LIST_FOREACH (platform, &world->platforms, list)
+        LIST_FOREACH (channel, &platform->channels, list) {
             const struct channel *other = channel->wire->side[!channel->number];
-            count += channel->number == 0 && !channel->wire->dead && other && platform->domid == a &&
-                     other->platform->domid == b;
+            count += channel->number == 0 && !channel->wire->dead && other &&
+                     platform->domid == a && other->platform->domid == b;
         }
     return count;
 }

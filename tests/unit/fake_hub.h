@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fake_hub.h - a hub for tests of the RPC server and of libidc: a single domain, without core, links or policy. To be
- * included by one file of a test program, whose hub_* functions then take the place of the daemon's. The domain is 3;
- * others have the same services, and so all filler of a nonblocking connect is taken out in domain 3 and all but one
- * byte elsewhere.
+ * fake_hub.h - a hub for tests of the RPC server and of libidc: a single domain, without core,
+ * links or policy. To be included by one file of a test program, whose hub_* functions then take
+ * the place of the daemon's. The domain is 3; others have the same services, and so all filler of a
+ * nonblocking connect is taken out in domain 3 and all but one byte elsewhere.
  *
  *   connect to a port or name that is listened on    the two programs are joined by a socket pair
- *   port 1                                           answers PING and SERVICES as the connection manager does
+ *   port 1                                           answers PING and SERVICES as the connection
+ *                                                    manager does
  *   port 5                                           an echo (stream and seqpacket)
- *   port 6                                           accepts and resets at the first byte; hub_reason says EACCES
- *   port 7                                           never answers: ETIMEDOUT when timeout_ms is over
+ *   port 6                                           accepts and resets at the first byte;
+ *                                                    hub_reason says EACCES
+ *   port 7                                           never answers: ETIMEDOUT when timeout_ms is
+ *                                                    over
  *   port 8                                           accepts and never reads
- *   port 9                                           has nothing to say: ends its half at once, then as port 6
+ *   port 9                                           has nothing to say: ends its half at once,
+ *                                                    then as port 6
  *   port 13, service no.entry                        EACCES
  *   anything else                                    ECONNREFUSED
  */
@@ -50,7 +54,8 @@ struct fake_end {
 
 struct hub {
     struct event_base *base;
-    uint64_t first_serial, serial; /* other tests may run at the same time: their names must differ from ours */
+    /* other tests may run at the same time: their names must differ from ours */
+    uint64_t first_serial, serial;
     uint32_t next_port;
     int pending, cancelled;
     struct fake_listener listeners[FAKE_LISTENERS];
@@ -117,13 +122,15 @@ static struct fake_listener *fake_find(struct hub *hub, uint32_t port, const cha
 {
     for (int i = 0; i < FAKE_LISTENERS; i++) {
         struct fake_listener *l = &hub->listeners[i];
-        if (l->fd >= 0 && ((port != 0 && l->request.port == port) || (name[0] && !strcmp(l->request.name, name))))
+        if (l->fd >= 0 &&
+            ((port != 0 && l->request.port == port) || (name[0] && !strcmp(l->request.name, name))))
             return l;
     }
     return NULL;
 }
 
-int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result, char why[HUB_WHY_MAX])
+int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result,
+               char why[HUB_WHY_MAX])
 {
     int pair[2], at = 0;
     if (fake_find(hub, request->port, request->name)) {
@@ -139,7 +146,8 @@ int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_lis
     if (l->request.port == 0)
         l->request.port = hub->next_port++;
     struct handover_name name = {.serial = hub->serial++, .listener = true};
-    name.local = (struct idc_addr){.domid = FAKE_DOMID, .port = l->request.port, .type = (uint32_t)request->type};
+    name.local = (struct idc_addr){
+        .domid = FAKE_DOMID, .port = l->request.port, .type = (uint32_t)request->type};
     strcpy(name.local.service, request->name);
     handover_bind(pair[0], &name);
     l->readable = event_new(hub->base, pair[0], EV_READ | EV_PERSIST, fake_on_answer, l);
@@ -163,8 +171,8 @@ uint32_t hub_reserved_port(struct hub *hub, int fd)
     return 0;
 }
 
-int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog, struct hub_listening *result,
-                        char why[HUB_WHY_MAX])
+int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog,
+                        struct hub_listening *result, char why[HUB_WHY_MAX])
 {
     (void)hub, (void)reservation, (void)backlog, (void)result;
     close(far_end);
@@ -198,7 +206,8 @@ static void fake_on_end(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (end->held)
         end->held = recv(fd, buf, 1, MSG_DONTWAIT) != 1;
-    ssize_t got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT | (fake_resets(end->port) ? MSG_PEEK : 0));
+    ssize_t got =
+        recv(fd, buf, sizeof(buf), MSG_DONTWAIT | (fake_resets(end->port) ? MSG_PEEK : 0));
     if (got > 0 && end->port == 5)
         send(fd, buf, (size_t)got, MSG_NOSIGNAL);
     else if (got > 0 && end->port == 1)
@@ -224,25 +233,30 @@ static int fake_serve(struct hub *hub, int fd, uint32_t port, uint64_t serial, b
     return event_add(end->readable, NULL);
 }
 
-static struct handover_name fake_name(struct hub *hub, const struct hub_connect *request, uint32_t port)
+static struct handover_name fake_name(struct hub *hub, const struct hub_connect *request,
+                                      uint32_t port)
 {
     struct handover_name name = {.serial = hub->serial++};
     uint32_t type = (uint32_t)request->type;
-    name.local = (struct idc_addr){.domid = FAKE_DOMID, .port = hub->next_port++, .uid = UINT32_MAX, .type = type};
-    name.peer = (struct idc_addr){.domid = FAKE_DOMID, .port = port, .uid = UINT32_MAX, .type = type};
+    name.local = (struct idc_addr){
+        .domid = FAKE_DOMID, .port = hub->next_port++, .uid = UINT32_MAX, .type = type};
+    name.peer =
+        (struct idc_addr){.domid = FAKE_DOMID, .port = port, .uid = UINT32_MAX, .type = type};
     strcpy(name.peer.service, request->name);
     return name;
 }
 
 static struct handover_name fake_mirror(const struct handover_name *name, uint32_t uid)
 {
-    struct handover_name mirror = {.serial = name->serial, .local = name->peer, .peer = name->local};
+    struct handover_name mirror = {
+        .serial = name->serial, .local = name->peer, .peer = name->local};
     mirror.peer.uid = uid;
     return mirror;
 }
 
 /* Both ends of the connection: ours or the accepting program's, and the connecting program's. */
-static int fake_ends(const struct hub_connect *request, const struct handover_name *name, int pair[2])
+static int fake_ends(const struct hub_connect *request, const struct handover_name *name,
+                     int pair[2])
 {
     int type = request->type == IDC_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
     if (request->far_end >= 0) {
@@ -263,7 +277,8 @@ static int fake_ends(const struct hub_connect *request, const struct handover_na
     return 0;
 }
 
-static int fake_hand_over(struct fake_listener *l, const struct handover_name *name, uint32_t uid, int fd, bool marked)
+static int fake_hand_over(struct fake_listener *l, const struct handover_name *name, uint32_t uid,
+                          int fd, bool marked)
 {
     uint8_t message[HANDOVER_WAITING_SIZE];
     struct handover_name mirror = fake_mirror(name, uid);
@@ -281,10 +296,12 @@ static int fake_error(const struct hub_connect *request, const struct fake_liste
         return -EACCES;
     if (l && l->request.type != request->type)
         return -EPROTOTYPE;
-    return l || request->port == 1 || (request->port >= 5 && request->port <= 9) ? 0 : -ECONNREFUSED;
+    return l || request->port == 1 || (request->port >= 5 && request->port <= 9) ? 0
+                                                                                 : -ECONNREFUSED;
 }
 
-static int fake_connect(struct hub *hub, const struct hub_connect *request, struct hub_connected *result)
+static int fake_connect(struct hub *hub, const struct hub_connect *request,
+                        struct hub_connected *result)
 {
     struct fake_listener *l = fake_find(hub, request->port, request->name);
     int pair[2], error = fake_error(request, l);
@@ -328,7 +345,8 @@ static void fake_on_pending(evutil_socket_t fd, short what, void *arg)
     done(done_arg, error, strerror(-error), error ? NULL : &result);
 }
 
-struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request, hub_connect_done *done, void *arg)
+struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request,
+                                hub_connect_done *done, void *arg)
 {
     struct hub_pending *pending = calloc(1, sizeof(*pending));
     struct timeval at_once = {0, 0};
@@ -367,19 +385,22 @@ int hub_reason(struct hub *hub, uint64_t serial, char why[HUB_WHY_MAX])
 
 void hub_visit(struct hub *hub, const struct hub_visitor *visitor)
 {
-    struct hub_link_info link = {.peer = 4, .state = "up", .generation = UINT64_MAX, .allowed = true};
+    struct hub_link_info link = {
+        .peer = 4, .state = "up", .generation = UINT64_MAX, .allowed = true};
     link.last_error = "a\x80<b>";
     visitor->link(visitor->arg, &link);
     for (int i = 0; i < FAKE_ENDS; i++) {
         const struct fake_end *end = &hub->ends[i];
-        struct hub_connection_info info = {.serial = end->serial, .peer_domid = FAKE_DOMID, .peer_port = end->port};
+        struct hub_connection_info info = {
+            .serial = end->serial, .peer_domid = FAKE_DOMID, .peer_port = end->port};
         info.service = "", info.state = "open", info.type = "stream";
         if (end->fd >= 0)
             visitor->connection(visitor->arg, &info);
     }
     for (int i = 0; i < FAKE_LISTENERS; i++) {
         const struct fake_listener *l = &hub->listeners[i];
-        struct hub_listener_info info = {.port = l->request.port, .service = l->request.name, .waiting = l->waiting};
+        struct hub_listener_info info = {
+            .port = l->request.port, .service = l->request.name, .waiting = l->waiting};
         if (l->fd >= 0)
             visitor->listener(visitor->arg, &info);
     }

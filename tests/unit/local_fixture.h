@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * local_fixture.h - what the tests of the local platform have in common: a store directory of their own, descriptors
- * that are counted before and after, and waiting by poll, with a deadline, never by sleeping.
+ * local_fixture.h - what the tests of the local platform have in common: a store directory of their
+ * own, descriptors that are counted before and after, and waiting by poll, with a deadline, never
+ * by sleeping.
  */
 #ifndef IDC_TESTS_LOCAL_FIXTURE_H
 #define IDC_TESTS_LOCAL_FIXTURE_H
@@ -47,8 +48,8 @@ static inline int count_entries(const char *directory, const char *prefix)
     DIR *listing = opendir(directory);
     ck_assert_ptr_nonnull(listing);
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
-        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0 && strcmp(entry->d_name, ".") != 0 &&
-                 strcmp(entry->d_name, "..") != 0;
+        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+                 strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     closedir(listing);
     return count;
 }
@@ -120,7 +121,8 @@ static inline bool local_fixture_readable(int fd, int timeout_ms)
     return poll(&p, 1, timeout_ms) == 1;
 }
 
-/* valgrind applies RLIMIT_NOFILE itself, after the kernel has made the file: the file then stays. */
+/* valgrind applies RLIMIT_NOFILE itself, after the kernel has made the file: the file then stays.
+ */
 static inline bool on_valgrind(void)
 {
     const char *preload = getenv("LD_PRELOAD");

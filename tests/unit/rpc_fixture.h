@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc_fixture.h - a real RPC server over a fake hub, in a process of its own, and a plain HTTP client by hand. To be
- * included by one file of a test program. When the server is stopped it must have as many descriptors and threads as at
- * its start.
+ * rpc_fixture.h - a real RPC server over a fake hub, in a process of its own, and a plain HTTP
+ * client by hand. To be included by one file of a test program. When the server is stopped it must
+ * have as many descriptors and threads as at its start.
  */
 #ifndef IDC_RPC_FIXTURE_H
 #define IDC_RPC_FIXTURE_H
@@ -51,7 +51,8 @@ static int server_main(int ready)
     char why[256] = "";
     struct rpc_server *server;
     int before = count_entries("/proc/self/fd");
-    int threads_before = count_entries("/proc/self/task"); /* one, or two under a sanitizer that has its own */
+    /* one, or two under a sanitizer that has its own */
+    int threads_before = count_entries("/proc/self/task");
     struct event_base *base = event_base_new();
     struct event *term = evsignal_new(base, SIGTERM, server_on_term, base);
     event_add(term, NULL);
@@ -71,9 +72,9 @@ static int server_main(int ready)
     event_base_free(base);
     int after = count_entries("/proc/self/fd");
     if (threads != threads_before || after != before || hub.pending != 0) {
-        fprintf(stderr, "%d threads instead of %d, %d descriptors instead of %d, %d connects pending\n",
-                threads - 2, threads_before - 2, after, before,
-                hub.pending);
+        fprintf(stderr,
+                "%d threads instead of %d, %d descriptors instead of %d, %d connects pending\n",
+                threads - 2, threads_before - 2, after, before, hub.pending);
         return 12;
     }
     return access(server_path, F_OK) == 0 ? 13 : 0;
@@ -108,7 +109,8 @@ static void server_end(void)
     int status;
     kill(server_pid, SIGTERM);
     ck_assert_int_eq(waitpid(server_pid, &status, 0), server_pid);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the server ended with status %x", (unsigned)status);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the server ended with status %x",
+                  (unsigned)status);
 }
 
 static void server_stop(void)
@@ -145,7 +147,8 @@ static inline void rpc_fixture_put(int fd, const char *bytes, size_t len)
 static inline void post_body(int fd, const char *body, size_t len)
 {
     char head[128];
-    int n = snprintf(head, sizeof(head), "POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", len);
+    int n = snprintf(head, sizeof(head),
+                     "POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", len);
     rpc_fixture_put(fd, head, (size_t)n);
     rpc_fixture_put(fd, body, len);
 }
@@ -159,9 +162,14 @@ static inline char *document_va(const char *method, va_list args)
     size_t size;
     const char *name;
     FILE *out = open_memstream(&text, &size);
-    fprintf(out, "<?xml version=\"1.0\"?><methodCall><methodName>%s</methodName><params><param><value><struct>", method);
+    fprintf(
+        out,
+        "<?xml "
+        "version=\"1.0\"?><methodCall><methodName>%s</methodName><params><param><value><struct>",
+        method);
     while ((name = va_arg(args, const char *)) != NULL)
-        fprintf(out, "<member><name>%s</name><value>%s</value></member>", name, va_arg(args, const char *));
+        fprintf(out, "<member><name>%s</name><value>%s</value></member>", name,
+                va_arg(args, const char *));
     fprintf(out, "</struct></value></param></params></methodCall>");
     fclose(out);
     return text;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* suite.h - how each unit test program ends: the suite is run, CK_VERBOSITY says how much is told. */
+/* suite.h - how each unit test program ends: the suite is run, CK_VERBOSITY says how much is told.
+ */
 #ifndef IDC_TEST_SUITE_H
 #define IDC_TEST_SUITE_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Channels of the local platform: between two platforms in one process, between processes of which one is killed,
- * and with peers that lie at each step of the hand-over. Domain 5 offers, domain 2 attaches.
+ * Channels of the local platform: between two platforms in one process, between processes of which
+ * one is killed, and with peers that lie at each step of the hand-over. Domain 5 offers, domain 2
+ * attaches.
  */
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -33,7 +34,8 @@ static void channel_local_turn(struct platform *platform)
 }
 
 /* Waits for a state as the daemon does: by the descriptors of the platform and the channel. */
-static bool channel_local_becomes(struct platform *platform, struct channel *channel, enum channel_state state)
+static bool channel_local_becomes(struct platform *platform, struct channel *channel,
+                                  enum channel_state state)
 {
     int64_t deadline = now_ms() + WAIT_MS;
     while (ops->channel_poll(channel) != state) {
@@ -120,7 +122,8 @@ START_TEST(closing_is_seen_at_once)
 {
     bool by_server = _i == 0;
     connect_both();
-    struct channel *closer = by_server ? offered : attached, *other = by_server ? attached : offered;
+    struct channel *closer = by_server ? offered : attached,
+                   *other = by_server ? attached : offered;
     ops->channel_close(closer);
     ck_assert(local_fixture_readable(ops->channel_fd(other), WAIT_MS));
     ck_assert_int_eq(ops->channel_poll(other), CHANNEL_DEAD);
@@ -381,7 +384,8 @@ START_TEST(killed_offerer_is_noticed)
 }
 END_TEST
 
-/* The attaching side dies with its request sent: the offer is handed over to nobody, and that is noticed too. */
+/* The attaching side dies with its request sent: the offer is handed over to nobody, and that is
+ * noticed too. */
 START_TEST(killed_before_the_hand_over)
 {
     int ready;
@@ -442,7 +446,8 @@ START_TEST(lying_attachers_are_refused)
 {
     char longer[sizeof(struct channel_hello) + 1] = "";
     struct channel_hello hello = good_hello();
-    int pipe_ends[2], event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), blocking = eventfd(0, EFD_CLOEXEC);
+    int pipe_ends[2], event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
+                      blocking = eventfd(0, EFD_CLOEXEC);
     ck_assert_int_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
     ck_assert_int_eq(ops->offer(high, ATTACHER, BASE, RING, &offered), 0);
 
@@ -606,7 +611,8 @@ static const struct bad_memory bad_memories[] = {
 
 static int make_bad_memory(const struct bad_memory *bad)
 {
-    struct ring_page page = {.left_order = bad->left, .right_order = bad->right, .srv_live = 1, .cli_live = 2};
+    struct ring_page page = {
+        .left_order = bad->left, .right_order = bad->right, .srv_live = 1, .cli_live = 2};
     int fd = memfd_create("bad", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     ck_assert_int_ge(fd, 0);
     if (bad->size > 0)
@@ -638,7 +644,8 @@ static void end_fake_offerer(void)
     check_and_remove_store();
 }
 
-/* Attaches, answers so, and expects that the attaching side gives the channel up and keeps nothing. */
+/* Attaches, answers so, and expects that the attaching side gives the channel up and keeps nothing.
+ */
 static void answer_falsely(const void *message, size_t length, const int *fds, int count)
 {
     char hello[512];
@@ -669,7 +676,8 @@ START_TEST(bad_answers_are_not_taken)
     struct channel_reply reply = {.magic = CHANNEL_MAGIC, .version = CHANNEL_VERSION};
     char longer[sizeof(reply) + 1] = "";
     struct shared shared;
-    int pipe_ends[2], memory = local_shared_make(&shared, RING), event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int pipe_ends[2], memory = local_shared_make(&shared, RING),
+                      event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     ck_assert_int_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
     int good[2] = {memory, event}, turned[2] = {event, memory}, piped[2] = {memory, pipe_ends[1]},
         not_memory[2] = {pipe_ends[0], event}, many[4] = {memory, event, event, memory};
@@ -709,7 +717,8 @@ static void limit_descriptors(rlim_t limit)
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &r), 0);
 }
 
-/* The offering side has no descriptor left: it hangs up, rather than spin on a caller that it can't accept. */
+/* The offering side has no descriptor left: it hangs up, rather than spin on a caller that it can't
+ * accept. */
 START_TEST(no_descriptor_left_to_accept_with)
 {
     struct rlimit before;
@@ -800,7 +809,8 @@ int main(void)
     tcase_add_loop_test(c, whatever_is_said_later_ends_the_channel, 0, 3);
 
     add_case(suite, "lying offerer", fake_offerer, end_fake_offerer, &c);
-    tcase_add_loop_test(c, bad_memory_is_not_taken, 0, sizeof(bad_memories) / sizeof(bad_memories[0]));
+    tcase_add_loop_test(c, bad_memory_is_not_taken, 0,
+                        sizeof(bad_memories) / sizeof(bad_memories[0]));
     tcase_add_test(c, bad_answers_are_not_taken);
     return run_suite(suite);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test_compact.c - compact documents: what is written is read again, and nothing that is malformed is. */
+/* test_compact.c - compact documents: what is written is read again, and nothing that is malformed
+ * is. */
 #include "common/compact.h"
 #include "tests/unit/suite.h"
 
@@ -55,7 +56,8 @@ START_TEST(read_as_written)
     ck_assert_int_eq(compact_next(&reader, &m), 1);
     ck_assert(compact_equal(&m.name, "fd") && m.type == COMPACT_BOOLEAN && m.number == 1);
     ck_assert_int_eq(compact_next(&reader, &m), 1);
-    ck_assert(compact_equal(&m.name, "name") && m.type == COMPACT_TEXT && compact_equal(&m.text, "org.example"));
+    ck_assert(compact_equal(&m.name, "name") && m.type == COMPACT_TEXT &&
+              compact_equal(&m.text, "org.example"));
     compact_copy(&m.text, text, sizeof(text));
     ck_assert_str_eq(text, "org.e");
     ck_assert_int_eq(compact_next(&reader, &m), 1);
@@ -68,8 +70,19 @@ END_TEST
 /* What compact.h says, byte by byte: two sides that are wrong alike would understand each other. */
 START_TEST(the_layout)
 {
-    static const char call[] = "\0C" "\1m" "\1n" "i\xF7\xFE\xFF\xFF\xFF\xFF\xFF\xFF" "\1t" "b\1" "\1f" "b\0" "\1s" "s\3\0abc";
-    static const char fault[] = "\0F" "\1n" "i\x08\x07\x06\x05\x04\x03\x02\x01";
+    static const char call[] = "\0C"
+                               "\1m"
+                               "\1n"
+                               "i\xF7\xFE\xFF\xFF\xFF\xFF\xFF\xFF"
+                               "\1t"
+                               "b\1"
+                               "\1f"
+                               "b\0"
+                               "\1s"
+                               "s\3\0abc";
+    static const char fault[] = "\0F"
+                                "\1n"
+                                "i\x08\x07\x06\x05\x04\x03\x02\x01";
     struct compact_writer w;
     struct compact_reader reader;
     struct compact_member m;
@@ -80,7 +93,8 @@ START_TEST(the_layout)
     compact_put_text(&w, "s", "abc");
     ck_assert_uint_eq(w.len, sizeof(call) - 1);
     ck_assert_mem_eq(w.bytes, call, w.len);
-    ck_assert(compact_open(&reader, fault, sizeof(fault) - 1, COMPACT_FAULT, NULL)); /* no method */
+    /* no method */
+    ck_assert(compact_open(&reader, fault, sizeof(fault) - 1, COMPACT_FAULT, NULL));
     ck_assert_int_eq(compact_next(&reader, &m), 1);
     ck_assert(compact_equal(&m.name, "n") && m.number == 0x0102030405060708);
     compact_begin(&w, COMPACT_FAULT, NULL);
@@ -123,7 +137,8 @@ START_TEST(long_ones)
 }
 END_TEST
 
-/* Cut off anywhere but between two members, it is malformed. In memory of its own, so that a sanitizer sees a read behind it. */
+/* Cut off anywhere but between two members, it is malformed. In memory of its own, so that a
+ * sanitizer sees a read behind it. */
 START_TEST(cut_off)
 {
     struct compact_writer w = compact_example();
@@ -145,7 +160,13 @@ END_TEST
 
 START_TEST(wrong_values)
 {
-    static const char two[] = "\0C\1m\1b" "b\2", type[] = "\0C\1m\1b" "x\0", bare[] = "\0C\1m\1b" "x", xml[] = "<C\1m";
+    static const char two[] = "\0C\1m\1b"
+                              "b\2",
+                      type[] = "\0C\1m\1b"
+                               "x\0",
+                      bare[] = "\0C\1m\1b"
+                               "x",
+                      xml[] = "<C\1m";
     ck_assert_int_eq(count_members((const uint8_t *)two, sizeof(two) - 1), -1);
     ck_assert_int_eq(count_members((const uint8_t *)type, sizeof(type) - 1), -1);
     ck_assert_int_eq(count_members((const uint8_t *)bare, sizeof(bare) - 1), -1);

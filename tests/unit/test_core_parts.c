@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The rings: wrap-around, two sides, wishes, and indexes that lie. Also the queue, the budget and the listeners. */
+/* The rings: wrap-around, two sides, wishes, and indexes that lie. Also the queue, the budget and
+ * the listeners. */
 #include <check.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -83,7 +84,7 @@ START_TEST(test_lies)
     ck_assert_int_eq(ring_space(&client.out), -EPROTO);
     page.left.cons = starts[_i];
     ck_assert_int_eq(ring_space(&client.out), -EPROTO); /* for ever after */
-    page.left.prod = starts[_i] + SIZE + 1; /* more than fits */
+    page.left.prod = starts[_i] + SIZE + 1;             /* more than fits */
     ck_assert_int_eq(ring_ready(&server.in), -EPROTO);
     page.left.prod = starts[_i];
     ck_assert_int_eq(ring_ready(&server.in), -EPROTO);
@@ -223,7 +224,8 @@ START_TEST(test_listeners)
     ck_assert_ptr_null(listener_by_name(&table, "we"));
     ck_assert_uint_eq(listener_ephemeral_port(&table), IDC_PORT_EPHEMERAL_MIN + 1);
     table.next_port = UINT32_MAX;
-    ck_assert_uint_eq(listener_ephemeral_port(&table), IDC_PORT_EPHEMERAL_MIN + 1); /* wraps, and passes over b's */
+    /* wraps, and passes over b's */
+    ck_assert_uint_eq(listener_ephemeral_port(&table), IDC_PORT_EPHEMERAL_MIN + 1);
     listener_remove(a);
     ck_assert_ptr_null(listener_by_port(&table, 80));
     listener_remove(b);

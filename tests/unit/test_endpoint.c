@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_endpoint.c - a program's stream: nothing that the kernel tells in one event with data is overlooked, and what was
- * forwarded is consumed when it wakes nobody. The connection is no more than what the endpoint needs of it: whether there is
- * something to read.
+ * test_endpoint.c - a program's stream: nothing that the kernel tells in one event with data is
+ * overlooked, and what was forwarded is consumed when it wakes nobody. The connection is no more
+ * than what the endpoint needs of it: whether there is something to read.
  */
 #include "link_mgr/program/endpoint.h"
 
@@ -35,8 +35,10 @@ static void on_end(void *arg, struct conn *of, enum reason reason)
 
 static void endpoint_setup(void)
 {
-    struct handover_name name = {.serial = 1, .local = {.domid = 1, .port = 1}, .peer = {.domid = 2, .port = 2}};
-    struct endpoint_config config = {.all = &all, .conn = &conn, .name = &name, .far_end = -1, .ended = on_end};
+    struct handover_name name = {
+        .serial = 1, .local = {.domid = 1, .port = 1}, .peer = {.domid = 2, .port = 2}};
+    struct endpoint_config config = {
+        .all = &all, .conn = &conn, .name = &name, .far_end = -1, .ended = on_end};
     base = event_base_new();
     endpoints_init(&all, base);
     conn = (struct conn){.phase = CONN_OPEN, .type = IDC_STREAM};
@@ -129,7 +131,8 @@ static void endpoint_answer(const char *text)
     ck_assert_int_eq(endpoint_push(ep, &span, 1), (ssize_t)strlen(text));
 }
 
-/* What the program has sent that is not consumed, as its kernel counts: with what each message costs. */
+/* What the program has sent that is not consumed, as its kernel counts: with what each message
+ * costs. */
 static int endpoint_outstanding(void)
 {
     int bytes = -1;
@@ -214,7 +217,8 @@ START_TEST(reset_behind_data)
 }
 END_TEST
 
-/* The other program has closed, and the core doesn't look again: what ours wrote since the last look is lost. */
+/* The other program has closed, and the core doesn't look again: what ours wrote since the last
+ * look is lost. */
 START_TEST(closed_on_what_was_not_seen)
 {
     char out[100];
@@ -300,8 +304,8 @@ END_TEST
 
 /* ---- consuming ---- */
 
-/* While the program asks and is answered, everything that its messages cost is given back in between, and never while it
- * waits: only by what comes right after an answer. */
+/* While the program asks and is answered, everything that its messages cost is given back in
+ * between, and never while it waits: only by what comes right after an answer. */
 START_TEST(a_dialogue_is_consumed_after_answers)
 {
     int most = 0, drops = 0;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Every sequence of DEPTH events on one connection, from the other side and from the program, and many random longer ones. After
- * each event: a frame that the protocol allows keeps the link, one that it forbids ends it; the core itself sends nothing
- * that it must not. After each sequence everything has been given back (lone_stop).
+ * Every sequence of DEPTH events on one connection, from the other side and from the program, and
+ * many random longer ones. After each event: a frame that the protocol allows keeps the link, one
+ * that it forbids ends it; the core itself sends nothing that it must not. After each sequence
+ * everything has been given back (lone_stop).
  *
- * Which frames are allowed is told here by docs/protocol.md alone, from what each side has sent so far, and not by the core's states.
+ * Which frames are allowed is told here by docs/protocol.md alone, from what each side has sent so
+ * far, and not by the core's states.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -20,16 +22,30 @@
 #define SHORT_RANDOM_RUNS 2000
 
 enum move {
-    DATA, CREDIT, END, NOT_WANTED, BOTH, RESET, LAST, /* frames of the other side */
-    WRITE, SHUT_WR_, CLOSE, CLOSE_UNREAD, SHUT_RD_, NO_ROOM, ROOM, REVOKE, TAKE, /* here */
+    DATA,
+    CREDIT,
+    END,
+    NOT_WANTED,
+    BOTH,
+    RESET,
+    LAST, /* frames of the other side */
+    WRITE,
+    SHUT_WR_,
+    CLOSE,
+    CLOSE_UNREAD,
+    SHUT_RD_,
+    NO_ROOM,
+    ROOM,
+    REVOKE,
+    TAKE, /* here */
     MOVES
 };
 
 struct model {
     struct lone lone;
     struct endpoint *end;
-    uint32_t id;              /* the core's */
-    uint64_t limit, sent;     /* credit that the core has given, and that was used */
+    uint32_t id;          /* the core's */
+    uint64_t limit, sent; /* credit that the core has given, and that was used */
     bool their_end, their_last, core_end, core_last;
     bool core_reset;
 };
@@ -55,8 +71,9 @@ static void listen_to_core(struct model *model)
         model->core_end |= frame.flags & WIRE_NO_MORE_DATA;
         model->core_last |= frame.flags & WIRE_LAST;
         model->core_reset |= frame.flags & WIRE_RESET;
-        ck_assert_msg(!(frame.flags & WIRE_LAST) || (frame.flags & WIRE_RESET) || model->their_last ||
-                          (model->core_end && model->their_end), "a LAST too early");
+        ck_assert_msg(!(frame.flags & WIRE_LAST) || (frame.flags & WIRE_RESET) ||
+                          model->their_last || (model->core_end && model->their_end),
+                      "a LAST too early");
     }
 }
 
@@ -66,8 +83,11 @@ static void grid_begin(struct model *model)
     memset(model, 0, sizeof(*model));
     lone_start(&model->lone);
     uint32_t length = wire_put_connect_req(
-        payload, &(struct wire_connect_req){.id = 77, .source_port = 5, .port = LONE_PORT, .uid = 9, .type = IDC_STREAM});
-    lone_send(&model->lone, &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = 20}, payload);
+        payload, &(struct wire_connect_req){
+                     .id = 77, .source_port = 5, .port = LONE_PORT, .uid = 9, .type = IDC_STREAM});
+    lone_send(&model->lone,
+              &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = 20},
+              payload);
     lone_run(&model->lone);
     listen_to_core(model);
     ck_assert_uint_ne(model->id, 0);
@@ -94,13 +114,16 @@ static bool grid_allowed(const struct model *model, enum move move)
 
 static void send_frame(struct model *model, enum move move)
 {
-    static const uint8_t flags[] = {
-        [END] = WIRE_NO_MORE_DATA, [NOT_WANTED] = WIRE_NO_MORE_WANTED, [BOTH] = WIRE_NO_MORE_DATA | WIRE_NO_MORE_WANTED,
-        [RESET] = WIRE_RESET | WIRE_LAST, [LAST] = WIRE_LAST};
+    static const uint8_t flags[] = {[END] = WIRE_NO_MORE_DATA,
+                                    [NOT_WANTED] = WIRE_NO_MORE_WANTED,
+                                    [BOTH] = WIRE_NO_MORE_DATA | WIRE_NO_MORE_WANTED,
+                                    [RESET] = WIRE_RESET | WIRE_LAST,
+                                    [LAST] = WIRE_LAST};
     uint8_t payload[16] = {REASON_PROGRAM_RESET};
     struct wire_frame frame = {.type = WIRE_TYPE_DISCONNECT, .connection = model->id, .credit = 20};
     if (move == DATA)
-        frame = (struct wire_frame){.type = WIRE_TYPE_DATA, .connection = model->id, .credit = 20, .length = 10};
+        frame = (struct wire_frame){
+            .type = WIRE_TYPE_DATA, .connection = model->id, .credit = 20, .length = 10};
     else if (move == CREDIT)
         frame.type = WIRE_TYPE_CREDIT;
     else
@@ -166,8 +189,8 @@ static bool grid_play(struct model *model, enum move move)
     else
         grid_act(model, move);
     lone_run(&model->lone);
-    ck_assert_msg(model->lone.channel_open == good, "move %d: the link %s (%s)", move, good ? "ended" : "did not end",
-                  model->lone.last_log);
+    ck_assert_msg(model->lone.channel_open == good, "move %d: the link %s (%s)", move,
+                  good ? "ended" : "did not end", model->lone.last_log);
     if (good)
         listen_to_core(model);
     return good;

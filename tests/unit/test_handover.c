@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_handover.c - names, descriptors and long messages between daemon and libidc, with friendly and hostile bytes.
- * Every test ends with the count of open descriptors that it began with.
+ * test_handover.c - names, descriptors and long messages between daemon and libidc, with friendly
+ * and hostile bytes. Every test ends with the count of open descriptors that it began with.
  */
 #include "common/handover.h"
 
@@ -138,14 +138,15 @@ START_TEST(name_of_other_descriptors)
 }
 END_TEST
 
-/* What a stranger bound: cut at every length, and with each byte changed, it is refused or it decodes to sane
- * values. */
+/* What a stranger bound: cut at every length, and with each byte changed, it is refused or it
+ * decodes to sane values. */
 static int name_of_bytes(const uint8_t *bytes, size_t len, struct handover_name *got)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path + 1, bytes, len);
     open_pair(SOCK_STREAM);
-    ck_assert_int_eq(bind(pair[0], (struct sockaddr *)&address, (socklen_t)(sizeof(sa_family_t) + 1 + len)), 0);
+    ck_assert_int_eq(
+        bind(pair[0], (struct sockaddr *)&address, (socklen_t)(sizeof(sa_family_t) + 1 + len)), 0);
     int result = handover_name(pair[1], got);
     close_pair();
     return result;
@@ -219,8 +220,10 @@ START_TEST(fds_a_hundred)
 {
     char buf[8] = "x", control[CMSG_SPACE(100 * sizeof(int))] = {0};
     struct iovec bytes = {buf, 1};
-    struct msghdr message = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof(control)};
     int fds[HANDOVER_FDS_MAX], count = HANDOVER_FDS_MAX;
     open_pair(SOCK_STREAM);
     struct cmsghdr *c = CMSG_FIRSTHDR(&message);
@@ -291,7 +294,8 @@ START_TEST(waiting_hostile)
     static const struct {
         int at;
         uint8_t value;
-    } changes[] = {{0, 0xF0}, {1, 0x80}, {3, 1}, {4, 0}, {12, 0}, {12, 3}, {13, 1}, {14, 2}, {15, 1}, {16, '1'}, {16, ' '}, {95, 'a'}};
+    } changes[] = {{0, 0xF0}, {1, 0x80}, {3, 1},  {4, 0},    {12, 0},   {12, 3},
+                   {13, 1},   {14, 2},   {15, 1}, {16, '1'}, {16, ' '}, {95, 'a'}};
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         memcpy(bad, good, sizeof(bad));
         bad[changes[i].at] = changes[i].value;
@@ -337,7 +341,8 @@ START_TEST(accept_takes_and_tells)
 }
 END_TEST
 
-/* The mark is never read by the program; without one the connection is not what the message says. */
+/* The mark is never read by the program; without one the connection is not what the message says.
+ */
 START_TEST(accept_takes_the_mark)
 {
     struct idc_addr peer;
@@ -404,7 +409,8 @@ START_TEST(filler)
 }
 END_TEST
 
-/* Enough that it does not poll writable, whatever its buffer; what is sent meanwhile comes after it. */
+/* Enough that it does not poll writable, whatever its buffer; what is sent meanwhile comes after
+ * it. */
 START_TEST(rough_filler)
 {
     static const int buffers[] = {0, 2304, 10000, 100000, 212992};
@@ -413,7 +419,8 @@ START_TEST(rough_filler)
     for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
         open_pair(types[_i]);
         if (buffers[i] != 0)
-            ck_assert_int_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffers[i], sizeof(int)), 0);
+            ck_assert_int_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffers[i], sizeof(int)),
+                             0);
         ck_assert_int_eq(connecting_fill_roughly(pair[0]), 0);
         ck_assert_int_eq(handover_writable(pair[0]), 0);
         ck_assert_int_eq(connecting_outcome(pair[0], why), -EINPROGRESS);
@@ -451,7 +458,8 @@ START_TEST(little_filler)
         int size, before;
         open_pair(types[_i]);
         if (buffers[i] != 0)
-            ck_assert_int_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffers[i], sizeof(int)), 0);
+            ck_assert_int_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffers[i], sizeof(int)),
+                             0);
         before = send_buffer(pair[0]);
         ck_assert_int_eq(connecting_fill_little(pair[0], &size), 0);
         ck_assert_int_eq(size, i == 1 || i == 2 || i == 5 ? 0 : before);
@@ -505,10 +513,14 @@ START_TEST(failure_in_a_name)
 }
 END_TEST
 
-/* Whatever it says, it is not taken for an attempt that goes on, or for a socket pair of the program's own. */
+/* Whatever it says, it is not taken for an attempt that goes on, or for a socket pair of the
+ * program's own. */
 START_TEST(errors_in_a_name)
 {
-    static const int errors[][2] = {{EINVAL, EINVAL}, {0, ECONNRESET}, {EINPROGRESS, ECONNRESET}, {-CONNECTING_NONE, ECONNRESET}};
+    static const int errors[][2] = {{EINVAL, EINVAL},
+                                    {0, ECONNRESET},
+                                    {EINPROGRESS, ECONNRESET},
+                                    {-CONNECTING_NONE, ECONNRESET}};
     char why[CONNECTING_WHY_MAX];
     for (int i = 0; i < 4; i++) {
         open_pair(types[_i]);
@@ -525,7 +537,8 @@ START_TEST(end_without_a_name)
 {
     char why[CONNECTING_WHY_MAX];
     open_pair(types[_i]);
-    ck_assert_int_eq(connecting_outcome(pair[0], why), CONNECTING_NONE); /* anybody's socket pair */
+    /* anybody's socket pair */
+    ck_assert_int_eq(connecting_outcome(pair[0], why), CONNECTING_NONE);
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
     close(pair[1]);
     ck_assert_int_eq(connecting_outcome(pair[0], why), -ECONNRESET);
@@ -558,7 +571,15 @@ static void check_message(size_t len, size_t room)
 
 START_TEST(message_sizes)
 {
-    static const size_t sizes[] = {1,      7, 15, 16, 17, 1000, HANDOVER_INLINE_MAX, HANDOVER_INLINE_MAX + 1, 1000000,
+    static const size_t sizes[] = {1,
+                                   7,
+                                   15,
+                                   16,
+                                   17,
+                                   1000,
+                                   HANDOVER_INLINE_MAX,
+                                   HANDOVER_INLINE_MAX + 1,
+                                   1000000,
                                    IDC_MESSAGE_MAX};
     open_pair(SOCK_SEQPACKET);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -601,7 +622,8 @@ START_TEST(message_to_a_full_socket)
     open_pair(SOCK_SEQPACKET);
     while (send(pair[0], "x", 1, MSG_DONTWAIT) == 1)
         ;
-    ck_assert_int_eq(handover_send_message(pair[0], bytes, HANDOVER_INLINE_MAX + 1, MSG_DONTWAIT), -EAGAIN);
+    ck_assert_int_eq(handover_send_message(pair[0], bytes, HANDOVER_INLINE_MAX + 1, MSG_DONTWAIT),
+                     -EAGAIN);
     ck_assert_int_eq(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);
     ck_assert_int_eq(handover_send_message(pair[0], bytes, HANDOVER_INLINE_MAX + 1, 0), -EAGAIN);
     free(bytes);
@@ -628,7 +650,8 @@ START_TEST(message_with_stray_descriptor)
     open_pair(SOCK_SEQPACKET);
     for (size_t room = 2; room < 50; room += 40) {
         ck_assert_int_eq(handover_send(pair[0], "hello", 5, pair, 2, 0), 5);
-        ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0), room < 5 ? (ssize_t)room : 5);
+        ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0),
+                         room < 5 ? (ssize_t)room : 5);
         ck_assert_mem_eq(got, "hello", room < 5 ? room : 5);
     }
     close_pair();

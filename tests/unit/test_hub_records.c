@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the hub remembers of connections: those that are there, and the latest HUB_REASONS that have ended. */
+/* What the hub remembers of connections: those that are there, and the latest HUB_REASONS that have
+ * ended. */
 #include <check.h>
 #include <errno.h>
 #include <stdlib.h>

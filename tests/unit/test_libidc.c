@@ -25,12 +25,12 @@ static void libidc_teardown(void)
     server_stop();
 }
 
-#define FAILS(call, error)                                                                                             \
-    do {                                                                                                               \
-        errno = 0;                                                                                                     \
-        ck_assert_int_eq((call), -1);                                                                                  \
-        ck_assert_int_eq(errno, (error));                                                                              \
-        ck_assert_str_ne(idc_last_error(), "");                                                                        \
+#define FAILS(call, error)                      \
+    do {                                        \
+        errno = 0;                              \
+        ck_assert_int_eq((call), -1);           \
+        ck_assert_int_eq(errno, (error));       \
+        ck_assert_str_ne(idc_last_error(), ""); \
     } while (0)
 
 static void check_echo(int fd)
@@ -106,7 +106,8 @@ START_TEST(options_of_other_versions)
     close(fd);
     future.later[2] = 1;
     FAILS(idc_connect_with(3, 5, &future.known), EINVAL);
-    struct idc_options past = {.size = offsetof(struct idc_options, timeout_ms), .type = IDC_STREAM, .timeout_ms = -7};
+    struct idc_options past = {
+        .size = offsetof(struct idc_options, timeout_ms), .type = IDC_STREAM, .timeout_ms = -7};
     fd = idc_connect_with(3, 5, &past);
     ck_assert_int_ge(fd, 0);
     close(fd);
@@ -140,7 +141,8 @@ END_TEST
 /* Something else serves the path. */
 START_TEST(not_a_daemon)
 {
-    static const char *const answers[] = {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "hello, I am not HTTP\r\n\r\n", ""};
+    static const char *const answers[] = {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                                          "hello, I am not HTTP\r\n\r\n", ""};
     static const int errors[] = {EPROTO, EPROTO, ECONNRESET};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/other", server_dir);
@@ -362,8 +364,8 @@ END_TEST
 
 /* ---- fork, exec, signals ---- */
 
-/* The address sanitizer's allocator can be locked for ever in the child of a process with threads; to valgrind what the
- * threads had allocated is lost there, as it is. */
+/* The address sanitizer's allocator can be locked for ever in the child of a process with threads;
+ * to valgrind what the threads had allocated is lost there, as it is. */
 static bool fork_is_watched(void)
 {
     const char *preload = getenv("LD_PRELOAD");
@@ -432,7 +434,8 @@ START_TEST(fork_amid_calls)
     for (int i = 0; i < 50; i++) {
         pid_t child = fork();
         if (child == 0)
-            _exit(idc_connect(3, 5) >= 0 && idc_connect(3, 99) == -1 && errno == ECONNREFUSED ? 0 : 1);
+            _exit(idc_connect(3, 5) >= 0 && idc_connect(3, 99) == -1 && errno == ECONNREFUSED ? 0
+                                                                                              : 1);
         ck_assert_int_eq(child_status(child), 0);
     }
     atomic_store(&stop, true);
@@ -457,8 +460,9 @@ static void on_alarm(int signal_number)
     (void)signal_number;
 }
 
-/* In a child, until it is killed: signals for this process, from when the server has so many connects pending. Again and
- * again, for a signal that comes just before the system call that is to be interrupted does nothing. */
+/* In a child, until it is killed: signals for this process, from when the server has so many
+ * connects pending. Again and again, for a signal that comes just before the system call that is to
+ * be interrupted does nothing. */
 static pid_t libidc_interrupt(int pending, int flags)
 {
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = flags};
@@ -502,7 +506,8 @@ END_TEST
 
 START_TEST(no_sigpipe)
 {
-    int listener = idc_listen(4000, 5), client = idc_connect(3, 4000), server = idc_accept(listener, NULL);
+    int listener = idc_listen(4000, 5), client = idc_connect(3, 4000),
+        server = idc_accept(listener, NULL);
     signal(SIGPIPE, SIG_DFL);
     close(server);
     FAILS(idc_send(client, "x", 1), EPIPE);
@@ -573,7 +578,8 @@ START_TEST(reset_after_a_restart)
     ck_assert_int_eq(idc_send(old, "x", 1), 1); /* unread when the daemon ends: a reset */
     server_end();
     server_spawn();
-    reset = idc_connect(3, 6); /* has the serial that the old one had: that one's reason is not for the old one */
+    /* has the serial that the old one had: that one's reason is not for the old one */
+    reset = idc_connect(3, 6);
     ck_assert_int_eq(idc_send(reset, "x", 1), 1);
     FAILS(idc_recv(reset, buf, sizeof(buf)), EACCES);
     FAILS(idc_recv(old, buf, sizeof(buf)), ECONNRESET);
@@ -587,7 +593,8 @@ START_TEST(long_messages)
     static const size_t sizes[] = {1, 100, 128 * 1024, 128 * 1024 + 1, 5000000, IDC_MESSAGE_MAX};
     struct idc_options options = IDC_OPTIONS_INIT;
     options.type = IDC_SEQPACKET;
-    int listener = idc_listen_with(4000, NULL, 5, &options), client = idc_connect_with(3, 4000, &options);
+    int listener = idc_listen_with(4000, NULL, 5, &options),
+        client = idc_connect_with(3, 4000, &options);
     int server = idc_accept(listener, NULL);
     char *sent = malloc(IDC_MESSAGE_MAX + 1), *got = malloc(IDC_MESSAGE_MAX);
     ck_assert_int_ge(server, 0);
@@ -617,7 +624,8 @@ static int start_connect(int type, uint32_t port, int timeout_ms)
     options.nonblocking = 1;
     options.type = type;
     options.timeout_ms = timeout_ms;
-    int fd = idc_connect_with(4, port, &options); /* not within the domain, where nothing takes time */
+    /* not within the domain, where nothing takes time */
+    int fd = idc_connect_with(4, port, &options);
     ck_assert_msg(fd >= 0, "%s", idc_last_error());
     ck_assert_int_ne(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
     ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
@@ -707,7 +715,8 @@ START_TEST(nonblocking_failure)
             int copy = dup(fd);
             FAILS(idc_connect_finish(copy), cases[i].error);
             close(copy);
-            ck_assert_int_eq(read(fd, &byte, 1), -1); /* also for those who don't ask: no data, no end of file */
+            /* also for those who don't ask: no data, no end of file */
+            ck_assert_int_eq(read(fd, &byte, 1), -1);
             ck_assert_int_eq(errno, ECONNRESET);
             close(fd);
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test_libidc_tools.c - the idc command and the demos, as programs: what they print, and how they end. */
+/* test_libidc_tools.c - the idc command and the demos, as programs: what they print, and how they
+ * end. */
 #include "tests/unit/rpc_fixture.h"
 #include "tests/unit/suite.h"
 
@@ -43,14 +44,20 @@ static const struct use {
     {"idc status --json | tr -d ' ' | tr '\\n' ' '", 0, "\"fake_large\":1099511627776", -1},
     {"idc status --help", 0, "--connections", -1},
     {"idc status extra", 2, "extra", 1},
-    {"idc status --nosuch", 2, "idc status: --nosuch is not an option, or takes no argument; idc status --help", 1},
-    {"idc status --json=3", 2, "idc status: --json=3 is not an option, or takes no argument; idc status --help", 1},
-    {"idc status --json -xh", 2, "idc status: -x is not an option, or takes no argument; idc status --help", 1},
-    {"idc services 4 --socket", 2, "idc services: --socket needs an argument; idc services --help", 1},
-    {"idc run --nosuch x", 2, "idc run: --nosuch is not an option, or takes no argument; idc run --help", 1},
+    {"idc status --nosuch", 2,
+     "idc status: --nosuch is not an option, or takes no argument; idc status --help", 1},
+    {"idc status --json=3", 2,
+     "idc status: --json=3 is not an option, or takes no argument; idc status --help", 1},
+    {"idc status --json -xh", 2,
+     "idc status: -x is not an option, or takes no argument; idc status --help", 1},
+    {"idc services 4 --socket", 2, "idc services: --socket needs an argument; idc services --help",
+     1},
+    {"idc run --nosuch x", 2,
+     "idc run: --nosuch is not an option, or takes no argument; idc run --help", 1},
     {"idc ping -c", 2, "idc ping: -c needs an argument; idc ping --help", 1},
     {"idc ping -W 0 4", 2, "MS must be 1 to 3600000, not \"0\"", 1},
-    {"idc bench --name 80 4", 2, "SERVICE must be up to 79 of A-Z a-z 0-9 . _ - with a letter among them, not \"80\"", 1},
+    {"idc bench --name 80 4", 2,
+     "SERVICE must be up to 79 of A-Z a-z 0-9 . _ - with a letter among them, not \"80\"", 1},
     {"idc status --socket /nonexistent", 1, "no link_mgr serves /nonexistent", 1},
     {"idc ping -c 3 -i 1 4", 0, "3 sent, 3 answered", 8},
     {"idc ping -c x 4", 2, "COUNT", 1},
@@ -78,9 +85,12 @@ static const struct use {
     {"echo hi | idc cat 4 5", 0, "hi\n", 1},
     {"echo hi | idc cat --seqpacket 4 5", 0, "hi\n", 1},
     {"echo hi | idc cat 4 6", 1, "the permission was revoked", 1},
-    /* the reset comes after the other side's end, while cat waits for more of a stdin that doesn't end */
-    {"mkfifo $D/in; exec 3<>$D/in; rm $D/in; echo hi >&3; idc cat 4 9 <&3", 1, "receiving: the permission was revoked", 1},
-    {"mkfifo $D/in; exec 3<>$D/in; rm $D/in; echo hi >&3; idc cat --seqpacket 4 9 <&3", 1, "the permission was revoked", 1},
+    /* the reset comes after the other side's end, while cat waits for more of a stdin that doesn't
+     * end */
+    {"mkfifo $D/in; exec 3<>$D/in; rm $D/in; echo hi >&3; idc cat 4 9 <&3", 1,
+     "receiving: the permission was revoked", 1},
+    {"mkfifo $D/in; exec 3<>$D/in; rm $D/in; echo hi >&3; idc cat --seqpacket 4 9 <&3", 1,
+     "the permission was revoked", 1},
     {"test_conn --help 2>/dev/null", 0, "usage: test_conn", 1},
     {"test_conn", 2, "usage", 1},
     {"test_conn x", 2, "usage", 1},
@@ -111,7 +121,8 @@ START_TEST(use)
     const struct use *u = &uses[_i];
     static char text[65536];
     int status = libidc_tools_run(u->script, text);
-    ck_assert_msg(status == u->status && strstr(text, u->says) != NULL, "%s: status %d: %s", u->script, status, text);
+    ck_assert_msg(status == u->status && strstr(text, u->says) != NULL, "%s: status %d: %s",
+                  u->script, status, text);
     ck_assert_msg(u->lines < 0 || count_lines(text) == u->lines, "%s: %s", u->script, text);
 }
 END_TEST
@@ -122,26 +133,32 @@ END_TEST
 /* Scripts of both sides; the status is the last command's. */
 static const char *const scripts[] = {
     /* demos */
-    "test_accept 80 >$D/out & until test_conn 3 >$D/answer 2>/dev/null; do sleep 0.05; done; kill $!; wait\n"
+    "test_accept 80 >$D/out & until test_conn 3 >$D/answer 2>/dev/null; do sleep 0.05; done; kill "
+    "$!; wait\n"
     "grep -q 'hello from test_conn' $D/out && grep -q 'you said: hello from test_conn' $D/answer",
     /* both directions at once, byte for byte */
     "head -c 3000000 /dev/urandom >$D/a; head -c 2000000 /dev/urandom >$D/b\n"
-    "idc cat --listen --port 4000 <$D/b >$D/a2 & " AWAIT("4000") "idc cat 3 4000 <$D/a >$D/b2\n"
-    "wait $! && cmp $D/a $D/a2 && cmp $D/b $D/b2",
+    "idc cat --listen --port 4000 <$D/b >$D/a2 & " AWAIT(
+        "4000") "idc cat 3 4000 <$D/a >$D/b2\n"
+                "wait $! && cmp $D/a $D/a2 && cmp $D/b $D/b2",
     /* messages longer than a socket's buffer */
     "head -c 1000000 /dev/urandom >$D/a\n"
-    "idc cat --seqpacket --listen --name a.b </dev/null >$D/a2 & " AWAIT("a.b") "idc cat --seqpacket 3 a.b <$D/a\n"
-    "wait $! && cmp $D/a $D/a2",
+    "idc cat --seqpacket --listen --name a.b </dev/null >$D/a2 & " AWAIT(
+        "a.b") "idc cat --seqpacket 3 a.b <$D/a\n"
+               "wait $! && cmp $D/a $D/a2",
     /* the answer comes after the end of the question */
     "mkfifo $D/pipe; { cat <$D/pipe >$D/question; >$D/ended; } &\n"
-    "{ until test -e $D/ended; do sleep 0.1; done; echo answer; } | idc cat --listen --port 4000 >$D/pipe &\n"
-    AWAIT("4000") "test \"$(echo question | idc cat 3 4000)\" = answer && wait $! && grep -q question $D/question",
+    "{ until test -e $D/ended; do sleep 0.1; done; echo answer; } | idc cat --listen --port 4000 "
+    ">$D/pipe &\n" AWAIT("4000") "test \"$(echo question | idc cat 3 4000)\" = answer && wait $! "
+                                 "&& grep -q question $D/question",
     /* --keep serves one after the other */
-    "idc cat --listen --port 4000 --keep >$D/all & " AWAIT("4000") "for i in 1 2 3; do echo $i | idc cat 3 4000; done\n"
-    "until test $(wc -l <$D/all) = 3; do sleep 0.1; done; kill $!; wait\n"
-    "test \"$(tr -d '\\n' <$D/all)\" = 123",
+    "idc cat --listen --port 4000 --keep >$D/all & " AWAIT(
+        "4000") "for i in 1 2 3; do echo $i | idc cat 3 4000; done\n"
+                "until test $(wc -l <$D/all) = 3; do sleep 0.1; done; kill $!; wait\n"
+                "test \"$(tr -d '\\n' <$D/all)\" = 123",
     /* Ctrl-C ends a ping, with its summary */
-    "idc ping 4 >$D/out & until grep -q time= $D/out; do sleep 0.1; done; kill -INT $!; wait $!; grep -q 'rtt min/avg/max' $D/out",
+    "idc ping 4 >$D/out & until grep -q time= $D/out; do sleep 0.1; done; kill -INT $!; wait $!; "
+    "grep -q 'rtt min/avg/max' $D/out",
 };
 
 START_TEST(script)
@@ -149,7 +166,8 @@ START_TEST(script)
     static char text[65536];
     int status = libidc_tools_run(scripts[_i], text);
     ck_assert_msg(status == 0, "%s\nstatus %d: %s", scripts[_i], status, text);
-    libidc_tools_run("rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/ended $D/pipe $D/all", text);
+    libidc_tools_run(
+        "rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/ended $D/pipe $D/all", text);
 }
 END_TEST
 

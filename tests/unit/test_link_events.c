@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * When the other side of a link is sent an event. At once for whatever a program waits for; for the last words about a
- * connection that no program has any more, with the next event, or LINK_QUIET_MS later.
+ * When the other side of a link is sent an event. At once for whatever a program waits for; for the
+ * last words about a connection that no program has any more, with the next event, or LINK_QUIET_MS
+ * later.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -18,13 +19,17 @@ static uint32_t core_id; /* of the latest connection */
 
 static void link_events_tell(uint32_t connection, uint8_t flags)
 {
-    lone_send(&lone, &(struct wire_frame){
-        .type = WIRE_TYPE_DISCONNECT, .flags = flags, .connection = connection, .credit = 4096}, NULL);
+    lone_send(
+        &lone,
+        &(struct wire_frame){
+            .type = WIRE_TYPE_DISCONNECT, .flags = flags, .connection = connection, .credit = 4096},
+        NULL);
     peer_channel_event(lone.core->by_domid[2]);
     lone_run(&lone);
 }
 
-/* Takes all that the core has sent, then sleeps: wants to be told of more. The flags of the DISCONNECT_ind, the others' sum up. */
+/* Takes all that the core has sent, then sleeps: wants to be told of more. The flags of the
+ * DISCONNECT_ind, the others' sum up. */
 static uint8_t read_and_sleep(void)
 {
     struct wire_frame frame;
@@ -44,8 +49,11 @@ static struct endpoint *connect_to_core(uint32_t id)
 {
     uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
     uint32_t length = wire_put_connect_req(
-        payload, &(struct wire_connect_req){.id = id, .source_port = 5, .port = LONE_PORT, .uid = 9, .type = IDC_STREAM});
-    lone_send(&lone, &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = 4096}, payload);
+        payload, &(struct wire_connect_req){
+                     .id = id, .source_port = 5, .port = LONE_PORT, .uid = 9, .type = IDC_STREAM});
+    lone_send(&lone,
+              &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = 4096},
+              payload);
     peer_channel_event(lone.core->by_domid[2]);
     lone_run(&lone);
     ck_assert_int_gt(lone.end_count, 0);
@@ -120,7 +128,8 @@ START_TEST(or_not_at_all)
 }
 END_TEST
 
-/* The other program closed altogether: ours gets the end, and the other side our last words, quietly. */
+/* The other program closed altogether: ours gets the end, and the other side our last words,
+ * quietly. */
 START_TEST(to_a_program_that_has_closed)
 {
     link_events_begin();
@@ -151,7 +160,8 @@ START_TEST(with_something_lost)
 }
 END_TEST
 
-/* A program that has only shut its direction still reads: it waits for our end, and is told at once. */
+/* A program that has only shut its direction still reads: it waits for our end, and is told at
+ * once. */
 START_TEST(to_a_program_that_reads_on)
 {
     link_events_begin();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whose data the link takes next. The ring is the bottleneck here, credit is without end, and programs always have more: so
- * nothing but the order of turns keeps one from taking all.
+ * Whose data the link takes next. The ring is the bottleneck here, credit is without end, and
+ * programs always have more: so nothing but the order of turns keeps one from taking all.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -22,9 +22,16 @@ static void link_turns_begin(void)
     uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
     lone_start(&lone);
     for (uint32_t id = 0; id < CONNECTIONS; id++) {
-        uint32_t length = wire_put_connect_req(payload, &(struct wire_connect_req){
-            .id = 1 + id, .source_port = 5 + id, .port = LONE_PORT, .uid = 9, .type = IDC_STREAM});
-        lone_send(&lone, &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = ENDLESS}, payload);
+        uint32_t length =
+            wire_put_connect_req(payload, &(struct wire_connect_req){.id = 1 + id,
+                                                                     .source_port = 5 + id,
+                                                                     .port = LONE_PORT,
+                                                                     .uid = 9,
+                                                                     .type = IDC_STREAM});
+        lone_send(&lone,
+                  &(struct wire_frame){
+                      .type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = ENDLESS},
+                  payload);
         lone_run(&lone);
     }
     ck_assert_msg(lone.end_count == CONNECTIONS, "%s", lone.last_log);
@@ -37,7 +44,8 @@ static void link_turns_written(int number, uint32_t bytes)
     conn_readable(lone.ends[number].conn);
 }
 
-/* Which connection the next data in the ring are of; *length of them. As soon as there is room the core goes on. */
+/* Which connection the next data in the ring are of; *length of them. As soon as there is room the
+ * core goes on. */
 static int next_data(uint32_t *length)
 {
     struct wire_frame frame;
@@ -61,8 +69,10 @@ START_TEST(all_in_turn)
         link_turns_written(i, ENDLESS);
     for (int i = 1; i <= 100 * CONNECTIONS; i++) {
         got = next_data(&length);
-        if (i > IN_RING + CONNECTIONS) /* the first one filled the ring before the others had written */
-            ck_assert_msg(i - before[got] == CONNECTIONS, "connection %d again after %d", got, i - before[got]);
+        /* the first one filled the ring before the others had written */
+        if (i > IN_RING + CONNECTIONS)
+            ck_assert_msg(i - before[got] == CONNECTIONS, "connection %d again after %d", got,
+                          i - before[got]);
         before[got] = i;
     }
     lone_stop(&lone);
@@ -82,7 +92,8 @@ START_TEST(one_that_never_pauses_delays_others_by_one_frame)
         while (next_data(&length) != other)
             waited++;
         ck_assert_uint_eq(length, 10);
-        ck_assert_msg(waited <= IN_RING + 1, "%d frames later", waited); /* what was in the ring already, and one */
+        /* what was in the ring already, and one */
+        ck_assert_msg(waited <= IN_RING + 1, "%d frames later", waited);
     }
     lone_stop(&lone);
 }
@@ -108,7 +119,8 @@ START_TEST(one_that_had_nothing_goes_first)
 }
 END_TEST
 
-/* It writes again as soon as it has nothing left: that it is fresh each time gives it no more than one turn of all. */
+/* It writes again as soon as it has nothing left: that it is fresh each time gives it no more than
+ * one turn of all. */
 START_TEST(one_that_writes_little_by_little_gets_its_share)
 {
     int turns = 0;
@@ -126,7 +138,8 @@ START_TEST(one_that_writes_little_by_little_gets_its_share)
 }
 END_TEST
 
-/* While small requests come, bulk flows fill only a part of the ring; afterwards all of it again. */
+/* While small requests come, bulk flows fill only a part of the ring; afterwards all of it again.
+ */
 START_TEST(small_requests_find_little_before_them)
 {
     uint32_t length;
@@ -140,7 +153,9 @@ START_TEST(small_requests_find_little_before_them)
             before += (int)(WIRE_HEADER + length);
         ck_assert_uint_eq(length, 10);
         if (i > 0) /* the first one found the ring full */
-            ck_assert_msg(before <= (int)LINK_BULK_SHARE(LONE_RING) + (int)(WIRE_HEADER + LINK_SMALL), "%d bytes", before);
+            ck_assert_msg(before <=
+                              (int)LINK_BULK_SHARE(LONE_RING) + (int)(WIRE_HEADER + LINK_SMALL),
+                          "%d bytes", before);
         for (int k = 0; k < IN_RING; k++)
             ck_assert_int_ne(next_data(&length), 0);
         link_turns_written(0, 10);
@@ -151,7 +166,8 @@ START_TEST(small_requests_find_little_before_them)
     for (int i = 0; i < 2 * IN_RING; i++)
         next_data(&length);
     int64_t full = ring_ready(&lone.theirs.in);
-    ck_assert_msg(full > (int)LINK_BULK_SHARE(LONE_RING) + (int)(WIRE_HEADER + LINK_SMALL), "%lld bytes", (long long)full);
+    ck_assert_msg(full > (int)LINK_BULK_SHARE(LONE_RING) + (int)(WIRE_HEADER + LINK_SMALL),
+                  "%lld bytes", (long long)full);
     lone_stop(&lone);
 }
 END_TEST

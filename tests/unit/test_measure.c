@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What measures must be right itself: figures over a transport that is slow by a known amount, use of processes by a known amount,
- * and a server that clients can't put out of order. The transport is a Unix socket pair; its server runs in a thread.
+ * What measures must be right itself: figures over a transport that is slow by a known amount, use
+ * of processes by a known amount, and a server that clients can't put out of order. The transport
+ * is a Unix socket pair; its server runs in a thread.
  */
 #include <check.h>
 #include <errno.h>
@@ -17,10 +18,10 @@
 #include "tools/measure/internal.h"
 
 static struct place place;
-static long delay_ns;   /* of each write of the client */
-static int slow_one;    /* a connection whose writes take longer; 1 is the first */
-static long slow_ns;    /* the delay of each of its writes */
-static int connected;   /* how many connections were made */
+static long delay_ns; /* of each write of the client */
+static int slow_one;  /* a connection whose writes take longer; 1 is the first */
+static long slow_ns;  /* the delay of each of its writes */
+static int connected; /* how many connections were made */
 
 /* ---- a transport ---- */
 
@@ -34,7 +35,9 @@ static int fake_accept(struct place *one, struct stream *stream)
 {
     char byte;
     int count = 1;
-    return handover_recv(one->listener, &byte, 1, &stream->fd, &count, 0) == 1 ? 0 : measure_fail("the end");
+    return handover_recv(one->listener, &byte, 1, &stream->fd, &count, 0) == 1
+               ? 0
+               : measure_fail("the end");
 }
 
 static int control = -1; /* the other end of place.listener */
@@ -60,8 +63,11 @@ static ssize_t slow_write(struct stream *stream, const void *buf, size_t len)
     return write(stream->fd, buf, len);
 }
 
-static const struct transport fake = {
-    .name = "fake", .listen = fake_listen, .accept = fake_accept, .connect = fake_connect, .write = slow_write};
+static const struct transport fake = {.name = "fake",
+                                      .listen = fake_listen,
+                                      .accept = fake_accept,
+                                      .connect = fake_connect,
+                                      .write = slow_write};
 
 static pthread_t server_thread;
 static struct watch server_watch;
@@ -104,7 +110,8 @@ static struct measure measure_of(size_t size, unsigned streams)
 static struct figures measure_do_run(const char *test, const struct measure *measure)
 {
     struct figures figures = {0};
-    ck_assert_msg(measure_run(measure_find_test(test), measure, &figures) == 0, "%s: %s", test, measure_error());
+    ck_assert_msg(measure_run(measure_find_test(test), measure, &figures) == 0, "%s: %s", test,
+                  measure_error());
     return figures;
 }
 
@@ -145,7 +152,8 @@ START_TEST(throughput_counts_what_all_streams_send)
     struct measure measure = measure_of(1000, 3);
     measure.count = 100000;
     struct figures figures = measure_do_run("throughput", &measure);
-    ck_assert_double_eq(figures_get(&figures, "count"), 102000); /* whole writes of each stream */
+    /* whole writes of each stream */
+    ck_assert_double_eq(figures_get(&figures, "count"), 102000);
     ck_assert_int_eq(connected, 3);
 }
 END_TEST

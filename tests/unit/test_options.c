@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* link_mgr's command line, of a link_mgr that was built without Xen: what is wrong is said in one line, with what to do. */
+/* link_mgr's command line, of a link_mgr that was built without Xen: what is wrong is said in one
+ * line, with what to do. */
 #undef IDC_WITH_XEN
 #include "link_mgr/options.c" /* NOLINT(bugprone-suspicious-include) */
 
@@ -69,8 +70,10 @@ START_TEST(said)
     close(before);
     ck_assert_int_eq(status, cases[_i].status);
     ck_assert_msg(strstr(text, cases[_i].words) != NULL, "%s", text);
-    ck_assert_msg(status < 0 ? length == 0 : strncmp(text, "link_mgr: ", 10) == 0 && strchr(text, '\n') == text + length - 1, "%s",
-                  text);
+    ck_assert_msg(status < 0 ? length == 0
+                             : strncmp(text, "link_mgr: ", 10) == 0 &&
+                                   strchr(text, '\n') == text + length - 1,
+                  "%s", text);
 }
 END_TEST
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How long a connect waits for the other side before it says that nobody is there, whose offers are taken, and what is logged about
- * peers. */
+/* How long a connect waits for the other side before it says that nobody is there, whose offers are
+ * taken, and what is logged about peers. */
 #include <assert.h>
 #include <check.h>
 #include <stdlib.h>
@@ -55,7 +55,8 @@ START_TEST(a_new_permission_gives_the_peer_a_moment)
 {
     lone_begin(&lone);
     peer_permit();
-    lone_store(&lone, THEIRS, NULL); /* the answer to the subscription: it has not heard of it yet */
+    /* the answer to the subscription: it has not heard of it yet */
+    lone_store(&lone, THEIRS, NULL);
     connect_to_2();
     lone_pass(&lone, PEER_GRACE_MS - 1);
     ck_assert_int_eq(lone.answers, 0);
@@ -108,9 +109,11 @@ START_TEST(a_permission_that_is_changed_is_not_a_new_one)
 }
 END_TEST
 
-static_assert(PEER_SILENT_MS > PEER_BACKOFF_MS && PEER_SILENT_MS < PEER_SETUP_MS, "or it fails while the peer waits");
+static_assert(PEER_SILENT_MS > PEER_BACKOFF_MS && PEER_SILENT_MS < PEER_SETUP_MS,
+              "or it fails while the peer waits");
 
-/* A peer of which nothing but `alive` is known gets the whole time; one that has not used it, less; one with a new epoch, all. */
+/* A peer of which nothing but `alive` is known gets the whole time; one that has not used it, less;
+ * one with a new epoch, all. */
 START_TEST(one_that_did_not_answer_gets_less_time)
 {
     lone_begin(&lone);
@@ -153,7 +156,8 @@ START_TEST(after_kill_9_a_connect_waits_for_a_new_start_only)
     kill_peer();
     connect_to_2();
     lone_pass(&lone, PEER_SILENT_MS - 1);
-    lone_store(&lone, THEIRS "/alive", OTHER_EPOCH); /* it was started anew: the time begins again */
+    /* it was started anew: the time begins again */
+    lone_store(&lone, THEIRS "/alive", OTHER_EPOCH);
     lone_run(&lone);
     lone_pass(&lone, PEER_SETUP_MS - 1);
     ck_assert_int_eq(lone.answers, 0);
@@ -164,7 +168,8 @@ START_TEST(after_kill_9_a_connect_waits_for_a_new_start_only)
 }
 END_TEST
 
-/* To the link_mgr that was here before: taken, the link would end when the peer learns that there is a new one. */
+/* To the link_mgr that was here before: taken, the link would end when the peer learns that there
+ * is a new one. */
 START_TEST(an_offer_to_another_epoch_is_not_taken)
 {
     lone_begin(&lone);
@@ -187,12 +192,15 @@ START_TEST(lines_about_two_peers_are_counted_apart)
     lone_begin(&lone);
     peer_permit();
     lone_store(&lone, "/local/domain/1/idc/policy/3", "in=* out=*");
-    const struct log_limit *of_2 = &lone.core->by_domid[2]->log_limit, *of_3 = &lone.core->by_domid[3]->log_limit;
+    const struct log_limit *of_2 = &lone.core->by_domid[2]->log_limit,
+                           *of_3 = &lone.core->by_domid[3]->log_limit;
     ck_assert_uint_eq(of_2->passed + of_3->passed, 0);
     for (unsigned i = 1; i <= 20; i++) {
         lone_store(&lone, POLICY, "in=rubbish!");
-        ck_assert_str_eq(lone.last_log, "domain 2: its policy allows nothing, because it can't be read: "
-                                       "an item is neither a port (1-4294967295), a range of ports, nor a service name");
+        ck_assert_str_eq(
+            lone.last_log,
+            "domain 2: its policy allows nothing, because it can't be read: "
+            "an item is neither a port (1-4294967295), a range of ports, nor a service name");
         ck_assert_uint_eq(of_2->passed, i);
     }
     ck_assert_uint_eq(of_3->passed + lone.core->log_limit.passed, 0);
@@ -200,7 +208,8 @@ START_TEST(lines_about_two_peers_are_counted_apart)
 }
 END_TEST
 
-/* Says so many lines with each of the limits, as the core would, and returns how often what is said. */
+/* Says so many lines with each of the limits, as the core would, and returns how often what is
+ * said. */
 static int count_said(struct log_limit *limits, int limit_count, int lines, const char *what)
 {
     static char said[1 << 20];
@@ -223,13 +232,15 @@ static int count_said(struct log_limit *limits, int limit_count, int lines, cons
     return count;
 }
 
-/* From the first call of clock_now_ms() at `begin` on: seconds in which lines are counted that can have begun since. */
+/* From the first call of clock_now_ms() at `begin` on: seconds in which lines are counted that can
+ * have begun since. */
 static int windows_since(uint64_t begin)
 {
     return 1 + (int)((clock_now_ms() - begin) / 1000);
 }
 
-/* The second in which lines are counted may end meanwhile, on a busy machine several may: then there are as many times more. */
+/* The second in which lines are counted may end meanwhile, on a busy machine several may: then
+ * there are as many times more. */
 START_TEST(one_peer_does_not_hide_lines_about_others)
 {
     static struct log_limit limits[1002];
@@ -238,15 +249,18 @@ START_TEST(one_peer_does_not_hide_lines_about_others)
     ck_assert(said >= 10 && said <= 10 * windows_since(begin));
     ck_assert_int_eq(count_said(&limits[1], 1, 1, "domain 3: news"), 1);
     usleep(1100 * 1000);
-    ck_assert_int_eq(count_said(&limits[1], 1, 1, "left out"), 1); /* its own text: nothing was kept back */
-    ck_assert_int_eq(count_said(&limits[0], 1, 1, "lines like the next one were left out"), 2); /* once by the log */
+    /* its own text: nothing was kept back */
+    ck_assert_int_eq(count_said(&limits[1], 1, 1, "left out"), 1);
+    /* once by the log */
+    ck_assert_int_eq(count_said(&limits[0], 1, 1, "lines like the next one were left out"), 2);
     begin = clock_now_ms();
     said = count_said(&limits[2], 1000, 10, "noise");
     ck_assert(said >= 90 && said <= 100 * (1 + windows_since(begin))); /* one was under way */
 }
 END_TEST
 
-/* The other side, which wants nothing, proposes the end at once; HELLO and BYE are in the ring together. */
+/* The other side, which wants nothing, proposes the end at once; HELLO and BYE are in the ring
+ * together. */
 START_TEST(a_link_that_is_waited_for_does_not_end_idle)
 {
     uint8_t hello[WIRE_HELLO], bye[4], payload[128];
@@ -258,11 +272,19 @@ START_TEST(a_link_that_is_waited_for_does_not_end_idle)
     lone_store(&lone, THEIRS "/offer", EPOCH " 1");
     lone_run(&lone);
     ck_assert(lone.channel_open);
-    wire_put_hello(hello, &(struct wire_hello){.version_min = 1, .version_max = 1, .epoch = 0xaa, .generation = 1,
-                                               .max_frame = WIRE_FRAME_MIN, .max_requests = 16, .domid = 2, .wish = 1});
+    wire_put_hello(hello, &(struct wire_hello){.version_min = 1,
+                                               .version_max = 1,
+                                               .epoch = 0xaa,
+                                               .generation = 1,
+                                               .max_frame = WIRE_FRAME_MIN,
+                                               .max_requests = 16,
+                                               .domid = 2,
+                                               .wish = 1});
     wire_put_u32(bye, REASON_OK);
-    ck_assert(lone_send(&lone, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO}, hello));
-    ck_assert(lone_send(&lone, &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(bye)}, bye));
+    ck_assert(lone_send(&lone, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO},
+                        hello));
+    ck_assert(
+        lone_send(&lone, &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(bye)}, bye));
     lone_run(&lone);
     ck_assert(lone.channel_open);
     while (frame.type != WIRE_TYPE_CONNECT_REQ)

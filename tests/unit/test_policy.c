@@ -47,20 +47,60 @@ START_TEST(good_values)
     ck_assert_str_eq(text, good[_i].canonical);
     struct policy again;
     ck_assert_int_eq(policy_parse(&again, text, NULL), 0);
-    ck_assert_mem_eq(&again.in.ranges, &policy.in.ranges, again.in.range_count * sizeof(again.in.ranges[0]));
+    ck_assert_mem_eq(&again.in.ranges, &policy.in.ranges,
+                     again.in.range_count * sizeof(again.in.ranges[0]));
 }
 END_TEST
 
 static const char *const bad[] = {
-    " ", "in", "in=", "out=", "in= out=*", "*", "80", "in=* ", " in=*", "in=*  out=*", "in=*\tout=*", "in=*\n",
+    " ",
+    "in",
+    "in=",
+    "out=",
+    "in= out=*",
+    "*",
+    "80",
+    "in=* ",
+    " in=*",
+    "in=*  out=*",
+    "in=*\tout=*",
+    "in=*\n",
     "in=80\nout=80",
-    "IN=*", "in=*,80", "in=80,*", "in=**", "in=80,", "in=,80", "in=80,,81", "in=0", "in=0-5", "in=080", "in=4294967296",
-    "in=99999999999999999999", "in=18446744073709551617", "in=5010-5000", "in=5000-", "in=-5000", "in=-", "in=1-2-3",
-    "in=1--2", "in=+80", "in=80 in=81", "out=1 in=2 out=3", "in=* out=* both=*", "in=a/b", "in=a:b", "in=a b",
+    "IN=*",
+    "in=*,80",
+    "in=80,*",
+    "in=**",
+    "in=80,",
+    "in=,80",
+    "in=80,,81",
+    "in=0",
+    "in=0-5",
+    "in=080",
+    "in=4294967296",
+    "in=99999999999999999999",
+    "in=18446744073709551617",
+    "in=5010-5000",
+    "in=5000-",
+    "in=-5000",
+    "in=-",
+    "in=1-2-3",
+    "in=1--2",
+    "in=+80",
+    "in=80 in=81",
+    "out=1 in=2 out=3",
+    "in=* out=* both=*",
+    "in=a/b",
+    "in=a:b",
+    "in=a b",
     "in=caf\xc3\xa9",
-    "in=.", "in=5-_", "in=80;81", "inn=80", "in==80",
+    "in=.",
+    "in=5-_",
+    "in=80;81",
+    "inn=80",
+    "in==80",
     "in=x*",
-    "in=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", /* 80 bytes */
+    /* 80 bytes */
+    "in=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 };
 
 START_TEST(bad_values)
@@ -174,7 +214,8 @@ START_TEST(questions)
 {
     ck_assert_int_eq(policy_parse(&policy, answers[_i].value, NULL), 0);
     ck_assert_int_eq(policy_allows_in(&policy, answers[_i].port, answers[_i].name), answers[_i].in);
-    ck_assert_int_eq(policy_allows_out(&policy, answers[_i].port, answers[_i].name), answers[_i].out);
+    ck_assert_int_eq(policy_allows_out(&policy, answers[_i].port, answers[_i].name),
+                     answers[_i].out);
 }
 END_TEST
 
@@ -206,7 +247,8 @@ static void expect_canonical(const struct policy_list *list)
         ck_assert_int_gt(strcmp(list->names[i], list->names[i - 1]), 0);
 }
 
-/* Random text made of the grammar's own characters: what is taken is canonical, and the same when written and read. */
+/* Random text made of the grammar's own characters: what is taken is canonical, and the same when
+ * written and read. */
 START_TEST(random_values_survive_a_round_trip)
 {
     static const char alphabet[] = "in=out=**,,--  0123456789a.";

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test_rpc.c - plain XML-RPC over HTTP: every method, every refusal, and many calls that wait at once. */
+/* test_rpc.c - plain XML-RPC over HTTP: every method, every refusal, and many calls that wait at
+ * once. */
 #include "tests/unit/rpc_fixture.h"
 
 #include "link_mgr/rpc/call.h"
@@ -52,15 +53,20 @@ START_TEST(listen_and_accept)
     int64_t port = rpc_fixture_number(body, "port"), listener = number_free(body, "handle");
     ck_assert_int_ge(port, IDC_PORT_EPHEMERAL_MIN);
     rpc_fixture_post(other, "idc.accept", HANDLE(listener), END);
-    int64_t client = number_free(CALL(fd, "idc.connect", DOMID, "name", "<string>org.example.a</string>"), "handle");
+    int64_t client = number_free(
+        CALL(fd, "idc.connect", DOMID, "name", "<string>org.example.a</string>"), "handle");
     body = rpc_fixture_answer(other);
     ck_assert_int_eq(rpc_fixture_number(body, "peer_uid"), getuid());
     ck_assert_str_eq(rpc_fixture_member(body, "service"), "org.example.a");
     ck_assert_str_eq(rpc_fixture_member(body, "type"), "stream");
     int64_t server = number_free(body, "handle");
-    ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(client), HELLO, "end", "<boolean>1</boolean>"), "accepted"), 5);
+    ck_assert_int_eq(
+        number_free(CALL(fd, "idc.send", HANDLE(client), HELLO, "end", "<boolean>1</boolean>"),
+                    "accepted"),
+        5);
     ck_assert(rpc_received(CALL(other, "idc.recv", HANDLE(server)), "aGVsbG8="));
-    ck_assert(rpc_received(CALL(other, "idc.recv", HANDLE(server)), "")); /* the end; the other way still works */
+    /* the end; the other way still works */
+    ck_assert(rpc_received(CALL(other, "idc.recv", HANDLE(server)), ""));
     ck_assert_int_eq(number_free(CALL(other, "idc.send", HANDLE(server), HELLO), "accepted"), 5);
     ck_assert(rpc_received(CALL(fd, "idc.recv", HANDLE(client), "max", "<int>2</int>"), "aGU="));
     close(fd);
@@ -89,7 +95,8 @@ START_TEST(unlisten_with_a_backlog)
 {
     int fd = rpc_fixture_dial();
     int64_t listener = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>"), "handle");
-    int64_t client = number_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>"), "handle");
+    int64_t client =
+        number_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>"), "handle");
     ck_assert_int_eq(fault_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>")), 0);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.unlisten", HANDLE(listener))), 0);
     ck_assert(rpc_received(CALL(fd, "idc.recv", HANDLE(client), TIMEOUT(5000)), ""));
@@ -120,7 +127,8 @@ START_TEST(timeouts)
     ck_assert_int_eq(fault_free(CALL(fd, "idc.recv", HANDLE(h), TIMEOUT(30))), ETIMEDOUT);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.accept", HANDLE(l), TIMEOUT(0))), EAGAIN);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.accept", HANDLE(l), TIMEOUT(30))), ETIMEDOUT);
-    ck_assert_int_eq(fault_free(CALL(fd, "idc.connect", DOMID, "port", "<int>7</int>", TIMEOUT(30))), ETIMEDOUT);
+    ck_assert_int_eq(
+        fault_free(CALL(fd, "idc.connect", DOMID, "port", "<int>7</int>", TIMEOUT(30))), ETIMEDOUT);
     while (number_free(CALL(fd, "idc.send", HANDLE(full), HELLO, TIMEOUT(0)), "accepted") != 0)
         ;
     ck_assert_int_eq(fault_free(CALL(fd, "idc.send", HANDLE(full), HELLO, TIMEOUT(30))), ETIMEDOUT);
@@ -137,7 +145,8 @@ START_TEST(reset_has_a_reason)
     body = CALL(fd, "idc.recv", HANDLE(h));
     ck_assert_str_eq(rpc_fixture_member(body, "faultString"), "the permission was revoked");
     ck_assert_int_eq(fault_free(body), EACCES);
-    ck_assert_int_eq(number_free(CALL(fd, "idc.reason", "serial", xml_int(serial)), "errno"), EACCES);
+    ck_assert_int_eq(number_free(CALL(fd, "idc.reason", "serial", xml_int(serial)), "errno"),
+                     EACCES);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.reason", "serial", "<int>7</int>")), ENOENT);
     close(fd);
 }
@@ -160,12 +169,14 @@ START_TEST(status)
 }
 END_TEST
 
-/* docs/rpc.md has a section for each method, the registry lists each and has help and a signature for it. */
+/* docs/rpc.md has a section for each method, the registry lists each and has help and a signature
+ * for it. */
 START_TEST(every_method_is_documented)
 {
     char wanted[80], line[256];
     int fd = rpc_fixture_dial();
-    static const char question[] = "<methodCall><methodName>system.listMethods</methodName></methodCall>";
+    static const char question[] =
+        "<methodCall><methodName>system.listMethods</methodName></methodCall>";
     post_body(fd, question, sizeof(question) - 1);
     char *list = rpc_fixture_answer(fd);
     for (size_t i = 0; i < rpc_method_count; i++) {
@@ -191,8 +202,10 @@ START_TEST(multicall)
         "<value><struct><member><name>methodName</name><value>idc.status</value></member>"
         "<member><name>params</name><value><array><data/></array></value></member></struct></value>"
         "<value><struct><member><name>methodName</name><value>idc.connect</value></member>"
-        "<member><name>params</name><value><array><data><value><struct><member><name>domid</name><value><int>3</int></value>"
-        "</member><member><name>port</name><value><int>5</int></value></member></struct></value></data></array></value>"
+        "<member><name>params</name><value><array><data><value><struct><member><name>domid</"
+        "name><value><int>3</int></value>"
+        "</member><member><name>port</name><value><int>5</int></value></member></struct></value></"
+        "data></array></value>"
         "</member></struct></value></data></array></value></param></params></methodCall>";
     int fd = rpc_fixture_dial();
     post_body(fd, call, sizeof(call) - 1);
@@ -261,8 +274,10 @@ START_TEST(refused)
     const struct refusal *r = &refusals[_i];
     int fd = rpc_fixture_dial();
     bool connects = strcmp(r->method, "idc.connect") == 0;
-    char *body = connects ? CALL(fd, r->method, DOMID, r->name, r->value) : CALL(fd, r->method, r->name, r->value);
-    ck_assert_msg(fault_of(body) == r->code && strstr(rpc_fixture_member(body, "faultString"), r->text) != NULL,
+    char *body = connects ? CALL(fd, r->method, DOMID, r->name, r->value)
+                          : CALL(fd, r->method, r->name, r->value);
+    ck_assert_msg(fault_of(body) == r->code &&
+                      strstr(rpc_fixture_member(body, "faultString"), r->text) != NULL,
                   "%s %s=%s: %s", r->method, r->name, r->value, body);
     free(body);
     close(fd);
@@ -273,7 +288,8 @@ START_TEST(unsent)
 {
     int fd = rpc_fixture_dial();
     int64_t serial = number_free(CALL(fd, "idc.connect", ECHO), "serial");
-    ck_assert_int_eq(number_free(CALL(fd, "idc.unsent", "serial", xml_int(serial)), "bytes"), 77); /* says the fake hub */
+    /* says the fake hub */
+    ck_assert_int_eq(number_free(CALL(fd, "idc.unsent", "serial", xml_int(serial)), "bytes"), 77);
     close(fd);
 }
 END_TEST
@@ -294,11 +310,20 @@ END_TEST
 START_TEST(malformed_documents)
 {
     static const char *const documents[] = {
-        "", "x", "<", "<methodCall>", "<methodCall></methodCall>", "<foo/>",
-        "<methodCall><methodName>idc.status</methodName><params><param></param></params></methodCall>",
-        "<methodCall><methodName>idc.status</methodName><params><param><value><int>x</int></value></param></params></methodCall>",
-        "<!DOCTYPE a [<!ENTITY b \"c\">]><methodCall><methodName>idc.status</methodName></methodCall>",
-        "<methodCall><methodName>idc.status</methodName><params><param><value><int>99999999999</int></value></param></params></methodCall>",
+        "",
+        "x",
+        "<",
+        "<methodCall>",
+        "<methodCall></methodCall>",
+        "<foo/>",
+        "<methodCall><methodName>idc.status</methodName><params><param></param></params></"
+        "methodCall>",
+        "<methodCall><methodName>idc.status</methodName><params><param><value><int>x</int></"
+        "value></param></params></methodCall>",
+        "<!DOCTYPE a [<!ENTITY b "
+        "\"c\">]><methodCall><methodName>idc.status</methodName></methodCall>",
+        "<methodCall><methodName>idc.status</methodName><params><param><value><int>99999999999</"
+        "int></value></param></params></methodCall>",
     };
     for (size_t i = 0; i < sizeof(documents) / sizeof(documents[0]); i++) {
         int fd = rpc_fixture_dial();
@@ -307,7 +332,8 @@ START_TEST(malformed_documents)
         ck_assert_int_eq(http_status, 200);
         ck_assert_msg(fault_of(body) < 0, "%s: %s", documents[i], body);
         free(body);
-        ck_assert_int_eq(fault_free(CALL(fd, "idc.status")), 0); /* the connection is still good */
+        /* the connection is still good */
+        ck_assert_int_eq(fault_free(CALL(fd, "idc.status")), 0);
         close(fd);
     }
 }
@@ -319,9 +345,15 @@ START_TEST(hostile_documents)
     static const char open[] = "<methodCall><methodName>idc.status</methodName><params><param>";
     static const struct {
         const char *repeated, *text;
-    } cases[] = {{"<value><array><data>", "too deep"}, {"<a>", "too deep"}, {"<a b='/>'>", "too deep"},
-                 {"<a b=\"/>\">", "too deep"}, {"<!-- --><a>", "too deep"}, {"<![CDATA[]]><a>", "too deep"},
-                 {"<?b?><a>", "too deep"}, {"<i4/><i4/>", "too many"}, {"<!--><a>-->", ""}};
+    } cases[] = {{"<value><array><data>", "too deep"},
+                 {"<a>", "too deep"},
+                 {"<a b='/>'>", "too deep"},
+                 {"<a b=\"/>\">", "too deep"},
+                 {"<!-- --><a>", "too deep"},
+                 {"<![CDATA[]]><a>", "too deep"},
+                 {"<?b?><a>", "too deep"},
+                 {"<i4/><i4/>", "too many"},
+                 {"<!--><a>-->", ""}};
     char *document = malloc(4000000);
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
         int fd = rpc_fixture_dial();
@@ -357,9 +389,14 @@ START_TEST(http_errors)
 {
     ck_assert_int_eq(status_of("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 405);
     ck_assert_int_eq(status_of("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"), 405);
-    ck_assert_int_eq(status_of("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"), 426);
-    ck_assert_int_eq(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 25165825\r\n\r\n"), 413);
-    ck_assert_int_eq(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n"), 413);
+    ck_assert_int_eq(
+        status_of("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+        426);
+    ck_assert_int_eq(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 25165825\r\n\r\n"),
+                     413);
+    ck_assert_int_eq(
+        status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n"),
+        413);
     ck_assert_int_eq(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"), 400);
     int fd = rpc_fixture_dial();
     rpc_fixture_put(fd, "garbage\r\n\r\n", 11);
@@ -388,7 +425,8 @@ START_TEST(chunked_body_too_long)
 }
 END_TEST
 
-/* Bodies that are announced and begun, but never end, hold memory only up to a ceiling; others still get through. */
+/* Bodies that are announced and begun, but never end, hold memory only up to a ceiling; others
+ * still get through. */
 START_TEST(many_unfinished_bodies)
 {
     enum { CLIENTS = 40, PART = 12 << 20 };
@@ -418,7 +456,8 @@ START_TEST(pipelined_and_piecemeal)
     static const char call[] = "<methodCall><methodName>idc.status</methodName></methodCall>";
     char request[256];
     int fd = rpc_fixture_dial();
-    int len = snprintf(request, sizeof(request), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+    int len = snprintf(request, sizeof(request),
+                       "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
                        sizeof(call) - 1, call);
     for (int i = 0; i < 3; i++)
         rpc_fixture_put(fd, request, (size_t)len);
@@ -431,7 +470,8 @@ START_TEST(pipelined_and_piecemeal)
 }
 END_TEST
 
-/* A client that has shut its sending side down gets what can be answered at once; it does not wait. */
+/* A client that has shut its sending side down gets what can be answered at once; it does not wait.
+ */
 START_TEST(half_closed_client)
 {
     int fd = rpc_fixture_dial(), waiting = rpc_fixture_dial(), quick = rpc_fixture_dial();
@@ -545,7 +585,8 @@ static double best_call_ms(int fd)
     return best;
 }
 
-/* Three hundred calls wait, half in accept and half in recv, and everything else is served as ever. */
+/* Three hundred calls wait, half in accept and half in recv, and everything else is served as ever.
+ */
 START_TEST(three_hundred_wait)
 {
     enum { WAITING = 300 };
@@ -561,9 +602,11 @@ START_TEST(three_hundred_wait)
         rpc_fixture_post(waiting[WAITING / 2 + i], "idc.accept", HANDLE(l), END);
     }
     double beside = best_call_ms(fd);
-    ck_assert_msg(beside < 4 * alone, "a call took %.2f ms, and %.2f ms beside those that wait", alone, beside);
+    ck_assert_msg(beside < 4 * alone, "a call took %.2f ms, and %.2f ms beside those that wait",
+                  alone, beside);
     for (int i = WAITING / 2 - 1; i >= 0; i--) { /* not in the order in which they came */
-        ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(echoes[i]), HELLO), "accepted"), 5);
+        ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(echoes[i]), HELLO), "accepted"),
+                         5);
         ck_assert_int_eq(fault_free(rpc_fixture_answer(waiting[i])), 0);
         ck_assert_int_eq(fault_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>")), 0);
     }
@@ -598,7 +641,8 @@ START_TEST(a_burst_of_accepts)
 {
     enum { BURST = 250, CLIENTS = 50 };
     int fd = rpc_fixture_dial(), clients[CLIENTS];
-    int64_t l = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>", "backlog", "<int>4096</int>"), "handle");
+    int64_t l = number_free(
+        CALL(fd, "idc.listen", "port", "<int>4000</int>", "backlog", "<int>4096</int>"), "handle");
     for (int i = 0; i < CLIENTS; i++)
         clients[i] = rpc_fixture_dial();
     for (int i = 0; i < BURST; i++)
@@ -623,7 +667,9 @@ static char *base64_of_zeros(size_t len)
     size_t at = (size_t)sprintf(text, "<base64>");
     memset(text + at, 'A', len / 3 * 4);
     at += len / 3 * 4;
-    strcpy(text + at, len % 3 == 1 ? "AA==</base64>" : len % 3 == 2 ? "AAA=</base64>" : "</base64>");
+    strcpy(text + at, len % 3 == 1   ? "AA==</base64>"
+                      : len % 3 == 2 ? "AAA=</base64>"
+                                     : "</base64>");
     return text;
 }
 
@@ -631,10 +677,12 @@ START_TEST(longest_message)
 {
     int fd = rpc_fixture_dial();
     int64_t l = number_free(CALL(fd, "idc.listen", "port", "<int>4000</int>", SEQPACKET), "handle");
-    int64_t c = number_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>", SEQPACKET), "handle");
+    int64_t c =
+        number_free(CALL(fd, "idc.connect", DOMID, "port", "<int>4000</int>", SEQPACKET), "handle");
     int64_t s = number_free(CALL(fd, "idc.accept", HANDLE(l)), "handle");
     char *data = base64_of_zeros(IDC_MESSAGE_MAX);
-    ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(c), "data", data), "accepted"), IDC_MESSAGE_MAX);
+    ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(c), "data", data), "accepted"),
+                     IDC_MESSAGE_MAX);
     char *body = CALL(fd, "idc.recv", HANDLE(s), "max", xml_int(IDC_MESSAGE_MAX));
     ck_assert_int_eq(fault_of(body), 0);
     ck_assert_uint_gt(strlen(body), IDC_MESSAGE_MAX / 3 * 4);
@@ -677,7 +725,9 @@ static long cpu_ticks_of_server(void)
     long user = 0, system = 0;
     snprintf(path, sizeof(path), "/proc/%d/stat", server_pid);
     FILE *file = fopen(path, "r");
-    ck_assert_int_eq(fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user, &system), 2);
+    ck_assert_int_eq(
+        fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user, &system),
+        2);
     fclose(file);
     return user + system;
 }
@@ -694,7 +744,8 @@ static bool comes_to_rest(void)
     return false;
 }
 
-/* A call waits, and on another handle there are bytes that nobody has asked for: no reason to do anything. */
+/* A call waits, and on another handle there are bytes that nobody has asked for: no reason to do
+ * anything. */
 START_TEST(idle_means_idle)
 {
     int fd = rpc_fixture_dial(), waiting = rpc_fixture_dial();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_rpc_clients.c - clients that others wrote: Python's xmlrpc.client, with the very lines of docs/rpc.md, and curl.
- * Skipped where there is no such program.
+ * test_rpc_clients.c - clients that others wrote: Python's xmlrpc.client, with the very lines of
+ * docs/rpc.md, and curl. Skipped where there is no such program.
  */
 #include "tests/unit/rpc_fixture.h"
 #include "tests/unit/suite.h"
@@ -84,7 +84,8 @@ static const char more_python[] =
     "status = idc.status()\n"
     "assert status['counters']['fake_large'] == 1 << 40 and status['platform'] == 'fake'\n"
     "assert idc.unlisten({'handle': listener['handle']}) == {}\n"
-    "assert 'idc.connect' in xmlrpc.client.ServerProxy('http://idc/', transport=UnixTransport(PATH)).system.listMethods()\n"
+    "assert 'idc.connect' in xmlrpc.client.ServerProxy('http://idc/', "
+    "transport=UnixTransport(PATH)).system.listMethods()\n"
     "print('all well')\n";
 
 START_TEST(python)
@@ -112,25 +113,37 @@ START_TEST(curl)
     if (!rpc_clients_have("curl"))
         return;
     FILE *file = rpc_clients_create(connect_path, "connect.xml");
-    fputs("<methodCall><methodName>idc.connect</methodName><params><param><value><struct><member><name>domid</name>"
-          "<value><int>3</int></value></member><member><name>port</name><value><int>5</int></value></member></struct></value>"
-          "</param></params></methodCall>", file);
+    fputs("<methodCall><methodName>idc.connect</"
+          "methodName><params><param><value><struct><member><name>domid</name>"
+          "<value><int>3</int></value></member><member><name>port</name><value><int>5</int></"
+          "value></member></struct></value>"
+          "</param></params></methodCall>",
+          file);
     fclose(file);
     file = rpc_clients_create(send_path, "send.xml");
-    fputs("<methodCall><methodName>idc.send</methodName><params><param><value><struct><member><name>handle</name>"
-          "<value><int>1</int></value></member><member><name>data</name><value><base64>aGVsbG8=</base64></value></member>"
-          "</struct></value></param></params></methodCall>", file);
+    fputs("<methodCall><methodName>idc.send</"
+          "methodName><params><param><value><struct><member><name>handle</name>"
+          "<value><int>1</int></value></member><member><name>data</name><value><base64>aGVsbG8=</"
+          "base64></value></member>"
+          "</struct></value></param></params></methodCall>",
+          file);
     fclose(file);
     /* The handle of the first call is good in the second, which goes over the same connection. */
-    snprintf(command, sizeof(command), "curl -s --unix-socket %s http://idc/ -d @%s --next -s --unix-socket %s http://idc/ -d @%s",
-             server_path, connect_path, server_path, send_path);
+    snprintf(
+        command, sizeof(command),
+        "curl -s --unix-socket %s http://idc/ -d @%s --next -s --unix-socket %s http://idc/ -d @%s",
+        server_path, connect_path, server_path, send_path);
     char *text = output_of(command);
     ck_assert_ptr_null(strstr(text, "fault"));
     ck_assert_int_eq(rpc_fixture_number(text, "accepted"), 5);
     free(text);
-    /* More than a kilobyte: curl asks first (Expect: 100-continue); and without a length: chunked. */
-    snprintf(command, sizeof(command), "head -c 2000000 /dev/zero | tr '\\0' ' ' | cat - %s | "
-             "curl -s --unix-socket %s http://idc/ -H 'Transfer-Encoding: chunked' --data-binary @-", connect_path, server_path);
+    /* More than a kilobyte: curl asks first (Expect: 100-continue); and without a length: chunked.
+     */
+    snprintf(
+        command, sizeof(command),
+        "head -c 2000000 /dev/zero | tr '\\0' ' ' | cat - %s | "
+        "curl -s --unix-socket %s http://idc/ -H 'Transfer-Encoding: chunked' --data-binary @-",
+        connect_path, server_path);
     text = output_of(command);
     ck_assert_int_eq(rpc_fixture_number(text, "peer_port"), 5);
     free(text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test_rpc_compact.c - compact documents on upgraded connections: the same methods, the same faults; and messages that come
- * together, in pieces and with descriptors. */
+/* test_rpc_compact.c - compact documents on upgraded connections: the same methods, the same
+ * faults; and messages that come together, in pieces and with descriptors. */
 #include "tests/unit/rpc_fixture.h"
 
 #include <endian.h>
@@ -12,7 +12,8 @@ static int rpc_compact_upgraded(const char *protocol)
 {
     char request[256];
     int fd = rpc_fixture_dial();
-    snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol);
+    snprintf(request, sizeof(request),
+             "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol);
     rpc_fixture_put(fd, request, strlen(request));
     free(rpc_fixture_answer(fd));
     ck_assert_int_eq(http_status, 101);
@@ -43,7 +44,8 @@ static size_t rpc_compact_frame(uint8_t *out, uint32_t tag, const struct compact
     return 8 + w->len;
 }
 
-static void send_call(int fd, uint32_t tag, const struct compact_writer *w, const int *fds, int count)
+static void send_call(int fd, uint32_t tag, const struct compact_writer *w, const int *fds,
+                      int count)
 {
     uint8_t bytes[8 + COMPACT_MAX];
     size_t len = rpc_compact_frame(bytes, tag, w);
@@ -59,7 +61,8 @@ static char rpc_compact_receive(int fd, uint32_t wanted_tag, struct compact_read
     uint32_t header[2];
     int count = 1;
     answered_fd = -1;
-    ck_assert_int_eq(handover_recv(fd, header, sizeof(header), &answered_fd, &count, MSG_WAITALL), sizeof(header));
+    ck_assert_int_eq(handover_recv(fd, header, sizeof(header), &answered_fd, &count, MSG_WAITALL),
+                     sizeof(header));
     size_t len = le32toh(header[0]);
     ck_assert_uint_le(len, sizeof(answered));
     ck_assert_int_eq(recv(fd, answered, len, MSG_WAITALL), (ssize_t)len);
@@ -172,7 +175,7 @@ START_TEST(refused_calls)
     w = connect_call(5);
     w.bytes[1] = COMPACT_RESULT;
     ck_assert_int_eq(rpc_compact_ask(fd, &w), EINVAL); /* no call */
-    w = connect_call(5); /* and the connection is as good as before */
+    w = connect_call(5);                               /* and the connection is as good as before */
     ck_assert_int_eq(rpc_compact_ask(fd, &w), 0);
     close(fd);
 }
@@ -195,7 +198,8 @@ END_TEST
 /* Only where it was agreed on; and XML goes on to be understood there. */
 START_TEST(agreed_on)
 {
-    static const char xml[] = "<?xml version=\"1.0\"?><methodCall><methodName>idc.status</methodName></methodCall>";
+    static const char xml[] =
+        "<?xml version=\"1.0\"?><methodCall><methodName>idc.status</methodName></methodCall>";
     struct compact_writer w = connect_call(5);
     uint32_t header[2] = {htole32(sizeof(xml) - 1), htole32(1)};
     char first;
@@ -220,7 +224,8 @@ START_TEST(together_and_in_pieces)
 {
     enum { CALLS = 20 };
     uint8_t bytes[CALLS * (8 + COMPACT_MAX)];
-    struct compact_writer w = rpc_compact_call("idc.status"); /* is answered at once, so in order */
+    /* is answered at once, so in order */
+    struct compact_writer w = rpc_compact_call("idc.status");
     size_t len = 0;
     int fd = rpc_compact_upgraded("idc-rpc/2");
     for (uint32_t i = 0; i < CALLS; i++)
@@ -240,12 +245,13 @@ START_TEST(together_and_in_pieces)
 }
 END_TEST
 
-/* Messages that are read at once: each descriptor goes with the call that it was sent with. The daemon is stopped meanwhile, so
- * that all are there when it looks. */
+/* Messages that are read at once: each descriptor goes with the call that it was sent with. The
+ * daemon is stopped meanwhile, so that all are there when it looks. */
 START_TEST(descriptors_among_others)
 {
     struct compact_writer plain = connect_call(5), far = connect_call(5);
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), pair[2], fd = rpc_compact_upgraded("idc-rpc/2");
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), pair[2],
+        fd = rpc_compact_upgraded("idc-rpc/2");
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
     compact_put_boolean(&far, "far_end", true);

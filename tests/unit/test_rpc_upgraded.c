@@ -5,7 +5,8 @@
 
 #include <endian.h>
 
-static const char upgrade_request[] = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: idc-rpc/1\r\n\r\n";
+static const char upgrade_request[] =
+    "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: idc-rpc/1\r\n\r\n";
 
 static void read_101(int fd)
 {
@@ -173,7 +174,8 @@ START_TEST(handles_and_many_waiting)
         TCALL(fd, 1000 + i, "idc.accept", "handle", xml_int(listener));
     int plain = rpc_fixture_dial();
     for (uint32_t i = 0; i < WAITING; i++) {
-        ck_assert_int_eq(fault_free(CALL(plain, "idc.connect", DOMID, "port", "<int>4000</int>")), 0);
+        ck_assert_int_eq(fault_free(CALL(plain, "idc.connect", DOMID, "port", "<int>4000</int>")),
+                         0);
         ck_assert_int_eq(receive_fault(fd, 1000 + i), 0);
     }
     close(plain);
@@ -188,7 +190,8 @@ START_TEST(first_calls_behind_the_request)
     int fd = rpc_fixture_dial();
     memcpy(buf, upgrade_request, at);
     for (uint32_t i = 0; i < 10; i++) {
-        char *bytes = rpc_upgraded_message(i, &len, "idc.status", "detail", "<boolean>0</boolean>", END);
+        char *bytes =
+            rpc_upgraded_message(i, &len, "idc.status", "detail", "<boolean>0</boolean>", END);
         memcpy(buf + at, bytes, len);
         at += len;
         free(bytes);
@@ -235,7 +238,8 @@ START_TEST(bad_lengths)
     static const uint32_t lengths[] = {0, 1024 * 1024 + 1, 0x7FFFFFFF, 0xFFFFFFFF};
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         uint32_t header[2] = {htole32(lengths[i]), 1};
-        const struct timeval soon = {.tv_sec = 3}; /* half a message is another matter, and takes longer */
+        /* half a message is another matter, and takes longer */
+        const struct timeval soon = {.tv_sec = 3};
         int fd = rpc_upgraded_upgraded();
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
         rpc_fixture_put(fd, (const char *)header, sizeof(header));
@@ -290,7 +294,8 @@ START_TEST(no_reservation)
     int fd = rpc_upgraded_upgraded(), pair[2];
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-    const int with_null[] = {pair[1], null}, twice[] = {pair[1], pair[0]}, wrong_end[] = {null, null};
+    const int with_null[] = {pair[1], null}, twice[] = {pair[1], pair[0]},
+              wrong_end[] = {null, null};
     const int *const given[] = {with_null, twice, wrong_end};
     for (uint32_t i = 0; i < 3; i++) {
         call_with_fds(fd, i, given[i], 2, "idc.listen", "far_end", TRUE_, END);
@@ -302,9 +307,11 @@ START_TEST(no_reservation)
     ck_assert_int_eq(receive_fault(fd, 5), EINVAL);
     call_with_fds(fd, 6, with_null, 2, "idc.listen", "far_end", TRUE_, "port", "<int>0</int>", END);
     ck_assert_int_eq(receive_fault(fd, 6), EINVAL);
-    call_with_fds(fd, 7, &null, 0, "idc.listen", "reserve", TRUE_, "port", "<int>0</int>", END); /* without fd */
+    /* without fd */
+    call_with_fds(fd, 7, &null, 0, "idc.listen", "reserve", TRUE_, "port", "<int>0</int>", END);
     ck_assert_int_eq(receive_fault(fd, 7), EINVAL);
-    call_with_fds(fd, 8, &null, 0, "idc.listen", "reserve", TRUE_, "fd", TRUE_, "name", "<string>a</string>", END);
+    call_with_fds(fd, 8, &null, 0, "idc.listen", "reserve", TRUE_, "fd", TRUE_, "name",
+                  "<string>a</string>", END);
     ck_assert_int_eq(receive_fault(fd, 8), EINVAL);
     close(pair[0]);
     close(pair[1]);
@@ -352,7 +359,8 @@ START_TEST(unfit_far_ends)
 }
 END_TEST
 
-/* Within the domain the near end is looked at; a connection to another one has no use for it, whatever it is. */
+/* Within the domain the near end is looked at; a connection to another one has no use for it,
+ * whatever it is. */
 START_TEST(unfit_near_ends)
 {
     static const char *const domids[] = {"<int>3</int>", "<int>32752</int>", "<int>4</int>"};
@@ -363,7 +371,8 @@ START_TEST(unfit_near_ends)
         ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
         ck_assert_int_eq(connecting_fill_roughly(pair[0]), 0);
         const int fds[] = {pair[1], null};
-        call_with_fds(fd, i, fds, 2, "idc.connect", "domid", domids[i], "port", "<int>5</int>", "far_end", TRUE_, END);
+        call_with_fds(fd, i, fds, 2, "idc.connect", "domid", domids[i], "port", "<int>5</int>",
+                      "far_end", TRUE_, END);
         close(pair[1]);
         struct pollfd p = {.fd = pair[0], .events = POLLOUT};
         ck_assert_int_eq(poll(&p, 1, 10000), 1);
@@ -376,7 +385,8 @@ START_TEST(unfit_near_ends)
 }
 END_TEST
 
-/* Half a message that brings the client's own socket: the connection must not outlive the client for ever. */
+/* Half a message that brings the client's own socket: the connection must not outlive the client
+ * for ever. */
 START_TEST(a_loop)
 {
     int fd = rpc_upgraded_upgraded();
@@ -393,8 +403,8 @@ START_TEST(near_end_is_closed_meanwhile)
     int fd = rpc_upgraded_upgraded(), pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
-    call_with_fds(fd, 1, &pair[1], 1, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>",
-                  "far_end", TRUE_, END);
+    call_with_fds(fd, 1, &pair[1], 1, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms",
+                  "<int>-1</int>", "far_end", TRUE_, END);
     close(pair[1]);
     await_counter("fake_pending", 1);
     close(pair[0]);
@@ -410,7 +420,8 @@ START_TEST(client_that_does_not_read)
     int fd = rpc_upgraded_upgraded();
     size_t len;
     char *bytes = rpc_upgraded_message(1, &len, "idc.status", END);
-    for (int i = 0; i < 5000 && send(fd, bytes, len, MSG_NOSIGNAL) > 0; i++) /* 12 MiB of answers */
+    /* 12 MiB of answers */
+    for (int i = 0; i < 5000 && send(fd, bytes, len, MSG_NOSIGNAL) > 0; i++)
         ;
     struct pollfd p = {.fd = fd};
     ck_assert_int_eq(poll(&p, 1, 10000), 1);
@@ -426,7 +437,8 @@ START_TEST(too_many_calls)
 {
     int fd = rpc_upgraded_upgraded();
     size_t len;
-    char *bytes = rpc_upgraded_message(1, &len, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>", END);
+    char *bytes = rpc_upgraded_message(1, &len, "idc.connect", DOMID, "port", "<int>7</int>",
+                                       "timeout_ms", "<int>-1</int>", END);
     for (int i = 0; i < 5000; i++)
         if (send(fd, bytes, len, MSG_NOSIGNAL) < 0)
             break;
@@ -443,8 +455,8 @@ START_TEST(death_at_every_byte)
     int pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
-    char *bytes = rpc_upgraded_message(1, &len, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>", "far_end",
-                          TRUE_, END);
+    char *bytes = rpc_upgraded_message(1, &len, "idc.connect", DOMID, "port", "<int>7</int>",
+                                       "timeout_ms", "<int>-1</int>", "far_end", TRUE_, END);
     for (size_t cut = 1; cut <= len; cut += cut < 16 ? 1 : 37) {
         int fd = rpc_upgraded_upgraded();
         ck_assert_int_eq(handover_send(fd, bytes, cut, &pair[1], 1, 0), (ssize_t)cut);
@@ -475,7 +487,8 @@ START_TEST(server_ends)
 {
     int fd = rpc_upgraded_upgraded(), plain = rpc_fixture_dial();
     TCALL(fd, 1, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>");
-    rpc_fixture_post(plain, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>", END);
+    rpc_fixture_post(plain, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms",
+                     "<int>-1</int>", END);
     await_counter("fake_pending", 2);
     server_end();
     expect_closed(fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The directory store: its files and permissions, its watches, and what happens when it is full, full of rubbish, held
- * by another daemon, or gone.
+ * The directory store: its files and permissions, its watches, and what happens when it is full,
+ * full of rubbish, held by another daemon, or gone.
  */
 #include <sched.h>
 #include <sys/mount.h>
@@ -48,8 +48,9 @@ static void expect_value(const struct store_local *store, const char *path, cons
 
 START_TEST(paths)
 {
-    static const char *const bad[] = {"", "/", "a", "local/domain", "/a/", "//a", "/a//b", "/a.b", "/a b", "/a\n",
-                                      "/../a", "/a/../../etc/passwd", "/\xc3\xa9", "/a:b", "/a%20"};
+    static const char *const bad[] = {
+        "",     "/",    "a",     "local/domain",        "/a/",       "//a",  "/a//b", "/a.b",
+        "/a b", "/a\n", "/../a", "/a/../../etc/passwd", "/\xc3\xa9", "/a:b", "/a%20"};
     static const char *const good[] = {"/a", "/local/domain/5/data", "/A-z_0@9/b"};
     char longest[PLATFORM_PATH_MAX + 2];
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -157,9 +158,21 @@ END_TEST
 
 START_TEST(a_removed_permission_is_no_permission)
 {
-    static const char *const bad[] = {"",      "\n",      "v",       "n\nv",    "5\nv",          "n5,\nv",
-                                      "n5,r\nv", "x5\nv", "n5 r2\nv", "n5;r2\nv", "n5,,r2\nv", "n-5\nv",
-                                      "n99999999999999999999\nv", "n5,r2 \nv", ",n5\nv"};
+    static const char *const bad[] = {"",
+                                      "\n",
+                                      "v",
+                                      "n\nv",
+                                      "5\nv",
+                                      "n5,\nv",
+                                      "n5,r\nv",
+                                      "x5\nv",
+                                      "n5 r2\nv",
+                                      "n5;r2\nv",
+                                      "n5,,r2\nv",
+                                      "n-5\nv",
+                                      "n99999999999999999999\nv",
+                                      "n5,r2 \nv",
+                                      ",n5\nv"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         ck_assert_msg(read_as(STORE_TOOLSTACK, bad[i]) == -EBADMSG, "'%s' was taken", bad[i]);
 }
@@ -294,7 +307,9 @@ START_TEST(a_full_file_system_leaves_the_old_value)
 {
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("idc", store_dir, "tmpfs", 0, "size=64k") != 0) {
-        fprintf(stderr, "test_store_local: skipped: a full file system (cannot mount a tmpfs: %s)\n", strerror(errno));
+        fprintf(stderr,
+                "test_store_local: skipped: a full file system (cannot mount a tmpfs: %s)\n",
+                strerror(errno));
         return;
     }
     struct store_local store = open_as(5);
@@ -397,7 +412,8 @@ START_TEST(what_exists_is_told_first_by_name)
     ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/alive", "a", 2), 0);
     ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/22/alive", "other", 2), 0);
     ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/secret", "s", 3), 0);
-    expect_nothing(); /* takes the changes of before the subscription, which would be told as repetitions */
+    /* takes the changes of before the subscription, which would be told as repetitions */
+    expect_nothing();
     ck_assert_int_eq(ops->subscribe(two, "/local/domain/5/data/idc/2"), 0);
     expect_event("/local/domain/5/data/idc/2/alive", "a");
     expect_event("/local/domain/5/data/idc/2/want", "w");
@@ -430,7 +446,8 @@ START_TEST(changes_are_told)
     expect_event(NODE, "1");
     ck_assert_int_eq(local_store_write(&five, NODE, "2", 2), 0);
     expect_event(NODE, "2");
-    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/link/socket", ".link-5", 2), 0);
+    ck_assert_int_eq(
+        local_store_write(&five, "/local/domain/5/data/idc/2/link/socket", ".link-5", 2), 0);
     expect_event("/local/domain/5/data/idc/2/link/socket", ".link-5");
     ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/3/alive", "x", 2), 0);
     ck_assert_int_eq(local_store_remove(&five, "/local/domain/5/data/idc/2/link"), 0);
@@ -661,7 +678,8 @@ START_TEST(a_domain_is_one_process)
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);
-    ck_assert_int_eq(unlinkat(toolstack.dir, ".link-1", 0), 0); /* it holds without the socket's file */
+    /* it holds without the socket's file */
+    ck_assert_int_eq(unlinkat(toolstack.dir, ".link-1", 0), 0);
     expect_refusal(store_dir, 1, -EADDRINUSE, "domain 1 has a link_mgr already");
     ops->close(first);
     first = open_domain(1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Frames: what the protocol document shows in hex, round trips, and every field made wrong in turn. */
+/* Frames: what the protocol document shows in hex, round trips, and every field made wrong in turn.
+ */
 #include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -77,23 +78,34 @@ static void add_setup(struct bytes *out)
                                                  .max_requests = 256,
                                                  .domid = 2});
     wire_add(out, (struct wire_frame){.length = WIRE_HELLO, .type = WIRE_TYPE_HELLO}, payload);
-    uint32_t length = wire_put_connect_req(
-        payload, &(struct wire_connect_req){
-                     .id = ID_CLIENT, .source_port = 0x80000000, .uid = 1000, .type = IDC_STREAM, .name = "echo"});
-    wire_add(out, (struct wire_frame){.length = length, .type = WIRE_TYPE_CONNECT_REQ, .credit = 16384}, payload);
+    uint32_t length =
+        wire_put_connect_req(payload, &(struct wire_connect_req){.id = ID_CLIENT,
+                                                                 .source_port = 0x80000000,
+                                                                 .uid = 1000,
+                                                                 .type = IDC_STREAM,
+                                                                 .name = "echo"});
+    wire_add(out,
+             (struct wire_frame){.length = length, .type = WIRE_TYPE_CONNECT_REQ, .credit = 16384},
+             payload);
     wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.id = ID_SERVER, .port = 80});
-    wire_add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, ID_CLIENT, 16384}, payload);
+    wire_add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, ID_CLIENT, 16384},
+             payload);
 }
 
 static void add_stream(struct bytes *out)
 {
     uint8_t payload[WIRE_CONNECT_RSP];
     wire_add(out, (struct wire_frame){2, WIRE_TYPE_DATA, 0, ID_SERVER, 16384}, "hi");
-    wire_add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA, ID_SERVER, 16384}, "");
+    wire_add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA, ID_SERVER, 16384},
+             "");
     wire_add(out, (struct wire_frame){0, WIRE_TYPE_CREDIT, 0, ID_SERVER, 16384 + 8192}, "");
-    wire_add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA | WIRE_LAST, ID_CLIENT, 16384 + 2}, "");
+    wire_add(out,
+             (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA | WIRE_LAST, ID_CLIENT,
+                                 16384 + 2},
+             "");
     wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = REASON_POLICY});
-    wire_add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, 0x00300002, 0}, payload);
+    wire_add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, 0x00300002, 0},
+             payload);
 }
 
 static void add_message_and_ends(struct bytes *out)
@@ -102,15 +114,25 @@ static void add_message_and_ends(struct bytes *out)
     uint8_t first[8];
     wire_put_u32(first, 6);
     memcpy(first + 4, "abcd", 4);
-    wire_add(out, (struct wire_frame){8, WIRE_TYPE_DATA, WIRE_DATA_MORE | WIRE_DATA_TOTAL, ID_MESSAGES, 16384}, first);
+    wire_add(out,
+             (struct wire_frame){8, WIRE_TYPE_DATA, WIRE_DATA_MORE | WIRE_DATA_TOTAL, ID_MESSAGES,
+                                 16384},
+             first);
     wire_add(out, (struct wire_frame){2, WIRE_TYPE_DATA, 0, ID_MESSAGES, 16384}, "ef");
-    wire_add(out, (struct wire_frame){4, WIRE_TYPE_DISCONNECT, WIRE_RESET | WIRE_LAST, ID_MESSAGES, 16384}, revoked);
-    wire_add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_LAST, ID_OTHER, 16384 + 6 + WIRE_MESSAGE_COST}, "");
+    wire_add(
+        out,
+        (struct wire_frame){4, WIRE_TYPE_DISCONNECT, WIRE_RESET | WIRE_LAST, ID_MESSAGES, 16384},
+        revoked);
+    wire_add(out,
+             (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_LAST, ID_OTHER,
+                                 16384 + 6 + WIRE_MESSAGE_COST},
+             "");
     wire_add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, idle);
     wire_add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, end);
 }
 
-/* What the document shows is, byte for byte, what the code writes; and there is an example of every type. */
+/* What the document shows is, byte for byte, what the code writes; and there is an example of every
+ * type. */
 START_TEST(test_examples)
 {
     struct bytes document = {.length = 0}, code = {.length = 0};
@@ -120,7 +142,9 @@ START_TEST(test_examples)
     add_stream(&code);
     add_message_and_ends(&code);
     for (size_t i = 0; i < document.length && i < code.length; i++)
-        ck_assert_msg(document.at[i] == code.at[i], "byte %zu of the examples is %02x, should be %02x", i, document.at[i], code.at[i]);
+        ck_assert_msg(document.at[i] == code.at[i],
+                      "byte %zu of the examples is %02x, should be %02x", i, document.at[i],
+                      code.at[i]);
     ck_assert_uint_eq(document.length, code.length);
     for (size_t at = 0; at < code.length; at += WIRE_HEADER + wire_get_u32(code.at + at))
         shown[code.at[at + 4]] = true;
@@ -132,8 +156,12 @@ END_TEST
 START_TEST(test_frame_round_trip)
 {
     uint8_t bytes[WIRE_HEADER];
-    struct wire_frame in = {.length = 4, .type = WIRE_TYPE_DISCONNECT, .flags = WIRE_RESET | WIRE_LAST, .connection = 0xFFF00001,
-                            .credit = 0xFFFFFFFF}, out;
+    struct wire_frame in = {.length = 4,
+                            .type = WIRE_TYPE_DISCONNECT,
+                            .flags = WIRE_RESET | WIRE_LAST,
+                            .connection = 0xFFF00001,
+                            .credit = 0xFFFFFFFF},
+                      out;
     wire_put_frame(bytes, &in);
     ck_assert_ptr_null(wire_get_frame(bytes, MAX_FRAME, &out));
     ck_assert(in.length == out.length && in.type == out.type && in.flags == out.flags);
@@ -167,8 +195,16 @@ static const struct {
     {{.type = WIRE_TYPE_DATA, .length = MAX_FRAME + 1, .connection = 1}, false},
     {{.type = WIRE_TYPE_DATA, .length = 1}, false},
     {{.type = WIRE_TYPE_DATA, .length = 1, .connection = 1, .flags = 4}, false},
-    {{.type = WIRE_TYPE_DATA, .length = 5, .connection = 1, .flags = WIRE_DATA_MORE | WIRE_DATA_TOTAL}, true},
-    {{.type = WIRE_TYPE_DATA, .length = 4, .connection = 1, .flags = WIRE_DATA_MORE | WIRE_DATA_TOTAL}, false},
+    {{.type = WIRE_TYPE_DATA,
+      .length = 5,
+      .connection = 1,
+      .flags = WIRE_DATA_MORE | WIRE_DATA_TOTAL},
+     true},
+    {{.type = WIRE_TYPE_DATA,
+      .length = 4,
+      .connection = 1,
+      .flags = WIRE_DATA_MORE | WIRE_DATA_TOTAL},
+     false},
     {{.type = WIRE_TYPE_DATA, .length = 5, .connection = 1, .flags = WIRE_DATA_TOTAL}, false},
     {{.type = WIRE_TYPE_DATA, .length = 0, .connection = 1, .flags = WIRE_DATA_MORE}, false},
     {{.type = WIRE_TYPE_CREDIT, .connection = 1}, true},
@@ -176,11 +212,14 @@ static const struct {
     {{.type = WIRE_TYPE_CREDIT}, false},
     {{.type = WIRE_TYPE_DISCONNECT, .connection = 1}, false},
     {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_NO_MORE_DATA}, true},
-    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_NO_MORE_DATA, .length = 4}, false},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_NO_MORE_DATA, .length = 4},
+     false},
     {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET | WIRE_LAST}, false},
-    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET | WIRE_LAST, .length = 4}, true},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET | WIRE_LAST, .length = 4},
+     true},
     {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET, .length = 4}, false},
-    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET | WIRE_LAST, .length = 3}, false},
+    {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = WIRE_RESET | WIRE_LAST, .length = 3},
+     false},
     {{.type = WIRE_TYPE_DISCONNECT, .connection = 1, .flags = 0x10}, false},
     {{.type = WIRE_TYPE_BYE, .length = 4}, true},
     {{.type = WIRE_TYPE_BYE, .length = 0}, false},
@@ -192,7 +231,8 @@ START_TEST(test_frame_table)
     uint8_t bytes[WIRE_HEADER];
     struct wire_frame out;
     wire_put_frame(bytes, &frames[_i].frame);
-    ck_assert_msg((wire_get_frame(bytes, MAX_FRAME, &out) == NULL) == frames[_i].good, "row %d", _i);
+    ck_assert_msg((wire_get_frame(bytes, MAX_FRAME, &out) == NULL) == frames[_i].good, "row %d",
+                  _i);
     if (!frames[_i].good || frames[_i].frame.type >= WIRE_TYPE_SKIPPED)
         return;
     bytes[6] = 1;
@@ -203,12 +243,20 @@ END_TEST
 START_TEST(test_hello)
 {
     uint8_t bytes[WIRE_HELLO];
-    struct wire_hello out, good = {.version_min = 1, .version_max = 3, .features = 5, .epoch = 6, .generation = 7,
-                                   .max_frame = WIRE_FRAME_MIN, .max_requests = 1, .domid = 8, .wish = 9};
+    struct wire_hello out, good = {.version_min = 1,
+                                   .version_max = 3,
+                                   .features = 5,
+                                   .epoch = 6,
+                                   .generation = 7,
+                                   .max_frame = WIRE_FRAME_MIN,
+                                   .max_requests = 1,
+                                   .domid = 8,
+                                   .wish = 9};
     struct wire_hello wrong[] = {good, good, good, good, good};
     wire_put_hello(bytes, &good);
     ck_assert_ptr_null(wire_get_hello(bytes, sizeof(bytes), &out));
-    ck_assert(out.features == 5 && out.epoch == 6 && out.generation == 7 && out.domid == 8 && out.wish == 9);
+    ck_assert(out.features == 5 && out.epoch == 6 && out.generation == 7 && out.domid == 8 &&
+              out.wish == 9);
     ck_assert_ptr_nonnull(wire_get_hello(bytes, sizeof(bytes) - 1, &out));
     bytes[0] ^= 1;
     ck_assert_ptr_nonnull(wire_get_hello(bytes, sizeof(bytes), &out));
@@ -237,17 +285,18 @@ static const char *try_req(struct wire_connect_req req, int change, uint8_t to)
 START_TEST(test_connect_req)
 {
     struct wire_connect_req by_port = {.id = 1, .source_port = 2, .port = 80, .type = IDC_STREAM};
-    struct wire_connect_req by_name = {.id = 1, .source_port = 2, .type = IDC_SEQPACKET, .name = "org.example.x"};
+    struct wire_connect_req by_name = {
+        .id = 1, .source_port = 2, .type = IDC_SEQPACKET, .name = "org.example.x"};
     ck_assert_ptr_null(try_req(by_port, -1, 0));
     ck_assert_ptr_null(try_req(by_name, -1, 0));
-    ck_assert_ptr_nonnull(try_req(by_port, 0, 0));      /* no id */
-    ck_assert_ptr_nonnull(try_req(by_port, 4, 0));      /* no source port */
-    ck_assert_ptr_nonnull(try_req(by_port, 8, 0));      /* neither port nor name */
-    ck_assert_ptr_nonnull(try_req(by_name, 8, 80));     /* both */
-    ck_assert_ptr_nonnull(try_req(by_port, 16, 3));     /* type */
-    ck_assert_ptr_nonnull(try_req(by_name, 17, 12));    /* name length */
+    ck_assert_ptr_nonnull(try_req(by_port, 0, 0));   /* no id */
+    ck_assert_ptr_nonnull(try_req(by_port, 4, 0));   /* no source port */
+    ck_assert_ptr_nonnull(try_req(by_port, 8, 0));   /* neither port nor name */
+    ck_assert_ptr_nonnull(try_req(by_name, 8, 80));  /* both */
+    ck_assert_ptr_nonnull(try_req(by_port, 16, 3));  /* type */
+    ck_assert_ptr_nonnull(try_req(by_name, 17, 12)); /* name length */
     ck_assert_ptr_nonnull(try_req(by_name, 17, 200));
-    ck_assert_ptr_nonnull(try_req(by_name, 20, '\0'));  /* a name with a NUL, a space */
+    ck_assert_ptr_nonnull(try_req(by_name, 20, '\0')); /* a name with a NUL, a space */
     ck_assert_ptr_nonnull(try_req(by_name, 25, ' '));
 }
 END_TEST
@@ -255,10 +304,12 @@ END_TEST
 START_TEST(test_connect_rsp)
 {
     uint8_t bytes[WIRE_CONNECT_RSP];
-    struct wire_connect_rsp out, cases[] = {{0, 5, 80}, {REASON_POLICY, 0, 0}, {0, 0, 80}, {0, 5, 0}, {3, 5, 0}, {3, 0, 80}};
+    struct wire_connect_rsp out,
+        cases[] = {{0, 5, 80}, {REASON_POLICY, 0, 0}, {0, 0, 80}, {0, 5, 0}, {3, 5, 0}, {3, 0, 80}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         wire_put_connect_rsp(bytes, &cases[i]);
-        ck_assert_msg((wire_get_connect_rsp(bytes, sizeof(bytes), &out) == NULL) == (i < 2), "case %zu", i);
+        ck_assert_msg((wire_get_connect_rsp(bytes, sizeof(bytes), &out) == NULL) == (i < 2),
+                      "case %zu", i);
     }
 }
 END_TEST

@@ -42,7 +42,9 @@ static void xen_worker_finish(struct worker_job *job)
 static void post_job(int number, int wait_for)
 {
     struct test_job *test = malloc(sizeof(*test));
-    *test = (struct test_job){.job = {.run = xen_worker_run, .done = xen_worker_finish}, .number = number, .wait_for = wait_for};
+    *test = (struct test_job){.job = {.run = xen_worker_run, .done = xen_worker_finish},
+                              .number = number,
+                              .wait_for = wait_for};
     xen_worker_post(&worker, &test->job);
 }
 
@@ -71,7 +73,8 @@ START_TEST(in_order)
         ck_assert_int_eq(done[i], i);
     }
     ck_assert(!pthread_equal(run_by, pthread_self()));
-    /* The last job may have been collected before the worker came to tell of it, however late: once more, and no more. */
+    /* The last job may have been collected before the worker came to tell of it, however late: once
+     * more, and no more. */
     int more = 0;
     for (int i = 0; i < 3; i++)
         if (is_ready(100)) {
@@ -119,7 +122,8 @@ START_TEST(stop_does_not_wait_for_ever)
     clock_gettime(CLOCK_MONOTONIC, &before);
     ck_assert(!xen_worker_stop(&worker, 200)); /* or this test takes too long */
     clock_gettime(CLOCK_MONOTONIC, &after);
-    double seconds = (double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+    double seconds =
+        (double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9;
     ck_assert_double_ge(seconds, 0.19);
     ck_assert_int_eq(done_count, 0);
 }
@@ -147,7 +151,8 @@ START_TEST(a_source)
 {
     struct test_job *job = malloc(sizeof(*job));
     ck_assert_int_eq(pipe(source), 0);
-    *job = (struct test_job){.job = {.run = wait_for_source, .done = xen_worker_finish}, .wait_for = -1};
+    *job = (struct test_job){.job = {.run = wait_for_source, .done = xen_worker_finish},
+                             .wait_for = -1};
     xen_worker_post(&worker, &job->job);
     ck_assert(is_ready(WAIT_MS));
     xen_worker_collect(&worker);

@@ -2,15 +2,17 @@
 /*
  * agent.c - process 1 of dom0 and of each guest in the test harness: runs programs for the host.
  *
- *     agent dom0 /dev/vport0p1      speaks with the host, and passes frames on to and from the guests
+ *     agent dom0 /dev/vport0p1      speaks with the host, and passes frames on to and from the
+ *                                   guests
  *     agent guest /dev/hvc0         speaks with dom0's agent
  *
  * Theory of operation
  *
- * One loop over poll: the line to the host, the programs' pipes (process.h), the guests' consoles (consoles.h),
- * SIGCHLD, and the kernel's log, which is sent as frames because the kernel itself is kept quiet on the console.
- * Nothing in it waits; what can't be written yet is kept, and programs' output isn't read while much of it is waiting.
- * dom0's agent powers the machine off when the host has gone.
+ * One loop over poll: the line to the host, the programs' pipes (process.h), the guests' consoles
+ * (consoles.h), SIGCHLD, and the kernel's log, which is sent as frames because the kernel itself is
+ * kept quiet on the console. Nothing in it waits; what can't be written yet is kept, and programs'
+ * output isn't read while much of it is waiting. dom0's agent powers the machine off when the host
+ * has gone.
  */
 #include "tests/xen/consoles.h"
 #include "tests/xen/frame.h"
@@ -27,7 +29,8 @@
 #include <unistd.h>
 
 #define POLL_MAX 1024
-#define OUT_ENOUGH (128u * 1024) /* programs' output is left in their pipes while more than this waits */
+/* programs' output is left in their pipes while more than this waits */
+#define OUT_ENOUGH (128u * 1024)
 
 static struct {
     bool dom0;
@@ -48,7 +51,8 @@ static void line_flush(void)
     }
 }
 
-static void send_frame(uint16_t target, uint16_t type, uint32_t id, const void *payload, size_t length)
+static void send_frame(uint16_t target, uint16_t type, uint32_t id, const void *payload,
+                       size_t length)
 {
     frame_append(&line.out, target, type, id, ++line.seq_out, payload, length);
     line_flush();
@@ -89,7 +93,8 @@ static void agent_handle(const struct frame_header *header, const uint8_t *paylo
         return;
     }
     if (header->seq != line.seq_in + 1 && line.seq_in)
-        agent_complain(header->seq > line.seq_in ? "agent: frames from the host were lost" : "agent: a frame was repeated");
+        agent_complain(header->seq > line.seq_in ? "agent: frames from the host were lost"
+                                                 : "agent: a frame was repeated");
     line.seq_in = header->seq;
     if (header->type == FRAME_SPAWN)
         process_spawn(header->id, payload, header->length);

@@ -63,7 +63,8 @@ static uint16_t target_of(int domid)
 static bool take_output(struct console *console)
 {
     struct xencons_interface *page = console->page;
-    XENCONS_RING_IDX cons = page->out_cons, prod = __atomic_load_n(&page->out_prod, __ATOMIC_ACQUIRE);
+    XENCONS_RING_IDX cons = page->out_cons,
+                     prod = __atomic_load_n(&page->out_prod, __ATOMIC_ACQUIRE);
 
     if (cons == prod || prod - cons > sizeof(page->out))
         return false;
@@ -73,8 +74,8 @@ static bool take_output(struct console *console)
     return true;
 }
 
-/* Moves what waits for the guest into its ring, as much as fits. Linux takes a ^O from a console for the beginning of a
- * SysRq, and two for one, so it is doubled. */
+/* Moves what waits for the guest into its ring, as much as fits. Linux takes a ^O from a console
+ * for the beginning of a SysRq, and two for one, so it is doubled. */
 static bool give_input(struct console *console)
 {
     struct xencons_interface *page = console->page;
@@ -104,7 +105,8 @@ static void consoles_parse(struct console *console)
         if (text) {
             size_t piece = text < FRAME_PAYLOAD_MAX ? text : FRAME_PAYLOAD_MAX;
 
-            agent_tell(console->target, FRAME_CONSOLE, console->in.bytes + console->in.start, piece);
+            agent_tell(console->target, FRAME_CONSOLE, console->in.bytes + console->in.start,
+                       piece);
             buffer_drop(&console->in, piece);
         } else {
             agent_forward(console->target, &header, payload);
@@ -148,7 +150,8 @@ static bool consoles_bind(struct console *console, long remote)
     if (!console->events)
         return false;
     fcntl(xenevtchn_fd(console->events), F_SETFL, O_NONBLOCK);
-    port = xenevtchn_bind_interdomain(console->events, (uint32_t)console->domid, (evtchn_port_t)remote);
+    port = xenevtchn_bind_interdomain(console->events, (uint32_t)console->domid,
+                                      (evtchn_port_t)remote);
     if (port < 0)
         return false;
     console->port = (evtchn_port_t)port;
@@ -191,8 +194,8 @@ static void consoles_attach(int domid, uint16_t target)
     console->domid = domid;
     console->target = target;
     if (consoles_bind(console, remote))
-        console->page =
-            xengnttab_map_grant_ref(grants, (uint32_t)domid, GNTTAB_RESERVED_CONSOLE, PROT_READ | PROT_WRITE);
+        console->page = xengnttab_map_grant_ref(grants, (uint32_t)domid, GNTTAB_RESERVED_CONSOLE,
+                                                PROT_READ | PROT_WRITE);
     if (!console->page) {
         static const char complaint[] = "agent: can't attach to the console of a guest\n";
 
@@ -239,7 +242,8 @@ static void attach_new(void)
     for (unsigned i = 0; domids && i < count; i++) {
         int domid = atoi(domids[i]);
 
-        if (domid > 0 && !consoles_known(domid) && target_of(domid) && xs_is_domain_introduced(store, (unsigned)domid))
+        if (domid > 0 && !consoles_known(domid) && target_of(domid) &&
+            xs_is_domain_introduced(store, (unsigned)domid))
             consoles_attach(domid, target_of(domid));
     }
     free(domids);
@@ -251,7 +255,8 @@ bool consoles_open(void)
 
     store = xs_open(0);
     grants = xengnttab_open(NULL, 0);
-    if (!store || !grants || !xs_watch(store, "@introduceDomain", "in") || !xs_watch(store, "@releaseDomain", "out")) {
+    if (!store || !grants || !xs_watch(store, "@introduceDomain", "in") ||
+        !xs_watch(store, "@releaseDomain", "out")) {
         agent_tell(0, FRAME_LOG, complaint, sizeof(complaint) - 1);
         return false;
     }
@@ -317,7 +322,8 @@ void consoles_send(const struct frame_header *header, const uint8_t *payload)
     for (struct console *console = consoles; console; console = console->next) {
         if (console->target != header->target)
             continue;
-        frame_append(&console->out, 0, header->type, header->id, header->seq, payload, header->length);
+        frame_append(&console->out, 0, header->type, header->id, header->seq, payload,
+                     header->length);
         consoles_exchange(console);
         return;
     }

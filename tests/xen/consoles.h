@@ -4,13 +4,14 @@
  *
  * Theory of operation
  *
- * It does what xenconsoled does otherwise (which doesn't run): it maps the page that each guest shares for its console,
- * and binds its event channel. So nothing is added to what a guest has anyway: no grant, event channel, watch or store
- * node of the harness shows up in what tests count. xenconsoled's way over a pty was not taken for its limit of 30
- * events in 200 ms.
+ * It does what xenconsoled does otherwise (which doesn't run): it maps the page that each guest
+ * shares for its console, and binds its event channel. So nothing is added to what a guest has
+ * anyway: no grant, event channel, watch or store node of the harness shows up in what tests count.
+ * xenconsoled's way over a pty was not taken for its limit of 30 events in 200 ms.
  *
- * A console is attached when Xenstore tells of a new domain, by the guest's name "gN" (N is the target in frames), and
- * detached when the domain is gone. A guest that was saved comes back under a new domid with what its page held then.
+ * A console is attached when Xenstore tells of a new domain, by the guest's name "gN" (N is the
+ * target in frames), and detached when the domain is gone. A guest that was saved comes back under
+ * a new domid with what its page held then.
  */
 #ifndef TESTS_XEN_CONSOLES_H
 #define TESTS_XEN_CONSOLES_H

@@ -63,13 +63,14 @@ static uint32_t crc32_update(uint32_t crc, const uint8_t *bytes, size_t length)
 static uint32_t frame_crc(const struct frame_header *header, const uint8_t *payload)
 {
     size_t skip = offsetof(struct frame_header, length);
-    uint32_t crc = crc32_update(0xFFFFFFFFu, (const uint8_t *)header + skip, sizeof(*header) - skip);
+    uint32_t crc =
+        crc32_update(0xFFFFFFFFu, (const uint8_t *)header + skip, sizeof(*header) - skip);
 
     return ~crc32_update(crc, payload, header->length);
 }
 
-void frame_append(struct buffer *buffer, uint16_t target, uint16_t type, uint32_t id, uint32_t seq, const void *payload,
-                  size_t length)
+void frame_append(struct buffer *buffer, uint16_t target, uint16_t type, uint32_t id, uint32_t seq,
+                  const void *payload, size_t length)
 {
     struct frame_header header = {
         .magic = FRAME_MAGIC,
@@ -100,7 +101,8 @@ static size_t text_length(const uint8_t *bytes, size_t used, size_t offset)
     return used;
 }
 
-bool frame_next(const struct buffer *buffer, size_t *text, struct frame_header *header, const uint8_t **payload)
+bool frame_next(const struct buffer *buffer, size_t *text, struct frame_header *header,
+                const uint8_t **payload)
 {
     const uint8_t *bytes = buffer->bytes + buffer->start;
     size_t used = buffer_used(buffer);

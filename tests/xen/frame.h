@@ -4,11 +4,12 @@
  *
  * Theory of operation
  *
- * The host (tests/xen/link.py) speaks with the agent of dom0 over a virtio-serial port, and dom0's agent passes frames
- * on to the agents of the guests, over their consoles (consoles.h). A console is shared with the guest's kernel, whose
- * text may appear between frames and, when it panics, within them. So a frame begins with a magic number, carries a CRC
- * of all that follows, and a sequence number; the reader hunts for the magic, and hands over what is not part of a
- * frame as text. Sequence numbers show what was lost or, when a guest is restored from a file, repeated.
+ * The host (tests/xen/link.py) speaks with the agent of dom0 over a virtio-serial port, and dom0's
+ * agent passes frames on to the agents of the guests, over their consoles (consoles.h). A console
+ * is shared with the guest's kernel, whose text may appear between frames and, when it panics,
+ * within them. So a frame begins with a magic number, carries a CRC of all that follows, and a
+ * sequence number; the reader hunts for the magic, and hands over what is not part of a frame as
+ * text. Sequence numbers show what was lost or, when a guest is restored from a file, repeated.
  *
  * All numbers are little-endian; agents run on x86 only.
  */
@@ -73,12 +74,13 @@ void buffer_append(struct buffer *buffer, const void *bytes, size_t length);
 void buffer_drop(struct buffer *buffer, size_t length);
 void buffer_free(struct buffer *buffer);
 
-void frame_append(struct buffer *buffer, uint16_t target, uint16_t type, uint32_t id, uint32_t seq, const void *payload,
-                  size_t length);
+void frame_append(struct buffer *buffer, uint16_t target, uint16_t type, uint32_t id, uint32_t seq,
+                  const void *payload, size_t length);
 
-/* Looks for what buffer begins with. *text: bytes of plain text at the beginning, to be dropped first. Otherwise
- * *header and *payload are filled in and the frame (sizeof header + length bytes) is to be dropped after use. False:
- * more is needed. */
-bool frame_next(const struct buffer *buffer, size_t *text, struct frame_header *header, const uint8_t **payload);
+/* Looks for what buffer begins with. *text: bytes of plain text at the beginning, to be dropped
+ * first. Otherwise *header and *payload are filled in and the frame (sizeof header + length bytes)
+ * is to be dropped after use. False: more is needed. */
+bool frame_next(const struct buffer *buffer, size_t *text, struct frame_header *header,
+                const uint8_t **payload);
 
 #endif

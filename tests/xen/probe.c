@@ -11,8 +11,8 @@
  *     quit                            closes the platform
  *
  * Answers and events are lines on standard output, each with the time in microseconds first:
- *     domid N | event PATH = VALUE | event PATH absent | channel NAME pending|open|dead | sent NAME | received NAME |
- *     wrong NAME ... | error COMMAND: ... | closed MICROSECONDS
+ *     domid N | event PATH = VALUE | event PATH absent | channel NAME pending|open|dead | sent NAME
+ *     | received NAME | wrong NAME ... | error COMMAND: ... | closed MICROSECONDS
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -188,7 +188,8 @@ static int make_channel(const char *name, int peer, const char *path, size_t siz
     struct probe_channel *c = new_channel(name);
     if (!c)
         return -ENOSPC;
-    return size ? ops->offer(platform, peer, path, size, &c->channel) : ops->attach(platform, peer, path, &c->channel);
+    return size ? ops->offer(platform, peer, path, size, &c->channel)
+                : ops->attach(platform, peer, path, &c->channel);
 }
 
 static int channel_command(const char *command, struct probe_channel *c, uint64_t count)
@@ -271,7 +272,8 @@ static bool probe_turn(void)
     };
     for (int i = 0; i < CHANNELS_MAX; i++)
         fds[2 + i] =
-            (struct pollfd){.fd = channels[i].channel ? ops->channel_fd(channels[i].channel) : -1, .events = POLLIN};
+            (struct pollfd){.fd = channels[i].channel ? ops->channel_fd(channels[i].channel) : -1,
+                            .events = POLLIN};
     poll(fds, 2 + CHANNELS_MAX, -1);
     for (int i = 0; i < CHANNELS_MAX; i++)
         if (fds[2 + i].revents && channels[i].channel)

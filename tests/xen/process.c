@@ -92,7 +92,8 @@ static bool parse_request(const uint8_t *payload, size_t length, struct request 
     envc = request->spawn.envc;
     strings = calloc(argc + envc + 3, sizeof(char *));
     if (!strings || !argc ||
-        !parse_strings(payload + sizeof(request->spawn), length - sizeof(request->spawn), strings, argc + envc + 1)) {
+        !parse_strings(payload + sizeof(request->spawn), length - sizeof(request->spawn), strings,
+                       argc + envc + 1)) {
         free(strings);
         return false;
     }
@@ -117,8 +118,8 @@ static void run_child(const struct request *request, const int pipes[3], int rep
     setsid();
     for (int fd = 0; fd < 3; fd++)
         dup2(pipes[fd], fd);
-    if (chdir(request->directory) == 0 && setgroups(0, NULL) == 0 && setgid(request->spawn.gid) == 0 &&
-        setuid(request->spawn.uid) == 0)
+    if (chdir(request->directory) == 0 && setgroups(0, NULL) == 0 &&
+        setgid(request->spawn.gid) == 0 && setuid(request->spawn.uid) == 0)
         execvpe(request->argv[0], request->argv, request->envp);
     error = errno;
     if (write(report, &error, sizeof(error)) < 0)
@@ -183,13 +184,15 @@ void process_spawn(uint32_t id, const uint8_t *payload, size_t length)
     processes = process;
 }
 
-/* Gives the process what its pipe takes. One that no longer reads loses the rest, which counts as taken. */
+/* Gives the process what its pipe takes. One that no longer reads loses the rest, which counts as
+ * taken. */
 static void process_feed(struct process *process)
 {
     uint32_t taken = 0;
 
     while (process->in >= 0 && buffer_used(&process->input)) {
-        ssize_t n = write(process->in, process->input.bytes + process->input.start, buffer_used(&process->input));
+        ssize_t n = write(process->in, process->input.bytes + process->input.start,
+                          buffer_used(&process->input));
 
         if (n < 0 && errno == EAGAIN)
             break;
@@ -249,7 +252,8 @@ static bool process_drain(struct process *process, int *fd, uint16_t type)
 /* As many pieces as a pipe can hold: a grandchild may go on writing for ever. */
 static void drain_rest(struct process *process, int *fd, uint16_t type)
 {
-    for (size_t sent = 0; sent <= PIPE_ROOM && process_drain(process, fd, type); sent += FRAME_PAYLOAD_MAX)
+    for (size_t sent = 0; sent <= PIPE_ROOM && process_drain(process, fd, type);
+         sent += FRAME_PAYLOAD_MAX)
         ;
 }
 
@@ -257,7 +261,8 @@ int process_poll(struct pollfd *fds, int room, bool may_read)
 {
     int count = 0;
 
-    for (struct process *process = processes; process && count + 3 <= room; process = process->next) {
+    for (struct process *process = processes; process && count + 3 <= room;
+         process = process->next) {
         if (process->in >= 0 && buffer_used(&process->input))
             fds[count++] = (struct pollfd){.fd = process->in, .events = POLLOUT};
         if (process->out >= 0 && may_read)

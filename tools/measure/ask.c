@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ask.c - see ask.h. The call goes over libidc's own connection to link_mgr, as a document in XML: idc.status has more in its
- * answer than compact documents can carry. */
+/* ask.c - see ask.h. The call goes over libidc's own connection to link_mgr, as a document in XML:
+ * idc.status has more in its answer than compact documents can carry. */
 #include "tools/measure/ask.h"
 
 #include <endian.h>
@@ -12,9 +12,10 @@
 
 #include "libidc/internal.h"
 
-static const char status_call[] = "<?xml version=\"1.0\"?><methodCall><methodName>idc.status</methodName><params><param><value>"
-                                  "<struct><member><name>detail</name><value><boolean>%d</boolean></value></member></struct>"
-                                  "</value></param></params></methodCall>";
+static const char status_call[] =
+    "<?xml version=\"1.0\"?><methodCall><methodName>idc.status</methodName><params><param><value>"
+    "<struct><member><name>detail</name><value><boolean>%d</boolean></value></member></struct>"
+    "</value></param></params></methodCall>";
 
 static int ask_decode(const char *document, size_t len, xmlrpc_value **result)
 {
@@ -43,7 +44,8 @@ xmlrpc_value *ask_status(const char *path, bool detail)
     int written = snprintf(message + LIBIDC_HEADER_SIZE, sizeof(status_call), status_call, detail);
     uint32_t header[2] = {htole32((uint32_t)written), 0};
     memcpy(message, header, sizeof(header));
-    if (libidc_line_send(path, message, LIBIDC_HEADER_SIZE + (size_t)written, NULL, 0, LIBIDC_WAIT_FOREVER, &channel) < 0)
+    if (libidc_line_send(path, message, LIBIDC_HEADER_SIZE + (size_t)written, NULL, 0,
+                         LIBIDC_WAIT_FOREVER, &channel) < 0)
         return NULL;
     int status = libidc_line_recv(channel, LIBIDC_WAIT_FOREVER, &document, &len, &fd);
     int error = errno; /* giving the channel back must not lose it */

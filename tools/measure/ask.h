@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ask.h - what link_mgr says about itself (docs/rpc.md, idc.status), for programs that are linked with all of libidc. */
+/* ask.h - what link_mgr says about itself (docs/rpc.md, idc.status), for programs that are linked
+ * with all of libidc. */
 #ifndef IDC_MEASURE_ASK_H
 #define IDC_MEASURE_ASK_H
 
@@ -8,7 +9,8 @@
 #include <stdint.h>
 #include <xmlrpc-c/base.h>
 
-/* The answer of the link_mgr at path, a reference for the caller; NULL, errno and idc_last_error(). */
+/* The answer of the link_mgr at path, a reference for the caller; NULL, errno and idc_last_error().
+ */
 xmlrpc_value *ask_status(const char *path, bool detail);
 
 /* A member of a struct. text: copies at most size - 1 bytes. */

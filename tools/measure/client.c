@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* client.c - what every test does: opening connections, asking, counting what was used; and the list of the tests. */
+/* client.c - what every test does: opening connections, asking, counting what was used; and the
+ * list of the tests. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -10,7 +11,8 @@
 
 int ask(struct stream *stream, enum measure_op op, size_t size, uint64_t count)
 {
-    struct measure_request request = {.op = MEASURE_MAGIC + op, .size = (uint32_t)size, .count = count};
+    struct measure_request request = {
+        .op = MEASURE_MAGIC + op, .size = (uint32_t)size, .count = count};
     return stream_write_all(stream, &request, sizeof(request));
 }
 
@@ -42,9 +44,11 @@ void close_streams(struct stream *streams, unsigned count)
 
 /* ---- accounts ---- */
 
-static int read_usage(struct account *account, struct measure_usage *client, struct measure_usage *server)
+static int read_usage(struct account *account, struct measure_usage *client,
+                      struct measure_usage *server)
 {
-    if (ask(account->stream, MEASURE_REPORT, 0, 0) < 0 || stream_read_all(account->stream, server, sizeof(*server)) < 0)
+    if (ask(account->stream, MEASURE_REPORT, 0, 0) < 0 ||
+        stream_read_all(account->stream, server, sizeof(*server)) < 0)
         return -1;
     watch_read(&account->measure->watch, client);
     return 0;
@@ -72,10 +76,12 @@ int account_end(struct account *account, double units, struct figures *figures)
     const char *names[MEASURE_COUNTERS_MAX];
     if (read_usage(account, &client, &server) < 0)
         return -1;
-    uint64_t own = client.own_cpu_ns - account->client.own_cpu_ns + server.own_cpu_ns - account->server.own_cpu_ns;
-    uint64_t watched = client.watched_cpu_ns - account->client.watched_cpu_ns + server.watched_cpu_ns -
-                       account->server.watched_cpu_ns;
-    uint64_t switches = client.switches - account->client.switches + server.switches - account->server.switches;
+    uint64_t own = client.own_cpu_ns - account->client.own_cpu_ns + server.own_cpu_ns -
+                   account->server.own_cpu_ns;
+    uint64_t watched = client.watched_cpu_ns - account->client.watched_cpu_ns +
+                       server.watched_cpu_ns - account->server.watched_cpu_ns;
+    uint64_t switches =
+        client.switches - account->client.switches + server.switches - account->server.switches;
     figures_set(figures, "cpu_programs_ns", (double)own / units);
     figures_set(figures, "cpu_between_ns", (double)watched / units);
     figures_set(figures, "cpu_ns", (double)(own + watched) / units);
@@ -95,16 +101,19 @@ int measure_probe(struct place *place, int timeout_ms)
         return -1;
     struct pollfd readable = {.fd = stream.fd, .events = POLLIN};
     bool answers = ask(&stream, MEASURE_REPORT, 0, 0) == 0 && poll(&readable, 1, timeout_ms) == 1 &&
-                   recv(stream.fd, &usage, sizeof(usage), MSG_WAITALL) == sizeof(usage) && usage.magic == MEASURE_MAGIC;
+                   recv(stream.fd, &usage, sizeof(usage), MSG_WAITALL) == sizeof(usage) &&
+                   usage.magic == MEASURE_MAGIC;
     stream_close(&stream);
     errno = EPROTO;
-    return answers ? 0 : measure_fail("who listens there does not speak as a benchmark server does");
+    return answers ? 0
+                   : measure_fail("who listens there does not speak as a benchmark server does");
 }
 
 /* ---- the list ---- */
 
 const struct measure_test measure_tests[] = {
-    {"throughput", "bytes one way, from the first write to the reader's answer after the last byte", test_throughput, false},
+    {"throughput", "bytes one way, from the first write to the reader's answer after the last byte",
+     test_throughput, false},
     {"round_trip", "a block of bytes there and back", test_round_trip, false},
     {"connect", "connect, 16 bytes there, 1 byte back, close", test_connect, false},
     {"loaded", "a round trip while a bulk stream fills the same link", test_loaded, false},
@@ -121,7 +130,8 @@ const struct measure_test *measure_find_test(const char *name)
     return NULL;
 }
 
-int measure_run(const struct measure_test *test, const struct measure *measure, struct figures *figures)
+int measure_run(const struct measure_test *test, const struct measure *measure,
+                struct figures *figures)
 {
     unsigned count = test->opens_idle ? 0 : measure->idle;
     struct stream *idle = open_streams(measure, count);

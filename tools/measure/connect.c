@@ -50,7 +50,8 @@ static uint64_t connect_calibrate(const struct measure *measure)
     return count < WARM_UP ? WARM_UP : count > CYCLES_MAX ? CYCLES_MAX : (uint64_t)count;
 }
 
-static int run_cycles(const struct measure *measure, uint64_t count, uint64_t *samples, struct figures *figures)
+static int run_cycles(const struct measure *measure, uint64_t count, uint64_t *samples,
+                      struct figures *figures)
 {
     struct account account;
     struct stream control;
@@ -78,7 +79,8 @@ int test_connect(const struct measure *measure, struct figures *figures)
     if (count == 0)
         return -1;
     uint64_t *samples = calloc(count, sizeof(*samples));
-    int result = samples ? run_cycles(measure, count, samples, figures) : measure_fail("out of memory");
+    int result =
+        samples ? run_cycles(measure, count, samples, figures) : measure_fail("out of memory");
     free(samples);
     return result;
 }
@@ -119,8 +121,11 @@ int test_memory(const struct measure *measure, struct figures *figures)
     int result = read_both(measure, &after);
     close_streams(streams, count);
     figures_set(figures, "seconds", seconds);
-    figures_set(figures, "resident_bytes", (double)(int64_t)(after.resident - before.resident) / count);
-    figures_set(figures, "anonymous_bytes", (double)(int64_t)(after.anonymous - before.anonymous) / count);
-    figures_set(figures, "proportional_bytes", (double)(int64_t)(after.proportional - before.proportional) / count);
+    figures_set(figures, "resident_bytes",
+                (double)(int64_t)(after.resident - before.resident) / count);
+    figures_set(figures, "anonymous_bytes",
+                (double)(int64_t)(after.anonymous - before.anonymous) / count);
+    figures_set(figures, "proportional_bytes",
+                (double)(int64_t)(after.proportional - before.proportional) / count);
     return result;
 }

@@ -48,7 +48,8 @@ static int figures_compare(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-void set_times(struct figures *figures, uint64_t *samples, uint64_t count, const char *p50, const char *p99, const char *mean)
+void set_times(struct figures *figures, uint64_t *samples, uint64_t count, const char *p50,
+               const char *p99, const char *mean)
 {
     double sum = 0;
     if (count == 0)

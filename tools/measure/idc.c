@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* idc.c - IDC as a transport: streams and messages, through link_mgr. place->own is the path of its socket, or NULL. */
+/* idc.c - IDC as a transport: streams and messages, through link_mgr. place->own is the path of its
+ * socket, or NULL. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +25,8 @@ static int idc_parse(const struct place *place, struct target *target)
     if (colon) {
         target->domid = (uint32_t)strtoul(address, &end, 10);
         if (end != colon || end == address)
-            return measure_fail("an address of IDC is DOMID:PORT or DOMID:NAME, not \"%s\"", address);
+            return measure_fail("an address of IDC is DOMID:PORT or DOMID:NAME, not \"%s\"",
+                                address);
         address = colon + 1;
     }
     target->port = (uint32_t)strtoul(address, &end, 10);
@@ -82,7 +84,8 @@ static ssize_t message_write(struct stream *stream, const void *buf, size_t len)
 
 /* ---- what the own link_mgr has counted on the link to the peer ---- */
 
-static const char *const counter_names[] = {"frames_sent", "frames_received", "notifications_sent", "notifications_received"};
+static const char *const counter_names[] = {"frames_sent", "frames_received", "notifications_sent",
+                                            "notifications_received"};
 #define COUNTERS ((int)(sizeof(counter_names) / sizeof(counter_names[0])))
 
 static int link_counters(xmlrpc_value *status, int64_t domid, uint64_t *values, const char **names)

@@ -14,8 +14,9 @@ int open_stream(const struct measure *measure, struct stream *stream);
 struct stream *open_streams(const struct measure *measure, unsigned count);
 void close_streams(struct stream *streams, unsigned count);
 
-/* What a measured part has used, on both sides: begin, then end, which sets the figures "cpu_..." and those of the counters,
- * for each of `units` pieces of work. Over a connection on which no request is under way. */
+/* What a measured part has used, on both sides: begin, then end, which sets the figures "cpu_..."
+ * and those of the counters, for each of `units` pieces of work. Over a connection on which no
+ * request is under way. */
 struct account {
     const struct measure *measure;
     struct stream *stream;
@@ -26,9 +27,11 @@ int account_begin(struct account *account, const struct measure *measure, struct
 int account_end(struct account *account, double units, struct figures *figures);
 
 /* Times of single events, in nanoseconds. samples is sorted in place. */
-void set_times(struct figures *figures, uint64_t *samples, uint64_t count, const char *p50, const char *p99, const char *mean);
+void set_times(struct figures *figures, uint64_t *samples, uint64_t count, const char *p50,
+               const char *p99, const char *mean);
 
-/* Times `count` round trips of `size` bytes over a connection; samples (may be NULL) gets how long each took. */
+/* Times `count` round trips of `size` bytes over a connection; samples (may be NULL) gets how long
+ * each took. */
 int round_trips(struct stream *stream, size_t size, uint64_t count, uint64_t *samples);
 /* How many round trips take about `seconds`, after some to warm up; 0 after an error. */
 uint64_t calibrate_round_trips(struct stream *stream, size_t size, double seconds);

@@ -1,26 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * measure.h - how connections are measured: the one implementation behind `idc bench` and tests/bench/bench.c.
+ * measure.h - how connections are measured: the one implementation behind `idc bench` and
+ * tests/bench/bench.c.
  *
  * Theory of operation
  *
- * A server accepts connections and does what each asks for; a client runs one test and gets named figures. Each request is 16
- * bytes (struct measure_request), at the start of a connection or after the answer to the one before:
+ * A server accepts connections and does what each asks for; a client runs one test and gets named
+ * figures. Each request is 16 bytes (struct measure_request), at the start of a connection or after
+ * the answer to the one before:
  *
  *   SINK    reads count bytes, answers with one byte
  *   ECHO    count times: reads size bytes, writes them back
- *   SHORT   answers with one byte and closes: the connect cycle. count: how many such connections are to follow at once
- *   REPORT  answers with struct measure_usage: what the server and the processes it watches have used so far
+ *   SHORT   answers with one byte and closes: the connect cycle. count: how many such connections
+ *           are to follow at once
+ *   REPORT  answers with struct measure_usage: what the server and the processes it watches have
+ *           used so far
  *
- * A connection that asks for nothing is an idle one. Anything else, or the end of the stream, closes the connection. Numbers are
- * in the host's order, as both sides are on one machine.
+ * A connection that asks for nothing is an idle one. Anything else, or the end of the stream,
+ * closes the connection. Numbers are in the host's order, as both sides are on one machine.
  *
- * Reads and writes block, one thread for each busy connection, so what is measured is the transport and not an event loop.
- * Idle connections cost the server no thread: they stay in an epoll set until they speak. During a row of SHORT connections
- * the server does nothing but accept, read, write and close.
+ * Reads and writes block, one thread for each busy connection, so what is measured is the transport
+ * and not an event loop. Idle connections cost the server no thread: they stay in an epoll set
+ * until they speak. During a row of SHORT connections the server does nothing but accept, read,
+ * write and close.
  *
- * What connections are made of is a transport: a table of functions. Most are descriptors; one that isn't (libxenvchan) says
- * so by fd -1 and has functions of its own for reading and writing.
+ * What connections are made of is a transport: a table of functions. Most are descriptors; one that
+ * isn't (libxenvchan) says so by fd -1 and has functions of its own for reading and writing.
  */
 #ifndef IDC_MEASURE_H
 #define IDC_MEASURE_H
@@ -44,7 +49,7 @@ struct place;
 /* One end of a connection. */
 struct stream {
     const struct transport *transport;
-    int fd; /* -1: not a descriptor */
+    int fd;    /* -1: not a descriptor */
     void *own; /* the transport's */
 };
 
@@ -52,9 +57,11 @@ struct transport {
     const char *name;
     const char *address; /* what an address is, for --help */
     bool messages;       /* each write is one message: readers have room for the longest */
-    bool own_server;     /* `listen` is called by the client itself, which forks the server: there is no `bench serve` */
-    /* 0, or -1 with an explanation by measure_fail. listen sets place->listener to a descriptor that polls readable when
-     * there is something to accept, or leaves it at -1: accept then waits by itself. */
+    /* `listen` is called by the client itself, which forks the server: there is no `bench serve` */
+    bool own_server;
+    /* 0, or -1 with an explanation by measure_fail. listen sets place->listener to a descriptor
+     * that polls readable when there is something to accept, or leaves it at -1: accept then waits
+     * by itself. */
     int (*listen)(struct place *place);
     int (*accept)(struct place *place, struct stream *stream);
     int (*connect)(struct place *place, struct stream *stream);
@@ -62,7 +69,8 @@ struct transport {
     ssize_t (*read)(struct stream *stream, void *buf, size_t len);
     ssize_t (*write)(struct stream *stream, const void *buf, size_t len);
     void (*close)(struct stream *stream);
-    /* Counters of what carries the connections, since any time: how many were set. NULL: there are none. */
+    /* Counters of what carries the connections, since any time: how many were set. NULL: there are
+     * none. */
     int (*counters)(struct place *place, uint64_t *values, const char **names);
 };
 
@@ -74,12 +82,13 @@ struct place {
     void *own;    /* the transport's */
 };
 
-int stream_read_all(struct stream *stream, void *buf, size_t len);         /* 0; -1: error or the end */
-int stream_write_all(struct stream *stream, const void *buf, size_t len);  /* 0 or -1 */
+/* 0; -1: error or the end */
+int stream_read_all(struct stream *stream, void *buf, size_t len);
+int stream_write_all(struct stream *stream, const void *buf, size_t len); /* 0 or -1 */
 void stream_close(struct stream *stream);
 
-/* Address DOMID:PORT or DOMID:NAME (to listen: PORT or NAME, a DOMID before it is ignored). place->own: NULL or the path of
- * link_mgr's socket. */
+/* Address DOMID:PORT or DOMID:NAME (to listen: PORT or NAME, a DOMID before it is ignored).
+ * place->own: NULL or the path of link_mgr's socket. */
 extern const struct transport transport_idc, transport_idc_seqpacket;
 
 /* ---- errors ---- */
@@ -99,15 +108,17 @@ struct measure_request {
 };
 _Static_assert(sizeof(struct measure_request) == 16, "the request of a connect cycle");
 
-/* What processes have used. CPU time is user and system time of all threads, by the scheduler's clock (nanoseconds). */
+/* What processes have used. CPU time is user and system time of all threads, by the scheduler's
+ * clock (nanoseconds). */
 struct measure_usage {
     uint64_t magic;          /* MEASURE_MAGIC: that it is such a server at all */
     uint64_t own_cpu_ns;     /* of this process */
     uint64_t watched_cpu_ns; /* of the watched ones, as everything below */
     uint64_t switches;       /* times that they waited: voluntary context switches */
     uint64_t resident;       /* bytes */
-    uint64_t anonymous;      /* bytes of it that are no file's and not shared: heap and stacks */
-    uint64_t proportional;   /* bytes (PSS) */
+    /* bytes of it that are no file's and not shared: heap and stacks */
+    uint64_t anonymous;
+    uint64_t proportional; /* bytes (PSS) */
 };
 
 struct watch {
@@ -122,7 +133,8 @@ void watch_read(const struct watch *watch, struct measure_usage *usage);
 /* ---- the server ---- */
 
 /* Listens (unless the place already does), calls ready, and serves until accepting fails: -1. */
-int measure_serve(struct place *place, const struct watch *watch, void (*ready)(struct place *place, void *arg), void *arg);
+int measure_serve(struct place *place, const struct watch *watch,
+                  void (*ready)(struct place *place, void *arg), void *arg);
 
 /* ---- figures ---- */
 
@@ -146,15 +158,17 @@ void figures_print(const struct figures *figures, FILE *to);
 
 struct measure {
     struct place *place;
-    size_t size;            /* bytes of a write, or of a round trip */
-    unsigned streams;       /* at the same time */
-    unsigned idle;          /* connections to open beforehand, and keep open */
-    double seconds;         /* about how long to measure */
-    uint64_t count;         /* bytes, round trips or connections, without any to warm up; 0: as many as take `seconds` */
-    struct watch watch;     /* processes on this side whose use counts, beside the client */
+    size_t size;      /* bytes of a write, or of a round trip */
+    unsigned streams; /* at the same time */
+    unsigned idle;    /* connections to open beforehand, and keep open */
+    double seconds;   /* about how long to measure */
+    /* bytes, round trips or connections, without any to warm up; 0: as many as take `seconds` */
+    uint64_t count;
+    struct watch watch; /* processes on this side whose use counts, beside the client */
 };
 
-/* A test returns 0, or -1 with measure_error(). docs/performance.md tells what each measures, and its figures. */
+/* A test returns 0, or -1 with measure_error(). docs/performance.md tells what each measures, and
+ * its figures. */
 struct measure_test {
     const char *name;
     const char *what;
@@ -165,9 +179,11 @@ extern const struct measure_test measure_tests[];
 extern const int measure_test_count;
 
 const struct measure_test *measure_find_test(const char *name); /* NULL */
-/* Is a server there, and does it speak this language? 0, or -1 with errno: of the connect, or EPROTO. */
+/* Is a server there, and does it speak this language? 0, or -1 with errno: of the connect, or
+ * EPROTO. */
 int measure_probe(struct place *place, int timeout_ms);
 /* Opens the idle connections, runs the test, closes them. */
-int measure_run(const struct measure_test *test, const struct measure *measure, struct figures *figures);
+int measure_run(const struct measure_test *test, const struct measure *measure,
+                struct figures *figures);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* round_trip.c - single events: round trips, alone and beside a bulk stream; connect cycles; idle connections. */
+/* round_trip.c - single events: round trips, alone and beside a bulk stream; connect cycles; idle
+ * connections. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +45,10 @@ uint64_t calibrate_round_trips(struct stream *stream, size_t size, double second
     return count < WARM_UP ? WARM_UP : count > SAMPLES_MAX ? SAMPLES_MAX : (uint64_t)count;
 }
 
-/* Allocates *samples. The number of round trips is that of measure, or what takes about `seconds`; 0 after an error. */
-static uint64_t plan_round_trips(const struct measure *measure, struct stream *stream, double seconds, uint64_t **samples)
+/* Allocates *samples. The number of round trips is that of measure, or what takes about `seconds`;
+ * 0 after an error. */
+static uint64_t plan_round_trips(const struct measure *measure, struct stream *stream,
+                                 double seconds, uint64_t **samples)
 {
     uint64_t count = measure->count < SAMPLES_MAX ? measure->count : SAMPLES_MAX;
     if (count == 0)
@@ -56,7 +59,8 @@ static uint64_t plan_round_trips(const struct measure *measure, struct stream *s
     return *samples ? count : 0;
 }
 
-static int run_round_trips(const struct measure *measure, struct stream *stream, struct figures *figures)
+static int run_round_trips(const struct measure *measure, struct stream *stream,
+                           struct figures *figures)
 {
     struct account account;
     uint64_t *samples;
@@ -119,10 +123,13 @@ static void bulk_wrote(struct bulk *bulk, size_t len)
     pthread_mutex_unlock(&bulk->mutex);
 }
 
-/* Of whole writes in the time that they took, however the beginning and the end of a measurement lie to them. */
+/* Of whole writes in the time that they took, however the beginning and the end of a measurement
+ * lie to them. */
 static double bulk_pace(struct progress from, struct progress to)
 {
-    return to.at_ns > from.at_ns ? (double)(to.bytes - from.bytes) * 1e9 / (double)(to.at_ns - from.at_ns) : 0;
+    return to.at_ns > from.at_ns
+               ? (double)(to.bytes - from.bytes) * 1e9 / (double)(to.at_ns - from.at_ns)
+               : 0;
 }
 
 static void *write_bulk(void *arg)
@@ -146,12 +153,14 @@ static int fill_up(struct stream *stream, struct bulk *bulk, const struct measur
 {
     uint64_t end = now_ns() + (uint64_t)(measure->seconds * 0.2e9);
     while (now_ns() < end || bulk_progress(bulk).bytes < 4u * 1024 * 1024)
-        if (round_trips(stream, measure->size, 4, NULL) < 0 || __atomic_load_n(&bulk->failed, __ATOMIC_RELAXED))
+        if (round_trips(stream, measure->size, 4, NULL) < 0 ||
+            __atomic_load_n(&bulk->failed, __ATOMIC_RELAXED))
             return measure_fail("the bulk stream broke off");
     return 0;
 }
 
-static int run_beside(const struct measure *measure, struct stream *stream, struct bulk *bulk, struct figures *figures)
+static int run_beside(const struct measure *measure, struct stream *stream, struct bulk *bulk,
+                      struct figures *figures)
 {
     uint64_t *samples;
     if (fill_up(stream, bulk, measure) < 0)
@@ -162,17 +171,20 @@ static int run_beside(const struct measure *measure, struct stream *stream, stru
     uint64_t begin = now_ns();
     struct progress from = bulk_progress(bulk);
     int result;
-    /* Without a load at that time it would be another test: again, unless the bulk stream really is held up. */
+    /* Without a load at that time it would be another test: again, unless the bulk stream really is
+     * held up. */
     do
         result = round_trips(stream, measure->size, count, samples);
-    while (result == 0 && bulk_progress(bulk).bytes == from.bytes && now_ns() - begin < BULK_WAIT_NS);
+    while (result == 0 && bulk_progress(bulk).bytes == from.bytes &&
+           now_ns() - begin < BULK_WAIT_NS);
     double seconds = (double)(now_ns() - begin) / 1e9;
     if (result == 0) {
         figures_set(figures, "count", (double)count);
         figures_set(figures, "seconds", seconds);
         set_times(figures, samples, count, "p50_ns", "p99_ns", "mean_ns");
         figures_set(figures, "bulk_bytes_per_second", bulk_pace(from, bulk_progress(bulk)));
-        figures_set(figures, "p99_over_idle_p50", figures_get(figures, "p99_ns") / figures_get(figures, "idle_p50_ns"));
+        figures_set(figures, "p99_over_idle_p50",
+                    figures_get(figures, "p99_ns") / figures_get(figures, "idle_p50_ns"));
         if (__atomic_load_n(&bulk->failed, __ATOMIC_RELAXED))
             result = measure_fail("the bulk stream broke off");
     }
@@ -181,7 +193,8 @@ static int run_beside(const struct measure *measure, struct stream *stream, stru
 }
 
 /* First without the bulk stream. */
-static int run_loaded(const struct measure *measure, struct stream *stream, struct bulk *bulk, struct figures *figures)
+static int run_loaded(const struct measure *measure, struct stream *stream, struct bulk *bulk,
+                      struct figures *figures)
 {
     struct figures idle = {0};
     pthread_t thread;

@@ -2,9 +2,10 @@
 /*
  * server.c - the side that is measured against.
  *
- * The main thread accepts and watches idle connections (epoll); one that speaks gets a thread, in which it stays to its
- * end. Only SHORT requests are answered by the main thread itself, and while a row of them goes on it accepts without
- * asking epoll first. A row that breaks off (a client that died) ends with the next connection, whatever that wants.
+ * The main thread accepts and watches idle connections (epoll); one that speaks gets a thread, in
+ * which it stays to its end. Only SHORT requests are answered by the main thread itself, and while
+ * a row of them goes on it accepts without asking epoll first. A row that breaks off (a client that
+ * died) ends with the next connection, whatever that wants.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -42,13 +43,15 @@ static bool line_is(const struct measure_request *request, enum measure_op op)
 /* ---- requests, in a thread; each returns whether the connection goes on ---- */
 
 /* Reads in pieces of one buffer, so a buffer has to hold the longest message. */
-static bool serve_sink(struct session *session, const struct measure_request *request, char *buf, size_t room)
+static bool serve_sink(struct session *session, const struct measure_request *request, char *buf,
+                       size_t room)
 {
     struct stream *stream = &session->stream;
     const struct transport *transport = stream->transport;
     for (uint64_t left = request->count; left > 0;) {
         size_t want = left < room ? (size_t)left : room;
-        ssize_t n = transport->read ? transport->read(stream, buf, want) : read(stream->fd, buf, want);
+        ssize_t n =
+            transport->read ? transport->read(stream, buf, want) : read(stream->fd, buf, want);
         if (n == 0 || (n < 0 && errno != EINTR))
             return false;
         left -= n > 0 ? (uint64_t)n : 0;
@@ -144,10 +147,12 @@ static struct session *accept_session(struct server *server)
     return NULL;
 }
 
-/* Reads a request and answers it, if it is SHORT: *left is how many are to come. False: it was another. */
+/* Reads a request and answers it, if it is SHORT: *left is how many are to come. False: it was
+ * another. */
 static bool answer_short(struct session *session, uint64_t *left)
 {
-    if (!session->has_request && stream_read_all(&session->stream, &session->request, sizeof(session->request)) < 0) {
+    if (!session->has_request &&
+        stream_read_all(&session->stream, &session->request, sizeof(session->request)) < 0) {
         end_session(session);
         return true;
     }
@@ -188,12 +193,14 @@ static int accept_idle(struct server *server)
     return 0;
 }
 
-/* An idle connection speaks, or is closed. 1: a row was served, so what epoll said of the others may be out of date. */
+/* An idle connection speaks, or is closed. 1: a row was served, so what epoll said of the others
+ * may be out of date. */
 static int wake_idle(struct server *server, struct session *session)
 {
     uint64_t left = 0;
     epoll_ctl(server->poller, EPOLL_CTL_DEL, session->stream.fd, NULL);
-    ssize_t n = recv(session->stream.fd, &session->request, sizeof(session->request), MSG_DONTWAIT | MSG_PEEK);
+    ssize_t n = recv(session->stream.fd, &session->request, sizeof(session->request),
+                     MSG_DONTWAIT | MSG_PEEK);
     if (n <= 0) {
         end_session(session);
         return 0;
@@ -221,7 +228,8 @@ static int serve_events(struct server *server)
     return 0;
 }
 
-/* A transport that can't be polled: accept waits, and each connection has a thread from the start. */
+/* A transport that can't be polled: accept waits, and each connection has a thread from the start.
+ */
 static int serve_unpolled(struct server *server)
 {
     struct session *session = accept_session(server);
@@ -231,7 +239,8 @@ static int serve_unpolled(struct server *server)
     return 0;
 }
 
-int measure_serve(struct place *place, const struct watch *watch, void (*ready)(struct place *place, void *arg), void *arg)
+int measure_serve(struct place *place, const struct watch *watch,
+                  void (*ready)(struct place *place, void *arg), void *arg)
 {
     struct server server = {.place = place, .watch = watch, .poller = epoll_create1(EPOLL_CLOEXEC)};
     struct epoll_event event = {.events = EPOLLIN};
@@ -239,7 +248,8 @@ int measure_serve(struct place *place, const struct watch *watch, void (*ready)(
         return measure_fail("epoll: %s", strerror(errno));
     if (place->listener < 0 && place->transport->listen(place) < 0)
         return -1;
-    if (place->listener >= 0 && epoll_ctl(server.poller, EPOLL_CTL_ADD, place->listener, &event) < 0)
+    if (place->listener >= 0 &&
+        epoll_ctl(server.poller, EPOLL_CTL_ADD, place->listener, &event) < 0)
         return measure_fail("epoll: %s", strerror(errno));
     ready(place, arg);
     while ((place->listener >= 0 ? serve_events(&server) : serve_unpolled(&server)) == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* stream.c - reading and writing whole blocks over any transport, and the text of the latest error. */
+/* stream.c - reading and writing whole blocks over any transport, and the text of the latest error.
+ */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,8 +46,9 @@ int stream_write_all(struct stream *stream, const void *buf, size_t len)
 {
     const struct transport *transport = stream->transport;
     for (size_t done = 0; done < len;) {
-        ssize_t n = transport->write ? transport->write(stream, (const char *)buf + done, len - done)
-                                     : write(stream->fd, (const char *)buf + done, len - done);
+        ssize_t n = transport->write
+                        ? transport->write(stream, (const char *)buf + done, len - done)
+                        : write(stream->fd, (const char *)buf + done, len - done);
         if (n < 0 && errno != EINTR)
             return measure_fail("write: %s", strerror(errno));
         done += n > 0 ? (size_t)n : 0;

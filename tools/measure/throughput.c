@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * throughput.c - bulk streams, each with a thread of its own that does nothing but write. Throughput ends with the last
- * reader's answer, so what is in buffers counts only when it has arrived. Fairness counts what each stream could write within
- * one window, in the middle of which all of them are at full pace.
+ * throughput.c - bulk streams, each with a thread of its own that does nothing but write.
+ * Throughput ends with the last reader's answer, so what is in buffers counts only when it has
+ * arrived. Fairness counts what each stream could write within one window, in the middle of which
+ * all of them are at full pace.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -24,14 +25,15 @@ struct writer {
     bool answered;    /* wait for the reader's answer */
     int result;
     char error[128]; /* of its thread */
-    bool *stop;       /* atomic */
+    bool *stop;      /* atomic */
     uint64_t begin_ns, end_ns;
 };
 
 static int write_blocks(struct writer *writer, const char *block)
 {
     char answer;
-    for (uint64_t left = writer->bytes; left > 0 && !__atomic_load_n(writer->stop, __ATOMIC_RELAXED);) {
+    for (uint64_t left = writer->bytes;
+         left > 0 && !__atomic_load_n(writer->stop, __ATOMIC_RELAXED);) {
         size_t len = left < writer->size ? (size_t)left : writer->size;
         if (stream_write_all(writer->stream, block, len) < 0)
             return -1;
@@ -49,7 +51,8 @@ static void *run_writer(void *arg)
     if (writer->result == 0)
         writer->result = ask(writer->stream, MEASURE_SINK, writer->size, writer->bytes);
     pthread_barrier_wait(writer->start);
-    writer->begin_ns = now_ns(); /* here: on a busy machine the main thread can come through the barrier much later */
+    /* here: on a busy machine the main thread can come through the barrier much later */
+    writer->begin_ns = now_ns();
     if (writer->result == 0)
         writer->result = write_blocks(writer, block);
     writer->end_ns = now_ns();
@@ -67,15 +70,20 @@ struct team {
 };
 
 /* bytes: of each writer. UINT64_MAX: until told to stop, and then without an answer. 0 or -1. */
-static int team_start(struct team *team, struct stream *streams, unsigned count, size_t size, uint64_t bytes)
+static int team_start(struct team *team, struct stream *streams, unsigned count, size_t size,
+                      uint64_t bytes)
 {
     *team = (struct team){.writers = calloc(count, sizeof(*team->writers)), .count = count};
     if (team->writers == NULL)
         return measure_fail("out of memory");
     pthread_barrier_init(&team->start, NULL, count + 1);
     for (unsigned i = 0; i < count; i++) {
-        team->writers[i] = (struct writer){.start = &team->start, .stream = &streams[i], .size = size, .bytes = bytes,
-                                           .answered = bytes != UINT64_MAX, .stop = &team->stop};
+        team->writers[i] = (struct writer){.start = &team->start,
+                                           .stream = &streams[i],
+                                           .size = size,
+                                           .bytes = bytes,
+                                           .answered = bytes != UINT64_MAX,
+                                           .stop = &team->stop};
         if (pthread_create(&team->writers[i].thread, NULL, run_writer, &team->writers[i]) != 0) {
             measure_fail("cannot start a thread");
             abort(); /* those that run wait for this one */
@@ -107,7 +115,8 @@ static int team_join(struct team *team, uint64_t *took_ns)
 /* ---- throughput ---- */
 
 /* How long so many bytes (in all) take; 0 after an error. */
-static uint64_t throughput_transfer(const struct measure *measure, struct stream *streams, uint64_t bytes)
+static uint64_t throughput_transfer(const struct measure *measure, struct stream *streams,
+                                    uint64_t bytes)
 {
     struct team team;
     uint64_t took;
@@ -123,7 +132,8 @@ static uint64_t round_up(const struct measure *measure, double bytes)
     return ((uint64_t)bytes / unit + 1) * unit;
 }
 
-/* How many bytes take about `seconds`: four times as much until it is long enough to tell. 0 after an error. */
+/* How many bytes take about `seconds`: four times as much until it is long enough to tell. 0 after
+ * an error. */
 static uint64_t throughput_calibrate(const struct measure *measure, struct stream *streams)
 {
     uint64_t bytes = round_up(measure, FIRST_BYTES);
@@ -137,10 +147,12 @@ static uint64_t throughput_calibrate(const struct measure *measure, struct strea
     }
 }
 
-static int run_throughput(const struct measure *measure, struct stream *streams, struct figures *figures)
+static int run_throughput(const struct measure *measure, struct stream *streams,
+                          struct figures *figures)
 {
     struct account account;
-    uint64_t bytes = measure->count ? round_up(measure, (double)measure->count - 1) : throughput_calibrate(measure, streams);
+    uint64_t bytes = measure->count ? round_up(measure, (double)measure->count - 1)
+                                    : throughput_calibrate(measure, streams);
     if (bytes == 0 || account_begin(&account, measure, &streams[0]) < 0)
         return -1;
     uint64_t took = throughput_transfer(measure, streams, bytes);
@@ -172,7 +184,8 @@ static void pause_for(double seconds)
         continue;
 }
 
-static void set_shares(const struct measure *measure, const double *shares, double seconds, struct figures *figures)
+static void set_shares(const struct measure *measure, const double *shares, double seconds,
+                       struct figures *figures)
 {
     double sum = 0, squares = 0, least = shares[0], most = shares[0];
     for (unsigned i = 0; i < measure->streams; i++) {
@@ -194,7 +207,8 @@ static void take_shares(const struct team *team, double sign, double *shares)
         shares[i] += sign * (double)__atomic_load_n(&team->writers[i].written, __ATOMIC_RELAXED);
 }
 
-static int run_fairness(const struct measure *measure, struct stream *streams, double *shares, struct figures *figures)
+static int run_fairness(const struct measure *measure, struct stream *streams, double *shares,
+                        struct figures *figures)
 {
     struct team team;
     uint64_t took;

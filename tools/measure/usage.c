@@ -22,7 +22,8 @@ static uint64_t clock_ns(clockid_t clock)
 }
 
 /* Adds the numbers behind the names in a file of lines "Name: NUMBER ...". */
-static void add_from(const char *path, uint64_t unit, const char *const *names, uint64_t *const *values, int count)
+static void add_from(const char *path, uint64_t unit, const char *const *names,
+                     uint64_t *const *values, int count)
 {
     char line[256];
     FILE *file = fopen(path, "re");
@@ -32,7 +33,8 @@ static void add_from(const char *path, uint64_t unit, const char *const *names, 
         const char *colon = strchr(line, ':');
         unsigned long long number;
         for (int i = 0; colon && i < count; i++)
-            if ((size_t)(colon - line) == strlen(names[i]) && strncmp(line, names[i], strlen(names[i])) == 0 &&
+            if ((size_t)(colon - line) == strlen(names[i]) &&
+                strncmp(line, names[i], strlen(names[i])) == 0 &&
                 sscanf(colon + 1, "%20llu", &number) == 1)
                 *values[i] += number * unit;
     }
@@ -41,8 +43,9 @@ static void add_from(const char *path, uint64_t unit, const char *const *names, 
 
 static void add_process(pid_t pid, struct measure_usage *usage)
 {
-    static const char *const in_status[] = {"VmRSS", "RssAnon"}, *const switches[] = {"voluntary_ctxt_switches"},
-                      *const in_smaps[] = {"Pss"};
+    static const char *const in_status[] = {"VmRSS", "RssAnon"},
+                             *const switches[] = {"voluntary_ctxt_switches"},
+                             *const in_smaps[] = {"Pss"};
     char path[64];
     clockid_t clock;
     if (clock_getcpuclockid(pid, &clock) == 0)

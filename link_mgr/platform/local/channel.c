@@ -74,13 +74,15 @@ static void local_channel_die(struct channel *channel)
 
 static int local_channel_refuse(struct channel *channel, int error, const char *why)
 {
-    platform_log_limited(channel->platform, LOG_WARNING, "link with domain %d: %s", channel->peer, why);
+    platform_log_limited(channel->platform, LOG_WARNING, "link with domain %d: %s", channel->peer,
+                         why);
     return error;
 }
 
 /* ---- making and ending ---- */
 
-static struct channel *channel_new(struct platform *platform, int peer, const char *path, bool server)
+static struct channel *channel_new(struct platform *platform, int peer, const char *path,
+                                   bool server)
 {
     struct channel *channel = calloc(1, sizeof(*channel));
     if (channel == NULL)
@@ -155,14 +157,15 @@ static int make_offer(struct channel *channel, size_t ring_size)
 static bool is_offered(const struct platform *platform, const char *path)
 {
     const struct channel *channel;
-    TAILQ_FOREACH(channel, &platform->channels, entry) {
+    TAILQ_FOREACH (channel, &platform->channels, entry) {
         if (channel->server && strcmp(channel->path, path) == 0)
             return true;
     }
     return false;
 }
 
-int local_channel_offer(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel)
+int local_channel_offer(struct platform *platform, int peer, const char *path, size_t ring_size,
+                        struct channel **channel)
 {
     char node[PLATFORM_PATH_MAX + 1];
     if (!node_path(path, node) || peer < 0 || peer > STORE_DOMID_MAX || peer == platform->domid)
@@ -184,7 +187,7 @@ int local_channel_offer(struct platform *platform, int peer, const char *path, s
 struct channel *local_channel_find_offer(struct platform *platform, int peer, const char *path)
 {
     struct channel *channel;
-    TAILQ_FOREACH(channel, &platform->channels, entry) {
+    TAILQ_FOREACH (channel, &platform->channels, entry) {
         if (channel->memory >= 0 && channel->peer == peer && strcmp(channel->path, path) == 0)
             return channel;
     }
@@ -209,7 +212,8 @@ int local_channel_hand_over(struct channel *channel, int socket, int eventfd)
     return 0;
 }
 
-/* The ack has arrived, or something else in its place. That cli_live is set too is local_channel_poll's to see. */
+/* The ack has arrived, or something else in its place. That cli_live is set too is
+ * local_channel_poll's to see. */
 static int take_ack(struct channel *channel)
 {
     struct channel_ack ack, expected = {.magic = CHANNEL_MAGIC};
@@ -219,7 +223,8 @@ static int take_ack(struct channel *channel)
     if (got == 0)
         return -EPIPE;
     if (got != sizeof(ack) || memcmp(&ack, &expected, sizeof(ack)) != 0)
-        return local_channel_refuse(channel, -EPROTO, "it sent something else than that it has attached");
+        return local_channel_refuse(channel, -EPROTO,
+                                    "it sent something else than that it has attached");
     return 0;
 }
 
@@ -230,7 +235,8 @@ static int send_hello(struct channel *channel)
     struct channel_hello hello = {
         .magic = CHANNEL_MAGIC, .version = CHANNEL_VERSION, .domid = channel->platform->domid};
     strcpy(hello.path, channel->path);
-    ssize_t sent = handover_send(channel->socket, &hello, sizeof(hello), &channel->rx, 1, MSG_DONTWAIT);
+    ssize_t sent =
+        handover_send(channel->socket, &hello, sizeof(hello), &channel->rx, 1, MSG_DONTWAIT);
     return sent == sizeof(hello) ? 0 : sent < 0 ? (int)sent : -EIO;
 }
 
@@ -264,7 +270,8 @@ static int check_offer(struct platform *platform, int peer, const char *path)
     return strcmp(value, name) == 0 ? 0 : -EPROTO;
 }
 
-int local_channel_attach(struct platform *platform, int peer, const char *path, struct channel **channel)
+int local_channel_attach(struct platform *platform, int peer, const char *path,
+                         struct channel **channel)
 {
     int result = check_offer(platform, peer, path);
     if (result != 0)
@@ -284,13 +291,16 @@ int local_channel_attach(struct platform *platform, int peer, const char *path, 
 static int check_reply(struct channel *channel, const struct channel_reply *reply, ssize_t length)
 {
     if (length == 0)
-        return local_channel_refuse(channel, -EPIPE, "it closed the socket instead of handing over the rings");
+        return local_channel_refuse(channel, -EPIPE,
+                                    "it closed the socket instead of handing over the rings");
     if (length != sizeof(*reply) || memcmp(reply->magic, CHANNEL_MAGIC, sizeof(reply->magic)) != 0)
         return local_channel_refuse(channel, -EPROTO, "its answer on the socket is not link_mgr's");
     if (reply->version != CHANNEL_VERSION)
-        return local_channel_refuse(channel, -EPROTO, "it hands rings over in another version's way");
+        return local_channel_refuse(channel, -EPROTO,
+                                    "it hands rings over in another version's way");
     if (reply->status != 0)
-        return local_channel_refuse(channel, -ENOENT, "it does not offer that channel to this domain");
+        return local_channel_refuse(channel, -ENOENT,
+                                    "it does not offer that channel to this domain");
     return 0;
 }
 
@@ -303,7 +313,8 @@ static int take_rings(struct channel *channel, int memory, int eventfd)
         return local_channel_refuse(channel, -EPROTO, "it did not hand over an eventfd");
     int result = local_shared_accept(&channel->shared, memory, &why);
     if (result != 0) {
-        platform_log_limited(channel->platform, LOG_WARNING, "link with domain %d: memory not taken: %s", channel->peer,
+        platform_log_limited(channel->platform, LOG_WARNING,
+                             "link with domain %d: memory not taken: %s", channel->peer,
                              result == -EPROTO ? why : strerror(-result));
         return result;
     }

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * local.c - the `local` platform: domains are processes of one user on one machine, Xenstore is a directory, and a
- * channel is memory that two processes share.
+ * local.c - the `local` platform: domains are processes of one user on one machine, Xenstore is a
+ * directory, and a channel is memory that two processes share.
  *
  * Theory of operation
  *
- * struct platform holds an epoll set, which is the event_fd: inotify, the listening socket, the sockets of hand-overs
- * and of channels, and an eventfd (kick) that is readable while something waits in our own memory, so that the set is
- * readable whenever next_event has something. next_event first tells what waits; then it looks at the set once, does
- * what the sockets ask for, which the owners of channels learn from their channels' descriptors, and tells what that
- * brought.
+ * struct platform holds an epoll set, which is the event_fd: inotify, the listening socket, the
+ * sockets of hand-overs and of channels, and an eventfd (kick) that is readable while something
+ * waits in our own memory, so that the set is readable whenever next_event has something.
+ * next_event first tells what waits; then it looks at the set once, does what the sockets ask for,
+ * which the owners of channels learn from their channels' descriptors, and tells what that brought.
  *
- * One process may be a domain, on one store, at a time. What says so is a socket with an abstract name, made from the
- * directory's identity and the domid: the kernel releases it with the process, however that ends. Its own published
- * nodes are noted, for close to retract them.
+ * One process may be a domain, on one store, at a time. What says so is a socket with an abstract
+ * name, made from the directory's identity and the domid: the kernel releases it with the process,
+ * however that ends. Its own published nodes are noted, for close to retract them.
  */
 #include "link_mgr/platform/local/local.h"
 
@@ -73,8 +73,9 @@ static int take_lock(struct platform *platform)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (fstat(platform->store.dir, &status) != 0)
         return -errno;
-    int length = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "idc-link_mgr/%llx:%llx/%d",
-                          (unsigned long long)status.st_dev, (unsigned long long)status.st_ino, platform->domid);
+    int length = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1,
+                          "idc-link_mgr/%llx:%llx/%d", (unsigned long long)status.st_dev,
+                          (unsigned long long)status.st_ino, platform->domid);
     platform->lock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (platform->lock < 0)
         return -errno;
@@ -93,9 +94,11 @@ static int open_descriptors(struct platform *platform)
 
 static void on_malformed(const struct watch *watch, const char *path)
 {
-    struct platform *platform = (struct platform *)((char *)(uintptr_t)watch - offsetof(struct platform, watch));
+    struct platform *platform =
+        (struct platform *)((char *)(uintptr_t)watch - offsetof(struct platform, watch));
     platform_log_limited(platform, LOG_ERR,
-                         "%s can't be read, and counts as missing: its file has no line of permissions, or more than %d bytes",
+                         "%s can't be read, and counts as missing: its file has no line of "
+                         "permissions, or more than %d bytes",
                          path, PLATFORM_VALUE_MAX);
 }
 
@@ -105,23 +108,29 @@ static int open_watch(struct platform *platform)
     local_rendezvous_name(platform->domid, guard);
     int result = local_watch_open(&platform->watch, &platform->store, guard);
     platform->watch.malformed = on_malformed;
-    return result != 0 ? result : platform_poll(platform, platform->watch.fd, &platform->watch_source);
+    return result != 0 ? result
+                       : platform_poll(platform, platform->watch.fd, &platform->watch_source);
 }
 
-static int local_explain(int error, const struct platform_config *config, const char *step, char *why, size_t size)
+static int local_explain(int error, const struct platform_config *config, const char *step,
+                         char *why, size_t size)
 {
     if (error == -EADDRINUSE)
-        snprintf(why, size, "domain %d has a link_mgr already on the store %s; stop that one, or give another --domid",
+        snprintf(why, size,
+                 "domain %d has a link_mgr already on the store %s; stop that one, or give another "
+                 "--domid",
                  config->domid, config->store);
     else if (error == -EMFILE && strcmp(step, "watch") == 0)
-        snprintf(why, size, "no inotify instance is left for this user; raise fs.inotify.max_user_instances");
+        snprintf(why, size,
+                 "no inotify instance is left for this user; raise fs.inotify.max_user_instances");
     else
         snprintf(why, size, "cannot %s the store %s: %s", step, config->store, strerror(-error));
     return error;
 }
 
 /* The socket comes before the watch, for which the removal of an older one must not be news. */
-static int open_rest(struct platform *platform, const struct platform_config *config, char *why, size_t why_size)
+static int open_rest(struct platform *platform, const struct platform_config *config, char *why,
+                     size_t why_size)
 {
     int result = open_descriptors(platform);
     if (result == 0)
@@ -143,7 +152,8 @@ static struct platform *platform_new(const struct platform_config *config)
         return NULL;
     platform->domid = config->domid;
     platform->log = config->log;
-    platform->epoll = platform->kick = platform->lock = platform->store.dir = platform->watch.fd = -1;
+    platform->epoll = platform->kick = platform->lock = platform->store.dir = platform->watch.fd =
+        -1;
     platform->rendezvous.listener = platform->rendezvous.spare = -1;
     platform->rendezvous.source.kind = SOURCE_LISTENER;
     for (int i = 0; i < CALLERS_MAX; i++)
@@ -173,14 +183,18 @@ static void local_close(struct platform *platform)
     free(platform);
 }
 
-static int local_open(const struct platform_config *config, struct platform **opened, char *why, size_t why_size)
+static int local_open(const struct platform_config *config, struct platform **opened, char *why,
+                      size_t why_size)
 {
     if (config->store == NULL || config->store[0] == '\0') {
-        snprintf(why, why_size, "there is no store; give its directory with --store, or set IDC_STORE");
+        snprintf(why, why_size,
+                 "there is no store; give its directory with --store, or set IDC_STORE");
         return -EINVAL;
     }
     if (config->domid < 0) {
-        snprintf(why, why_size, "it is not known which domain this is; give it with --domid, 0 to %d", STORE_DOMID_MAX);
+        snprintf(why, why_size,
+                 "it is not known which domain this is; give it with --domid, 0 to %d",
+                 STORE_DOMID_MAX);
         return -EINVAL;
     }
     struct platform *platform = platform_new(config);
@@ -188,7 +202,8 @@ static int local_open(const struct platform_config *config, struct platform **op
         snprintf(why, why_size, "out of memory");
         return -ENOMEM;
     }
-    int result = local_store_open(&platform->store, config->store, config->domid, true, why, why_size);
+    int result =
+        local_store_open(&platform->store, config->store, config->domid, true, why, why_size);
     if (result == 0)
         result = open_rest(platform, config, why, why_size);
     if (result != 0) {
@@ -237,8 +252,8 @@ static void update_kick(struct platform *platform)
     bool pending = local_watch_pending(&platform->watch);
     if (pending == platform->kicked)
         return;
-    ssize_t ignored =
-        pending ? write(platform->kick, &count, sizeof(count)) : read(platform->kick, &count, sizeof(count));
+    ssize_t ignored = pending ? write(platform->kick, &count, sizeof(count))
+                              : read(platform->kick, &count, sizeof(count));
     (void)ignored;
     platform->kicked = pending;
 }
@@ -284,8 +299,8 @@ static void local_handle(struct platform *platform, struct source *source)
     }
 }
 
-/* No handler frees a source, so that the events of one look stay good: callers have fixed places, and channels end by a
- * call from above only. */
+/* No handler frees a source, so that the events of one look stay good: callers have fixed places,
+ * and channels end by a call from above only. */
 static void look_at_descriptors(struct platform *platform)
 {
     struct epoll_event events[EVENTS_AT_ONCE];

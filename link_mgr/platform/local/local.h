@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * local.h - the local platform as its own files see it: struct platform, and the descriptors in its epoll set.
+ * local.h - the local platform as its own files see it: struct platform, and the descriptors in its
+ * epoll set.
  */
 #ifndef IDC_LOCAL_H
 #define IDC_LOCAL_H
@@ -15,9 +16,16 @@
 #include "link_mgr/platform/local/watch.h"
 #include "link_mgr/core/platform.h"
 
-/* What a descriptor in the epoll set belongs to; epoll hands back the pointer. Channels and callers embed one. */
+/* What a descriptor in the epoll set belongs to; epoll hands back the pointer. Channels and callers
+ * embed one. */
 struct source {
-    enum source_kind { SOURCE_WATCH, SOURCE_KICK, SOURCE_LISTENER, SOURCE_CALLER, SOURCE_CHANNEL } kind;
+    enum source_kind {
+        SOURCE_WATCH,
+        SOURCE_KICK,
+        SOURCE_LISTENER,
+        SOURCE_CALLER,
+        SOURCE_CHANNEL
+    } kind;
 };
 
 #define CALLERS_MAX 16
@@ -43,7 +51,8 @@ TAILQ_HEAD(channel_list, channel);
 struct platform {
     int domid;
     int epoll; /* event_fd */
-    int kick;  /* an eventfd, readable while next_event has something that no other descriptor tells of */
+    /* an eventfd, readable while next_event has something that no other descriptor tells of */
+    int kick;
     bool kicked;
     int lock; /* a socket whose abstract name says that this domid is taken */
     struct store_local store;
@@ -53,7 +62,7 @@ struct platform {
     struct channel_list channels;
     struct source watch_source, kick_source;
     void (*log)(int priority, const char *text);
-    time_t log_second; /* of the latest lines that a peer could trigger, */
+    time_t log_second;  /* of the latest lines that a peer could trigger, */
     unsigned log_count; /* and how many there were in it */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A sorted array of strings. The sets are small (some nodes for each peer), so moving pointers is cheap.
+ * A sorted array of strings. The sets are small (some nodes for each peer), so moving pointers is
+ * cheap.
  */
 #include "link_mgr/platform/local/path_set.h"
 
@@ -77,7 +78,8 @@ bool local_path_set_remove(struct path_set *set, const char *path)
     return true;
 }
 
-void local_path_set_filter(struct path_set *set, bool (*keep)(void *arg, const char *path), void *arg)
+void local_path_set_filter(struct path_set *set, bool (*keep)(void *arg, const char *path),
+                           void *arg)
 {
     size_t kept = 0;
     for (size_t i = 0; i < set->count; i++) {

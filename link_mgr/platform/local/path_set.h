@@ -19,7 +19,8 @@ bool local_path_set_has(const struct path_set *set, const char *path);
 /* Was it there? */
 bool local_path_set_remove(struct path_set *set, const char *path);
 /* Removes those for which keep returns false. */
-void local_path_set_filter(struct path_set *set, bool (*keep)(void *arg, const char *path), void *arg);
+void local_path_set_filter(struct path_set *set, bool (*keep)(void *arg, const char *path),
+                           void *arg);
 void local_path_set_clear(struct path_set *set);
 
 #endif

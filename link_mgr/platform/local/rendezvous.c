@@ -27,7 +27,8 @@ void local_rendezvous_name(int domid, char name[RENDEZVOUS_NAME_MAX])
 static struct sockaddr_un address_of(const struct store_local *store, int domid)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/.link-%d", store->dir, domid);
+    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/.link-%d", store->dir,
+             domid);
     return address;
 }
 
@@ -56,8 +57,8 @@ bool local_rendezvous_is_eventfd(int fd)
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, target, sizeof(target));
     int flags = fcntl(fd, F_GETFL);
-    return length == sizeof(expected) - 1 && memcmp(target, expected, sizeof(expected) - 1) == 0 && flags >= 0 &&
-           (flags & O_NONBLOCK) && (flags & O_ACCMODE) == O_RDWR;
+    return length == sizeof(expected) - 1 && memcmp(target, expected, sizeof(expected) - 1) == 0 &&
+           flags >= 0 && (flags & O_NONBLOCK) && (flags & O_ACCMODE) == O_RDWR;
 }
 
 /* ---- listening ---- */
@@ -148,18 +149,22 @@ void local_rendezvous_close(struct platform *platform)
 /* What a caller said, if it is what a link_mgr says. */
 static bool valid_hello(const struct channel_hello *hello, ssize_t length, int count)
 {
-    return length == sizeof(*hello) && count == 1 && memcmp(hello->magic, CHANNEL_MAGIC, sizeof(hello->magic)) == 0 &&
+    return length == sizeof(*hello) && count == 1 &&
+           memcmp(hello->magic, CHANNEL_MAGIC, sizeof(hello->magic)) == 0 &&
            memchr(hello->path, '\0', sizeof(hello->path)) != NULL;
 }
 
 static void reply_status(int fd, int status)
 {
-    struct channel_reply reply = {.magic = CHANNEL_MAGIC, .version = CHANNEL_VERSION, .status = status};
+    struct channel_reply reply = {
+        .magic = CHANNEL_MAGIC, .version = CHANNEL_VERSION, .status = status};
     handover_send(fd, &reply, sizeof(reply), NULL, 0, MSG_DONTWAIT);
 }
 
-/* Hands over what the caller asks for. 0: its socket and the eventfd were taken over by the channel. */
-static int rendezvous_answer(struct platform *platform, int fd, const struct channel_hello *hello, int eventfd)
+/* Hands over what the caller asks for. 0: its socket and the eventfd were taken over by the
+ * channel. */
+static int rendezvous_answer(struct platform *platform, int fd, const struct channel_hello *hello,
+                             int eventfd)
 {
     if (hello->version != CHANNEL_VERSION) {
         reply_status(fd, EPROTO);
@@ -195,7 +200,8 @@ void local_rendezvous_caller_event(struct platform *platform, struct source *sou
         return;
     if (length > 0)
         platform_log_limited(platform, LOG_NOTICE, "hand-over of a link refused: %s",
-                             result == -ENOENT ? "it is not offered to who asked for it" : strerror(-result));
+                             result == -ENOENT ? "it is not offered to who asked for it"
+                                               : strerror(-result));
     close(fd);
     if (eventfd >= 0)
         close(eventfd);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rendezvous.h - the socket `.link-D` in the store's directory, on which an attaching domain asks for the channel that
- * was offered to it (channel.h has the messages).
+ * rendezvous.h - the socket `.link-D` in the store's directory, on which an attaching domain asks
+ * for the channel that was offered to it (channel.h has the messages).
  *
- * Nothing waits for a caller. One that says nothing keeps one of CALLERS_MAX places until it hangs up, or until newer
- * callers need it: then the oldest is hung up on. An honest caller speaks at once, so it is served before others can
- * push it out. When the process has no descriptor left, callers are hung up on, rather than left in the queue where
- * they would keep the socket readable for ever.
+ * Nothing waits for a caller. One that says nothing keeps one of CALLERS_MAX places until it hangs
+ * up, or until newer callers need it: then the oldest is hung up on. An honest caller speaks at
+ * once, so it is served before others can push it out. When the process has no descriptor left,
+ * callers are hung up on, rather than left in the queue where they would keep the socket readable
+ * for ever.
  */
 #ifndef IDC_LOCAL_RENDEZVOUS_H
 #define IDC_LOCAL_RENDEZVOUS_H
@@ -18,8 +19,9 @@
 /* Name of a domain's socket in the store's directory. */
 void local_rendezvous_name(int domid, char name[RENDEZVOUS_NAME_MAX]);
 
-/* Listens, replacing the socket of a link_mgr that is gone. -EADDRINUSE: somebody listens there, or what is there
- * cannot be removed. After a failure local_rendezvous_close is to be called all the same. */
+/* Listens, replacing the socket of a link_mgr that is gone. -EADDRINUSE: somebody listens there, or
+ * what is there cannot be removed. After a failure local_rendezvous_close is to be called all the
+ * same. */
 int local_rendezvous_open(struct platform *platform);
 /* Stops listening, hangs up on the callers and removes the socket. */
 void local_rendezvous_close(struct platform *platform);
@@ -30,7 +32,8 @@ void local_rendezvous_caller_event(struct platform *platform, struct source *sou
 /* Connects to the domain's socket without waiting. A descriptor or a negative errno. */
 int local_rendezvous_connect(const struct store_local *store, int domid);
 
-/* Is it an eventfd, and does it not block? A peer could send anything, and writing to a full pipe would block. */
+/* Is it an eventfd, and does it not block? A peer could send anything, and writing to a full pipe
+ * would block. */
 bool local_rendezvous_is_eventfd(int fd);
 
 #endif

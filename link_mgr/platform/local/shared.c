@@ -142,7 +142,8 @@ int local_shared_accept(struct shared *shared, int fd, const char **why)
 void local_shared_rings(const struct shared *shared, bool server, struct ring_pair *rings)
 {
     uint8_t *left = (uint8_t *)shared->page + PAGE;
-    ring_pair_init(rings, server, shared->page, left, shared->ring_size, left + shared->ring_size, shared->ring_size);
+    ring_pair_init(rings, server, shared->page, left, shared->ring_size, left + shared->ring_size,
+                   shared->ring_size);
 }
 
 uint8_t local_shared_live(const uint8_t *flag)

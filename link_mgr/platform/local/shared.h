@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * shared.h - the memory of a channel on the local platform: a memfd of one page (struct ring_page at its beginning),
- * the left ring's data, the right ring's data; both rings have the same size.
+ * shared.h - the memory of a channel on the local platform: a memfd of one page (struct ring_page
+ * at its beginning), the left ring's data, the right ring's data; both rings have the same size.
  *
- * The offering side seals it against shrinking and growing. The attaching side takes only such a memfd, of exactly
- * the size that the page's orders tell: so no truncation can raise SIGBUS, and what was checked stays true. The
- * orders are read once; afterwards the sizes are those that were checked, whatever the page says.
+ * The offering side seals it against shrinking and growing. The attaching side takes only such a
+ * memfd, of exactly the size that the page's orders tell: so no truncation can raise SIGBUS, and
+ * what was checked stays true. The orders are read once; afterwards the sizes are those that were
+ * checked, whatever the page says.
  */
 #ifndef IDC_LOCAL_SHARED_H
 #define IDC_LOCAL_SHARED_H
@@ -30,9 +31,11 @@ struct shared {
     uint32_t ring_size;
 };
 
-/* Makes and maps memory for rings of ring_size bytes (a power of two, 2^12..2^20). Returns the memfd. */
+/* Makes and maps memory for rings of ring_size bytes (a power of two, 2^12..2^20). Returns the
+ * memfd. */
 int local_shared_make(struct shared *shared, size_t ring_size);
-/* Checks and maps memory that a peer made; the descriptor stays the caller's. -EPROTO: why says what is wrong. */
+/* Checks and maps memory that a peer made; the descriptor stays the caller's. -EPROTO: why says
+ * what is wrong. */
 int local_shared_accept(struct shared *shared, int fd, const char **why);
 void local_shared_unmap(struct shared *shared);
 

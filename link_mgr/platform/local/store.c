@@ -2,8 +2,9 @@
 /*
  * The directory store; store.h has the contract.
  *
- * A write makes a new file under a name that starts with a dot, which no node has, and renames it. So readers never see
- * half a value, a failed write changes nothing, and two writers at once leave the value of one of them.
+ * A write makes a new file under a name that starts with a dot, which no node has, and renames it.
+ * So readers never see half a value, a failed write changes nothing, and two writers at once leave
+ * the value of one of them.
  */
 #include "link_mgr/platform/local/store.h"
 
@@ -82,7 +83,8 @@ static bool next_permission(const char **text, char *letter, long *domid)
 {
     char *end;
     const char *p = *text;
-    /* An error is negative, so text was read. NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
+    /* An error is negative, so text was read.
+     * NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
     if (*p == '\0' || strchr("nrwb", *p) == NULL || p[1] < '0' || p[1] > '9')
         return false;
     *letter = *p;
@@ -94,7 +96,8 @@ static bool next_permission(const char **text, char *letter, long *domid)
     return *end == '\0' || end[1] != '\0';
 }
 
-/* Xenstore's rule: the first entry names the owner, who may do all, and what those may who have no entry. */
+/* Xenstore's rule: the first entry names the owner, who may do all, and what those may who have no
+ * entry. */
 static int check_readable(const struct store_local *store, const char *permissions)
 {
     char letter, others;
@@ -132,16 +135,20 @@ static int local_store_explain(int error, const char *directory, char *why, size
 {
     switch (error) {
     case ENOENT:
-        snprintf(why, size, "there is no store directory %s; make it (mkdir, idc-setup), or name another with --store",
+        snprintf(why, size,
+                 "there is no store directory %s; make it (mkdir, idc-setup), or name another with "
+                 "--store",
                  directory);
         break;
     case ENOTDIR:
-        snprintf(why, size, "the store %s is not a directory; name a directory with --store", directory);
+        snprintf(why, size, "the store %s is not a directory; name a directory with --store",
+                 directory);
         break;
     case EACCES:
     case EPERM:
     case EROFS:
-        snprintf(why, size, "the store directory %s: %s; change its permissions, or name another with --store",
+        snprintf(why, size,
+                 "the store directory %s: %s; change its permissions, or name another with --store",
                  directory, strerror(error));
         break;
     default:
@@ -150,7 +157,8 @@ static int local_store_explain(int error, const char *directory, char *why, size
     return -error;
 }
 
-int local_store_open(struct store_local *store, const char *directory, int domid, bool writing, char *why, size_t why_size)
+int local_store_open(struct store_local *store, const char *directory, int domid, bool writing,
+                     char *why, size_t why_size)
 {
     *store = (struct store_local){.dir = -1, .domid = domid};
     if (domid != STORE_TOOLSTACK && (domid < 0 || domid > STORE_DOMID_MAX)) {
@@ -200,7 +208,8 @@ static int read_file(int fd, char *buffer, size_t size)
 }
 
 /* Splits a file's text into permissions and value, and takes the value if it may be read. */
-static int take_value(const struct store_local *store, char *text, size_t length, char value[PLATFORM_VALUE_MAX + 1])
+static int take_value(const struct store_local *store, char *text, size_t length,
+                      char value[PLATFORM_VALUE_MAX + 1])
 {
     char *newline = memchr(text, '\n', length);
     if (newline == NULL || memchr(text, '\0', length) != NULL)
@@ -217,10 +226,12 @@ static int take_value(const struct store_local *store, char *text, size_t length
     return (int)value_length;
 }
 
-int local_store_read(const struct store_local *store, const char *path, char value[PLATFORM_VALUE_MAX + 1])
+int local_store_read(const struct store_local *store, const char *path,
+                     char value[PLATFORM_VALUE_MAX + 1])
 {
     char name[PLATFORM_PATH_MAX + 1];
-    char text[PERMISSIONS_MAX + 1 + PLATFORM_VALUE_MAX + 1]; /* one byte more than the longest, to notice a longer */
+    /* one byte more than the longest, to notice a longer */
+    char text[PERMISSIONS_MAX + 1 + PLATFORM_VALUE_MAX + 1];
     if (!name_of_path(path, name))
         return -EINVAL;
     int fd = openat(store->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -259,7 +270,8 @@ static int make_temporary(const struct store_local *store, char *name, size_t si
     return fd < 0 ? -errno : fd;
 }
 
-static int replace_file(const struct store_local *store, const char *name, const char *text, size_t length)
+static int replace_file(const struct store_local *store, const char *name, const char *text,
+                        size_t length)
 {
     char temporary[32];
     int fd = make_temporary(store, temporary, sizeof(temporary));
@@ -275,7 +287,8 @@ static int replace_file(const struct store_local *store, const char *name, const
     return result;
 }
 
-int local_store_write(const struct store_local *store, const char *path, const char *value, int reader)
+int local_store_write(const struct store_local *store, const char *path, const char *value,
+                      int reader)
 {
     char name[PLATFORM_PATH_MAX + 1];
     char text[PERMISSIONS_MAX + 1 + PLATFORM_VALUE_MAX + 1];
@@ -326,7 +339,8 @@ static DIR *open_listing(const struct store_local *store)
     return listing;
 }
 
-int local_store_walk(const struct store_local *store, const char *prefix, local_store_visit *visit, void *arg)
+int local_store_walk(const struct store_local *store, const char *prefix, local_store_visit *visit,
+                     void *arg)
 {
     char path[PLATFORM_PATH_MAX + 1];
     int result = 0;
@@ -335,7 +349,8 @@ int local_store_walk(const struct store_local *store, const char *prefix, local_
         return -errno;
     for (struct dirent *entry; result == 0 && (entry = readdir(listing)) != NULL;) {
         bool file = entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN;
-        if (file && local_store_path_of_name(entry->d_name, path) && local_store_is_below(path, prefix))
+        if (file && local_store_path_of_name(entry->d_name, path) &&
+            local_store_is_below(path, prefix))
             result = visit(arg, path);
     }
     closedir(listing);

@@ -10,7 +10,9 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#define WATCHED (IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+#define WATCHED                                                                                 \
+    (IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | \
+     IN_ONLYDIR)
 
 int local_watch_open(struct watch *watch, const struct store_local *store, const char *guard)
 {
@@ -56,13 +58,15 @@ struct finding {
     bool any;
 };
 
-/* Errors that will pass, after which the node has to be looked at again. After any other it counts as not there. */
+/* Errors that will pass, after which the node has to be looked at again. After any other it counts
+ * as not there. */
 static bool will_pass(int error)
 {
     return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 }
 
-static int read_node(const struct watch *watch, const char *path, char value[PLATFORM_VALUE_MAX + 1])
+static int read_node(const struct watch *watch, const char *path,
+                     char value[PLATFORM_VALUE_MAX + 1])
 {
     int length = local_store_read(watch->store, path, value);
     if (length == -EBADMSG && watch->malformed)
@@ -70,8 +74,8 @@ static int read_node(const struct watch *watch, const char *path, char value[PLA
     return length;
 }
 
-/* A node that exists when the subscription is made. It counts as present from here on, so that if it goes before it was
- * told, its absence is. */
+/* A node that exists when the subscription is made. It counts as present from here on, so that if
+ * it goes before it was told, its absence is. */
 static int note_existing(void *arg, const char *path)
 {
     struct finding *finding = arg;
@@ -153,14 +157,16 @@ static int take_change(struct watch *watch, char path[PLATFORM_PATH_MAX + 1])
                       strcmp(change->name, watch->guard) == 0;
     if (guard_gone || (change->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)))
         watch->lost = true;
-    return change->len != 0 && local_store_path_of_name(change->name, path) && is_subscribed(watch, path);
+    return change->len != 0 && local_store_path_of_name(change->name, path) &&
+           is_subscribed(watch, path);
 }
 
 /* ---- telling ---- */
 
 bool local_watch_pending(const struct watch *watch)
 {
-    return watch->lost || watch->visit.count != 0 || watch->empty.count != 0 || watch->at < watch->length;
+    return watch->lost || watch->visit.count != 0 || watch->empty.count != 0 ||
+           watch->at < watch->length;
 }
 
 /* 1: event filled in; 0: nothing to tell of this path; negative: it could not be looked at. */

@@ -4,19 +4,22 @@
  *
  * Theory of operation
  *
- * One inotify watch on the directory serves all subscriptions of a process. inotify tells which file changed; the
- * value is read when the event is taken, so it is always the latest. Each change is told in the order in which it
- * was made, since a peer's nodes mean something in their order; a value that changed twice may be told twice.
+ * One inotify watch on the directory serves all subscriptions of a process. inotify tells which
+ * file changed; the value is read when the event is taken, so it is always the latest. Each change
+ * is told in the order in which it was made, since a peer's nodes mean something in their order; a
+ * value that changed twice may be told twice.
  *
- * Nodes that are present and may be read are kept in a set, so that one that was removed, or may no more be read, is
- * told as gone once, and one that could never be read is not told at all (on Xenstore it would not be seen either). A file
- * without permissions, or with too much in it, which a Xenstore can't have, is reported besides.
+ * Nodes that are present and may be read are kept in a set, so that one that was removed, or may no
+ * more be read, is told as gone once, and one that could never be read is not told at all (on
+ * Xenstore it would not be seen either). A file without permissions, or with too much in it, which
+ * a Xenstore can't have, is reported besides.
  *
- * What subscribe finds, and what is looked at again after inotify lost events (IN_Q_OVERFLOW), goes through a second
- * set, of paths to look at, in the order of their names.
+ * What subscribe finds, and what is looked at again after inotify lost events (IN_Q_OVERFLOW), goes
+ * through a second set, of paths to look at, in the order of their names.
  *
- * The store is lost when its directory is removed, renamed or unmounted. Of a directory's removal inotify says nothing
- * while the process has it open, but whoever removes it must first remove the guard, a file of ours in it.
+ * The store is lost when its directory is removed, renamed or unmounted. Of a directory's removal
+ * inotify says nothing while the process has it open, but whoever removes it must first remove the
+ * guard, a file of ours in it.
  */
 #ifndef IDC_LOCAL_WATCH_H
 #define IDC_LOCAL_WATCH_H
@@ -28,13 +31,14 @@
 
 struct watch {
     const struct store_local *store;
-    int fd;          /* inotify's */
+    int fd; /* inotify's */
     bool lost;
-    char guard[32];  /* name of the file whose removal means that the store is lost */
+    char guard[32]; /* name of the file whose removal means that the store is lost */
     struct path_set subscribed, present, visit;
     struct path_set empty; /* subscriptions to be answered with "nothing there" */
     size_t length, at;     /* of the events in buffer */
-    void (*malformed)(const struct watch *watch, const char *path); /* told of a file that is no node; NULL: nobody */
+    /* told of a file that is no node; NULL: nobody */
+    void (*malformed)(const struct watch *watch, const char *path);
     char buffer[WATCH_BUFFER] __attribute__((aligned(8)));
 };
 
@@ -49,8 +53,8 @@ int local_watch_unsubscribe(struct watch *watch, const char *path);
 void local_watch_fill(struct watch *watch);
 /* Is there anything for local_watch_next without local_watch_fill? */
 bool local_watch_pending(const struct watch *watch);
-/* As next_event of platform.h; -ENODEV: the store is lost. Returns 0 with something still pending when a node could
- * not be looked at for lack of descriptors or memory; it will be tried again. */
+/* As next_event of platform.h; -ENODEV: the store is lost. Returns 0 with something still pending
+ * when a node could not be looked at for lack of descriptors or memory; it will be tried again. */
 int local_watch_next(struct watch *watch, struct store_event *event);
 
 #endif

@@ -4,13 +4,15 @@
  *
  * Theory of operation
  *
- * An offered channel has its memory and its event channel at once; a job writes the two nodes by which the peer finds
- * them. An attached one has only an event descriptor at first, on which nothing happens; a job reads the peer's nodes,
- * and with the answer the loop binds and maps. Xen makes the port pending when it is bound, so the descriptor turns
- * readable then. When attaching fails, an event is sent from this domain to itself on that descriptor.
+ * An offered channel has its memory and its event channel at once; a job writes the two nodes by
+ * which the peer finds them. An attached one has only an event descriptor at first, on which
+ * nothing happens; a job reads the peer's nodes, and with the answer the loop binds and maps. Xen
+ * makes the port pending when it is bound, so the descriptor turns readable then. When attaching
+ * fails, an event is sent from this domain to itself on that descriptor.
  *
- * The peer's end is told by its kernel when its process ends. When the whole domain ends there is no kernel to do that:
- * then the toolstack removes its part of Xenstore, and whoever watches that closes the channel.
+ * The peer's end is told by its kernel when its process ends. When the whole domain ends there is
+ * no kernel to do that: then the toolstack removes its part of Xenstore, and whoever watches that
+ * closes the channel.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -64,13 +66,14 @@ static void xen_channel_explain(struct channel *channel, const char *what, int e
 {
     const char *hint = "";
     if (error == -ENOSPC)
-        hint = "; the kernel's limit of shared pages is reached: raise the parameter `limit` of xen_gntalloc";
+        hint = "; the kernel's limit of shared pages is reached: raise the parameter `limit` of "
+               "xen_gntalloc";
     else if (error == -ENOENT)
         hint = "; are the modules xen_gntdev, xen_gntalloc and xen_evtchn loaded?";
     else if (error == -EACCES)
         hint = "; may this user open /dev/xen/gntdev, gntalloc and evtchn?";
-    xen_log(channel->platform, LOG_ERR, "domain %d: cannot %s: %s%s", channel->vchan.peer, what, strerror(-error),
-            hint);
+    xen_log(channel->platform, LOG_ERR, "domain %d: cannot %s: %s%s", channel->vchan.peer, what,
+            strerror(-error), hint);
 }
 
 /* ---- offering ---- */
@@ -79,22 +82,26 @@ static int publish_rendezvous(struct channel *channel)
 {
     struct store_node nodes[2];
     const char *path = channel->path;
-    if (snprintf(nodes[0].path, sizeof(nodes[0].path), "%s/ring-ref", path) >= (int)sizeof(nodes[0].path) ||
-        snprintf(nodes[1].path, sizeof(nodes[1].path), "%s/event-channel", path) >= (int)sizeof(nodes[1].path))
+    if (snprintf(nodes[0].path, sizeof(nodes[0].path), "%s/ring-ref", path) >=
+            (int)sizeof(nodes[0].path) ||
+        snprintf(nodes[1].path, sizeof(nodes[1].path), "%s/event-channel", path) >=
+            (int)sizeof(nodes[1].path))
         return -ENAMETOOLONG;
     snprintf(nodes[0].value, sizeof(nodes[0].value), "%" PRIu32, channel->vchan.page_reference);
     snprintf(nodes[1].value, sizeof(nodes[1].value), "%" PRIu32, channel->vchan.port);
     return xen_store_publish(&channel->platform->store, nodes, 2, channel->vchan.peer);
 }
 
-int xen_offer(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel)
+int xen_offer(struct platform *platform, int peer, const char *path, size_t ring_size,
+              struct channel **channel)
 {
     struct channel *new = strlen(path) <= PLATFORM_PATH_MAX ? new_channel(platform, path) : NULL;
     if (!new)
         return -ENOMEM;
     int error = xen_vchan_open(&new->vchan, true, peer);
     if (!error)
-        error = ring_size <= VCHAN_RING_MAX ? xen_vchan_offer(&new->vchan, (uint32_t)ring_size) : -EINVAL;
+        error = ring_size <= VCHAN_RING_MAX ? xen_vchan_offer(&new->vchan, (uint32_t)ring_size)
+                                            : -EINVAL;
     if (!error)
         error = publish_rendezvous(new);
     if (error) {
@@ -135,7 +142,8 @@ static void xen_channel_answered(struct store_query *store_query)
     struct channel *channel = query->channel;
     if (channel) {
         channel->query = NULL;
-        int error = channel->state == CHANNEL_DEAD ? -ECONNRESET : xen_channel_map(channel, store_query);
+        int error =
+            channel->state == CHANNEL_DEAD ? -ECONNRESET : xen_channel_map(channel, store_query);
         if (error) {
             xen_channel_explain(channel, "attach to the memory that it shares", error);
             channel->state = CHANNEL_DEAD;
@@ -150,8 +158,10 @@ static void xen_channel_answered(struct store_query *store_query)
 static int xen_channel_ask(struct channel *channel, struct attach_query *query)
 {
     char(*paths)[PLATFORM_PATH_MAX + 1] = query->query.paths;
-    if (snprintf(paths[0], sizeof(paths[0]), "%s/ring-ref", channel->path) >= (int)sizeof(paths[0]) ||
-        snprintf(paths[1], sizeof(paths[1]), "%s/event-channel", channel->path) >= (int)sizeof(paths[1]))
+    if (snprintf(paths[0], sizeof(paths[0]), "%s/ring-ref", channel->path) >=
+            (int)sizeof(paths[0]) ||
+        snprintf(paths[1], sizeof(paths[1]), "%s/event-channel", channel->path) >=
+            (int)sizeof(paths[1]))
         return -ENAMETOOLONG;
     query->channel = channel;
     query->query.answer = xen_channel_answered;

@@ -15,7 +15,8 @@
 #define PAGE 4096u
 #define TABLE_SPAN (2u * 1024 * 1024) /* what one page table maps */
 
-/* Those that are open. Changed and looked at, by the handler too, on the event loop's thread only. */
+/* Those that are open. Changed and looked at, by the handler too, on the event loop's thread only.
+ */
 static LIST_HEAD(, foreign) regions = LIST_HEAD_INITIALIZER(regions);
 static const int fault_signals[2] = {SIGBUS, SIGSEGV};
 static struct sigaction previous[2];
@@ -24,7 +25,8 @@ static struct foreign *find_region(const uint8_t *address)
 {
     struct foreign *foreign;
     LIST_FOREACH (foreign, &regions, all)
-        if (foreign->region && address >= foreign->region && address < foreign->region + foreign->size)
+        if (foreign->region && address >= foreign->region &&
+            address < foreign->region + foreign->size)
             return foreign;
     return NULL;
 }
@@ -39,7 +41,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
         foreign->lost = mmap(foreign->region, foreign->size, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
     }
-    /* None of ours: the instruction faults again, and is dealt with as if this handler were not there. */
+    /* None of ours: the instruction faults again, and is dealt with as if this handler were not
+     * there. */
     if (!foreign || !foreign->lost)
         for (int i = 0; i < 2; i++)
             if (fault_signals[i] == number)
@@ -63,7 +66,8 @@ void xen_foreign_handle_faults(void)
 static int foreign_reserve(struct foreign *foreign, size_t size)
 {
     size_t rounded = (size + TABLE_SPAN - 1) / TABLE_SPAN * TABLE_SPAN;
-    uint8_t *space = mmap(NULL, rounded + TABLE_SPAN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *space = mmap(NULL, rounded + TABLE_SPAN, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (space == MAP_FAILED)
         return -errno;
     size_t before = -(uintptr_t)space % TABLE_SPAN;
@@ -86,28 +90,32 @@ int xen_foreign_open(struct foreign *foreign, size_t pages)
     return foreign_reserve(foreign, pages * PAGE);
 }
 
-static int map_at(struct foreign *foreign, uint64_t index, uint32_t count, int protection, void **where)
+static int map_at(struct foreign *foreign, uint64_t index, uint32_t count, int protection,
+                  void **where)
 {
     size_t size = (size_t)count * PAGE;
     void *address = foreign->region + foreign->used;
-    if (mmap(address, size, protection, MAP_SHARED | MAP_FIXED, foreign->fd, (off_t)index) == MAP_FAILED)
+    if (mmap(address, size, protection, MAP_SHARED | MAP_FIXED, foreign->fd, (off_t)index) ==
+        MAP_FAILED)
         return -errno;
     foreign->used += size;
     *where = address;
     return 0;
 }
 
-int xen_foreign_map(struct foreign *foreign, int domid, const uint32_t *references, uint32_t count, int protection,
-                void **where)
+int xen_foreign_map(struct foreign *foreign, int domid, const uint32_t *references, uint32_t count,
+                    int protection, void **where)
 {
     if (count == 0 || (size_t)count * PAGE > foreign->size - foreign->used)
         return -EINVAL;
-    struct ioctl_gntdev_map_grant_ref *request = calloc(1, sizeof(*request) + count * sizeof(request->refs[0]));
+    struct ioctl_gntdev_map_grant_ref *request =
+        calloc(1, sizeof(*request) + count * sizeof(request->refs[0]));
     if (!request)
         return -ENOMEM;
     request->count = count;
     for (uint32_t i = 0; i < count; i++)
-        request->refs[i] = (struct ioctl_gntdev_grant_ref){.domid = (uint32_t)domid, .ref = references[i]};
+        request->refs[i] =
+            (struct ioctl_gntdev_grant_ref){.domid = (uint32_t)domid, .ref = references[i]};
     int error = ioctl(foreign->fd, IOCTL_GNTDEV_MAP_GRANT_REF, request) < 0 ? -errno : 0;
     if (!error)
         error = map_at(foreign, request->index, count, protection, where);
@@ -115,16 +123,19 @@ int xen_foreign_map(struct foreign *foreign, int domid, const uint32_t *referenc
     return error;
 }
 
-static int set_notification(struct foreign *foreign, uint32_t offset, uint32_t action, uint32_t port)
+static int set_notification(struct foreign *foreign, uint32_t offset, uint32_t action,
+                            uint32_t port)
 {
     /* The first mapping of a descriptor has the offset 0. */
-    struct ioctl_gntdev_unmap_notify request = {.index = offset, .action = action, .event_channel_port = port};
+    struct ioctl_gntdev_unmap_notify request = {
+        .index = offset, .action = action, .event_channel_port = port};
     return ioctl(foreign->fd, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &request) < 0 ? -errno : 0;
 }
 
 int xen_foreign_notify_at_end(struct foreign *foreign, uint32_t offset, uint32_t port)
 {
-    return set_notification(foreign, offset, UNMAP_NOTIFY_CLEAR_BYTE | UNMAP_NOTIFY_SEND_EVENT, port);
+    return set_notification(foreign, offset, UNMAP_NOTIFY_CLEAR_BYTE | UNMAP_NOTIFY_SEND_EVENT,
+                            port);
 }
 
 void xen_foreign_forget_notification(struct foreign *foreign)

@@ -4,13 +4,15 @@
  *
  * Theory of operation
  *
- * A watch tells only that something changed at a path, perhaps that the node is gone, and with it everything below, or
- * that a directory above is. So after an event everything at and below the path is read anew: xen_leaves_begin marks what
- * is known there, xen_leaves_found takes each leaf that is read, xen_leaves_end declares absent what was not found. What
- * differs from before is queued, once for each path with its latest value: a peer that changes a node over and over
- * costs no memory, and a change that was undone before it was told may be told as no change.
+ * A watch tells only that something changed at a path, perhaps that the node is gone, and with it
+ * everything below, or that a directory above is. So after an event everything at and below the
+ * path is read anew: xen_leaves_begin marks what is known there, xen_leaves_found takes each leaf
+ * that is read, xen_leaves_end declares absent what was not found. What differs from before is
+ * queued, once for each path with its latest value: a peer that changes a node over and over costs
+ * no memory, and a change that was undone before it was told may be told as no change.
  *
- * A node without a value is taken for a directory: when all below it is gone, it is no leaf. (IDC has no empty values.)
+ * A node without a value is taken for a directory: when all below it is gone, it is no leaf. (IDC
+ * has no empty values.)
  */
 #ifndef IDC_XEN_LEAVES_H
 #define IDC_XEN_LEAVES_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* store.c - see store.h. Functions named do_... are jobs, and run on the worker's thread, as do those that they call.
+/* store.c - see store.h. Functions named do_... are jobs, and run on the worker's thread, as do
+ * those that they call.
  */
 #include "link_mgr/platform/xen/store_private.h"
 
@@ -49,7 +50,8 @@ static void free_job(struct worker_job *job)
     free(job);
 }
 
-struct store_job *xen_store_new_job(struct store *store, void (*run)(struct worker_job *), int count)
+struct store_job *xen_store_new_job(struct store *store, void (*run)(struct worker_job *),
+                                    int count)
 {
     struct store_job *job = calloc(1, sizeof(*job) + (size_t)count * sizeof(job->nodes[0]));
     if (!job)
@@ -63,7 +65,8 @@ struct store_job *xen_store_new_job(struct store *store, void (*run)(struct work
 
 bool xen_store_valid_path(const char *path)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-/_@";
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-/_@";
     size_t length = strlen(path);
     return path[0] == '/' && length <= PLATFORM_PATH_MAX && path[length - 1] != '/' &&
            strspn(path, allowed) == length && !strstr(path, "//");
@@ -71,7 +74,8 @@ bool xen_store_valid_path(const char *path)
 
 /* ---- publishing ---- */
 
-static bool set_readable(struct store *store, xs_transaction_t transaction, const char *path, int reader)
+static bool set_readable(struct store *store, xs_transaction_t transaction, const char *path,
+                         int reader)
 {
     struct xs_permissions permissions[2] = {
         {.id = (unsigned)xen_store_domid(store), .perms = XS_PERM_NONE},
@@ -80,7 +84,8 @@ static bool set_readable(struct store *store, xs_transaction_t transaction, cons
     return xs_set_permissions(store->xs, transaction, path, permissions, reader < 0 ? 1 : 2);
 }
 
-static bool set_directory_readable(struct store *store, xs_transaction_t transaction, const char *path, int reader)
+static bool set_directory_readable(struct store *store, xs_transaction_t transaction,
+                                   const char *path, int reader)
 {
     char directory[PLATFORM_PATH_MAX + 1];
     size_t length = (size_t)(strrchr(path, '/') - path);
@@ -93,7 +98,8 @@ static bool write_nodes(const struct store_job *job, xs_transaction_t transactio
 {
     for (int i = 0; i < job->count; i++) {
         const struct store_node *node = &job->nodes[i];
-        if (!xs_write(job->store->xs, transaction, node->path, node->value, (unsigned)strlen(node->value)) ||
+        if (!xs_write(job->store->xs, transaction, node->path, node->value,
+                      (unsigned)strlen(node->value)) ||
             !set_readable(job->store, transaction, node->path, job->reader))
             return false;
     }
@@ -124,7 +130,8 @@ static void do_publish(struct worker_job *worker_job)
             break;
     }
     if (!xen_store_is_lost(job->store))
-        xen_store_complain(job->store, "cannot write %s in Xenstore: %s", job->nodes[0].path, strerror(errno));
+        xen_store_complain(job->store, "cannot write %s in Xenstore: %s", job->nodes[0].path,
+                           strerror(errno));
 }
 
 static struct published *find_published(struct store *store, const char *path)
@@ -156,7 +163,8 @@ int xen_store_publish(struct store *store, const struct store_node *nodes, int c
     job->reader = reader;
     memcpy(job->nodes, nodes, (size_t)count * sizeof(nodes[0]));
     for (int i = 0; i < count; i++) {
-        int error = xen_store_valid_path(nodes[i].path) ? note_published(store, nodes[i].path) : -EINVAL;
+        int error =
+            xen_store_valid_path(nodes[i].path) ? note_published(store, nodes[i].path) : -EINVAL;
         if (error) {
             free(job);
             return error;
@@ -171,14 +179,16 @@ static void do_retract(struct worker_job *worker_job)
     struct store_job *job = (struct store_job *)worker_job;
     const char *path = job->nodes[0].path;
     /* EACCES: the node was of a domid that is ours no more. */
-    if (!xs_rm(job->store->xs, XBT_NULL, path) && errno != ENOENT && errno != EACCES && !xen_store_is_lost(job->store))
+    if (!xs_rm(job->store->xs, XBT_NULL, path) && errno != ENOENT && errno != EACCES &&
+        !xen_store_is_lost(job->store))
         xen_store_complain(job->store, "cannot remove %s from Xenstore: %s", path, strerror(errno));
 }
 
 int xen_store_retract(struct store *store, const char *path)
 {
     struct published *published, *next;
-    struct store_job *job = xen_store_valid_path(path) ? xen_store_new_job(store, do_retract, 1) : NULL;
+    struct store_job *job =
+        xen_store_valid_path(path) ? xen_store_new_job(store, do_retract, 1) : NULL;
     if (!job)
         return xen_store_valid_path(path) ? -ENOMEM : -EINVAL;
     strcpy(job->nodes[0].path, path);
@@ -283,7 +293,8 @@ static int wait_for_domid(struct store *store, unsigned limit_ms)
     return domid < 0 ? domid : 0;
 }
 
-int xen_store_open(struct store *store, struct worker *worker, void (*log)(int, const char *), unsigned limit_ms)
+int xen_store_open(struct store *store, struct worker *worker, void (*log)(int, const char *),
+                   unsigned limit_ms)
 {
     *store = (struct store){.worker = worker, .log = log, .domid = -ETIMEDOUT};
     LIST_INIT(&store->published);

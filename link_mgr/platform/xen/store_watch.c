@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* store_watch.c - the subscriptions of store.h. What isn't a job or called by one is called by the loop. */
+/* store_watch.c - the subscriptions of store.h. What isn't a job or called by one is called by the
+ * loop. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,8 @@
 
 #define DEPTH_MAX 4
 
-static void keep_leaf(struct store *store, struct subscription *subscription, const char *path, const char *value)
+static void keep_leaf(struct store *store, struct subscription *subscription, const char *path,
+                      const char *value)
 {
     pthread_mutex_lock(&store->mutex);
     int error = xen_leaves_found(&subscription->leaves, path, value);
@@ -19,7 +21,8 @@ static void keep_leaf(struct store *store, struct subscription *subscription, co
 }
 
 /* Reads path and what is below it. */
-static void store_watch_walk(struct store *store, struct subscription *subscription, const char *path, int depth)
+static void store_watch_walk(struct store *store, struct subscription *subscription,
+                             const char *path, int depth)
 {
     char below[PLATFORM_PATH_MAX + 1];
     unsigned length = 0, count = 0;
@@ -164,7 +167,8 @@ static void do_subscribe(struct worker_job *worker_job)
         return;
     }
     if (!xen_store_is_lost(job->store))
-        xen_store_complain(job->store, "cannot watch %s in Xenstore: %s", subscription->path, strerror(errno));
+        xen_store_complain(job->store, "cannot watch %s in Xenstore: %s", subscription->path,
+                           strerror(errno));
     look_again(job->store, subscription, subscription->path);
 }
 

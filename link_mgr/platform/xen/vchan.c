@@ -19,8 +19,9 @@
 #define CLIENT_AWAITED 2
 
 static_assert(sizeof(struct ring_page) == sizeof(struct vchan_interface), "layout of libxenvchan");
-#define SAME_OFFSET(ours, theirs)                                                                                      \
-    static_assert(offsetof(struct ring_page, ours) == offsetof(struct vchan_interface, theirs), "not as libxenvchan")
+#define SAME_OFFSET(ours, theirs)                                                               \
+    static_assert(offsetof(struct ring_page, ours) == offsetof(struct vchan_interface, theirs), \
+                  "not as libxenvchan")
 SAME_OFFSET(left.cons, left.cons);
 SAME_OFFSET(left.prod, left.prod);
 SAME_OFFSET(right.cons, right.cons);
@@ -31,9 +32,11 @@ SAME_OFFSET(cli_live, cli_live);
 SAME_OFFSET(srv_live, srv_live);
 SAME_OFFSET(cli_notify, cli_notify);
 SAME_OFFSET(srv_notify, srv_notify);
-static_assert(RING_WANT_DATA == VCHAN_NOTIFY_WRITE && RING_WANT_SPACE == VCHAN_NOTIFY_READ, "bits of libxenvchan");
+static_assert(RING_WANT_DATA == VCHAN_NOTIFY_WRITE && RING_WANT_SPACE == VCHAN_NOTIFY_READ,
+              "bits of libxenvchan");
 static_assert(ORDER_MAX == 20 && VCHAN_RING_MAX == 1u << ORDER_MAX, "as libxenvchan's limit");
-static_assert(offsetof(struct vchan_interface, grants) + 2 * RING_PAGES_MAX * sizeof(uint32_t) <= PAGE,
+static_assert(offsetof(struct vchan_interface, grants) + 2 * RING_PAGES_MAX * sizeof(uint32_t) <=
+                  PAGE,
               "the references must fit the page");
 
 /* Some of the library's calls fail without setting errno. */
@@ -77,7 +80,8 @@ static int share_rings(struct vchan *vchan, uint32_t ring_size)
     if (!vchan->left)
         return vchan_reason();
     vchan->left_size = ring_size;
-    vchan->right = xengntshr_share_pages(vchan->shared, (uint32_t)vchan->peer, pages, refs + pages, 1);
+    vchan->right =
+        xengntshr_share_pages(vchan->shared, (uint32_t)vchan->peer, pages, refs + pages, 1);
     if (!vchan->right)
         return vchan_reason();
     vchan->right_size = ring_size;
@@ -90,14 +94,16 @@ int xen_vchan_offer(struct vchan *vchan, uint32_t ring_size)
     if (ring_size < PAGE || ring_size > VCHAN_RING_MAX || (ring_size & (ring_size - 1)))
         return -EINVAL;
     errno = 0;
-    int error = vchan_bound(vchan, xenevtchn_bind_unbound_port(vchan->events, (uint32_t)vchan->peer));
+    int error =
+        vchan_bound(vchan, xenevtchn_bind_unbound_port(vchan->events, (uint32_t)vchan->peer));
     if (error)
         return error;
     vchan->shared = xengntshr_open(NULL, 0);
     if (!vchan->shared)
         return vchan_reason();
-    vchan->page = xengntshr_share_page_notify(vchan->shared, (uint32_t)vchan->peer, &vchan->page_reference, 1,
-                                              offsetof(struct vchan_interface, srv_live), vchan->port);
+    vchan->page =
+        xengntshr_share_page_notify(vchan->shared, (uint32_t)vchan->peer, &vchan->page_reference, 1,
+                                    offsetof(struct vchan_interface, srv_live), vchan->port);
     if (!vchan->page)
         return vchan_reason();
     memset(vchan->page, 0, PAGE);
@@ -116,11 +122,14 @@ int xen_vchan_offer(struct vchan *vchan, uint32_t ring_size)
 static int map_rings(struct vchan *vchan, uint32_t left_order, uint32_t right_order)
 {
     uint32_t refs[2 * RING_PAGES_MAX];
-    uint32_t left_pages = 1u << (left_order - ORDER_MIN), right_pages = 1u << (right_order - ORDER_MIN);
+    uint32_t left_pages = 1u << (left_order - ORDER_MIN),
+             right_pages = 1u << (right_order - ORDER_MIN);
     memcpy(refs, vchan_references(vchan->page), (left_pages + right_pages) * sizeof(uint32_t));
-    int error = xen_foreign_map(&vchan->mapped, vchan->peer, refs, left_pages, PROT_READ | PROT_WRITE, &vchan->left);
+    int error = xen_foreign_map(&vchan->mapped, vchan->peer, refs, left_pages,
+                                PROT_READ | PROT_WRITE, &vchan->left);
     if (!error)
-        error = xen_foreign_map(&vchan->mapped, vchan->peer, refs + left_pages, right_pages, PROT_READ, &vchan->right);
+        error = xen_foreign_map(&vchan->mapped, vchan->peer, refs + left_pages, right_pages,
+                                PROT_READ, &vchan->right);
     vchan->left_size = 1u << left_order;
     vchan->right_size = 1u << right_order;
     return error;
@@ -131,9 +140,11 @@ static int map_page(struct vchan *vchan, uint32_t page_reference)
     void *page;
     int error = xen_foreign_open(&vchan->mapped, 1 + 2 * RING_PAGES_MAX);
     if (!error)
-        error = xen_foreign_map(&vchan->mapped, vchan->peer, &page_reference, 1, PROT_READ | PROT_WRITE, &page);
+        error = xen_foreign_map(&vchan->mapped, vchan->peer, &page_reference, 1,
+                                PROT_READ | PROT_WRITE, &page);
     if (!error)
-        error = xen_foreign_notify_at_end(&vchan->mapped, offsetof(struct vchan_interface, cli_live), vchan->port);
+        error = xen_foreign_notify_at_end(&vchan->mapped,
+                                          offsetof(struct vchan_interface, cli_live), vchan->port);
     if (!error)
         vchan->page = page;
     return error;
@@ -142,14 +153,16 @@ static int map_page(struct vchan *vchan, uint32_t page_reference)
 int xen_vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port)
 {
     errno = 0;
-    int error = vchan_bound(vchan, xenevtchn_bind_interdomain(vchan->events, (uint32_t)vchan->peer, remote_port));
+    int error = vchan_bound(
+        vchan, xenevtchn_bind_interdomain(vchan->events, (uint32_t)vchan->peer, remote_port));
     if (!error)
         error = map_page(vchan, page_reference);
     if (error)
         return error;
     uint16_t left_order = __atomic_load_n(&vchan->page->left_order, __ATOMIC_ACQUIRE);
     uint16_t right_order = __atomic_load_n(&vchan->page->right_order, __ATOMIC_ACQUIRE);
-    if (left_order < ORDER_MIN || left_order > ORDER_MAX || right_order < ORDER_MIN || right_order > ORDER_MAX)
+    if (left_order < ORDER_MIN || left_order > ORDER_MAX || right_order < ORDER_MIN ||
+        right_order > ORDER_MAX)
         return -EPROTO;
     error = map_rings(vchan, left_order, right_order);
     if (error)
@@ -191,7 +204,8 @@ void xen_vchan_notify(struct vchan *vchan)
 
 enum xen_vchan_peer xen_vchan_peer(const struct vchan *vchan)
 {
-    uint8_t live = __atomic_load_n(vchan->server ? &vchan->page->cli_live : &vchan->page->srv_live, __ATOMIC_ACQUIRE);
+    uint8_t live = __atomic_load_n(vchan->server ? &vchan->page->cli_live : &vchan->page->srv_live,
+                                   __ATOMIC_ACQUIRE);
     if (live == 1)
         return VCHAN_PEER_THERE;
     return vchan->server && live == CLIENT_AWAITED ? VCHAN_PEER_AWAITED : VCHAN_PEER_GONE;
@@ -199,7 +213,8 @@ enum xen_vchan_peer xen_vchan_peer(const struct vchan *vchan)
 
 void xen_vchan_rings(const struct vchan *vchan, struct ring_pair *rings)
 {
-    ring_pair_init(rings, vchan->server, vchan->page, vchan->left, vchan->left_size, vchan->right, vchan->right_size);
+    ring_pair_init(rings, vchan->server, vchan->page, vchan->left, vchan->left_size, vchan->right,
+                   vchan->right_size);
 }
 
 /* ---- the end ---- */
@@ -221,7 +236,8 @@ static void vchan_unmap(struct vchan *vchan)
 void xen_vchan_close(struct vchan *vchan)
 {
     if (vchan->page)
-        __atomic_store_n(vchan->server ? &vchan->page->srv_live : &vchan->page->cli_live, 0, __ATOMIC_SEQ_CST);
+        __atomic_store_n(vchan->server ? &vchan->page->srv_live : &vchan->page->cli_live, 0,
+                         __ATOMIC_SEQ_CST);
     vchan_unmap(vchan);
     if (vchan->page)
         xen_vchan_notify(vchan);
@@ -231,22 +247,24 @@ void xen_vchan_close(struct vchan *vchan)
 }
 
 /*
- * After a restore. Linux (6.1 and before, and as far as is known after) has forgotten which interrupt belongs to a port
- * of before, but not that our descriptor has bound that port, nor that our pages hold a reference on it; and so closing
- * the descriptor is a BUG() when the port has no interrupt now, and takes the interrupt away from whoever has that port
- * now.
+ * After a restore. Linux (6.1 and before, and as far as is known after) has forgotten which
+ * interrupt belongs to a port of before, but not that our descriptor has bound that port, nor that
+ * our pages hold a reference on it; and so closing the descriptor is a BUG() when the port has no
+ * interrupt now, and takes the interrupt away from whoever has that port now.
  *
- * So the port's number is bound anew by a descriptor of ours first, and is held by two references: closing the old
- * descriptor takes one, giving back the old pages the other; then the new descriptor can be closed. The references that
- * are left over are given back last, when the port has no interrupt, which makes the kernel warn, but do no harm. If
- * somebody else has the number by now, nothing can be done.
+ * So the port's number is bound anew by a descriptor of ours first, and is held by two references:
+ * closing the old descriptor takes one, giving back the old pages the other; then the new
+ * descriptor can be closed. The references that are left over are given back last, when the port
+ * has no interrupt, which makes the kernel warn, but do no harm. If somebody else has the number by
+ * now, nothing can be done.
  */
 #define CLAIM_REFERENCES 2
 
 struct claim {
     xenevtchn_handle *events;
     xengntshr_handle *shared;
-    void *references[CLAIM_REFERENCES]; /* pages, of which only the reference to the port is of use */
+    /* pages, of which only the reference to the port is of use */
+    void *references[CLAIM_REFERENCES];
 };
 
 static bool claim_port(struct claim *claim, evtchn_port_t wanted, int own)
@@ -263,8 +281,8 @@ static bool hold_port(struct claim *claim, evtchn_port_t port, int own)
 {
     for (int i = 0; i < CLAIM_REFERENCES; i++) {
         uint32_t ignored;
-        claim->references[i] =
-            xengntshr_share_page_notify(claim->shared, (uint32_t)own, &ignored, 0, (uint32_t)-1, port);
+        claim->references[i] = xengntshr_share_page_notify(claim->shared, (uint32_t)own, &ignored,
+                                                           0, (uint32_t)-1, port);
         if (!claim->references[i])
             return false;
     }
@@ -285,8 +303,9 @@ static void end_claim(struct claim *claim)
 int xen_vchan_retire(struct vchan *vchan, int own)
 {
     struct claim claim = {.events = xenevtchn_open(NULL, 0), .shared = xengntshr_open(NULL, 0)};
-    bool safe = vchan->port == 0 || (claim.events && claim.shared && claim_port(&claim, vchan->port, own) &&
-                                     hold_port(&claim, vchan->port, own));
+    bool safe =
+        vchan->port == 0 || (claim.events && claim.shared && claim_port(&claim, vchan->port, own) &&
+                             hold_port(&claim, vchan->port, own));
     if (safe) {
         if (vchan->mapped.fd)
             xen_foreign_forget_notification(&vchan->mapped);

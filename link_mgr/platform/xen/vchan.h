@@ -4,18 +4,21 @@
  *
  * Theory of operation
  *
- * The offering side (server) shares a page that describes two rings (struct ring_page, then the grant references of the
- * rings' pages) and the pages of the rings, and opens an event channel to the peer. The reference of the first page and
- * the port are what the peer must learn. The attaching side (client) binds the port and maps the pages. Each side's
- * end, also by a crash, is told by its kernel: it clears a byte of the page (cli_live, srv_live) and sends an event.
+ * The offering side (server) shares a page that describes two rings (struct ring_page, then the
+ * grant references of the rings' pages) and the pages of the rings, and opens an event channel to
+ * the peer. The reference of the first page and the port are what the peer must learn. The
+ * attaching side (client) binds the port and maps the pages. Each side's end, also by a crash, is
+ * told by its kernel: it clears a byte of the page (cli_live, srv_live) and sends an event.
  *
- * libxenvchan itself is not used for this, though a program that uses it can be the other side: when the kernel's limit
- * of shared pages is reached, libxenvchan_server_init (Xen 4.17) unmaps and frees pointers that it has not set; it
- * returns no reason; and it and client_init wait for xenstored. Here nothing waits: Xenstore is the caller's business,
- * and the calls of the grant and event-channel devices don't wait for anybody.
+ * libxenvchan itself is not used for this, though a program that uses it can be the other side:
+ * when the kernel's limit of shared pages is reached, libxenvchan_server_init (Xen 4.17) unmaps and
+ * frees pointers that it has not set; it returns no reason; and it and client_init wait for
+ * xenstored. Here nothing waits: Xenstore is the caller's business, and the calls of the grant and
+ * event-channel devices don't wait for anybody.
  *
- * The page is the peer's to write. All that is taken from it is what the client reads once at the beginning (the sizes,
- * which are checked and then kept, and the grant references, which Xen checks), and the peer's live byte.
+ * The page is the peer's to write. All that is taken from it is what the client reads once at the
+ * beginning (the sizes, which are checked and then kept, and the grant references, which Xen
+ * checks), and the peer's live byte.
  */
 #ifndef IDC_XEN_VCHAN_H
 #define IDC_XEN_VCHAN_H
@@ -53,8 +56,8 @@ struct vchan {
     uint32_t left_size, right_size;
 };
 
-/* Opens the event device only, so that there is a descriptor to poll. These return 0 or a negative errno; after an
- * error xen_vchan_close is to be called all the same. */
+/* Opens the event device only, so that there is a descriptor to poll. These return 0 or a negative
+ * errno; after an error xen_vchan_close is to be called all the same. */
 int xen_vchan_open(struct vchan *vchan, bool server, int peer);
 int xen_vchan_offer(struct vchan *vchan, uint32_t ring_size);
 int xen_vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port);
@@ -69,8 +72,8 @@ enum xen_vchan_peer xen_vchan_peer(const struct vchan *vchan);
 void xen_vchan_rings(const struct vchan *vchan, struct ring_pair *rings);
 /* Tells the peer, and gives everything back. */
 void xen_vchan_close(struct vchan *vchan);
-/* The same after this domain was restored, when the ports are not what they were. own: its present id. -EBUSY: what it
- * holds can't be given back safely, and is kept until the process ends. */
+/* The same after this domain was restored, when the ports are not what they were. own: its present
+ * id. -EBUSY: what it holds can't be given back safely, and is kept until the process ends. */
 int xen_vchan_retire(struct vchan *vchan, int own);
 
 #endif

@@ -4,14 +4,15 @@
  *
  * Theory of operation
  *
- * libxenstore's calls wait for xenstored's answer, and xenstored may hang. So the event loop makes no such call itself:
- * it posts a job, whose run() is called on the worker's thread, in the order of posting, and whose done() is called
- * later on the loop's thread, by xen_worker_collect. Between jobs the thread also waits for one descriptor (a source),
- * which a job registers. The loop polls worker->ready, which is readable when xen_worker_collect has something to do.
+ * libxenstore's calls wait for xenstored's answer, and xenstored may hang. So the event loop makes
+ * no such call itself: it posts a job, whose run() is called on the worker's thread, in the order
+ * of posting, and whose done() is called later on the loop's thread, by xen_worker_collect. Between
+ * jobs the thread also waits for one descriptor (a source), which a job registers. The loop polls
+ * worker->ready, which is readable when xen_worker_collect has something to do.
  *
- * A job belongs to the worker from xen_worker_post until done() is called, which frees it. Stopping gives the thread a
- * limited time for the jobs that are queued; a thread that hangs is left behind, with all the memory that it may still
- * touch.
+ * A job belongs to the worker from xen_worker_post until done() is called, which frees it. Stopping
+ * gives the thread a limited time for the jobs that are queued; a thread that hangs is left behind,
+ * with all the memory that it may still touch.
  */
 #ifndef IDC_XEN_WORKER_H
 #define IDC_XEN_WORKER_H
@@ -50,10 +51,13 @@ void xen_worker_post(struct worker *worker, struct worker_job *job);
 void xen_worker_tell(struct worker *worker);
 /* Makes worker->ready unreadable, and calls done() of the jobs that have run. */
 void xen_worker_collect(struct worker *worker);
-/* Called by a job: from now on the thread also waits for fd, and calls ready(context) when it is readable. */
-void xen_worker_wait_for(struct worker *worker, int fd, void (*ready)(void *context), void *context);
-/* Lets the thread do the jobs that wait, and ends it; within limit_ms. True: it has ended, all done() were called, and
- * what the worker held is released. False: it hangs; the worker and all that its jobs use must stay where they are. */
+/* Called by a job: from now on the thread also waits for fd, and calls ready(context) when it is
+ * readable. */
+void xen_worker_wait_for(struct worker *worker, int fd, void (*ready)(void *context),
+                         void *context);
+/* Lets the thread do the jobs that wait, and ends it; within limit_ms. True: it has ended, all
+ * done() were called, and what the worker held is released. False: it hangs; the worker and all
+ * that its jobs use must stay where they are. */
 bool xen_worker_stop(struct worker *worker, unsigned limit_ms);
 
 #endif

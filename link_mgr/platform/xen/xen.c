@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * xen.c - the `xen` platform: Xenstore, grants and event channels of the domain that this process runs in.
+ * xen.c - the `xen` platform: Xenstore, grants and event channels of the domain that this process
+ * runs in.
  *
  * Theory of operation
  *
- * One thread (worker.h) makes all calls that may wait for xenstored (store.h); the event loop's own calls are of the
- * grant and event-channel devices, which don't wait (vchan.h). The platform's descriptor is the worker's: it is
- * readable when a job has run or a watch has brought something. Whatever jobs have found out takes effect in
- * next_event, on the loop's thread.
+ * One thread (worker.h) makes all calls that may wait for xenstored (store.h); the event loop's own
+ * calls are of the grant and event-channel devices, which don't wait (vchan.h). The platform's
+ * descriptor is the worker's: it is readable when a job has run or a watch has brought something.
+ * Whatever jobs have found out takes effect in next_event, on the loop's thread.
  *
- * Closing waits for xenstored for five seconds at most. If it hangs, its thread is left behind with the memory that it
- * uses: the process is about to end.
+ * Closing waits for xenstored for five seconds at most. If it hangs, its thread is left behind with
+ * the memory that it uses: the process is about to end.
  */
 #include "link_mgr/platform/xen/xen.h"
 
@@ -42,12 +43,14 @@ void xen_log(struct platform *platform, int priority, const char *format, ...)
 static const char *xen_explanation(int error)
 {
     if (error == -ENODEV)
-        return "this is not a Xen domain, or its Xenstore is not there (/dev/xen/xenbus, /run/xenstored/socket); "
+        return "this is not a Xen domain, or its Xenstore is not there (/dev/xen/xenbus, "
+               "/run/xenstored/socket); "
                "use --platform local without Xen";
     if (error == -ETIMEDOUT)
         return "Xenstore does not answer; is xenstored running in dom0?";
     if (error == -EACCES || error == -EPERM)
-        return "no permission to use Xenstore (/dev/xen/xenbus); run as root, or let this user open the devices in "
+        return "no permission to use Xenstore (/dev/xen/xenbus); run as root, or let this user "
+               "open the devices in "
                "/dev/xen";
     return strerror(-error);
 }
@@ -64,10 +67,11 @@ static int check_devices(char *why, size_t why_size)
             continue;
         int error = errno;
         if (error == ENOENT)
-            snprintf(why, why_size, "there is no %s; load it: modprobe %s", devices[i][0], devices[i][1]);
+            snprintf(why, why_size, "there is no %s; load it: modprobe %s", devices[i][0],
+                     devices[i][1]);
         else
-            snprintf(why, why_size, "cannot use %s: %s; run as root, or let this user open it", devices[i][0],
-                     strerror(error));
+            snprintf(why, why_size, "cannot use %s: %s; run as root, or let this user open it",
+                     devices[i][0], strerror(error));
         return -error;
     }
     return 0;
@@ -80,14 +84,16 @@ static void close_platform(struct platform *platform)
         xen_channel_close(channel);
     xen_store_close(&platform->store);
     if (!xen_worker_stop(&platform->worker, CLOSE_LIMIT_MS)) {
-        xen_log(platform, LOG_WARNING, "Xenstore does not answer; its nodes of this domain are left as they are");
+        xen_log(platform, LOG_WARNING,
+                "Xenstore does not answer; its nodes of this domain are left as they are");
         return;
     }
     xen_store_free(&platform->store);
     free(platform);
 }
 
-static int open_platform(const struct platform_config *config, struct platform **result, char *why, size_t why_size)
+static int open_platform(const struct platform_config *config, struct platform **result, char *why,
+                         size_t why_size)
 {
     struct platform *platform = calloc(1, sizeof(*platform));
     int error = platform ? xen_worker_start(&platform->worker) : -ENOMEM;

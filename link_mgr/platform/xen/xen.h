@@ -17,10 +17,12 @@ struct platform {
 };
 
 /* Writes to the log. */
-void xen_log(struct platform *platform, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void xen_log(struct platform *platform, int priority, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The channel operations of platform.h. */
-int xen_offer(struct platform *platform, int peer, const char *path, size_t ring_size, struct channel **channel);
+int xen_offer(struct platform *platform, int peer, const char *path, size_t ring_size,
+              struct channel **channel);
 int xen_attach(struct platform *platform, int peer, const char *path, struct channel **channel);
 int xen_channel_fd(struct channel *channel);
 enum channel_state xen_channel_poll(struct channel *channel);

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vchan.c - what IDC is compared with between two domains of a Xen host: raw libxenvchan, and vchan-socket-proxy.
+ * vchan.c - what IDC is compared with between two domains of a Xen host: raw libxenvchan, and
+ * vchan-socket-proxy.
  *
- * Raw libxenvchan is the limit of any design on such rings: two programs, one channel for each connection, blocking calls. A
- * channel has a name in Xenstore, so connection number k of this program is at data/NAME/k of the server's domain; both sides
- * count, so each client needs a server that was started for it. The server offers the next channel as soon as the client has
- * taken the latest. The client waits for a channel with a watch, over one connection to xenstored that it keeps.
+ * Raw libxenvchan is the limit of any design on such rings: two programs, one channel for each
+ * connection, blocking calls. A channel has a name in Xenstore, so connection number k of this
+ * program is at data/NAME/k of the server's domain; both sides count, so each client needs a server
+ * that was started for it. The server offers the next channel as soon as the client has taken the
+ * latest. The client waits for a channel with a watch, over one connection to xenstored that it
+ * keeps.
  *
- * Events are counted where they are sent (--wrap=xenevtchn_notify, programs.mk) and where they are taken.
+ * Events are counted where they are sent (--wrap=xenevtchn_notify, programs.mk) and where they are
+ * taken.
  *
- * vchan-socket-proxy is run by whoever measures; here is only the pause that it needs between connecting and the first byte:
- * its server takes the event of a first byte that comes too early for that of the connection, and then waits for ever.
+ * vchan-socket-proxy is run by whoever measures; here is only the pause that it needs between
+ * connecting and the first byte: its server takes the event of a first byte that comes too early
+ * for that of the connection, and then waits for ever.
  */
 #include <errno.h>
 #include <libxenvchan.h>
@@ -67,7 +72,8 @@ static struct vchans *vchans_of(struct place *place)
         measure_fail("out of memory");
         return NULL;
     }
-    if (place->address == NULL || sscanf(place->address, "%5u:%63[a-zA-Z0-9_-]%n", &vchans->domid, vchans->name, &end) != 2 ||
+    if (place->address == NULL ||
+        sscanf(place->address, "%5u:%63[a-zA-Z0-9_-]%n", &vchans->domid, vchans->name, &end) != 2 ||
         place->address[end] != '\0') {
         measure_fail("the address is DOMID:NAME, of letters, digits, - and _");
         free(vchans);
@@ -92,9 +98,11 @@ static int vchan_accept(struct place *place, struct stream *stream)
     struct vchans *vchans = place->own;
     char path[128];
     snprintf(path, sizeof(path), "data/%s/%u", vchans->name, vchans->next++);
-    struct libxenvchan *vchan = libxenvchan_server_init(NULL, (int)vchans->domid, path, ring_size(place), ring_size(place));
+    struct libxenvchan *vchan =
+        libxenvchan_server_init(NULL, (int)vchans->domid, path, ring_size(place), ring_size(place));
     if (vchan == NULL)
-        return measure_fail("not available: libxenvchan cannot offer a channel: %s", strerror(errno));
+        return measure_fail("not available: libxenvchan cannot offer a channel: %s",
+                            strerror(errno));
     vchan->blocking = 1;
     while (libxenvchan_is_open(vchan) == 2)
         if (libxenvchan_wait(vchan) < 0)
@@ -130,7 +138,8 @@ static int vchan_connect(struct place *place, struct stream *stream)
         return -1;
     if (vchans->store == NULL && (vchans->store = xs_open(0)) == NULL)
         return measure_fail("not available: Xenstore: %s", strerror(errno));
-    snprintf(path, sizeof(path), "/local/domain/%u/data/%s/%u", vchans->domid, vchans->name, vchans->next++);
+    snprintf(path, sizeof(path), "/local/domain/%u/data/%s/%u", vchans->domid, vchans->name,
+             vchans->next++);
     if (wait_for_offer(vchans->store, path) < 0)
         return -1;
     struct libxenvchan *vchan = libxenvchan_client_init(NULL, (int)vchans->domid, path);
@@ -197,18 +206,34 @@ static int proxy_accept(struct place *place, struct stream *stream)
 }
 
 static const struct transport transport_vchan = {
-    .name = "vchan", .address = "DOMID:NAME (libxenvchan with rings of 256 KiB; a server for each run)",
-    .listen = vchan_listen, .accept = vchan_accept, .connect = vchan_connect,
-    .read = vchan_read, .write = vchan_write, .close = vchan_close, .counters = vchan_counters,
+    .name = "vchan",
+    .address = "DOMID:NAME (libxenvchan with rings of 256 KiB; a server for each run)",
+    .listen = vchan_listen,
+    .accept = vchan_accept,
+    .connect = vchan_connect,
+    .read = vchan_read,
+    .write = vchan_write,
+    .close = vchan_close,
+    .counters = vchan_counters,
 };
 static const struct transport transport_vchan_64k = {
-    .name = "vchan-64k", .address = "DOMID:NAME (the same with rings of 64 KiB)",
-    .listen = vchan_listen, .accept = vchan_accept, .connect = vchan_connect,
-    .read = vchan_read, .write = vchan_write, .close = vchan_close, .counters = vchan_counters,
+    .name = "vchan-64k",
+    .address = "DOMID:NAME (the same with rings of 64 KiB)",
+    .listen = vchan_listen,
+    .accept = vchan_accept,
+    .connect = vchan_connect,
+    .read = vchan_read,
+    .write = vchan_write,
+    .close = vchan_close,
+    .counters = vchan_counters,
 };
 static const struct transport transport_proxy = {
-    .name = "proxy", .address = "PATH (a Unix socket, of a vchan-socket-proxy or to be served to one)",
-    .listen = proxy_listen, .accept = proxy_accept, .connect = proxy_connect,
+    .name = "proxy",
+    .address = "PATH (a Unix socket, of a vchan-socket-proxy or to be served to one)",
+    .listen = proxy_listen,
+    .accept = proxy_accept,
+    .connect = proxy_connect,
 };
 
-const struct transport *const more_transports[] = {&transport_vchan, &transport_vchan_64k, &transport_proxy, NULL};
+const struct transport *const more_transports[] = {&transport_vchan, &transport_vchan_64k,
+                                                   &transport_proxy, NULL};
