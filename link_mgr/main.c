@@ -17,6 +17,7 @@
 #include "link_mgr/hub/hub_run.h"
 #include "link_mgr/base/clock.h"
 #include "link_mgr/base/log.h"
+#include "link_mgr/base/ready.h"
 #include "link_mgr/options.h"
 #include "link_mgr/rpc/rpc.h"
 
@@ -178,6 +179,14 @@ static void main_finish(struct daemon *daemon)
     libevent_global_shutdown();
 }
 
+static void main_tell_ready(const struct daemon *daemon)
+{
+    int domid = daemon->options.ops->domid(daemon->platform);
+    log_line(LOG_NOTICE, "domain %d is ready, programs reach it at %s", domid,
+             daemon->options.socket);
+    ready_tell(daemon->options.ready_fd, domid, daemon->options.socket);
+}
+
 int main(int argc, char **argv)
 {
     struct daemon daemon = {0};
@@ -187,11 +196,12 @@ int main(int argc, char **argv)
         return status;
     log_set_verbose(daemon.options.verbose);
     daemon.status = main_start(&daemon);
-    if (daemon.status == 0)
-        log_line(LOG_NOTICE, "domain %d is ready, programs reach it at %s",
-                 daemon.options.ops->domid(daemon.platform), daemon.options.socket);
+    if (daemon.status == 0 && !daemon.stop)
+        main_tell_ready(&daemon);
     while (daemon.status == 0 && !daemon.stop)
         main_step(&daemon, &busy);
+    if (daemon.stop)
+        ready_tell_stopping();
     main_finish(&daemon);
     return daemon.status;
 }

@@ -3,7 +3,9 @@
 #include "link_mgr/options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,7 @@ static const char help[] =
     "of two (256)\n"
     "  --memory MIB      most memory held for one other domain: 1 to 65536 (64)\n"
     "  --idle MS         how long a link without connections is kept: 1 to 86400000 (10000)\n"
+    "  --ready-fd N      write a newline to descriptor N, and close it, when programs are served\n"
     "  --verbose         log more\n"
     "  --help, --version\n";
 
@@ -35,6 +38,7 @@ enum {
     OPT_RING,
     OPT_MEMORY,
     OPT_IDLE,
+    OPT_READY,
     OPT_VERBOSE,
     OPT_HELP,
     OPT_VERSION
@@ -48,6 +52,7 @@ static const struct option long_options[] = {
     {"ring-size", required_argument, NULL, OPT_RING},
     {"memory", required_argument, NULL, OPT_MEMORY},
     {"idle", required_argument, NULL, OPT_IDLE},
+    {"ready-fd", required_argument, NULL, OPT_READY},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -163,6 +168,11 @@ static int options_take(int option, char **argv, struct options *options, const 
             return options_usage("--idle takes a number from 1 to 86400000 (ms)", optarg);
         options->core.idle_ms = number;
         return -1;
+    case OPT_READY:
+        if (!parse_number(optarg, 0, INT_MAX, &number) || fcntl((int)number, F_GETFD) < 0)
+            return options_usage("--ready-fd takes the number of an open descriptor", optarg);
+        options->ready_fd = (int)number;
+        return -1;
     case OPT_HELP:
         fputs(help, stdout);
         return 0;
@@ -180,7 +190,7 @@ int options_parse(int argc, char **argv, struct options *options)
 {
     const char *platform = "auto";
     int option;
-    *options = (struct options){.domid = -1, .core = CORE_CONFIG_DEFAULT};
+    *options = (struct options){.domid = -1, .ready_fd = -1, .core = CORE_CONFIG_DEFAULT};
     options->store = getenv("IDC_STORE");
     if (options->store && !options->store[0])
         options->store = NULL;

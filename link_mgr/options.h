@@ -10,6 +10,7 @@ struct options {
     const char *store;
     int domid; /* -1: not given */
     const char *socket;
+    int ready_fd; /* to be told when programs are served; -1: none */
     int verbose;
     struct core_config core;
 };
