@@ -27,11 +27,11 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "common/ring.h"
 #include "idc.h"
 #include "link_mgr/core/host.h"
 #include "link_mgr/core/queue.h"
 #include "link_mgr/core/reason.h"
-#include "link_mgr/core/ring.h"
 #include "link_mgr/core/wire.h"
 
 struct link;

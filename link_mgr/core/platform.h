@@ -29,7 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct ring_pair; /* core/ring.h */
+struct ring_pair; /* common/ring.h */
 struct platform;
 struct channel;
 

@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/ring.h"
 #include "link_mgr/core/core.h"
-#include "link_mgr/core/ring.h"
 #include "link_mgr/core/wire.h"
 
 #define LONE_RING (16u * 1024)

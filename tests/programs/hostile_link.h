@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "link_mgr/core/ring.h"
+#include "common/ring.h"
 #include "link_mgr/core/wire.h"
 #include "link_mgr/core/platform.h"
 

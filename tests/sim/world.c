@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "link_mgr/core/ring.h"
+#include "common/ring.h"
 #include "tests/sim/sim.h"
 
 struct node {

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/ring.h"
 #include "link_mgr/core/budget.h"
 #include "link_mgr/core/listener.h"
 #include "link_mgr/core/queue.h"
-#include "link_mgr/core/ring.h"
 #include "tests/unit/suite.h"
 
 #define SIZE 4096u

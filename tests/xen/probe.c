@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "link_mgr/core/ring.h"
+#include "common/ring.h"
 #include "link_mgr/core/platform.h"
 
 #define CHANNELS_MAX 16

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import image  # noqa: E402
 from xenworld import XenWorld  # noqa: E402
 
-PROBE_SOURCES = "tests/xen/probe.c link_mgr/core/ring.c"
+PROBE_SOURCES = "tests/xen/probe.c common/ring.c"
 WORLD = None
 BUILD = "build"
 

@@ -31,7 +31,7 @@
 #ifndef IDC_LOCAL_CHANNEL_H
 #define IDC_LOCAL_CHANNEL_H
 
-#include "link_mgr/core/ring.h"
+#include "common/ring.h"
 #include "link_mgr/platform/local/local.h"
 
 #define CHANNEL_MAGIC "IDClocal"

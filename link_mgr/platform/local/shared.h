@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "link_mgr/core/ring.h"
+#include "common/ring.h"
 
 #define SHARED_ORDER_MIN 12
 #define SHARED_ORDER_MAX 20

@@ -10,7 +10,7 @@
 
 #include <xen/io/libxenvchan.h>
 
-#include "link_mgr/core/ring.h"
+#include "common/ring.h"
 
 #define PAGE 4096u
 #define RING_PAGES_MAX (VCHAN_RING_MAX / PAGE)

@@ -1,7 +1,10 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * ring.h - the two shared-memory rings of a link, in the layout of libxenvchan
  * (xen/io/libxenvchan.h, Xen 4.17).
+ *
+ * The code is pure, and the same for both platforms of link_mgr, the tests, and whoever else holds
+ * a side of a link.
  *
  * One page, struct ring_page, describes both rings: left carries client to server, right carries
  * server to client. The attaching side is the client, the offering side the server. The data of

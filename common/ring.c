@@ -1,9 +1,9 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The ring itself; ring.h has the theory. Every access to shared memory is one atomic load or store
  * of an index or a wish byte, or a copy of data between positions that private indexes determine.
  */
-#include "link_mgr/core/ring.h"
+#include "common/ring.h"
 
 #include <assert.h>
 #include <errno.h>
