@@ -289,9 +289,10 @@ LINT_SH     := $(shell grep -lE '^\#!.*[ /](ba|a)?sh$$' $(LINT_SCRIPT) /dev/null
 LINT_PY     := $(shell grep -lE '^\#!.*[ /]python3$$' $(LINT_SCRIPT) /dev/null) $(filter %.py,$(LINT_SCRIPT))
 TIDY        := $(patsubst %.c,$(BUILD)/lint/%.tidy,$(LINT_C))
 
-lint: ## clang-tidy, cppcheck, shellcheck, pyflakes
+lint: ## clang-tidy, cppcheck, shellcheck, pyflakes, clang-format, the length of lines
 	$(BOOTSTRAP) test lint
-	$(SUBMAKE) --output-sync=target -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) lint-c lint-cppcheck lint-sh lint-py
+	$(SUBMAKE) --output-sync=target -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) lint-c lint-cppcheck lint-sh lint-py \
+	    lint-format lint-lines
 
 lint-c: $(TIDY)
 
@@ -314,6 +315,25 @@ lint-sh:
 lint-py:
 	$(call say,PYTHON,$(words $(LINT_PY)) files)
 	$(Q)$(if $(LINT_PY),pyflakes3 $(LINT_PY))
+
+# Other versions of clang-format differ in small things, so only version 14 counts.
+CLANG_FORMAT = $(shell for name in clang-format-14 clang-format; do \
+    $$name --version 2>/dev/null | grep -q 'version 14\.' && echo $$name && break; done)
+lint-format:
+	$(call say,FORMAT,$(words $(LINT_C) $(LINT_H)) files)
+	$(Q)$(if $(CLANG_FORMAT),$(CLANG_FORMAT) --dry-run -Werror $(LINT_C) $(LINT_H), \
+	    echo 'lint-format: not checked, there is no clang-format 14 on this machine (Debian 12 has it)')
+
+# What clang-format leaves as it is.
+lint-lines:
+	$(call say,LINES,$(words $(LINT_C) $(LINT_H)) files)
+	$(Q)scripts/lint-lines $(LINT_C) $(LINT_H)
+
+# The documents: not a part of `lint` yet.
+LINT_MD := README.md CONTRIBUTING.md $(wildcard docs/*.md)
+lint-prose:
+	$(call say,PROSE,$(words $(LINT_MD)) files)
+	$(Q)scripts/lint-lines $(LINT_MD)
 
 # ---- man pages, installation ---------------------------------------------------------------------------------------------------
 
@@ -377,5 +397,6 @@ help: ## this list
 FORCE:
 .PHONY: bench bench-xen bench-xen-programs
 .PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-sh lint-py \
+        lint-format lint-lines lint-prose \
         man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen fuzz \
         run-demo run-demo-xen run-check run-check-short run-check-tsan run-check-valgrind run-check-xen run-fuzz
