@@ -92,14 +92,17 @@ void core_free(struct core *core)
 
 /* ---- store events ---- */
 
-/* Numbers of a path: "N" at text, followed by a slash or the end. Returns what follows, or NULL. */
+/* The domid at text in a path, followed by a slash or the end. Returns what follows, or NULL. */
 static const char *parse_domid(const char *text, int *domid)
 {
-    char *rest;
-    if (text[0] < '0' || text[0] > '9')
-        return NULL;
-    long number = strtol(text, &rest, 10);
-    if (number >= (long)IDC_DOMID_SELF || (*rest != '\0' && *rest != '/'))
+    const char *rest = text;
+    uint32_t number = 0;
+    for (; *rest >= '0' && *rest <= '9'; rest++) {
+        number = 10 * number + (uint32_t)(*rest - '0');
+        if (number >= IDC_DOMID_SELF)
+            return NULL;
+    }
+    if (rest == text || (*rest != '\0' && *rest != '/'))
         return NULL;
     *domid = (int)number;
     return rest;

@@ -62,12 +62,42 @@ void peer_retract(struct peer *peer, const char *leaf)
     peer_host(peer)->ops->retract(peer_host(peer)->platform, path);
 }
 
-/* "EPOCH NUMBER", for an offer also "READER"; zeros when it is not that. */
+/* 16 for what is no digit. */
+static unsigned digit_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return (unsigned)(c - '0');
+    c |= 'a' ^ 'A';
+    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
+}
+
+/* Takes one number, and the blanks before it, off the text. False when there is none, or it has
+ * more than 64 bits. */
+static bool take_number(const char **text, unsigned base, uint64_t *number)
+{
+    const char *at = *text + strspn(*text, " ");
+    const char *first = at;
+    *number = 0;
+    for (; digit_value(*at) < base; at++) {
+        unsigned digit = digit_value(*at);
+        if (*number > (UINT64_MAX - digit) / base)
+            return false;
+        *number = *number * base + digit;
+    }
+    *text = at;
+    return at != first;
+}
+
+/* "EPOCH NUMBER", for an offer also "READER"; zeros when it is not that. What follows is ignored. */
 static void parse_numbers(const char *value, uint64_t *epoch, uint64_t *number, uint64_t *reader)
 {
-    *epoch = *number = *reader = 0;
-    if (value && sscanf(value, "%16" SCNx64 " %20" SCNu64 " %16" SCNx64, epoch, number, reader) < 2)
+    *reader = 0;
+    if (!value || !take_number(&value, 16, epoch) || !take_number(&value, 10, number)) {
         *epoch = *number = 0;
+        return;
+    }
+    if (!take_number(&value, 16, reader))
+        *reader = 0;
 }
 
 void peer_store_event(struct peer *peer, const char *leaf, const char *value)
@@ -75,7 +105,7 @@ void peer_store_event(struct peer *peer, const char *leaf, const char *value)
     uint64_t epoch = 0, unused;
     peer->known = true;
     if (!leaf || strcmp(leaf, "alive") == 0) {
-        if (value && sscanf(value, "%16" SCNx64, &epoch) != 1)
+        if (!value || !take_number(&value, 16, &epoch))
             epoch = 0;
         peer->alive = epoch;
     }

@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/service_name.h"
@@ -49,15 +48,15 @@ static bool parse_port(const char *text, size_t length, uint32_t *port)
     return value <= UINT32_MAX;
 }
 
-static const char *add_range(struct policy_list *list, const char *text, size_t length)
+static const char *policy_add_range(struct policy_list *list, const char *text, size_t length)
 {
     struct policy_range range;
     const char *dash = memchr(text, '-', length);
-    size_t first_length = dash == NULL ? length : (size_t)(dash - text);
+    size_t first_length = !dash ? length : (size_t)(dash - text);
     if (!parse_port(text, first_length, &range.first))
         return BAD_ITEM;
     range.last = range.first;
-    if (dash != NULL && !parse_port(dash + 1, length - first_length - 1, &range.last))
+    if (dash && !parse_port(dash + 1, length - first_length - 1, &range.last))
         return BAD_ITEM;
     if (range.last < range.first)
         return BAD_RANGE;
@@ -74,14 +73,14 @@ static bool digits_and_dashes(const char *text, size_t length)
     return true;
 }
 
-static const char *add_item(struct policy_list *list, const char *text, size_t length)
+static const char *policy_add_item(struct policy_list *list, const char *text, size_t length)
 {
     if (length == 0)
         return EMPTY_ITEM;
     if (list->range_count + list->name_count == POLICY_ITEMS_MAX)
         return TOO_MANY;
     if (digits_and_dashes(text, length))
-        return add_range(list, text, length);
+        return policy_add_range(list, text, length);
     if (!service_name_valid(text, length))
         return BAD_ITEM;
     char *name = list->names[list->name_count++];
@@ -90,25 +89,38 @@ static const char *add_item(struct policy_list *list, const char *text, size_t l
     return NULL;
 }
 
-static int compare_ranges(const void *a, const void *b)
+/* There are 64 items at most, so insertion is a sort that is good enough. */
+static void sort_ranges(struct policy_list *list)
 {
-    const struct policy_range *x = a, *y = b;
-    return (x->first > y->first) - (x->first < y->first);
+    for (unsigned i = 1; i < list->range_count; i++) {
+        struct policy_range moved = list->ranges[i];
+        unsigned at = i;
+        for (; at > 0 && list->ranges[at - 1].first > moved.first; at--)
+            list->ranges[at] = list->ranges[at - 1];
+        list->ranges[at] = moved;
+    }
 }
 
-static int compare_names(const void *a, const void *b)
+static void sort_names(struct policy_list *list)
 {
-    return strcmp(a, b);
+    char moved[sizeof(list->names[0])];
+    for (unsigned i = 1; i < list->name_count; i++) {
+        unsigned at = i;
+        memcpy(moved, list->names[i], sizeof(moved));
+        for (; at > 0 && strcmp(list->names[at - 1], moved) > 0; at--)
+            memcpy(list->names[at], list->names[at - 1], sizeof(moved));
+        memcpy(list->names[at], moved, sizeof(moved));
+    }
 }
 
 static void merge_ranges(struct policy_list *list)
 {
     unsigned kept = 0;
-    qsort(list->ranges, list->range_count, sizeof(list->ranges[0]), compare_ranges);
+    sort_ranges(list);
     for (unsigned i = 0; i < list->range_count; i++) {
         struct policy_range next = list->ranges[i];
-        struct policy_range *last = kept == 0 ? NULL : &list->ranges[kept - 1];
-        if (last == NULL || (uint64_t)last->last + 1 < next.first)
+        struct policy_range *last = kept > 0 ? &list->ranges[kept - 1] : NULL;
+        if (!last || (uint64_t)last->last + 1 < next.first)
             list->ranges[kept++] = next;
         else if (next.last > last->last)
             last->last = next.last;
@@ -119,7 +131,7 @@ static void merge_ranges(struct policy_list *list)
 static void merge_names(struct policy_list *list)
 {
     unsigned kept = 0;
-    qsort(list->names, list->name_count, sizeof(list->names[0]), compare_names);
+    sort_names(list);
     for (unsigned i = 0; i < list->name_count; i++) {
         if (kept != 0 && strcmp(list->names[kept - 1], list->names[i]) == 0)
             continue;
@@ -141,11 +153,11 @@ static const char *parse_list(struct policy_list *list, const char *text, size_t
     }
     for (;;) {
         const char *comma = memchr(text, ',', (size_t)(end - text));
-        const char *item_end = comma == NULL ? end : comma;
-        const char *wrong = add_item(list, text, (size_t)(item_end - text));
-        if (wrong != NULL)
+        const char *item_end = comma ? comma : end;
+        const char *wrong = policy_add_item(list, text, (size_t)(item_end - text));
+        if (wrong)
             return wrong;
-        if (comma == NULL)
+        if (!comma)
             break;
         text = comma + 1;
     }
@@ -157,10 +169,10 @@ static const char *parse_list(struct policy_list *list, const char *text, size_t
 int policy_parse_list(struct policy_list *list, const char *text, const char **why)
 {
     const char *wrong = parse_list(list, text, strlen(text));
-    if (wrong == NULL)
+    if (!wrong)
         return 0;
     memset(list, 0, sizeof(*list));
-    if (why != NULL)
+    if (why)
         *why = wrong;
     return -EINVAL;
 }
@@ -184,7 +196,7 @@ static const char *parse_value(struct policy *policy, const char *value)
     while (*value != '\0') {
         size_t length = strcspn(value, " ");
         const char *wrong = parse_part(policy, value, length, seen);
-        if (wrong != NULL)
+        if (wrong)
             return wrong;
         value += length;
         if (value[0] == ' ' && value[1] == '\0')
@@ -198,10 +210,10 @@ int policy_parse(struct policy *policy, const char *value, const char **why)
 {
     memset(policy, 0, sizeof(*policy));
     const char *wrong = parse_value(policy, value);
-    if (wrong == NULL)
+    if (!wrong)
         return 0;
     memset(policy, 0, sizeof(*policy));
-    if (why != NULL)
+    if (why)
         *why = wrong;
     return -EINVAL;
 }
@@ -233,7 +245,7 @@ static bool has_name(const struct policy_list *list, const char *name)
 
 static bool is_name(const char *name)
 {
-    return name != NULL && name[0] != '\0';
+    return name && name[0] != '\0';
 }
 
 bool policy_allows_in(const struct policy *policy, uint32_t port, const char *name)

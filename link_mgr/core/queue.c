@@ -128,7 +128,7 @@ bool queue_begin_message(struct queue *queue, size_t room)
     struct queue_chunk *chunk = chunk_new(room);
     if (chunk)
         link_tail(queue, chunk);
-    return chunk != NULL;
+    return chunk;
 }
 
 /* Replaces the tail by a copy with more room. */

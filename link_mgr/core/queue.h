@@ -26,7 +26,7 @@ struct queue {
 
 static inline bool queue_empty(const struct queue *queue)
 {
-    return queue->head == NULL;
+    return !queue->head;
 }
 
 /* Stream: appends the spans' bytes. False when memory is short (nothing was appended). */

@@ -293,6 +293,41 @@ START_TEST(a_link_that_is_waited_for_does_not_end_idle)
 }
 END_TEST
 
+/* What an `offer` may say, and what is understood. */
+static const struct {
+    const char *value;
+    uint64_t epoch, generation, reader;
+} offers[] = {
+    {"00000000000000aa 1 00000000000000bb", 0xaa, 1, 0xbb},
+    {"00000000000000aa 1", 0xaa, 1, 0},
+    {"00000000000000aa 1 ", 0xaa, 1, 0},
+    {"00000000000000aa 12 bb of a later version", 0xaa, 12, 0xbb},
+    {"FFFFFFFFFFFFFFFF 18446744073709551615 FfFfFfFfFfFfFfFf", UINT64_MAX, UINT64_MAX, UINT64_MAX},
+    {"00000000000000aa 18446744073709551616", 0, 0, 0},
+    {"10000000000000000 1", 0, 0, 0},
+    {"00000000000000aa", 0, 0, 0},
+    {"00000000000000aa x", 0, 0, 0},
+    {"g 1", 0, 0, 0},
+    {" ", 0, 0, 0},
+    {"", 0, 0, 0},
+    {NULL, 0, 0, 0},
+};
+
+START_TEST(what_an_offer_says)
+{
+    lone_begin(&lone);
+    peer_permit();
+    struct peer *peer = lone.core->by_domid[2];
+    lone_store(&lone, THEIRS "/offer", "1 1 1"); /* nothing of it stays */
+    lone_store(&lone, THEIRS "/offer", offers[_i].value);
+    ck_assert_msg(peer->offer_epoch == offers[_i].epoch &&
+                      peer->offer_generation == offers[_i].generation &&
+                      peer->offer_reader == offers[_i].reader,
+                  "\"%s\"", offers[_i].value);
+    lone_stop(&lone);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("peer");
@@ -305,6 +340,9 @@ int main(void)
     tcase_add_test(waiting, an_offer_to_another_epoch_is_not_taken);
     tcase_add_test(waiting, a_link_that_is_waited_for_does_not_end_idle);
     suite_add_tcase(suite, waiting);
+    TCase *store = tcase_create("store");
+    tcase_add_loop_test(store, what_an_offer_says, 0, sizeof(offers) / sizeof(offers[0]));
+    suite_add_tcase(suite, store);
     TCase *lines = tcase_create("log");
     tcase_add_test(lines, lines_about_two_peers_are_counted_apart);
     tcase_add_test(lines, one_peer_does_not_hide_lines_about_others);
