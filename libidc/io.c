@@ -22,14 +22,16 @@ static int socket_type(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 ? type : -1;
 }
 
-/* Asks the link_mgr at path. An errno, 0 when it knows of none. */
-static int ask_reason(const char *path, uint64_t serial, char *why, size_t why_size)
+/* Asks the link_mgr at path, and shows fd: a program that has changed its uid may ask too. An errno,
+ * 0 when it knows of none. */
+static int ask_reason(const char *path, int fd, uint64_t serial, char *why, size_t why_size)
 {
     struct compact_writer call;
     struct libidc_answer answer;
     compact_begin(&call, COMPACT_CALL, "idc.reason");
     compact_put_number(&call, "serial", (int64_t)serial);
-    if (libidc_call(path, &call, REASON_WAIT_MS, &answer, NULL) < 0)
+    compact_put_boolean(&call, "shown", true);
+    if (libidc_call_with(path, &call, REASON_WAIT_MS, &fd, 1, &answer, NULL) < 0)
         return 0;
     libidc_answer_text(&answer, "why", why, why_size);
     int error = (int)libidc_answer_int(&answer, "errno", 0);
@@ -45,7 +47,7 @@ static ssize_t fail_io(int fd, int error, const char *operation)
     if ((error == ECONNRESET || error == EPIPE) && handover_name(fd, &name) == 0 && !name.listener)
         path = libidc_path_of_maker(fd);
     if (path != NULL)
-        reason = ask_reason(path, name.serial, why, sizeof(why));
+        reason = ask_reason(path, fd, name.serial, why, sizeof(why));
     if (reason != 0)
         return libidc_fail(reason, "%s", why[0] != '\0' ? why : strerror(reason));
     return libidc_fail(error, "%s: %s", operation, strerror(error));

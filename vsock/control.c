@@ -69,7 +69,8 @@ static int ask_unsent(int fd, const struct handover_name *name, int *out)
         return vsock_next()->ioctl(fd, SIOCOUTQ, out);
     compact_begin(&call, COMPACT_CALL, "idc.unsent");
     compact_put_number(&call, "serial", (int64_t)name->serial);
-    if (libidc_call(libidc_socket_path(NULL), &call, CALL_MS, &answer, NULL) == 0)
+    compact_put_boolean(&call, "shown", true); /* the program may have changed its uid */
+    if (libidc_call_with(libidc_socket_path(NULL), &call, CALL_MS, &fd, 1, &answer, NULL) == 0)
         *out = (int)libidc_answer_int(&answer, "bytes", 0);
     return 0; /* also when the connection is gone, or link_mgr is */
 }

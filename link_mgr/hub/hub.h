@@ -24,6 +24,9 @@
 struct hub;
 struct hub_pending;
 
+/* The uid of a client whose uid the kernel did not tell. It owns nothing, and nothing is its own. */
+#define HUB_NOBODY UINT32_MAX
+
 struct hub_caller {
     uint32_t uid; /* SO_PEERCRED of the client */
     int pid;
@@ -92,13 +95,23 @@ uint32_t hub_reserved_port(struct hub *hub, int fd);
 int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog,
                         struct hub_listening *result, char why[HUB_WHY_MAX]);
 
-/* Why connection serial ended, or was broken off: an errno (0: ended cleanly or still open, ENOENT:
- * not known any more). */
-int hub_reason(struct hub *hub, uint64_t serial, char why[HUB_WHY_MAX]);
+/* A question about one connection. These may ask: root, the uid whose program connected or listened,
+ * and whoever shows the program's end, for example a server that has changed its uid. */
+struct hub_question {
+    struct hub_caller caller;
+    uint64_t serial;
+    int shown; /* a descriptor that the caller has, -1: none. It stays the caller's */
+};
 
-/* What the program of connection serial has written and the hub has not yet taken, in bytes;
- * -ENOENT when nothing is known of it. */
-int64_t hub_unsent(struct hub *hub, uint64_t serial);
+/* Both fail with -ENOENT when nothing is known of the connection (any more), and with -EACCES when
+ * the caller may not ask. */
+
+/* Why the connection ended, or was broken off. *end is a negative errno, or 0 when it ended
+ * cleanly or is still open. */
+int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
+               char why[HUB_WHY_MAX]);
+/* How many bytes its program has written that the hub has not yet taken. */
+int64_t hub_unsent(struct hub *hub, const struct hub_question *question);
 
 /* ---- status: a snapshot for the status call; the visitor is called for each object in turn ----
  */

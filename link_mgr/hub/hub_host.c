@@ -45,8 +45,9 @@ struct idc_addr hub_peer_address(const struct conn *conn)
     return peer;
 }
 
-static int make_endpoint(struct hub *hub, struct conn *conn, int far_end, struct endpoint **ep,
-                         int *program_fd)
+/* uid: of the program that gets it. */
+static int make_endpoint(struct hub *hub, struct conn *conn, uint32_t uid, int far_end,
+                         struct endpoint **ep, int *program_fd)
 {
     struct handover_name name = {
         .serial = conn->serial = hub_new_serial(hub),
@@ -61,7 +62,7 @@ static int make_endpoint(struct hub *hub, struct conn *conn, int far_end, struct
                                      .far_end = far_end,
                                      .ended = on_ended,
                                      .arg = hub};
-    int error = hub_record_begin(hub, conn);
+    int error = hub_record_begin(hub, conn, uid);
     if (error) {
         hub_close_if_open(far_end);
         return error;
@@ -78,7 +79,7 @@ static bool on_incoming(struct host *host, struct listener *listener, struct con
     struct hub *hub = hub_of(host);
     struct idc_addr peer = hub_peer_address(conn);
     int program_fd;
-    int error = make_endpoint(hub, conn, -1, ep, &program_fd);
+    int error = make_endpoint(hub, conn, listener->uid, -1, ep, &program_fd);
     if (!error) {
         error = acceptor_offer(listener->owner, conn, program_fd, &peer, &conn->ticket);
         if (error) {
@@ -117,7 +118,8 @@ static bool on_connected(struct host *host, void *cookie, struct conn *conn, enu
     } else {
         int far_end = pending->request.far_end;
         pending->request.far_end = -1;
-        error = make_endpoint(hub_of(host), conn, far_end, ep, &result.fd);
+        error =
+            make_endpoint(hub_of(host), conn, pending->request.caller.uid, far_end, ep, &result.fd);
         if (error)
             snprintf(why, sizeof(why), "no socket could be made: %s", own_error_text(error));
         result.serial = conn->serial;

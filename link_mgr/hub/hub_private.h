@@ -24,6 +24,7 @@ struct hub_record {
     LIST_ENTRY(hub_record) bucket;
     TAILQ_ENTRY(hub_record) ended;
     uint64_t serial;
+    uint32_t uid;            /* of its program here: the one that connected, or that listens */
     const struct conn *conn; /* NULL: it has ended, with reason */
     enum reason reason;
 };
@@ -63,7 +64,7 @@ uint64_t hub_new_serial(struct hub *hub);
 /* hub_records.c. A connection with a serial number begins, does not come about after all, ends. */
 void hub_records_init(struct hub *hub);
 void hub_records_free(struct hub *hub);
-int hub_record_begin(struct hub *hub, const struct conn *conn);
+int hub_record_begin(struct hub *hub, const struct conn *conn, uint32_t uid);
 void hub_record_cancel(struct hub *hub, uint64_t serial);
 void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason);
 /* Fills in the core's host, apart from ops and platform. */

@@ -7,7 +7,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "common/handover.h"
 #include "link_mgr/hub/hub_private.h"
 
 /* Serials are given out one after the other, so their last bits spread them evenly. */
@@ -45,12 +48,12 @@ void hub_records_free(struct hub *hub)
             record_forget(LIST_FIRST(&hub->records[i]));
 }
 
-int hub_record_begin(struct hub *hub, const struct conn *conn)
+int hub_record_begin(struct hub *hub, const struct conn *conn, uint32_t uid)
 {
     struct hub_record *record = malloc(sizeof(*record));
     if (!record)
         return -ENOMEM;
-    *record = (struct hub_record){.serial = conn->serial, .conn = conn};
+    *record = (struct hub_record){.serial = conn->serial, .uid = uid, .conn = conn};
     LIST_INSERT_HEAD(record_bucket(hub, conn->serial), record, bucket);
     return 0;
 }
@@ -74,23 +77,53 @@ void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason)
     record_forget(oldest);
 }
 
-int hub_reason(struct hub *hub, uint64_t serial, char why[HUB_WHY_MAX])
+/* Is it the program's end of the connection? Its name alone would not say so: a program that has
+ * another network namespace can give the same name to a socket of its own. So the pair must be one
+ * that we made. */
+static bool record_is_shown(const struct hub_record *record, int fd)
 {
-    const struct hub_record *record = record_find(hub, serial);
-    if (!record) {
-        snprintf(why, HUB_WHY_MAX, "nothing is known of that connection any more");
-        return ENOENT;
+    struct handover_name name;
+    struct ucred maker;
+    socklen_t len = sizeof(maker);
+    return fd >= 0 && handover_name(fd, &name) == 0 && !name.listener &&
+           name.serial == record->serial &&
+           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &maker, &len) == 0 && maker.pid == getpid();
+}
+
+static int record_ask(struct hub *hub, const struct hub_question *question,
+                      const struct hub_record **record)
+{
+    uint32_t uid = question->caller.uid;
+    *record = record_find(hub, question->serial);
+    if (!*record)
+        return -ENOENT;
+    bool own = uid == 0 || (uid != HUB_NOBODY && uid == (*record)->uid);
+    return own || record_is_shown(*record, question->shown) ? 0 : -EACCES;
+}
+
+int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
+               char why[HUB_WHY_MAX])
+{
+    const struct hub_record *record;
+    int error = record_ask(hub, question, &record);
+    if (error) {
+        snprintf(why, HUB_WHY_MAX,
+                 error == -ENOENT ? "nothing is known of that connection any more"
+                                  : "that connection belongs to another uid");
+        return error;
     }
     /* One that is broken, but whose program has not taken everything yet, has a reason too. */
     enum reason reason = record->conn ? record->conn->end : record->reason;
     snprintf(why, HUB_WHY_MAX, "%s", reason_text(reason));
-    return reason_errno(reason);
+    *end = -reason_errno(reason);
+    return 0;
 }
 
-int64_t hub_unsent(struct hub *hub, uint64_t serial)
+int64_t hub_unsent(struct hub *hub, const struct hub_question *question)
 {
-    const struct hub_record *record = record_find(hub, serial);
-    if (!record)
-        return -ENOENT;
+    const struct hub_record *record;
+    int error = record_ask(hub, question, &record);
+    if (error)
+        return error;
     return record->conn && record->conn->ep ? endpoint_unsent(record->conn->ep) : 0;
 }

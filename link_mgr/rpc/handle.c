@@ -275,9 +275,9 @@ struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener)
     if (handle == NULL)
         rpc_fault(call, EBADF, "no handle %lld; it ends with the RPC connection that made it",
                   (long long)number);
-    else if (caller->uid != 0 && caller->uid != handle->owner->caller.uid)
-        rpc_fault(call, EACCES, "handle %lld belongs to uid %u, you are uid %u", (long long)number,
-                  handle->owner->caller.uid, caller->uid);
+    else if (caller->uid != 0 &&
+             (caller->uid == HUB_NOBODY || caller->uid != handle->owner->caller.uid))
+        rpc_fault(call, EACCES, "handle %lld belongs to another uid", (long long)number);
     else if (handle->listener != listener)
         rpc_fault(call, EINVAL, "handle %lld is a %s", (long long)number,
                   listener ? "connection" : "listener");

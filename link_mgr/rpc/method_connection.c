@@ -238,21 +238,46 @@ void rpc_do_disconnect(struct rpc_call *call, struct rpc_params *params)
     rpc_reply_empty(call);
 }
 
+/* The question that reason and unsent have in common. */
+static void read_question(struct rpc_params *params, struct hub_question *question)
+{
+    struct rpc_call *call = params->call;
+    bool announced = rpc_params_bool(params, "shown", false);
+    *question = (struct hub_question){.caller = call->session->caller, .shown = -1};
+    question->serial = (uint64_t)rpc_params_int(params, "serial", 0, INT64_MAX, RPC_REQUIRED);
+    if (call->fd_count != announced)
+        rpc_params_refuse(params, "%d descriptors came with the call", call->fd_count);
+    else if (announced)
+        question->shown = call->fds[0];
+}
+
+/* error: what the hub answered to the question. */
+static void fault_of_question(struct rpc_call *call, const struct hub_question *question, int error)
+{
+    if (error == -EACCES)
+        rpc_fault(call, EACCES, "the connection with the serial %llu belongs to another uid",
+                  (unsigned long long)question->serial);
+    else
+        rpc_fault(call, -error, "no connection has the serial %llu, or it ended too long ago",
+                  (unsigned long long)question->serial);
+}
+
 void rpc_do_reason(struct rpc_call *call, struct rpc_params *params)
 {
     char why[HUB_WHY_MAX] = "";
     struct rpc_struct s;
-    int64_t serial = rpc_params_int(params, "serial", 0, INT64_MAX, RPC_REQUIRED);
+    struct hub_question question;
+    int end = 0;
+    read_question(params, &question);
     if (!rpc_params_ok(params))
         return;
-    int error = hub_reason(call->session->server->hub, (uint64_t)serial, why);
-    if (abs(error) == ENOENT) {
-        rpc_fault(call, ENOENT, "no connection has the serial %lld, or it ended too long ago",
-                  (long long)serial);
+    int error = hub_reason(call->session->server->hub, &question, &end, why);
+    if (error < 0) {
+        fault_of_question(call, &question, error);
         return;
     }
     rpc_struct_begin(&s, call);
-    rpc_struct_int(&s, "errno", abs(error));
+    rpc_struct_int(&s, "errno", -end);
     rpc_struct_text(&s, "why", why);
     rpc_struct_reply(&s);
 }
@@ -260,12 +285,13 @@ void rpc_do_reason(struct rpc_call *call, struct rpc_params *params)
 void rpc_do_unsent(struct rpc_call *call, struct rpc_params *params)
 {
     struct rpc_struct s;
-    int64_t serial = rpc_params_int(params, "serial", 0, INT64_MAX, RPC_REQUIRED);
+    struct hub_question question;
+    read_question(params, &question);
     if (!rpc_params_ok(params))
         return;
-    int64_t bytes = hub_unsent(call->session->server->hub, (uint64_t)serial);
+    int64_t bytes = hub_unsent(call->session->server->hub, &question);
     if (bytes < 0) {
-        rpc_fault(call, ENOENT, "no connection has the serial %lld", (long long)serial);
+        fault_of_question(call, &question, (int)bytes);
         return;
     }
     rpc_struct_begin(&s, call);
@@ -290,13 +316,15 @@ static const char *transfer_error_text(int error)
 /* A send or recv failed: with the reason that the hub knows when the connection was cut off. */
 static void fault_of_connection(struct rpc_call *call, int error)
 {
-    struct rpc_session *session = call->session;
+    const struct rpc_handle *handle = call->wait.handle;
+    /* Whoever may use the handle may ask. */
+    const struct hub_question question = {
+        .caller = call->session->caller, .serial = handle->serial, .shown = handle->fd};
     char why[HUB_WHY_MAX] = "";
-    int reason = 0;
-    if (error == ECONNRESET || error == EPIPE)
-        reason = abs(hub_reason(session->server->hub, call->wait.handle->serial, why));
-    if (reason != 0 && reason != ENOENT)
-        rpc_fault(call, reason, "%s", why);
+    int end = 0;
+    if ((error == ECONNRESET || error == EPIPE) &&
+        hub_reason(call->session->server->hub, &question, &end, why) == 0 && end != 0)
+        rpc_fault(call, -end, "%s", why);
     else
         rpc_fault(call, own_error(error), "%s", transfer_error_text(error));
 }

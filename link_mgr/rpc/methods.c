@@ -54,14 +54,14 @@ const struct rpc_method rpc_methods[] = {
      "Out: data (base64), empty at the end of the stream.\n"
      "Faults (errno): 110 timed out, 104 reset, or why it was cut off.",
      true, rpc_do_recv},
-    {"idc.reason", S_S, "serial ",
+    {"idc.reason", S_S, "serial shown ",
      "Why a connection ended.\nIn: serial, as idc.connect or idc.accept told it.\n"
      "Out: errno (0: open, or ended cleanly), why.\nFaults (errno): 2 not known (any more), 13 not "
      "yours.",
      false, rpc_do_reason},
-    {"idc.unsent", S_S, "serial ",
+    {"idc.unsent", S_S, "serial shown ",
      "How much of what the program has written link_mgr has not taken yet.\nIn: serial.\nOut: "
-     "bytes.\nFaults (errno): 2 not known.",
+     "bytes.\nFaults (errno): 2 not known, 13 not yours.",
      false, rpc_do_unsent},
     {"idc.status", "S:,S:S", "detail ",
      "The daemon's state.\nIn: nothing, or detail (false leaves out the connections).\n"

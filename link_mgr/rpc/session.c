@@ -7,13 +7,12 @@
 #include "link_mgr/rpc/call.h"
 #include "link_mgr/rpc/handle.h"
 
-/* Nobody's uid when the kernel does not tell: (uid_t)-1 owns nothing. */
 static struct hub_caller caller_of(int fd)
 {
-    struct ucred peer = {.uid = (uid_t)-1};
+    struct ucred peer = {.uid = HUB_NOBODY};
     socklen_t len = sizeof(peer);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-        peer = (struct ucred){.uid = (uid_t)-1};
+        peer = (struct ucred){.uid = HUB_NOBODY};
     return (struct hub_caller){.uid = peer.uid, .pid = peer.pid};
 }
 

@@ -70,6 +70,35 @@ class Identity(IdcTestCase):
             self.assertEqual(fault.exception.faultCode, errno.EAGAIN)
             other.close()
 
+    def test_what_another_uid_learns_and_does(self):
+        """Every method is tried on what another uid has. It learns nothing of it, and changes nothing."""
+        if not self.world.can_change_uid:
+            self.skipTest("needs root, to be somebody else")
+        import rpc as rpc_module
+        import xmlrpc.client
+        self.b.puppet().do("listen", 1, port=2000)
+        owner, other = (rpc_module.connect_through(self.a.spawn(["rpcpipe"], uid=uid)) for uid in (1000, 4242))
+        made = owner.connect({"domid": self.b.domid, "port": 2000})
+        connection, serial = {"handle": made["handle"]}, {"serial": str(made["serial"])}
+        listener = {"handle": owner.listen({"port": 2001, "name": "of.another"})["handle"]}
+        refused = {"disconnect": connection, "send": {**connection, "data": b"x"}, "recv": {**connection, "timeout_ms": 0},
+                   "accept": {**listener, "timeout_ms": 0}, "unlisten": listener, "reason": serial, "unsent": serial}
+        public = {"connect", "listen", "status"}  # docs/rpc.md says what they tell
+        methods = {name[len("idc."):] for name in owner.system.listMethods() if name.startswith("idc.")}
+        self.assertEqual(methods, public | set(refused), "a method that is not tried here")
+        for method, members in refused.items():
+            with self.assertRaises(xmlrpc.client.Fault, msg=method) as fault:
+                getattr(other, method)(members)
+            self.assertEqual(fault.exception.faultCode, errno.EACCES, method)
+            self.assertNotIn("1000", fault.exception.faultString, method)
+        self.assertEqual(owner.send({**connection, "data": b"x"})["accepted"], 1)
+        self.assertEqual(owner.reason(serial)["errno"], 0)
+        self.assertIn("bytes", owner.unsent(serial))
+        with self.assertRaises(xmlrpc.client.Fault) as fault:
+            owner.accept({**listener, "timeout_ms": 0})
+        self.assertEqual(fault.exception.faultCode, errno.EAGAIN)
+        owner.close(), other.close()
+
 
 class Policy(IdcTestCase):
     roles = "abc"

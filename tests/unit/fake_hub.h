@@ -156,10 +156,10 @@ int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_lis
     return 0;
 }
 
-int64_t hub_unsent(struct hub *hub, uint64_t serial)
+int64_t hub_unsent(struct hub *hub, const struct hub_question *question)
 {
     for (int i = 0; i < FAKE_ENDS; i++)
-        if (hub->ends[i].fd >= 0 && hub->ends[i].serial == serial)
+        if (hub->ends[i].fd >= 0 && hub->ends[i].serial == question->serial)
             return 77;
     return -ENOENT;
 }
@@ -371,14 +371,17 @@ void hub_cancel(struct hub_pending *pending)
     fake_pending_free(pending);
 }
 
-int hub_reason(struct hub *hub, uint64_t serial, char why[HUB_WHY_MAX])
+int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
+               char why[HUB_WHY_MAX])
 {
+    uint64_t serial = question->serial;
+    *end = 0;
     for (int i = 0; i < FAKE_ENDS; i++)
         if (hub->ends[i].serial == serial && fake_resets(hub->ends[i].port)) {
             snprintf(why, HUB_WHY_MAX, "the permission was revoked");
-            return EACCES;
+            *end = -EACCES;
         }
-    return serial >= hub->first_serial && serial < hub->serial ? 0 : ENOENT;
+    return serial >= hub->first_serial && serial < hub->serial ? 0 : -ENOENT;
 }
 
 /* ---- status ---- */
