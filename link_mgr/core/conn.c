@@ -227,7 +227,7 @@ static void conn_broken(struct conn *conn, enum reason reason)
     conn_close_program(conn, reason);
 }
 
-/* ---- frames ---- */
+/* ---- what the two sides tell each other ---- */
 
 uint8_t conn_disconnect_flags(const struct conn *conn)
 {
@@ -259,14 +259,13 @@ static void refuse_late(struct conn *conn, enum reason reason)
     conn_reset(conn, reason);
 }
 
-const char *conn_on_response(struct conn *conn, const struct wire_frame *frame,
-                             const struct wire_connect_rsp *rsp)
+const char *conn_on_response(struct conn *conn, const struct wire_connect_rsp *rsp, uint32_t credit)
 {
     struct host *host = conn_host(conn);
     void *cookie = conn->cookie;
     if (conn->phase != CONN_REQUESTED)
         return "a CONNECT_rsp to no request";
-    if (rsp->status == 0 && frame->credit > WIRE_CREDIT_MAX)
+    if (rsp->status == 0 && credit > WIRE_CREDIT_MAX)
         /* the program still waits: the end of the link answers it */
         return "a credit limit that is too far ahead";
     conn->cookie = NULL;
@@ -280,7 +279,7 @@ const char *conn_on_response(struct conn *conn, const struct wire_frame *frame,
     }
     conn->peer_id = rsp->id;
     conn->peer_port = rsp->port;
-    conn->send_limit = frame->credit;
+    conn->send_limit = credit;
     if (!cookie) {
         refuse_late(conn, REASON_TIMED_OUT);
         return NULL;
@@ -310,16 +309,15 @@ static const char *judge_disconnect(const struct conn *conn, uint8_t flags)
     return NULL;
 }
 
-const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame,
-                               enum reason reason)
+const char *conn_on_disconnect(struct conn *conn, uint8_t flags, enum reason reason)
 {
-    const char *wrong = judge_disconnect(conn, frame->flags);
+    const char *wrong = judge_disconnect(conn, flags);
     if (wrong)
         return wrong;
-    conn->got_end |= frame->flags & WIRE_NO_MORE_DATA;
-    conn->got_last |= frame->flags & WIRE_LAST;
-    conn->unread |= frame->flags & WIRE_NO_MORE_WANTED;
-    if (frame->flags & WIRE_RESET) {
+    conn->got_end |= flags & WIRE_NO_MORE_DATA;
+    conn->got_last |= flags & WIRE_LAST;
+    conn->unread |= flags & WIRE_NO_MORE_WANTED;
+    if (flags & WIRE_RESET) {
         if (conn->phase == CONN_OPEN)
             conn_broken(conn, reason);
         if (!conn->sent_last)
@@ -329,17 +327,17 @@ const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame
     if (conn->phase != CONN_OPEN)
         return NULL;
     const uint8_t both = WIRE_NO_MORE_DATA | WIRE_NO_MORE_WANTED;
-    if ((frame->flags & both) == both && conn->in == IN_OPEN && conn->out == OUT_OPEN && conn->ep &&
+    if ((flags & both) == both && conn->in == IN_OPEN && conn->out == OUT_OPEN && conn->ep &&
         !conn_deliverable(conn)) {
         conn_peer_closed(conn);
         return NULL;
     }
-    if ((frame->flags & WIRE_NO_MORE_WANTED) && conn->out == OUT_OPEN && conn->ep) {
+    if ((flags & WIRE_NO_MORE_WANTED) && conn->out == OUT_OPEN && conn->ep) {
         conn->out = OUT_DROPPING;
         conn_host(conn)->shut(conn->ep, SHUT_RD);
         conn_readable(conn);
     }
-    if (frame->flags & WIRE_NO_MORE_DATA) {
+    if (flags & WIRE_NO_MORE_DATA) {
         if (conn->in == IN_OPEN && conn_deliverable(conn))
             conn->in = IN_DRAINING;
         else

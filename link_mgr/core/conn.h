@@ -7,9 +7,13 @@
  * A connection has two halves that live and end independently:
  *
  *   out   from the program to the link. Bytes are pulled from the program only when the link can
- *         take them, straight into the ring, so nothing is held here.
- *   in    from the link to the program. Bytes are pushed from the ring straight to the program;
- *         what it does not take waits in `queue`, which credit bounds.
+ *         take them, straight into the spans that it gives, so nothing is held here.
+ *   in    from the link to the program. Bytes are pushed from the link's spans straight to the
+ *         program; what it does not take waits in `queue`, which credit bounds.
+ *
+ * What carries the bytes is not known here: the link says which spans came, or are to be filled
+ * (struct conn_data), and it alone knows rings and frames. Of the protocol a connection knows its
+ * terms (terms.h): credit, and what the two sides tell each other about their ends.
  *
  * Events change the state (conn_on_…), and note in `owed` which frames the link has to send; the
  * link sends them when there is room (conn_frame_sent). Frames are never sent from inside an event.
@@ -27,12 +31,12 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "common/ring.h"
 #include "idc.h"
 #include "link_mgr/core/host.h"
 #include "link_mgr/core/queue.h"
 #include "link_mgr/core/reason.h"
-#include "link_mgr/core/wire.h"
+#include "link_mgr/core/spans.h"
+#include "link_mgr/core/terms.h"
 
 struct link;
 struct peer;
@@ -119,6 +123,16 @@ struct conn {
 };
 TAILQ_HEAD(conn_list, conn);
 
+/* Bytes that came, or that are sent: a piece of a stream, a message, or a part of one. */
+struct conn_data {
+    /* The peer may change them at any time: each byte is read once, or not believed. */
+    struct spans spans;
+    uint32_t length;
+    bool more;      /* seqpacket: the message goes on in the next part */
+    bool has_total; /* ... and begins with this one; set with `more` only */
+    uint32_t total; /* then, the length of the whole message */
+};
+
 /* A new connection of peer, charged to its budget; NULL when that is used up or memory is short. */
 struct conn *conn_new(struct peer *peer, enum idc_type type);
 
@@ -133,13 +147,12 @@ void conn_reset(struct conn *conn, enum reason reason);
 /* The program no longer waits for core_connect's answer. */
 void conn_abandon(struct conn *conn);
 
-/* ---- events from the link; a text tells what is wrong with the frame ---- */
-const char *conn_on_response(struct conn *conn, const struct wire_frame *frame,
-                             const struct wire_connect_rsp *rsp);
-const char *conn_on_data(struct conn *conn, const struct wire_frame *frame,
-                         const struct ring *ring);
-const char *conn_on_disconnect(struct conn *conn, const struct wire_frame *frame,
-                               enum reason reason);
+/* ---- events from the link; a text tells what is wrong with what the peer sent ---- */
+const char *conn_on_response(struct conn *conn, const struct wire_connect_rsp *rsp,
+                             uint32_t credit);
+const char *conn_on_data(struct conn *conn, const struct conn_data *data);
+/* flags: WIRE_NO_MORE_DATA and so on; reason: with WIRE_RESET. */
+const char *conn_on_disconnect(struct conn *conn, uint8_t flags, enum reason reason);
 const char *conn_on_credit(struct conn *conn, uint32_t credit);
 void conn_cut_off(struct conn *conn, enum reason reason);
 
@@ -149,11 +162,10 @@ uint8_t conn_disconnect_flags(const struct conn *conn);
 /* The credit field for any frame of this connection; what was owed as CREDIT_ind is thereby done.
  */
 uint32_t conn_credit_field(struct conn *conn);
-/* Room for a DATA_ind of up to room payload bytes was found at offset WIRE_HEADER of the ring's
- * free space: fills it in, and the header. Returns the payload's length, or -EAGAIN (nothing to
- * send now). The caller publishes. */
-int64_t conn_fill_data(struct conn *conn, const struct ring *ring, uint32_t room,
-                       struct wire_frame *frame);
+/* Room was found: data->spans, data->length bytes. Fills them from the front, and says in *data what
+ * they are now. The first part of a message leaves total_size bytes free at the front, where the
+ * link puts the total; they do not count as length. False: there is nothing to send now. */
+bool conn_fill_data(struct conn *conn, struct conn_data *data, uint32_t total_size);
 /* Does no program wait for what a DISCONNECT_ind with these flags says? */
 bool conn_is_bookkeeping(const struct conn *conn, uint8_t flags);
 /* An owed DISCONNECT_ind with these flags was put into the ring. */

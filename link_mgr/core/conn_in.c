@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The half of a connection towards its program: data from the ring to the program's socket, or to
- * the queue when the program does not take them, and from the queue when it does again.
+ * The half of a connection towards its program: data from the link's spans to the program's socket,
+ * or to the queue when the program does not take them, and from the queue when it does again.
  */
 #include "link_mgr/core/conn_private.h"
 
@@ -88,13 +88,11 @@ void conn_writable(struct conn *conn)
 }
 
 /* Bytes of a stream: to the program, and what it does not take to the queue. */
-static void take_stream(struct conn *conn, const struct ring *ring, uint32_t length)
+static void take_stream(struct conn *conn, const struct conn_data *data)
 {
-    struct iovec spans[2];
     ssize_t n = 0;
     if (queue_empty(&conn->queue)) {
-        n = conn_host(conn)->push(conn->ep, spans,
-                                  ring_ready_spans(ring, WIRE_HEADER, length, spans));
+        n = conn_host(conn)->push(conn->ep, data->spans.at, data->spans.count);
         if (n == -EPIPE || n == -ECONNRESET) {
             reader_gone(conn, n == -ECONNRESET);
             return;
@@ -103,26 +101,25 @@ static void take_stream(struct conn *conn, const struct ring *ring, uint32_t len
             n = 0;
         conn_consume(conn, (uint64_t)n);
     }
-    uint32_t rest = length - (uint32_t)n;
-    if (rest == 0)
+    if ((uint32_t)n == data->length)
         return;
-    if (!queue_append(&conn->queue, spans,
-                      ring_ready_spans(ring, WIRE_HEADER + (uint32_t)n, rest, spans)))
+    struct spans rest = data->spans;
+    spans_skip(&rest, (size_t)n);
+    if (!queue_append(&conn->queue, rest.at, rest.count))
         conn_reset(conn, REASON_NO_RESOURCES);
     else if (n > 0)
         /* up to -EAGAIN: only that makes sure that conn_writable will come */
         conn_in_deliver(conn);
 }
 
-/* A message in one frame. */
-static void take_message(struct conn *conn, const struct ring *ring, uint32_t length)
+/* A message that is not in parts. */
+static void take_message(struct conn *conn, const struct conn_data *data)
 {
-    struct iovec spans[2];
-    int count = length ? ring_ready_spans(ring, WIRE_HEADER, length, spans) : 0;
+    const struct spans *spans = &data->spans;
     if (queue_empty(&conn->queue)) {
-        ssize_t n = conn_host(conn)->push(conn->ep, spans, count);
+        ssize_t n = conn_host(conn)->push(conn->ep, spans->at, spans->count);
         if (n >= 0) {
-            conn_consume(conn, length + WIRE_MESSAGE_COST);
+            conn_consume(conn, data->length + WIRE_MESSAGE_COST);
             return;
         }
         if (n != -EAGAIN) {
@@ -130,24 +127,22 @@ static void take_message(struct conn *conn, const struct ring *ring, uint32_t le
             return;
         }
     }
-    if (!queue_begin_message(&conn->queue, length) ||
-        !queue_add_to_message(&conn->queue, spans, count, length)) {
+    if (!queue_begin_message(&conn->queue, data->length) ||
+        !queue_add_to_message(&conn->queue, spans->at, spans->count, data->length)) {
         conn_reset(conn, REASON_NO_RESOURCES);
         return;
     }
     queue_end_message(&conn->queue);
 }
 
-/* A part of a message; the payload proper starts at offset of the ring. */
-static void take_part(struct conn *conn, const struct ring *ring, uint32_t offset, uint32_t length,
-                      bool first)
+/* A part of a message. */
+static void take_part(struct conn *conn, const struct conn_data *data)
 {
-    struct iovec spans[2];
-    int count = ring_ready_spans(ring, offset, length, spans);
+    const struct spans *spans = &data->spans;
     /* No more room is made than the credit that was given covers. */
     uint64_t covered = conn->message_end < conn->in_limit ? conn->message_end : conn->in_limit;
-    if ((first && !queue_begin_message(&conn->queue, length)) ||
-        !queue_add_to_message(&conn->queue, spans, count,
+    if ((data->has_total && !queue_begin_message(&conn->queue, data->length)) ||
+        !queue_add_to_message(&conn->queue, spans->at, spans->count,
                               (size_t)(covered - conn->message_start))) {
         conn_reset(conn, REASON_NO_RESOURCES);
         return;
@@ -158,55 +153,46 @@ static void take_part(struct conn *conn, const struct ring *ring, uint32_t offse
     }
 }
 
-/* What a DATA_ind of a seqpacket connection means for in_message; yields its credit and where its
- * bytes start. */
-static const char *account_message(struct conn *conn, const struct wire_frame *frame,
-                                   const struct ring *ring, uint32_t *credit, uint32_t *skip)
+/* What data of a seqpacket connection mean for in_message; yields their credit. */
+static const char *account_message(struct conn *conn, const struct conn_data *data,
+                                   uint32_t *credit)
 {
-    *skip = 0;
     if (conn->in_message > 0) {
-        bool more = frame->flags & WIRE_DATA_MORE;
-        if ((frame->flags & WIRE_DATA_TOTAL) || frame->length > conn->in_message ||
-            more != (frame->length < conn->in_message))
+        if (data->has_total || data->length > conn->in_message ||
+            data->more != (data->length < conn->in_message))
             return "a part of a message that does not fit its total";
-        conn->in_message -= frame->length;
-        *credit = frame->length;
+        conn->in_message -= data->length;
+        *credit = data->length;
         return NULL;
     }
-    if (!(frame->flags & WIRE_DATA_MORE)) {
-        *credit = frame->length + WIRE_MESSAGE_COST;
+    *credit = data->length + WIRE_MESSAGE_COST;
+    if (!data->more)
         return NULL;
-    }
-    if (!(frame->flags & WIRE_DATA_TOTAL))
+    if (!data->has_total)
         return "a first part of a message without its total";
-    uint8_t total[4];
-    ring_get(ring, WIRE_HEADER, total, sizeof(total));
-    *skip = sizeof(total);
-    if (wire_get_u32(total) > IDC_MESSAGE_MAX || wire_get_u32(total) <= frame->length - *skip)
+    if (data->total > IDC_MESSAGE_MAX || data->total <= data->length)
         return "a message with a total out of range";
-    conn->in_message = wire_get_u32(total) - (frame->length - *skip);
+    conn->in_message = data->total - data->length;
     conn->message_start = conn->received + WIRE_MESSAGE_COST;
-    conn->message_end = conn->message_start + wire_get_u32(total);
-    *credit = frame->length - *skip + WIRE_MESSAGE_COST;
+    conn->message_end = conn->message_start + data->total;
     return NULL;
 }
 
-const char *conn_on_data(struct conn *conn, const struct wire_frame *frame, const struct ring *ring)
+const char *conn_on_data(struct conn *conn, const struct conn_data *data)
 {
-    uint32_t credit = frame->length, skip = 0;
+    uint32_t credit = data->length;
     bool first = conn->in_message == 0;
     if (conn->phase < CONN_OPEN || conn->got_end || conn->got_last)
         return "a DATA_ind where none may come";
-    if (conn->type == IDC_STREAM && (frame->length == 0 || frame->flags != 0))
+    if (conn->type == IDC_STREAM && (data->length == 0 || data->more || data->has_total))
         return "a DATA_ind that does not belong on a stream";
-    const char *wrong =
-        conn->type == IDC_STREAM ? NULL : account_message(conn, frame, ring, &credit, &skip);
+    const char *wrong = conn->type == IDC_STREAM ? NULL : account_message(conn, data, &credit);
     if (wrong)
         return wrong;
     if (credit > conn->in_limit - conn->received)
         return "data beyond the credit";
     conn->received += credit;
-    conn->bytes_received += frame->length - skip;
+    conn->bytes_received += data->length;
     conn->busy |= conn->received > BUDGET_WINDOW_NEW;
     if (conn->in != IN_OPEN || conn->phase != CONN_OPEN) {
         conn_consume(conn, credit);
@@ -218,11 +204,11 @@ const char *conn_on_data(struct conn *conn, const struct wire_frame *frame, cons
                conn->message_end - conn->consumed > conn->peer->budget.ceiling / 2)
         conn_reset(conn, REASON_TOO_LONG);
     else if (conn->type == IDC_STREAM)
-        take_stream(conn, ring, frame->length);
+        take_stream(conn, data);
     else if (first && conn->in_message == 0)
-        take_message(conn, ring, frame->length);
+        take_message(conn, data);
     else
-        take_part(conn, ring, WIRE_HEADER + skip, frame->length - skip, first);
+        take_part(conn, data);
     conn_update_limit(conn);
     return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The half of a connection from its program: data from the program's socket straight into the ring,
- * and what follows when the program sends no more, has closed, or is not wanted to send any more.
+ * The half of a connection from its program: data from the program's socket straight into the link's
+ * spans, and what follows when the program sends no more, has closed, or is not wanted to send any more.
  */
 #include "link_mgr/core/conn_private.h"
 
@@ -92,7 +92,8 @@ static void look_for_close(struct conn *conn)
         program_closed(conn);
 }
 
-static int64_t nothing_to_send(struct conn *conn, ssize_t error)
+/* Always false. */
+static bool nothing_to_send(struct conn *conn, ssize_t error)
 {
     conn->readable = false;
     if (error == 0 || error == -ENODATA)
@@ -101,98 +102,92 @@ static int64_t nothing_to_send(struct conn *conn, ssize_t error)
         conn_reset(conn, REASON_PROGRAM_RESET);
     else if (error == -EMSGSIZE)
         conn_reset(conn, REASON_TOO_LONG);
-    return -EAGAIN;
+    return false;
 }
 
-static int64_t fill_stream(struct conn *conn, const struct ring *ring, uint32_t room)
+static bool fill_stream(struct conn *conn, struct conn_data *data)
 {
-    struct iovec spans[2];
     uint64_t credit = conn->send_limit - conn->sent;
-    uint32_t length = credit < room ? (uint32_t)credit : room;
-    if (length == 0)
-        return -EAGAIN; /* conn_on_credit goes on */
-    ssize_t n =
-        conn_host(conn)->pull(conn->ep, spans, ring_space_spans(ring, WIRE_HEADER, length, spans));
+    if (credit == 0)
+        return false; /* conn_on_credit goes on */
+    if (credit < data->length)
+        spans_keep(&data->spans, (size_t)credit);
+    ssize_t n = conn_host(conn)->pull(conn->ep, data->spans.at, data->spans.count);
     if (n <= 0)
         return nothing_to_send(conn, n);
+    data->length = (uint32_t)n;
     conn->sent += (uint64_t)n;
-    return n;
+    return true;
 }
 
-static bool pull_exactly(struct conn *conn, const struct ring *ring, uint32_t offset,
-                         uint32_t length)
+/* The first length bytes of the room. */
+static bool pull_exactly(struct conn *conn, struct conn_data *data, uint32_t length)
 {
-    struct iovec spans[2];
-    int count = length ? ring_space_spans(ring, offset, length, spans) : 0;
-    return conn_host(conn)->pull(conn->ep, spans, count) == (ssize_t)length;
+    spans_keep(&data->spans, length);
+    data->length = length;
+    return conn_host(conn)->pull(conn->ep, data->spans.at, data->spans.count) == (ssize_t)length;
 }
 
-static int64_t fill_first(struct conn *conn, const struct ring *ring, uint32_t room,
-                          struct wire_frame *frame)
+/* A message, or the first part of one. */
+static bool fill_first(struct conn *conn, struct conn_data *data, uint32_t total_size)
 {
     uint64_t credit = conn->send_limit - conn->sent;
     ssize_t total = conn_host(conn)->message(conn->ep);
     if (total < 0)
         return nothing_to_send(conn, total);
     if (credit < WIRE_MESSAGE_COST + (total > 0))
-        return -EAGAIN;
+        return false;
     credit -= WIRE_MESSAGE_COST;
-    uint32_t length = (uint32_t)total, skip = 0;
-    if (length > room || length > credit) {
-        uint8_t head[4];
-        skip = sizeof(head);
-        length = credit < room - skip ? (uint32_t)credit : room - skip;
-        wire_put_u32(head, (uint32_t)total);
-        ring_put(ring, WIRE_HEADER, head, sizeof(head));
-        frame->flags = WIRE_DATA_MORE | WIRE_DATA_TOTAL;
+    uint32_t length = (uint32_t)total;
+    if (length > data->length || length > credit) {
+        uint32_t room = data->length - total_size;
+        length = credit < room ? (uint32_t)credit : room;
+        spans_skip(&data->spans, total_size);
+        data->more = data->has_total = true;
+        data->total = (uint32_t)total;
     }
-    if (!pull_exactly(conn, ring, WIRE_HEADER + skip, length))
+    if (!pull_exactly(conn, data, length))
         return nothing_to_send(conn, -ECONNRESET);
     conn->out_message = (uint32_t)total - length;
     conn->sent += length + WIRE_MESSAGE_COST;
-    return length + skip;
+    return true;
 }
 
-static int64_t fill_part(struct conn *conn, const struct ring *ring, uint32_t room,
-                         struct wire_frame *frame)
+/* A later part of a message. */
+static bool fill_part(struct conn *conn, struct conn_data *data)
 {
     uint64_t credit = conn->send_limit - conn->sent;
-    uint32_t length = conn->out_message < room ? conn->out_message : room;
+    uint32_t length = conn->out_message < data->length ? conn->out_message : data->length;
     if (credit < length)
         length = (uint32_t)credit;
     if (length == 0)
-        return -EAGAIN;
-    if (!pull_exactly(conn, ring, WIRE_HEADER, length))
+        return false;
+    if (!pull_exactly(conn, data, length))
         return nothing_to_send(conn, -ECONNRESET);
     conn->out_message -= length;
     conn->sent += length;
-    frame->flags = conn->out_message > 0 ? WIRE_DATA_MORE : 0;
-    return length;
+    data->more = conn->out_message > 0;
+    return true;
 }
 
-int64_t conn_fill_data(struct conn *conn, const struct ring *ring, uint32_t room,
-                       struct wire_frame *frame)
+bool conn_fill_data(struct conn *conn, struct conn_data *data, uint32_t total_size)
 {
-    int64_t length = -EAGAIN;
-    *frame = (struct wire_frame){.type = WIRE_TYPE_DATA, .connection = conn->peer_id};
+    bool filled = false;
     if (conn->phase != CONN_OPEN || !conn->ep || !conn->readable)
-        return -EAGAIN;
+        return false;
     if (conn->out == OUT_DROPPING)
         drop_output(conn);
     else if (conn->out == OUT_OPEN && conn->type == IDC_STREAM)
-        length = fill_stream(conn, ring, room);
+        filled = fill_stream(conn, data);
     else if (conn->out == OUT_OPEN && conn->out_message == 0)
-        length = fill_first(conn, ring, room, frame);
+        filled = fill_first(conn, data, total_size);
     else if (conn->out == OUT_OPEN)
-        length = fill_part(conn, ring, room, frame);
+        filled = fill_part(conn, data);
     else
         look_for_close(conn);
-    if (length < 0)
-        return length;
-    frame->length = (uint32_t)length;
-    frame->credit = conn_credit_field(conn);
-    conn->bytes_sent += (uint64_t)length;
-    return length;
+    if (filled)
+        conn->bytes_sent += data->length;
+    return filled;
 }
 
 void conn_readable(struct conn *conn)

@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/ring.h"
 #include "link_mgr/core/conn.h"
 
 #define LINK_FRAME_MAX (64u * 1024) /* longest payload that we take */

@@ -7,6 +7,7 @@
 #include "link_mgr/core/core.h"
 #include "link_mgr/core/link.h"
 #include "link_mgr/core/peer.h"
+#include "link_mgr/core/wire.h"
 
 /* In one turn, in each direction, so that other links, and programs that have just written
  * something, get theirs. */

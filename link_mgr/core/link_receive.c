@@ -119,12 +119,33 @@ static const char *on_connect_rsp(struct link *link, struct arrival *arrival)
     const char *wrong = wire_get_connect_rsp(arrival->payload, arrival->frame->length, &rsp);
     if (wrong || !conn)
         return wrong ? wrong : "a CONNECT_rsp for an id that is not in use";
-    wrong = conn_on_response(conn, arrival->frame, &rsp);
+    wrong = conn_on_response(conn, &rsp, arrival->frame->credit);
     if (!wrong) {
         link->unanswered_out--;
         conn_settle(conn);
     }
     return wrong;
+}
+
+/* What a DATA_ind carries; wire_get_frame has seen to it that a total is all there. */
+static void link_receive_data(const struct link *link, const struct wire_frame *frame,
+                              struct conn_data *data)
+{
+    const struct ring *ring = &link->rings.in;
+    uint32_t at = WIRE_HEADER;
+    data->length = frame->length;
+    data->more = frame->flags & WIRE_DATA_MORE;
+    data->has_total = frame->flags & WIRE_DATA_TOTAL;
+    data->spans.count = 0;
+    if (data->has_total) {
+        uint8_t total[WIRE_TOTAL];
+        ring_get(ring, at, total, sizeof(total));
+        data->total = wire_get_u32(total);
+        data->length -= WIRE_TOTAL;
+        at += WIRE_TOTAL;
+    }
+    if (data->length > 0)
+        data->spans.count = ring_ready_spans(ring, at, data->length, data->spans.at);
 }
 
 static const char *on_data(struct link *link, struct arrival *arrival)
@@ -133,8 +154,11 @@ static const char *on_data(struct link *link, struct arrival *arrival)
     if (!conn || conn->phase < CONN_OPEN)
         return "a DATA_ind for an id that is not in use";
     const char *wrong = conn_on_credit(conn, arrival->frame->credit);
-    if (!wrong)
-        wrong = conn_on_data(conn, arrival->frame, &link->rings.in);
+    if (!wrong) {
+        struct conn_data data;
+        link_receive_data(link, arrival->frame, &data);
+        wrong = conn_on_data(conn, &data);
+    }
     if (!wrong) {
         link->stats.bytes_received += arrival->frame->length;
         conn_settle(conn);
@@ -160,7 +184,7 @@ static const char *on_disconnect(struct link *link, struct arrival *arrival)
         reason = reason_from_wire(wire_get_u32(arrival->payload));
     const char *wrong = conn_on_credit(conn, arrival->frame->credit);
     if (!wrong)
-        wrong = conn_on_disconnect(conn, arrival->frame,
+        wrong = conn_on_disconnect(conn, arrival->frame->flags,
                                    reason == REASON_OK ? REASON_PROGRAM_RESET : reason);
     if (!wrong)
         conn_settle(conn);

@@ -5,6 +5,7 @@
  */
 #include "link_mgr/core/link_private.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define CONTROL_ROOM 128u /* no frame but DATA_ind needs more */
@@ -230,17 +231,39 @@ static uint32_t data_room(const struct link *link, uint32_t space)
     return room < space ? room : space;
 }
 
+/* A DATA_ind of at most room bytes of payload, which are filled before the header is written.
+ * Returns the payload's length, or -EAGAIN: conn has nothing to send. */
+static int64_t link_send_fill(struct link *link, struct conn *conn, uint32_t room)
+{
+    struct ring *ring = &link->rings.out;
+    struct conn_data data = {.length = room};
+    data.spans.count = ring_space_spans(ring, WIRE_HEADER, room, data.spans.at);
+    if (!conn_fill_data(conn, &data, WIRE_TOTAL))
+        return -EAGAIN;
+    struct wire_frame frame = {.type = WIRE_TYPE_DATA,
+                               .flags = data.more ? WIRE_DATA_MORE : 0,
+                               .length = data.length,
+                               .connection = conn->peer_id,
+                               .credit = conn_credit_field(conn)};
+    if (data.has_total) {
+        uint8_t total[WIRE_TOTAL];
+        wire_put_u32(total, data.total);
+        ring_put(ring, WIRE_HEADER, total, sizeof(total));
+        frame.flags |= WIRE_DATA_TOTAL;
+        frame.length += WIRE_TOTAL;
+    }
+    link_send_put(link, &frame, NULL);
+    link_send_publish(link, frame.length);
+    return frame.length;
+}
+
 /* Returns how many bytes were sent. */
 static uint32_t send_data(struct link *link, uint32_t room)
 {
-    struct wire_frame frame;
     bool fresh = !TAILQ_EMPTY(&link->fresh);
     struct conn *conn = next_ready(link);
-    int64_t length = conn_fill_data(conn, &link->rings.out,
-                                    room < link->max_frame ? room : link->max_frame, &frame);
+    int64_t length = link_send_fill(link, conn, room < link->max_frame ? room : link->max_frame);
     if (length >= 0) {
-        link_send_put(link, &frame, NULL);
-        link_send_publish(link, (uint32_t)length);
         link->stats.bytes_sent += (uint64_t)length;
         note_size(link, conn, fresh, (uint32_t)length);
         line_up(link, conn);

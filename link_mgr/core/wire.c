@@ -125,7 +125,7 @@ static const char *check_known(const struct wire_frame *frame)
 static const char *check_data(const struct wire_frame *frame)
 {
     if ((frame->flags & WIRE_DATA_TOTAL) &&
-        (!(frame->flags & WIRE_DATA_MORE) || frame->length <= 4))
+        (!(frame->flags & WIRE_DATA_MORE) || frame->length <= WIRE_TOTAL))
         return "a DATA_ind that announces a total without more to come";
     if ((frame->flags & WIRE_DATA_MORE) && frame->length == 0)
         return "an empty DATA_ind with more to come";

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "idc.h"
+#include "link_mgr/core/terms.h"
 
 #define WIRE_VERSION_MIN 1u
 #define WIRE_VERSION_MAX 1u
@@ -28,8 +29,7 @@
 #define WIRE_CONNECT_RSP 12u
 /* longest payload of a frame other than DATA_ind, and of one that is skipped: max_frame */
 #define WIRE_CONTROL_MAX 1024u
-#define WIRE_MESSAGE_COST 64u /* credit for the boundary of a message */
-#define WIRE_CREDIT_MAX (1u << 30)
+#define WIRE_TOTAL 4u /* the length of a message, before the bytes of its first part */
 
 enum wire_type {
     WIRE_TYPE_HELLO = 1,
@@ -45,11 +45,6 @@ enum wire_type {
 
 #define WIRE_DATA_MORE 0x1u
 #define WIRE_DATA_TOTAL 0x2u
-
-#define WIRE_NO_MORE_DATA 0x1u
-#define WIRE_NO_MORE_WANTED 0x2u
-#define WIRE_RESET 0x4u
-#define WIRE_LAST 0x8u
 
 struct wire_frame {
     uint32_t length;
@@ -74,12 +69,6 @@ struct wire_connect_req {
     uint32_t uid;
     enum idc_type type;
     char name[IDC_SERVICE_MAX + 1];
-};
-
-struct wire_connect_rsp {
-    uint32_t status; /* as on the wire; reason_from_wire */
-    uint32_t id;
-    uint32_t port;
 };
 
 void wire_put_frame(uint8_t out[WIRE_HEADER], const struct wire_frame *frame);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The rings: wrap-around, two sides, wishes, and indexes that lie. Also the queue, the budget and
- * the listeners. */
+/* The rings: wrap-around, two sides, wishes, and indexes that lie. Also spans, the queue, the
+ * budget and the listeners. */
 #include <check.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "link_mgr/core/budget.h"
 #include "link_mgr/core/listener.h"
 #include "link_mgr/core/queue.h"
+#include "link_mgr/core/spans.h"
 #include "tests/unit/suite.h"
 
 #define SIZE 4096u
@@ -116,6 +117,50 @@ START_TEST(test_wishes)
     ring_want(&client, RING_WANT_SPACE);
     ck_assert(!ring_take_wish(&client, RING_WANT_SPACE));
     ck_assert(ring_take_wish(&server, RING_WANT_SPACE));
+}
+END_TEST
+
+/* ---- spans ---- */
+
+#define SPANS_TEXT "0123456789"
+#define SPANS_LENGTH 10u
+
+/* The text in two pieces, of which the second begins at cut; in one if that is its end. */
+static struct spans spans_cut(size_t cut)
+{
+    static char text[] = SPANS_TEXT;
+    struct spans spans = {.at = {{text, cut}, {text + cut, SPANS_LENGTH - cut}}, .count = 2};
+    spans.count = cut < SPANS_LENGTH ? 2 : 1;
+    return spans;
+}
+
+static void spans_are(const struct spans *spans, const char *text, size_t length)
+{
+    size_t at = 0;
+    for (int i = 0; i < spans->count; i++) {
+        ck_assert_uint_gt(spans->at[i].iov_len, 0);
+        ck_assert_uint_le(at + spans->at[i].iov_len, length);
+        ck_assert_mem_eq(spans->at[i].iov_base, text + at, spans->at[i].iov_len);
+        at += spans->at[i].iov_len;
+    }
+    ck_assert_uint_eq(at, length);
+}
+
+/* Every part of every cut; the loop's number is the cut. */
+START_TEST(test_spans_kept_and_skipped)
+{
+    for (size_t skip = 0; skip <= SPANS_LENGTH; skip++) {
+        for (size_t keep = 0; keep <= SPANS_LENGTH + 1; keep++) {
+            size_t most = SPANS_LENGTH - skip;
+            struct spans spans = spans_cut((size_t)_i);
+            spans_skip(&spans, skip);
+            spans_keep(&spans, keep);
+            spans_are(&spans, SPANS_TEXT + skip, keep < most ? keep : most);
+            spans = spans_cut((size_t)_i);
+            spans_keep(&spans, skip);
+            spans_are(&spans, SPANS_TEXT, skip);
+        }
+    }
 }
 END_TEST
 
@@ -236,7 +281,7 @@ END_TEST
 int main(void)
 {
     const int count = sizeof(starts) / sizeof(starts[0]);
-    Suite *suite = suite_create("ring, queue, budget, listeners");
+    Suite *suite = suite_create("ring, spans, queue, budget, listeners");
     TCase *tcase = tcase_create("all");
     tcase_add_loop_test(tcase, test_through, 0, count);
     tcase_add_test(tcase, test_spans);
@@ -244,6 +289,7 @@ int main(void)
     tcase_add_loop_test(tcase, test_lies, 0, count);
     tcase_add_test(tcase, test_own_index);
     tcase_add_test(tcase, test_wishes);
+    tcase_add_loop_test(tcase, test_spans_kept_and_skipped, 1, SPANS_LENGTH + 1);
     tcase_add_test(tcase, test_queue_stream);
     tcase_add_test(tcase, test_queue_messages);
     tcase_add_test(tcase, test_budget_never_exceeded);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * terms.h - what the two sides of a connection have agreed on (docs/protocol.md), whatever carries
+ * their words. How it is laid out in frames is in wire.h; a connection knows only this.
+ */
+#ifndef IDC_TERMS_H
+#define IDC_TERMS_H
+
+#include <stdint.h>
+
+#define WIRE_MESSAGE_COST 64u /* credit for the boundary of a message */
+#define WIRE_CREDIT_MAX (1u << 30)
+
+/* What a DISCONNECT_ind says. */
+#define WIRE_NO_MORE_DATA 0x1u
+#define WIRE_NO_MORE_WANTED 0x2u
+#define WIRE_RESET 0x4u
+#define WIRE_LAST 0x8u
+
+/* What a CONNECT_rsp says. */
+struct wire_connect_rsp {
+    uint32_t status; /* as on the wire; reason_from_wire */
+    uint32_t id;
+    uint32_t port;
+};
+
+#endif
