@@ -88,18 +88,25 @@ struct idc_addr {
 struct idc_options {
     size_t size; /* sizeof(struct idc_options) of the caller; IDC_OPTIONS_INIT sets it */
     int type;    /* enum idc_type; default IDC_STREAM */
-    /* connect: milliseconds until ETIMEDOUT, 1..; IDC_TIMEOUT_NONE; 0: default, 30,000 */
+    /* connect, and listen with wait: milliseconds until ETIMEDOUT, 1..; IDC_TIMEOUT_NONE; 0: default, 30,000 */
     int timeout_ms;
     /* connect: return at once, see idc_connect_finish. Also sets O_NONBLOCK */
     int nonblocking;
     /* path of the daemon's RPC socket; NULL: $IDC_SOCKET, else /run/idc/rpc.sock */
     const char *socket;
+    /*
+     * connect: what is not there yet is waited for, as long as timeout_ms allows: the own daemon,
+     * the other domain's, the listener, a place in its backlog. Then it is ETIMEDOUT, and
+     * idc_last_error tells what was missing. A refusal by policy is final. With nonblocking the own
+     * daemon has to be there. listen: the own daemon is waited for, in the same way.
+     */
+    int wait;
 };
 /* which has no designated initialisers before C++20, and warns of members that are left out */
 #ifdef __cplusplus
-#define IDC_OPTIONS_INIT                                   \
-    {                                                      \
-        sizeof(struct idc_options), IDC_STREAM, 0, 0, NULL \
+#define IDC_OPTIONS_INIT                                      \
+    {                                                         \
+        sizeof(struct idc_options), IDC_STREAM, 0, 0, NULL, 0 \
     }
 #else
 #define IDC_OPTIONS_INIT                                       \

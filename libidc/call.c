@@ -60,7 +60,7 @@ static int call_keep(struct libidc_answer *answer, const struct compact_reader *
 static int fail_as_told(const struct compact_reader *reader)
 {
     struct libidc_answer fault;
-    char text[256];
+    char text[COMPACT_MAX];
     if (call_keep(&fault, reader) < 0)
         return -1;
     int64_t code = libidc_answer_int(&fault, "code", EPROTO);

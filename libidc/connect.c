@@ -16,7 +16,6 @@
 #include "common/connecting.h"
 #include "libidc/internal.h"
 
-#define TIMEOUT_DEFAULT_MS 30000
 /* A link_mgr that runs takes a request at once; this is for one that hangs. */
 #define HAND_OVER_MS 2000
 
@@ -37,8 +36,10 @@ static void begin_call(struct compact_writer *call, const struct target *target,
         compact_put_number(call, "port", target->port);
     if (options->type == IDC_SEQPACKET)
         compact_put_text(call, "type", "seqpacket");
+    if (options->wait)
+        compact_put_boolean(call, "wait", true);
     compact_put_number(call, "timeout_ms",
-                       options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS);
+                       options->timeout_ms != 0 ? options->timeout_ms : LIBIDC_TIMEOUT_DEFAULT_MS);
 }
 
 static int connect_waiting(const struct target *target, const struct idc_options *options)
@@ -50,6 +51,19 @@ static int connect_waiting(const struct target *target, const struct idc_options
     int status =
         libidc_call(libidc_socket_path(options->socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
     return status < 0 ? -1 : fd;
+}
+
+/* link_mgr waits for what is missing elsewhere; that link_mgr itself is missing is for us. */
+static int connect_patiently(const struct target *target, const struct idc_options *given)
+{
+    struct libidc_patience patience = libidc_patience_begin(given->timeout_ms);
+    struct idc_options options = *given;
+    int fd;
+    do {
+        options.timeout_ms = libidc_patience_left(&patience);
+        fd = connect_waiting(target, &options);
+    } while (fd < 0 && libidc_patience_again(&patience, libidc_socket_path(options.socket)));
+    return fd;
 }
 
 static int hand_over(const struct target *target, const struct idc_options *options, int near_end,
@@ -88,8 +102,9 @@ static int connect_to(const struct target *target, const struct idc_options *giv
     struct idc_options options;
     if (libidc_options(given, &options) < 0)
         return -1;
-    return options.nonblocking ? connect_nonblocking(target, &options)
-                               : connect_waiting(target, &options);
+    if (options.nonblocking)
+        return connect_nonblocking(target, &options);
+    return options.wait ? connect_patiently(target, &options) : connect_waiting(target, &options);
 }
 
 int idc_connect_with(uint32_t domid, uint32_t port, const struct idc_options *options)

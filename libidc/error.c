@@ -6,7 +6,7 @@
 
 #include "libidc/internal.h"
 
-static __thread char last_error[320];
+static __thread char last_error[LIBIDC_TEXT_MAX];
 
 int libidc_fail(int error, const char *format, ...)
 {

@@ -6,6 +6,7 @@
  *   rpc_line.c     upgraded RPC connections to link_mgr (docs/rpc.md, 4), and the pool of idle ones
  *   call.c        one call: exchange, decode
  *   connect.c     idc_connect*, idc_connect_finish, idc_disconnect
+ *   patience.c    waiting for a daemon that is not there yet
  *   listen.c      idc_listen*, idc_accept, idc_unlisten
  *   io.c          idc_send, idc_recv
  *   address.c     idc_getsockname, idc_getpeername
@@ -25,6 +26,8 @@
 
 /* ---- error.c ---- */
 
+/* What link_mgr says fits (a whole compact document), with words around it. */
+#define LIBIDC_TEXT_MAX (COMPACT_MAX + 256)
 /* Sets errno and the thread's text, returns -1. */
 int libidc_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* NULL, size 0 or unknown members that are set: -1. All defaults are filled in but the socket's. */
@@ -75,6 +78,23 @@ int libidc_call_with(const char *path, const struct compact_writer *call, int wa
 /* A call that has no answer, with descriptors. */
 int libidc_post(const char *path, const struct compact_writer *call, int wait_ms, const int *fds,
                 int fd_count);
+
+/* ---- patience.c ---- */
+
+#define LIBIDC_TIMEOUT_DEFAULT_MS 30000
+
+/* Calls that are repeated until a daemon serves them. Begins when it is made. */
+struct libidc_patience {
+    int64_t end_ms; /* -1: no limit */
+    int pause_ms;
+};
+
+struct libidc_patience libidc_patience_begin(int timeout_ms);
+/* After a call that failed. True: for want of a daemon, and there is time for another attempt, now.
+ * False: errno and the text tell how it ends. */
+bool libidc_patience_again(struct libidc_patience *patience, const char *path);
+/* What is left, in the form of struct idc_options. */
+int libidc_patience_left(const struct libidc_patience *patience);
 
 int64_t libidc_answer_int(const struct libidc_answer *answer, const char *name, int64_t fallback);
 /* Copies at most size - 1 bytes. */

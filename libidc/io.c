@@ -40,7 +40,7 @@ static int ask_reason(const char *path, int fd, uint64_t serial, char *why, size
 
 static ssize_t fail_io(int fd, int error, const char *operation)
 {
-    char why[256] = "";
+    char why[COMPACT_MAX] = "";
     struct handover_name name;
     const char *path = NULL;
     int reason = 0;

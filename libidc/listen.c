@@ -14,25 +14,37 @@
 
 #define UNLISTEN_TIMEOUT_MS 5000
 
-int idc_listen_with(uint32_t port, const char *service, int backlog,
-                    const struct idc_options *given)
+static int listen_once(uint32_t port, const char *service, int backlog,
+                       const struct idc_options *options)
 {
-    struct idc_options options;
     struct compact_writer call;
     int fd = -1;
-    if (libidc_options(given, &options) < 0)
-        return -1;
     compact_begin(&call, COMPACT_CALL, "idc.listen");
     compact_put_number(&call, "port", port);
     if (service != NULL)
         compact_put_text(&call, "name", service);
-    if (options.type == IDC_SEQPACKET)
+    if (options->type == IDC_SEQPACKET)
         compact_put_text(&call, "type", "seqpacket");
     compact_put_number(&call, "backlog", backlog);
     compact_put_boolean(&call, "fd", true);
     int status =
-        libidc_call(libidc_socket_path(options.socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
+        libidc_call(libidc_socket_path(options->socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
     return status < 0 ? -1 : fd;
+}
+
+int idc_listen_with(uint32_t port, const char *service, int backlog,
+                    const struct idc_options *given)
+{
+    struct idc_options options;
+    if (libidc_options(given, &options) < 0)
+        return -1;
+    struct libidc_patience patience = libidc_patience_begin(options.timeout_ms);
+    int fd;
+    do {
+        fd = listen_once(port, service, backlog, &options);
+    } while (fd < 0 && options.wait &&
+             libidc_patience_again(&patience, libidc_socket_path(options.socket)));
+    return fd;
 }
 
 int idc_listen(uint32_t port, int backlog)

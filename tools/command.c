@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/service_name.h"
@@ -77,6 +79,30 @@ bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out)
         return false;
     *out = (uint32_t)number;
     return true;
+}
+
+bool parse_time(const char *text, uint32_t min, uint32_t *ms)
+{
+    char *end;
+    double number = strtod(text, &end);
+    bool is_number = (text[0] >= '0' && text[0] <= '9') || text[0] == '.';
+    if (strcmp(end, "ms") != 0)
+        number *= 1000;
+    if (!is_number || end == text ||
+        (*end != '\0' && strcmp(end, "s") != 0 && strcmp(end, "ms") != 0))
+        return false;
+    number = ceil(number - 1e-6);
+    if (!(number >= min && number <= MS_MAX))
+        return false;
+    *ms = (uint32_t)number;
+    return true;
+}
+
+double command_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
 bool parse_domid(const char *text, uint32_t *out)
@@ -178,16 +204,21 @@ int explain_connect(const struct command *command, const struct target *target, 
     return EXIT_FAILED;
 }
 
-int connect_or_explain(const struct command *command, const struct target *target, int type)
+int connect_target(const struct target *target, int type)
 {
     struct idc_options options = IDC_OPTIONS_INIT;
     options.socket = command_socket;
     options.type = type;
     options.timeout_ms = target->timeout_ms;
-    int fd = target->port != 0 ? idc_connect_with(target->domid, target->port, &options)
-                               : idc_connect_name_with(target->domid, target->service, &options);
-    if (fd >= 0)
-        return fd;
-    explain_connect(command, target, errno, idc_last_error());
-    return -1;
+    options.wait = target->wait;
+    return target->port != 0 ? idc_connect_with(target->domid, target->port, &options)
+                             : idc_connect_name_with(target->domid, target->service, &options);
+}
+
+int connect_or_explain(const struct command *command, const struct target *target, int type)
+{
+    int fd = connect_target(target, type);
+    if (fd < 0)
+        explain_connect(command, target, errno, idc_last_error());
+    return fd;
 }

@@ -30,6 +30,7 @@ int run_ping(const struct command *command, int argc, char **argv);
 int run_cat(const struct command *command, int argc, char **argv);
 int run_run(const struct command *command, int argc, char **argv);
 int run_services(const struct command *command, int argc, char **argv);
+int run_wait(const struct command *command, int argc, char **argv);
 int run_bench(const struct command *command, int argc, char **argv);
 
 /* The daemon's RPC socket: --socket, or what libidc takes by itself. */
@@ -47,6 +48,12 @@ int usage_error(const struct command *command, const char *format, ...)
 int failure(const struct command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* A time in seconds (0.25, 3, 2s) or milliseconds (250ms), as milliseconds of min..MS_MAX. */
+bool parse_time(const char *text, uint32_t min, uint32_t *ms);
+#define TIME_RULE "takes seconds, %g to 3600, or milliseconds (250ms), not \"%s\""
+/* The milliseconds of a clock that only goes on. */
+double command_now_ms(void);
+
 /* A decimal number of min..max. */
 bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out);
 bool parse_domid(const char *text, uint32_t *out);
@@ -60,6 +67,7 @@ struct target {
     const char *service;
     const char *start; /* the command that makes it listen, or NULL */
     int timeout_ms;    /* 0: the usual */
+    bool wait;         /* for what is not there yet */
 };
 
 /* A port or else the name of a service, as it is written; if it is neither it complains. */
@@ -68,7 +76,9 @@ bool parse_service(const struct command *command, const char *text, struct targe
 /* "cannot connect to ..." with what can be done about this errno; EXIT_FAILED. why: in words. */
 int explain_connect(const struct command *command, const struct target *target, int error,
                     const char *why);
-/* A descriptor, or -1 after a line on stderr that explains the failure. */
+/* A descriptor, or -1 with errno and idc_last_error. */
+int connect_target(const struct target *target, int type);
+/* The same, but -1 after a line on stderr that explains the failure. */
 int connect_or_explain(const struct command *command, const struct target *target, int type);
 
 #endif

@@ -49,6 +49,12 @@ static const struct command commands[] = {
      "why a connection failed. IDC_VSOCK_TIMEOUT_MS is how long it waits for one that doesn't "
      "come, 2000 by default.\n",
      run_run},
+    {"wait", "[--timeout S] [DOMID [PORT|SERVICE]]", "wait until a program could connect",
+     "Waits for the domain's own link_mgr; with DOMID, for that of this domain, and the\n"
+     "permission to reach it; with PORT or SERVICE, for a program that listens there.\n"
+     "No connection to it is made.\n"
+     "  --timeout S        seconds until it is given up, default 30; 0: only look\n",
+     run_wait},
     {"services", "DOMID", "list what a domain offers: port, type, name", "", run_services},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

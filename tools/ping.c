@@ -35,22 +35,15 @@ static void on_signal(int signal_number)
     interrupted = 1;
 }
 
-static double now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
-
 /* Up to and with a newline. Length, 0 at the end, or -1 with errno (ETIMEDOUT, EINTR, ...). */
 static int read_line(const struct ping *ping, char *line, int size)
 {
     int fd = ping->fd;
-    double end = now_ms() + (ping->timeout_ms != 0 ? ping->timeout_ms : ANSWER_TIMEOUT_MS);
+    double end = command_now_ms() + (ping->timeout_ms != 0 ? ping->timeout_ms : ANSWER_TIMEOUT_MS);
     int have = 0;
     while (have < size - 1 && (have == 0 || line[have - 1] != '\n')) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        double left = end - now_ms();
+        double left = end - command_now_ms();
         int ready = poll(&p, 1, left > 0 ? (int)left + 1 : 0);
         if (ready == 0)
             errno = ETIMEDOUT;
@@ -80,12 +73,12 @@ static bool ping_once(struct ping *ping)
     int number = (int)++ping->sent;
     int len = snprintf(request, sizeof(request), "PING %d\n", number);
     snprintf(expected, sizeof(expected), "PONG %d\n", number);
-    double start = now_ms();
+    double start = command_now_ms();
     errno = 0;
     int got = idc_send(ping->fd, request, (size_t)len) == len
                   ? read_line(ping, answer, sizeof(answer))
                   : -1;
-    double ms = now_ms() - start;
+    double ms = command_now_ms() - start;
     if (got > 0 && strcmp(answer, expected) == 0) {
         ping_account(ping, ms);
         printf("domain %u: seq=%d time=%.3f ms\n", ping->domid, number, ms);
@@ -119,11 +112,11 @@ static int ping_loop(struct ping *ping)
     const struct target target = {
         .domid = ping->domid, .port = IDC_PORT_MANAGER, .timeout_ms = (int)ping->timeout_ms};
     const struct sigaction action = {.sa_handler = on_signal};
-    double start = now_ms();
+    double start = command_now_ms();
     ping->fd = connect_or_explain(ping->command, &target, IDC_STREAM);
     if (ping->fd < 0)
         return EXIT_FAILED;
-    printf("domain %u: connected in %.3f ms\n", ping->domid, now_ms() - start);
+    printf("domain %u: connected in %.3f ms\n", ping->domid, command_now_ms() - start);
     sigaction(SIGINT, &action, NULL); /* without SA_RESTART: it ends a wait */
     sigaction(SIGTERM, &action, NULL);
     bool alive = true;

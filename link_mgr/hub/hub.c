@@ -36,6 +36,7 @@ void hub_close_if_open(int fd)
 static void pending_free(struct hub_pending *pending)
 {
     event_del(&pending->timer);
+    event_del(&pending->retry);
     hub_close_if_open(pending->request.far_end);
     hub_close_if_open(pending->request.held_end);
     hub_close_if_open(pending->result.fd);
@@ -67,6 +68,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     struct hub_pending *pending = arg;
     char why[HUB_WHY_MAX];
     (void)fd, (void)what;
+    if (event_pending(&pending->retry, EV_TIMEOUT, NULL)) {
+        snprintf(why, sizeof(why), "%.*s (it was waited for, %lld ms)", HUB_WHY_MAX - 64,
+                 pending->why, (long long)pending->request.timeout_ms);
+        hub_answer(pending, -ETIMEDOUT, why, NULL);
+        return;
+    }
     if (pending->conn) {
         snprintf(why, sizeof(why), "domain %u did not answer within %lld ms",
                  pending->request.domid, (long long)pending->request.timeout_ms);
@@ -79,15 +86,53 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     hub_answer(pending, pending->error, pending->why, pending->error ? NULL : &result);
 }
 
-/* The answer is known, but must not be given from inside hub_connect. */
+/* ---- waiting for a listener ---- */
+
+#define PAUSE_FIRST_MS 5
+#define PAUSE_MAX_MS 200
+
+/* What a program or a link_mgr that starts would heal. A rule says what is wanted: a refusal by it
+ * is final. */
+static bool hub_may_heal(int error)
+{
+    return error == -ECONNREFUSED || error == -EHOSTUNREACH || error == -ECONNRESET ||
+           error == -ETIMEDOUT;
+}
+
+static void hub_plan(struct hub_pending *pending, int64_t ms)
+{
+    const struct timeval pause = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    event_add(&pending->retry, &pause);
+}
+
+/* Nothing tells this side that a program listens in another domain: so it asks again, less and less
+ * often. */
+bool hub_try_again(struct hub_pending *pending, int error, const char *why)
+{
+    if (!pending->request.wait || !hub_may_heal(error))
+        return false;
+    pending->conn = NULL;
+    pending->error = error;
+    if (why != pending->why)
+        snprintf(pending->why, sizeof(pending->why), "%s", why);
+    hub_plan(pending, pending->pause_ms);
+    pending->pause_ms = pending->pause_ms < PAUSE_MAX_MS / 2 ? 2 * pending->pause_ms : PAUSE_MAX_MS;
+    return true;
+}
+
+void hub_answer_known(struct hub_pending *pending, int error)
+{
+    pending->error = error;
+    event_active(&pending->timer, EV_TIMEOUT, 0);
+}
+
 void hub_answer_soon(struct hub_pending *pending, int error, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     vsnprintf(pending->why, sizeof(pending->why), format, args);
     va_end(args);
-    pending->error = error;
-    event_active(&pending->timer, EV_TIMEOUT, 0);
+    hub_answer_known(pending, error);
 }
 
 /* ---- connect ---- */
@@ -119,20 +164,42 @@ static void hub_start(struct hub *hub, struct hub_pending *pending)
 {
     struct hub_connect *request = &pending->request;
     enum reason reason;
-    char text[HUB_WHY_MAX];
+    char text[HUB_CAUSE_MAX];
     pending->conn = core_connect(hub->core, request->domid, request->port, request->name,
                                  request->type, request->caller.uid, pending, &reason);
     if (!pending->conn) {
         hub_explain(hub, request, reason, text, sizeof(text));
-        hub_answer_soon(pending, -reason_errno(reason), "domain %u: %s", request->domid, text);
+        snprintf(pending->why, sizeof(pending->why), "domain %u: %s", request->domid, text);
+        if (!hub_try_again(pending, -reason_errno(reason), pending->why))
+            hub_answer_known(pending, -reason_errno(reason));
         return;
     }
     if (request->local_port != 0)
         pending->conn->local_port = request->local_port;
-    if (request->timeout_ms >= 0) {
-        struct timeval timeout = {request->timeout_ms / 1000, request->timeout_ms % 1000 * 1000};
+}
+
+static void hub_attempt(struct hub *hub, struct hub_pending *pending)
+{
+    if (pending->request.domid == IDC_DOMID_SELF ||
+        pending->request.domid == (uint32_t)hub->core->domid)
+        hub_connect_within(hub, pending);
+    else
+        hub_start(hub, pending);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    struct hub_pending *pending = arg;
+    (void)fd, (void)what;
+    hub_attempt(pending->hub, pending);
+}
+
+static void hub_set_limit(struct hub_pending *pending)
+{
+    int64_t ms = pending->request.timeout_ms;
+    const struct timeval timeout = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    if (ms >= 0)
         event_add(&pending->timer, &timeout);
-    }
 }
 
 struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request,
@@ -143,19 +210,20 @@ struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *reque
         abort(); /* a few hundred bytes: nothing can be said or done any more */
     *pending = (struct hub_pending){
         .hub = hub, .request = *request, .done = done, .arg = arg, .result = {.fd = -1}};
+    pending->pause_ms = PAUSE_FIRST_MS;
     evtimer_assign(&pending->timer, hub->base, on_timer, pending);
+    evtimer_assign(&pending->retry, hub->base, on_retry, pending);
+    hub_set_limit(pending);
     if (request->name[0] && !service_name_valid(request->name, strlen(request->name)))
         hub_answer_soon(pending, -EINVAL, "%s is not a service name", request->name);
     else if ((request->port == 0) == (request->name[0] == '\0'))
         hub_answer_soon(pending, -EINVAL,
                         "either a port (1..4294967295) or a service name must be given");
-    else if (request->domid == IDC_DOMID_SELF || request->domid == (uint32_t)hub->core->domid)
-        hub_connect_within(hub, pending);
     else if (request->domid > IDC_DOMID_SELF)
         hub_answer_soon(pending, -EINVAL, "%u is not a domid: they go from 0 to %u", request->domid,
                         IDC_DOMID_SELF - 1);
     else
-        hub_start(hub, pending);
+        hub_attempt(hub, pending);
     return pending;
 }
 

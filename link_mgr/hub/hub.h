@@ -19,7 +19,10 @@
 
 #include "idc.h"
 
-#define HUB_WHY_MAX 256
+/* One line for a program: a cause, what it was about before it (a service's name has up to 79
+ * bytes), and what was tried behind it. No text is cut. */
+#define HUB_CAUSE_MAX 256
+#define HUB_WHY_MAX 512
 
 struct hub;
 struct hub_pending;
@@ -40,6 +43,8 @@ struct hub_connect {
     char name[IDC_SERVICE_MAX + 1];
     enum idc_type type;
     int64_t timeout_ms; /* < 0: none */
+    /* A listener, or a link_mgr, that is not there is waited for, as long as timeout_ms allows */
+    bool wait;
     /* -1, or the far end of the program's own socket pair, with filler (common/connecting.h) */
     int far_end;
     /* -1, or, within the domain, a duplicate of its near end, to be named. Both are taken over in

@@ -115,6 +115,8 @@ static bool on_connected(struct host *host, void *cookie, struct conn *conn, enu
     why[0] = '\0';
     if (reason != REASON_OK) {
         host_explain(why, pending, reason);
+        if (hub_try_again(pending, error, why))
+            return false;
     } else {
         int far_end = pending->request.far_end;
         pending->request.far_end = -1;

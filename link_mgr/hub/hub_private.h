@@ -57,6 +57,8 @@ struct hub_pending {
     int error;
     char why[HUB_WHY_MAX];
     struct event timer;
+    struct event retry;          /* of a connect that waits: its next attempt */
+    int64_t pause_ms;            /* before that */
     struct hub_connected result; /* of one within the domain; fd -1 otherwise */
 };
 
@@ -72,13 +74,18 @@ void hub_fill_host(struct hub *hub);
 /* Calls done and frees pending. */
 void hub_answer(struct hub_pending *pending, int error, const char *why,
                 const struct hub_connected *result);
-/* The answer is known, but must not be given from inside hub_connect. */
+/* The answer is known, with its why in pending or in the arguments, but must not be given from inside
+ * hub_connect. */
+void hub_answer_known(struct hub_pending *pending, int error);
 void hub_answer_soon(struct hub_pending *pending, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* A connect that waits is tried again later, if error is one that time can heal; until then the
+ * error and why are kept in it. False: error is its outcome. */
+bool hub_try_again(struct hub_pending *pending, int error, const char *why);
 /* Why a connect was refused, in words, and whose policy it was. */
 void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason,
                  char *text, size_t size);
-/* Connects to a listener of this domain. */
+/* Connects to a listener of this domain, and answers or tries again. */
 void hub_connect_within(struct hub *hub, struct hub_pending *pending);
 void hub_close_if_open(int fd);
 /* Within what a listener may have. */

@@ -4,6 +4,7 @@
  * daemon is out of it. Until it is accepted, the mark of common/handover.h is in it.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -106,13 +107,19 @@ void hub_connect_within(struct hub *hub, struct hub_pending *pending)
                                                  : listener_by_port(table, request->port);
     int error;
     const char *why = why_not_join(listener, request, &error);
+    bool joined = !why;
     if (!why) {
         error = within_join(hub, pending, listener);
         why = error ? own_error_text(error) : "";
         error = own_error(error);
     }
     if (request->name[0])
-        hub_answer_soon(pending, error, "service %s of this domain: %s", request->name, why);
+        snprintf(pending->why, sizeof(pending->why), "service %s of this domain: %s", request->name,
+                 why);
     else
-        hub_answer_soon(pending, error, "port %u of this domain: %s", request->port, why);
+        snprintf(pending->why, sizeof(pending->why), "port %u of this domain: %s", request->port,
+                 why);
+    /* an attempt that got further has used up the program's far end */
+    if (joined || !hub_try_again(pending, error, pending->why))
+        hub_answer_known(pending, error);
 }

@@ -191,6 +191,7 @@ static void read_connect(struct rpc_params *params, struct hub_connect *request)
     request->local_port = read_reserved(params);
     rpc_params_service(params, "name", request->name);
     request->timeout_ms = rpc_params_timeout(params, 1, CONNECT_TIMEOUT_DEFAULT);
+    request->wait = rpc_params_bool(params, "wait", false);
     if ((request->port != 0) == (request->name[0] != '\0'))
         rpc_params_refuse(params, "needs either \"port\" or \"name\"");
 }

@@ -6,11 +6,12 @@
 #define S_S "S:S" /* takes a struct, returns a struct */
 
 const struct rpc_method rpc_methods[] = {
-    {"idc.connect", S_S, "domid port name type timeout_ms fd far_end reserved ",
+    {"idc.connect", S_S, "domid port name type timeout_ms wait fd far_end reserved ",
      "Connects to a service of a domain.\n"
      "In: domid (32752: this one); port, or name of the service; type \"stream\" (default) or "
      "\"seqpacket\"; "
-     "timeout_ms, -1 none, default 30000.\n"
+     "timeout_ms, -1 none, default 30000; wait, true: a listener or link_mgr that is not there is "
+     "waited for.\n"
      "Out: handle, local_port, peer_domid, peer_port, serial. The handle ends with the HTTP "
      "connection that made it.\n"
      "Faults (errno): 111 refused, 13 not allowed by policy, 113 no such domain or no link_mgr "

@@ -174,6 +174,7 @@ static int run_listen(struct command *command)
     if (text_of(command, "unix", NULL))
         return listen_unix(command);
     options.type = type_of(command);
+    options.wait = (int)number_of(command, "wait", 0);
     int fd =
         idc_listen_with((uint32_t)number_of(command, "port", 0), text_of(command, "name", NULL),
                         (int)number_of(command, "backlog", 128), &options);
@@ -227,6 +228,7 @@ static int run_connect(struct command *command)
     options.type = type_of(command);
     options.timeout_ms = (int)number_of(command, "timeout", 0);
     options.nonblocking = (int)number_of(command, "nowait", 0);
+    options.wait = (int)number_of(command, "wait", 0);
     int fd = name ? idc_connect_name_with(domid, name, &options)
                   : idc_connect_with(domid, (uint32_t)number_of(command, "port", 0), &options);
     int error = puppet_keep(place_of(command, 2), fd, false);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""link_mgr tells when it can be used, and when it ends: by NOTIFY_SOCKET and by --ready-fd. `idc wait` and the option `wait` of
-libidc wait for it and for listeners."""
+"""link_mgr tells when it can be used, and when it ends: by NOTIFY_SOCKET and by --ready-fd. `idc wait` waits for
+it, for other domains and for listeners."""
 
 import os
 import signal
@@ -87,6 +87,59 @@ class Ready(unittest.TestCase):
     def test_ready_fd_that_is_none(self):
         self.assertIn("--ready-fd takes the number of an open descriptor",
                       self.end(self.daemon(1, "--ready-fd", "77"), 2)[1])
+
+    # ---- idc wait ----
+
+    def allow(self, *arguments):
+        self.end(self.start("idc-setup", *arguments, "1", "2"))
+
+    def test_wait_for_the_own_daemon(self):
+        wait = self.start("idc", "wait")
+        self.daemon()
+        self.end(wait)
+        self.assert_serves()
+
+    def test_wait_for_a_domain_and_the_permission(self):
+        self.daemon()
+        wait = self.start("idc", "wait", "2")
+        self.daemon(2)
+        self.end(self.start("idc", "wait", domid=2))
+        self.assertIsNone(wait.poll(), "it may not be reached yet")
+        self.allow()
+        self.end(wait)
+        self.end(self.start("idc", "ping", "-c", "1", "2"))
+
+    def test_wait_for_a_service(self):
+        self.allow()
+        self.daemon()
+        for place, how in (("80", ["--port", "80"]), ("org.example.test", ["--name", "org.example.test"])):
+            wait = self.start("idc", "wait", "2", place)
+            if place == "80":
+                self.daemon(2)
+                self.end(self.start("idc", "wait", domid=2))
+            self.end(self.start("idc", "wait", "--timeout", "0", "2", place), 1)
+            self.assertIsNone(wait.poll(), "nothing listens yet")
+            server = self.start("idc", "cat", "--listen", *how, domid=2, stdin=subprocess.DEVNULL)
+            self.end(wait)
+            self.assertIsNone(server.poll(), "the one that listens has not seen a client")
+            client = self.start("idc", "cat", "2", place, stdin=subprocess.PIPE)
+            client.communicate("hello", timeout=LIMIT)
+            self.assertEqual(self.end(server)[0], "hello")
+
+    def test_wait_in_vain(self):
+        self.assertIn("no link_mgr serves", self.end(self.start("idc", "wait", "--timeout", "0.2"), 1)[1])
+        self.daemon()
+        self.end(self.start("idc", "wait"))
+        self.assertIn("idc-setup", self.end(self.start("idc", "wait", "--timeout", "100ms", "2"), 1)[1])
+        self.allow()
+        self.assertRegex(self.end(self.start("idc", "wait", "--timeout", "100ms", "2"), 1)[1],
+                         "no link_mgr|did not answer")
+        self.daemon(2)
+        self.end(self.start("idc", "wait", "2"))
+        self.assertIn("domain 2 port 80: nothing listens",
+                      self.end(self.start("idc", "wait", "--timeout", "100ms", "2", "80"), 1)[1])
+        for wrong in (["--timeout", "x"], ["--timeout", "-1"], ["--timeout", "1h"], ["99999"], ["2", "80", "3"], ["2", ""]):
+            self.end(self.start("idc", "wait", *wrong), 2)
 
 
 if __name__ == "__main__":

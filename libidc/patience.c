@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * patience.c - waiting for a daemon that is not there yet (option wait).
+ *
+ * Nothing tells of a daemon that begins to serve a path whose directory may not exist either. So
+ * the call itself is repeated, less and less often. It has not been carried out: these errors come
+ * from the line to the daemon only, since the daemon heals them by itself for a connect that waits.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <time.h>
+
+#include "libidc/internal.h"
+
+#define PAUSE_FIRST_MS 5
+#define PAUSE_MAX_MS 100
+
+static int64_t patience_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+struct libidc_patience libidc_patience_begin(int timeout_ms)
+{
+    struct libidc_patience patience = {.end_ms = -1, .pause_ms = PAUSE_FIRST_MS};
+    if (timeout_ms != IDC_TIMEOUT_NONE)
+        patience.end_ms =
+            patience_now_ms() + (timeout_ms != 0 ? timeout_ms : LIBIDC_TIMEOUT_DEFAULT_MS);
+    return patience;
+}
+
+int libidc_patience_left(const struct libidc_patience *patience)
+{
+    if (patience->end_ms < 0)
+        return IDC_TIMEOUT_NONE;
+    int64_t left = patience->end_ms - patience_now_ms();
+    return left > 1 ? (int)left : 1;
+}
+
+/* Of a line that could not be opened, or was closed before the answer. */
+static bool patience_lacks_daemon(int error)
+{
+    return error == ENOENT || error == ECONNREFUSED || error == ECONNRESET;
+}
+
+bool libidc_patience_again(struct libidc_patience *patience, const char *path)
+{
+    if (!patience_lacks_daemon(errno))
+        return false;
+    int left = libidc_patience_left(patience);
+    if (left == 1) {
+        libidc_fail(ETIMEDOUT, "no link_mgr serves %s (it was waited for)", path);
+        return false;
+    }
+    int pause = left != IDC_TIMEOUT_NONE && left < patience->pause_ms ? left : patience->pause_ms;
+    if (poll(NULL, 0, pause) < 0) {
+        libidc_fail(EINTR, "interrupted while waiting for a link_mgr at %s", path);
+        return false;
+    }
+    patience->pause_ms =
+        patience->pause_ms < PAUSE_MAX_MS / 2 ? 2 * patience->pause_ms : PAUSE_MAX_MS;
+    return true;
+}
