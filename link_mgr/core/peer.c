@@ -58,6 +58,7 @@ void peer_set_state(struct peer *peer, enum peer_state state, uint64_t within_ms
 {
     peer_log(peer, LOG_DEBUG, "link %s -> %s", state_names[peer->state], state_names[state]);
     peer->state = state;
+    peer->looks = 0;
     peer_set_deadline(peer, within_ms == PEER_NO_DEADLINE ? PEER_NO_DEADLINE
                                                           : peer_now(peer) + within_ms);
 }
@@ -121,17 +122,6 @@ void peer_drop_link(struct peer *peer, enum reason reason, const char *text)
     peer->channel = NULL;
     peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
     peer_wake(peer);
-}
-
-/* The link could not be made: once more, unless it was too often. */
-void peer_setup_failed(struct peer *peer, const char *text)
-{
-    peer_drop_link(peer, REASON_LINK_LOST, text);
-    if (++peer->attempts >= PEER_ATTEMPTS) {
-        peer->attempts = 0;
-        peer_fail_waiting(peer, REASON_UNREACHABLE);
-    }
-    peer_set_state(peer, PEER_BACKOFF, PEER_RETRY_MS);
 }
 
 static void peer_misbehaved(struct peer *peer, enum reason reason, const char *text)
@@ -227,6 +217,27 @@ void peer_channel_event(struct peer *peer)
     peer_wake(peer);
 }
 
+/* The present step was not done in time: docs/xenstore.md says what follows. */
+static void setup_expired(struct peer *peer)
+{
+    bool gone = peer_is_gone(peer);
+    if (!gone && !TAILQ_EMPTY(&peer->waiting) &&
+        ++peer->looks <= 1u << peer_min(peer->attempts, PEER_DOUBLINGS)) {
+        peer_log(peer, LOG_DEBUG, "link still %s", state_names[peer->state]);
+        /* What is waited for may have come while this side was held up. */
+        peer->channel_event = peer->channel != NULL;
+        peer_set_deadline(peer, peer_now(peer) + PEER_SETUP_MS);
+        return;
+    }
+    peer_drop_link(peer, REASON_LINK_LOST, "the other side does not answer");
+    peer->attempts = TAILQ_EMPTY(&peer->waiting) ? 0 : peer->attempts + 1;
+    if (gone) {
+        peer->silent = true;
+        peer_fail_waiting(peer, REASON_UNREACHABLE);
+    }
+    peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
+}
+
 static void up_expired(struct peer *peer)
 {
     peer_set_deadline(peer, PEER_NO_DEADLINE);
@@ -257,10 +268,7 @@ void peer_expired(struct peer *peer)
         peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
         break;
     default:
-        peer->silent = true;
-        peer_drop_link(peer, REASON_LINK_LOST, "the other side does not answer");
-        peer_fail_waiting(peer, REASON_UNREACHABLE);
-        peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
+        setup_expired(peer);
     }
     peer_wake(peer);
 }

@@ -34,22 +34,23 @@ enum peer_state {
     PEER_BACKOFF,
 };
 
-#define PEER_SETUP_MS 5000 /* for each step of making a link */
+/* how often a step of making a link is looked at, while it is waited for */
+#define PEER_SETUP_MS 5000
 /* from a permission on, for the peer's `alive`: it learns of the permission by itself */
 #define PEER_GRACE_MS 1000
 #define PEER_BACKOFF_MS 1000
-/* to be answered by a peer that fell silent; longer than its backoff, in which it answers nothing
- */
+/* for the answer of a peer that fell silent; longer than its backoff, in which it answers nothing */
 #define PEER_SILENT_MS 1500
 #define PEER_CLOSING_MS 1000 /* for the resets of a revoked peer to reach it */
-#define PEER_RETRY_MS 100
-#define PEER_ATTEMPTS 3
+#define PEER_RETRY_MS 100    /* before another attempt; it doubles, up to PEER_BACKOFF_MS */
+#define PEER_DOUBLINGS 3     /* of the time that an attempt has */
 #define PEER_NO_DEADLINE UINT64_MAX
 
 struct peer {
     struct core *core;
     int domid;
     unsigned attempts;      /* to make the link, that failed in a row */
+    unsigned looks;         /* how often the present step was not done in PEER_SETUP_MS */
     bool allowed;           /* the policy names it */
     uint64_t allowed_since; /* ms */
     struct policy policy;
@@ -72,8 +73,7 @@ struct peer {
     uint64_t generation; /* of the link that is being made or is up */
 
     uint64_t epoch_seen; /* `alive`, as of the latest turn */
-    /* the link ended without a word, or a wish or an offer was not answered: its `alive` may be
-     * stale */
+    /* the link ended without a word, or nobody runs there: its `alive` may be stale */
     bool silent;
 
     struct channel *channel;

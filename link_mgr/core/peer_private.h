@@ -16,6 +16,11 @@ static inline uint64_t peer_now(const struct peer *peer)
     return peer_host(peer)->now(peer_host(peer));
 }
 
+static inline unsigned peer_min(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
 /* The one with the higher domid offers. */
 static inline bool peer_offers(const struct peer *peer)
 {
@@ -28,10 +33,12 @@ void peer_set_deadline(struct peer *peer, uint64_t due);
 void peer_set_state(struct peer *peer, enum peer_state state, uint64_t within_ms);
 /* Connects that wait for a link fail. */
 void peer_fail_waiting(struct peer *peer, enum reason reason);
-/* The link could not be made: once more, unless it was too often. */
-void peer_setup_failed(struct peer *peer, const char *text);
 
 /* ---- peer_setup.c ---- */
+/* Does no link_mgr run there, although its `alive` stands? */
+bool peer_is_gone(const struct peer *peer);
+/* The link could not be made: once more, after a while. */
+void peer_setup_failed(struct peer *peer, const char *text);
 /* A path below the peer's rendezvous directory for us; leaf "": the directory. */
 void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFORM_PATH_MAX + 1]);
 /* Writes a node below our rendezvous directory for the peer: the epoch, and the number and the

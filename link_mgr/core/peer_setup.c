@@ -6,6 +6,7 @@
  */
 #include "link_mgr/core/peer_private.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,9 +126,27 @@ void peer_stop_wanting(struct peer *peer)
 
 /* ---- the way up ---- */
 
-/* For the answer to a wish or an offer. After kill -9 of the other side's link_mgr its `alive`
- * stays, and so would connects: until there is a new one, or anything else that it writes, they
- * wait only as long as a link_mgr needs to be started anew. */
+/* After kill -9 of the other side's link_mgr its `alive` stays. Where the platform can't tell, one
+ * that fell silent, and then did not answer, counts as gone. */
+bool peer_is_gone(const struct peer *peer)
+{
+    struct host *host = peer_host(peer);
+    enum platform_presence presence = host->ops->presence(host->platform, peer->domid);
+    return presence == PLATFORM_GONE || (presence == PLATFORM_UNKNOWN && peer->silent);
+}
+
+void peer_setup_failed(struct peer *peer, const char *text)
+{
+    uint64_t pause = (uint64_t)PEER_RETRY_MS << peer_min(peer->attempts, 8);
+    peer_drop_link(peer, REASON_LINK_LOST, text);
+    if (peer_is_gone(peer))
+        peer_fail_waiting(peer, REASON_UNREACHABLE);
+    peer->attempts = TAILQ_EMPTY(&peer->waiting) ? 0 : peer->attempts + 1;
+    peer_set_state(peer, PEER_BACKOFF, pause < PEER_BACKOFF_MS ? pause : PEER_BACKOFF_MS);
+}
+
+/* For the answer to a wish or an offer. A peer that fell silent has as long as a link_mgr needs to
+ * be started anew. */
 static uint64_t peer_setup_patience(const struct peer *peer)
 {
     return peer->silent ? PEER_SILENT_MS : PEER_SETUP_MS;
@@ -148,6 +167,13 @@ static void fail_own(struct peer *peer)
     peer_drop_link(peer, REASON_LINK_LOST, peer->own_error);
     peer_stop_wanting(peer);
     peer_set_state(peer, PEER_BACKOFF, PEER_RETRY_MS);
+}
+
+/* Is it this side that has no descriptor or memory left? Trying again would not tell the program
+ * so. */
+static bool lacks_own(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOSPC;
 }
 
 static void peer_setup_offer(struct peer *peer)
@@ -183,7 +209,12 @@ static void peer_setup_attach(struct peer *peer)
     int error = host->ops->attach(host->platform, peer->domid, path, &peer->channel);
     if (error) {
         peer->channel = NULL;
-        peer_setup_failed(peer, strerror(-error));
+        if (lacks_own(error)) {
+            note_own_error(peer, "attach to a link", error);
+            fail_own(peer);
+        } else {
+            peer_setup_failed(peer, strerror(-error));
+        }
         return;
     }
     peer_set_state(peer, PEER_ATTACHING, PEER_SETUP_MS);
@@ -213,7 +244,8 @@ void peer_greet(struct peer *peer)
     host->ops->channel_rings(peer->channel, &config.rings);
     peer->link = link_new(&config);
     if (!peer->link) {
-        peer_setup_failed(peer, "out of memory");
+        note_own_error(peer, "make a link", -ENOMEM);
+        fail_own(peer);
         return;
     }
     peer_set_state(peer, PEER_GREETING, PEER_SETUP_MS);
@@ -268,6 +300,7 @@ static void check_epoch(struct peer *peer, uint64_t *seen)
     }
     *seen = peer->alive;
     peer->silent = false;
+    peer->attempts = 0;
 }
 
 /* Its `alive` isn't there, but may be on its way. Waits for that, if there is somebody to wait for

@@ -60,6 +60,13 @@ struct store_event {
     bool present;
 };
 
+/* What a platform knows about the link_mgr of another domain, apart from the store. */
+enum platform_presence {
+    PLATFORM_UNKNOWN, /* nothing */
+    PLATFORM_RUNS,    /* it runs, however long it takes to answer */
+    PLATFORM_GONE,    /* none runs: what it left in the store is stale */
+};
+
 struct platform_ops {
     const char *name;
 
@@ -86,6 +93,8 @@ struct platform_ops {
     int (*event_fd)(struct platform *platform);
     /* 1: event filled in; 0: nothing now; negative: the store is lost (the daemon ends). */
     int (*next_event)(struct platform *platform, struct store_event *event);
+
+    enum platform_presence (*presence)(struct platform *platform, int domid);
 
     /* Channels. path is the base path of the rendezvous nodes, below the own domain for offer (the
      * implementation writes them, readable by peer, and removes them at close), below the peer's

@@ -71,6 +71,9 @@ class IdcTestCase(unittest.TestCase):
     def _end(self):
         signal.alarm(int(min(300 * self.world.slowness, LONGEST)))
         try:
+            for domain in self.world.domains:
+                if domain.daemon:
+                    domain.daemon.kill(signal.SIGCONT)  # a test that fails may have left it stopped
             if not self._outcome.success:
                 self._tell_state()
             for domain in self.world.domains:

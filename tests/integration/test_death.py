@@ -123,6 +123,39 @@ class Daemons(IdcTestCase):
         sending.result()
 
 
+class Slow(IdcTestCase):
+    """A link_mgr that takes longer than any step of making a link usually does, here stopped by SIGSTOP. It is there all the same."""
+
+    def begin_to(self, one, other):
+        """A connect from one to other, which is stopped, and whose time is over once."""
+        client = one.puppet()
+        other.daemon.kill(signal.SIGSTOP)
+        connecting = client.begin("connect", 1, domid=other.domid, port=80)
+        one.wait_log(b"link still ", 120)
+        self.assertFalse(connecting.done())
+        return connecting
+
+    def test_is_waited_for(self):
+        for one, other in ((self.a, self.b), (self.b, self.a)):
+            server = other.puppet()
+            server.do("listen", 1, port=80)
+            connecting = self.begin_to(one, other)
+            other.daemon.kill(signal.SIGCONT)
+            connecting.result()
+            server.do("accept", 1, 2)
+            one.kill_programs(), other.kill_programs()
+            for domain in (one, other):
+                domain.restart(*self.options)
+
+    def test_but_no_longer_than_the_limit_of_the_connect(self):
+        for one, other in ((self.a, self.b), (self.b, self.a)):
+            other.daemon.kill(signal.SIGSTOP)
+            error = self.assert_errno(errno.ETIMEDOUT, one.puppet().do, "connect", 1, domid=other.domid, port=80, timeout=6000)
+            self.assertIn("did not answer", error.text)
+            other.daemon.kill(signal.SIGCONT)
+        self.assert_link_works()
+
+
 class Programs(IdcTestCase):
     def test_killed_in_mid_traffic(self):
         for number in range(5):

@@ -138,6 +138,12 @@ static int ops_domid(struct platform *platform)
     return 1;
 }
 
+static enum platform_presence ops_presence(struct platform *platform, int domid)
+{
+    (void)domid;
+    return ((struct lone *)platform)->presence;
+}
+
 static int ops_publish(struct platform *platform, const char *path, const char *value, int reader)
 {
     struct lone *lone = (struct lone *)platform;
@@ -158,8 +164,8 @@ static int ops_attach(struct platform *platform, int peer, const char *path,
 {
     struct lone *lone = (struct lone *)platform;
     (void)peer, (void)path;
-    if (lone->channel_open)
-        return -EBUSY;
+    if (lone->channel_open || lone->attach_error)
+        return lone->attach_error ? lone->attach_error : -EBUSY;
     lone->channel_open = true;
     *channel = (struct channel *)lone;
     return 0;
@@ -195,6 +201,7 @@ static void ops_close(struct channel *channel)
 static const struct platform_ops ops = {
     .name = "lone",
     .domid = ops_domid,
+    .presence = ops_presence,
     .publish = ops_publish,
     .retract = ops_path,
     .subscribe = ops_path,

@@ -39,10 +39,12 @@ struct lone {
     struct core *core;
     struct ring_page page;
     uint8_t left[LONE_RING], right[LONE_RING];
-    struct ring_pair theirs; /* the other side's view */
-    bool channel_open;       /* the core has not closed it */
-    bool channel_dead;       /* the other side has ended */
-    bool deaf;               /* the test no longer reads what the core sends */
+    struct ring_pair theirs;         /* the other side's view */
+    bool channel_open;               /* the core has not closed it */
+    bool channel_dead;               /* the other side has ended */
+    bool deaf;                       /* the test no longer reads what the core sends */
+    enum platform_presence presence; /* what the platform knows of the other side */
+    int attach_error;                /* what attaching to a channel fails with */
     uint64_t now;
     int events; /* that the core has sent */
     struct endpoint ends[LONE_ENDS];

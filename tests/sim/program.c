@@ -227,9 +227,13 @@ static void open_end(struct endpoint *end, struct conn *conn, struct endpoint **
     *ep = end;
 }
 
-static void check_unreachable(const struct pair *pair)
+static void check_unreachable(const struct pair *pair, const struct conn *conn)
 {
     const struct sim *sim = pair->sim;
+    const struct core *other = sim->domains[pair->domain[1]].core;
+    CHECK(sim, !other || conn->peer->alive != other->epoch,
+          "pair %llu: nobody there, though its link_mgr runs, and this side knows it",
+          (unsigned long long)pair->number);
     uint64_t since = sim->domains[pair->domain[0]].permitted[pair->domain[1]];
     CHECK(sim, since, "pair %llu: nobody there, without permission",
           (unsigned long long)pair->number);
@@ -251,7 +255,7 @@ static bool host_connected(struct host *host, void *cookie, struct conn *conn, e
     pair->conn = NULL;
     if (reason != REASON_OK) {
         if (reason == REASON_UNREACHABLE)
-            check_unreachable(pair);
+            check_unreachable(pair, conn);
         sim->count.refused++;
         pair->failed = true;
         return false;

@@ -345,9 +345,19 @@ void world_watch(struct platform *platform, void *token, int fd)
     }
 }
 
+static enum platform_presence ops_presence(struct platform *platform, int domid)
+{
+    struct platform *other;
+    LIST_FOREACH (other, &platform->world->platforms, list)
+        if (other->domid == domid)
+            return PLATFORM_RUNS;
+    return PLATFORM_GONE;
+}
+
 const struct platform_ops sim_platform_ops = {
     .name = "sim",
     .domid = ops_domid,
+    .presence = ops_presence,
     .publish = ops_publish,
     .retract = ops_retract,
     .subscribe = ops_subscribe,

@@ -3,6 +3,7 @@
  * taken, and what is logged about peers. */
 #include <assert.h>
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -112,11 +113,12 @@ END_TEST
 static_assert(PEER_SILENT_MS > PEER_BACKOFF_MS && PEER_SILENT_MS < PEER_SETUP_MS,
               "or it fails while the peer waits");
 
-/* A peer of which nothing but `alive` is known gets the whole time; one that has not used it, less;
- * one with a new epoch, all. */
+/* Where the platform knows that nobody runs there: a peer of which nothing but `alive` is known gets
+ * the whole time; one that has not used it, less; one with a new epoch, all. */
 START_TEST(one_that_did_not_answer_gets_less_time)
 {
     lone_begin(&lone);
+    lone.presence = PLATFORM_GONE;
     peer_permit();
     lone_store(&lone, THEIRS "/alive", EPOCH);
     connect_to_2();
@@ -164,6 +166,114 @@ START_TEST(after_kill_9_a_connect_waits_for_a_new_start_only)
     lone_store(&lone, THEIRS "/offer", OTHER_EPOCH " 1");
     lone_run(&lone);
     ck_assert(lone.channel_open);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* The other side takes minutes. The caller's limit, which is the hub's, is all that ends it. */
+static void wait_long(void)
+{
+    for (int i = 0; i < 100; i++) {
+        lone_pass(&lone, PEER_SETUP_MS);
+        ck_assert_int_eq(lone.answers, 0);
+    }
+}
+
+static void ck_link_after_all(const char *offer)
+{
+    lone_store(&lone, THEIRS "/offer", offer);
+    lone_run(&lone);
+    ck_assert(lone.channel_open);
+    ck_assert_int_eq(lone.answers, 0);
+}
+
+START_TEST(a_slow_peer_is_waited_for)
+{
+    unsigned long long number = 0;
+    lone_begin(&lone);
+    lone.presence = _i ? PLATFORM_RUNS : PLATFORM_UNKNOWN;
+    peer_permit();
+    lone_store(&lone, THEIRS "/alive", EPOCH);
+    connect_to_2();
+    wait_long();
+    /* the wish was repeated, more and more seldom */
+    ck_assert_int_eq(sscanf(lone.last_published, "want 0000000000001267 %llu", &number), 1);
+    ck_assert(number > 10 && number < 20);
+    ck_link_after_all(EPOCH " 1");
+    wait_long(); /* for HELLO, too */
+    lone_stop(&lone);
+}
+END_TEST
+
+/* Its link was lost without a word, but it was not killed. */
+START_TEST(one_that_runs_is_not_dead)
+{
+    lone_start(&lone);
+    lone.presence = PLATFORM_RUNS;
+    kill_peer();
+    connect_to_2();
+    wait_long();
+    ck_link_after_all(EPOCH " 2");
+    lone_stop(&lone);
+}
+END_TEST
+
+START_TEST(a_link_that_fails_is_made_again)
+{
+    char offer[64];
+    lone_begin(&lone);
+    peer_permit();
+    lone_store(&lone, THEIRS "/alive", EPOCH);
+    connect_to_2();
+    for (unsigned i = 1; i <= 20; i++) {
+        snprintf(offer, sizeof(offer), "%s %u", EPOCH, i);
+        ck_link_after_all(offer);
+        kill_peer();
+        ck_assert(!lone.channel_open);
+        lone_pass(&lone, i < 4 ? PEER_RETRY_MS << (i - 1) : PEER_BACKOFF_MS);
+    }
+    lone.presence = PLATFORM_GONE;
+    ck_link_after_all(EPOCH " 21");
+    kill_peer();
+    ck_unreachable();
+    lone_stop(&lone);
+}
+END_TEST
+
+/* That is no fault of the other side's, and nothing that it could mend. */
+START_TEST(who_has_no_descriptor_left_is_told_so)
+{
+    lone_begin(&lone);
+    peer_permit();
+    lone_store(&lone, THEIRS "/alive", EPOCH);
+    connect_to_2();
+    lone.attach_error = -EMFILE;
+    lone_store(&lone, THEIRS "/offer", EPOCH " 1");
+    lone_run(&lone);
+    ck_assert_int_eq(lone.answers, 1);
+    ck_assert_int_eq(lone.answer, REASON_NO_RESOURCES);
+    lone.attach_error = 0;
+    connect_to_2();
+    lone_pass(&lone, PEER_RETRY_MS);
+    ck_link_after_all(EPOCH " 2");
+    lone_stop(&lone);
+}
+END_TEST
+
+/* A step that nobody waits for any more is given up. */
+START_TEST(a_wish_of_nobody_is_given_up)
+{
+    const struct peer *peer;
+    lone_begin(&lone);
+    peer_permit();
+    lone_store(&lone, THEIRS "/alive", EPOCH);
+    connect_to_2();
+    peer = lone.core->by_domid[2];
+    ck_assert_int_eq(peer->state, PEER_WAITING);
+    conn_abandon(TAILQ_FIRST(&peer->waiting));
+    lone_pass(&lone, PEER_SETUP_MS);
+    ck_assert_int_eq(peer->state, PEER_DOWN);
+    ck_assert(peer->deadline == PEER_NO_DEADLINE && !peer->want_published);
     lone_stop(&lone);
 }
 END_TEST
@@ -337,6 +447,11 @@ int main(void)
     tcase_add_test(waiting, a_permission_that_is_changed_is_not_a_new_one);
     tcase_add_test(waiting, one_that_did_not_answer_gets_less_time);
     tcase_add_test(waiting, after_kill_9_a_connect_waits_for_a_new_start_only);
+    tcase_add_loop_test(waiting, a_slow_peer_is_waited_for, 0, 2);
+    tcase_add_test(waiting, one_that_runs_is_not_dead);
+    tcase_add_test(waiting, a_link_that_fails_is_made_again);
+    tcase_add_test(waiting, who_has_no_descriptor_left_is_told_so);
+    tcase_add_test(waiting, a_wish_of_nobody_is_given_up);
     tcase_add_test(waiting, an_offer_to_another_epoch_is_not_taken);
     tcase_add_test(waiting, a_link_that_is_waited_for_does_not_end_idle);
     suite_add_tcase(suite, waiting);

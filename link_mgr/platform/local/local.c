@@ -320,6 +320,11 @@ static int local_next_event(struct platform *platform, struct store_event *event
     return told;
 }
 
+static enum platform_presence local_presence(struct platform *platform, int domid)
+{
+    return local_rendezvous_presence(&platform->store, domid);
+}
+
 const struct platform_ops platform_local = {
     .name = "local",
     .open = local_open,
@@ -331,6 +336,7 @@ const struct platform_ops platform_local = {
     .unsubscribe = local_unsubscribe,
     .event_fd = local_event_fd,
     .next_event = local_next_event,
+    .presence = local_presence,
     .offer = local_channel_offer,
     .attach = local_channel_attach,
     .channel_fd = local_channel_fd,

@@ -50,6 +50,16 @@ int local_rendezvous_connect(const struct store_local *store, int domid)
     return fd;
 }
 
+enum platform_presence local_rendezvous_presence(const struct store_local *store, int domid)
+{
+    int fd = local_rendezvous_connect(store, domid);
+    if (fd >= 0)
+        close(fd);
+    if (fd == -ECONNREFUSED || fd == -ENOENT)
+        return PLATFORM_GONE;
+    return fd >= 0 || fd == -EAGAIN ? PLATFORM_RUNS : PLATFORM_UNKNOWN;
+}
+
 bool local_rendezvous_is_eventfd(int fd)
 {
     static const char expected[] = "anon_inode:[eventfd]";

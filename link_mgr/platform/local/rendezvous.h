@@ -32,6 +32,10 @@ void local_rendezvous_caller_event(struct platform *platform, struct source *sou
 /* Connects to the domain's socket without waiting. A descriptor or a negative errno. */
 int local_rendezvous_connect(const struct store_local *store, int domid);
 
+/* Every link_mgr listens on its socket for as long as it runs. One that does not get to accept, for
+ * it is stopped or the machine is busy, listens all the same. */
+enum platform_presence local_rendezvous_presence(const struct store_local *store, int domid);
+
 /* Is it an eventfd, and does it not block? A peer could send anything, and writing to a full pipe
  * would block. */
 bool local_rendezvous_is_eventfd(int fd);

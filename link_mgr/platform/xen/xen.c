@@ -173,6 +173,13 @@ static int next_event(struct platform *platform, struct store_event *event)
     return result;
 }
 
+/* A process that was killed in another domain leaves no trace that this one may see. */
+static enum platform_presence xen_presence(struct platform *platform, int domid)
+{
+    (void)platform, (void)domid;
+    return PLATFORM_UNKNOWN;
+}
+
 const struct platform_ops platform_xen = {
     .name = "xen",
     .open = open_platform,
@@ -184,6 +191,7 @@ const struct platform_ops platform_xen = {
     .unsubscribe = xen_unsubscribe,
     .event_fd = event_fd,
     .next_event = next_event,
+    .presence = xen_presence,
     .offer = xen_offer,
     .attach = xen_attach,
     .channel_fd = xen_channel_fd,
