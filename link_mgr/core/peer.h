@@ -39,7 +39,7 @@ enum peer_state {
 /* from a permission on, for the peer's `alive`: it learns of the permission by itself */
 #define PEER_GRACE_MS 1000
 #define PEER_BACKOFF_MS 1000
-/* for the answer of a peer that fell silent; longer than its backoff, in which it answers nothing */
+/* for the answer of a peer that fell silent; longer than its backoff: it answers nothing then */
 #define PEER_SILENT_MS 1500
 #define PEER_CLOSING_MS 1000 /* for the resets of a revoked peer to reach it */
 #define PEER_RETRY_MS 100    /* before another attempt; it doubles, up to PEER_BACKOFF_MS */

@@ -113,8 +113,8 @@ END_TEST
 static_assert(PEER_SILENT_MS > PEER_BACKOFF_MS && PEER_SILENT_MS < PEER_SETUP_MS,
               "or it fails while the peer waits");
 
-/* Where the platform knows that nobody runs there: a peer of which nothing but `alive` is known gets
- * the whole time; one that has not used it, less; one with a new epoch, all. */
+/* Where the platform knows that nobody runs there: a peer of which nothing but `alive` is known
+ * gets the whole time; one that has not used it, less; one with a new epoch, all. */
 START_TEST(one_that_did_not_answer_gets_less_time)
 {
     lone_begin(&lone);
