@@ -512,12 +512,12 @@ static int recv_document(const struct libidc_line *c, char **document, size_t *l
     return recv_all(c, *document + have, *len - have, NULL);
 }
 
-int libidc_line_recv(struct libidc_line *c, int wait_ms, char **document, size_t *len, int *fd)
+int libidc_line_recv(struct libidc_line *line, int wait_ms, char **document, size_t *len, int *fd)
 {
-    set_deadline(c, wait_ms);
+    set_deadline(line, wait_ms);
     *fd = -1;
     *document = NULL;
-    int error = recv_document(c, document, len, fd);
+    int error = recv_document(line, document, len, fd);
     if (error == 0)
         return 0;
     free(*document);
@@ -526,15 +526,15 @@ int libidc_line_recv(struct libidc_line *c, int wait_ms, char **document, size_t
     return fail_to_recv(-error);
 }
 
-void libidc_line_give_back(struct libidc_line *c, bool good)
+void libidc_line_give_back(struct libidc_line *line, bool good)
 {
     pthread_mutex_lock(&lock);
     bool keep = good && idle_count < IDLE_MAX;
     if (keep) {
-        c->idle = true;
+        line->idle = true;
         idle_count++;
     }
     pthread_mutex_unlock(&lock);
     if (!keep)
-        unlink_line(c);
+        unlink_line(line);
 }

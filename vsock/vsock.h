@@ -284,7 +284,7 @@ bool vsock_send_several(int fd, struct mmsghdr *messages, unsigned count, int fl
     X(closefrom, void, (int))
 
 struct vsock_next {
-/* NOLINT(bugprone-macro-parentheses): it is no expression */
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): it is no expression */
 #define X(name, type, parameters) type(*name) parameters;
     VSOCK_FUNCTIONS(X)
 #undef X
