@@ -289,10 +289,10 @@ LINT_SH     := $(shell grep -lE '^\#!.*[ /](ba|a)?sh$$' $(LINT_SCRIPT) /dev/null
 LINT_PY     := $(shell grep -lE '^\#!.*[ /]python3$$' $(LINT_SCRIPT) /dev/null) $(filter %.py,$(LINT_SCRIPT))
 TIDY        := $(patsubst %.c,$(BUILD)/lint/%.tidy,$(LINT_C))
 
-lint: ## clang-tidy, cppcheck, shellcheck, pyflakes, clang-format, the length of lines
+lint: ## clang-tidy, cppcheck, shellcheck, pyflakes, clang-format, the length of lines, the core without a C library
 	$(BOOTSTRAP) test lint
 	$(SUBMAKE) --output-sync=target -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) lint-c lint-cppcheck lint-sh lint-py \
-	    lint-format lint-lines
+	    lint-format lint-lines lint-freestanding
 
 lint-c: $(TIDY)
 
@@ -328,6 +328,32 @@ lint-format:
 lint-lines:
 	$(call say,LINES,$(words $(LINT_C) $(LINT_H)) files)
 	$(Q)scripts/lint-lines $(LINT_C) $(LINT_H)
+
+# The core without a C library: what it needs is in needs.h, nothing else. The simulation is run on it, to see that it works.
+FREE_DIR := link_mgr/core/freestanding
+FREE_SRC := $(CORE_SRC) common/ring.c common/service_name.c
+FREE_OBJ := $(patsubst %.c,$(BUILD)/lint/freestanding/%.o,$(FREE_SRC))
+FREE_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc -isystem $(FREE_DIR) -Iinclude -I. -fno-pie -mgeneral-regs-only
+
+lint-freestanding: $(BUILD)/lint/freestanding/sim
+	$(call say,SIM,$<)
+	$(Q)$< --steps 20000 --seed 1 > $<.log 2>&1 || { cat $<.log; exit 1; }
+
+$(BUILD)/lint/freestanding/%.o: %.c $(BUILD)/config
+	$(call say,CC free,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FREE_CFLAGS) $(WARN) -MD -MP -c $< -o $@
+
+$(BUILD)/lint/freestanding/core.o: $(FREE_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) -r -nostdlib -no-pie $^ -o $@
+	$(Q)for name in $$(nm -u $@ | sed 's/^ *U //'); do \
+	    grep -qw "$$name" $(FREE_DIR)/needs.h || \
+	        { echo "the core needs $$name, which is not in $(FREE_DIR)/needs.h"; exit 1; }; done
+
+# What the archive has of the core too is not taken from it.
+$(BUILD)/lint/freestanding/sim: $(BUILD)/lint/freestanding/core.o $(call obj,$(SIM_SRC)) $(DAEMON_LIB)
+	$(call link,-no-pie $(DAEMON_LIBS))
 
 # The documents: not a part of `lint` yet.
 LINT_MD := README.md CONTRIBUTING.md $(wildcard docs/*.md)
@@ -392,11 +418,11 @@ help: ## this list
 	    printf '  make %-15s %s\n' "$$name" "$$what"; done
 
 # Which headers each object was made from, as the compiler found.
--include $(shell find $(BUILD)/obj $(BUILD)/pic $(BUILD)/preload -name '*.d' -type f 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/pic $(BUILD)/preload $(BUILD)/lint/freestanding -name '*.d' -type f 2>/dev/null)
 
 FORCE:
 .PHONY: bench bench-xen bench-xen-programs
-.PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-sh lint-py \
+.PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-freestanding lint-sh lint-py \
         lint-format lint-lines lint-prose \
         man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen fuzz \
         run-demo run-demo-xen run-check run-check-short run-check-tsan run-check-valgrind run-check-xen run-fuzz
