@@ -162,9 +162,9 @@ uint8_t conn_disconnect_flags(const struct conn *conn);
 /* The credit field for any frame of this connection; what was owed as CREDIT_ind is thereby done.
  */
 uint32_t conn_credit_field(struct conn *conn);
-/* Room was found: data->spans, data->length bytes. Fills them from the front, and says in *data what
- * they are now. The first part of a message leaves total_size bytes free at the front, where the
- * link puts the total; they do not count as length. False: there is nothing to send now. */
+/* Room was found: data->spans, data->length bytes. Fills them from the front, and says in *data
+ * what they are now. The first part of a message leaves total_size bytes free at the front, where
+ * the link puts the total; they do not count as length. False: there is nothing to send now. */
 bool conn_fill_data(struct conn *conn, struct conn_data *data, uint32_t total_size);
 /* Does no program wait for what a DISCONNECT_ind with these flags says? */
 bool conn_is_bookkeeping(const struct conn *conn, uint8_t flags);

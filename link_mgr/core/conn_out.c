@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The half of a connection from its program: data from the program's socket straight into the link's
- * spans, and what follows when the program sends no more, has closed, or is not wanted to send any more.
+ * The half of a connection from its program: data from the program's socket straight into the
+ * link's spans, and what follows when the program sends no more, has closed, or is not wanted to
+ * send any more.
  */
 #include "link_mgr/core/conn_private.h"
 

@@ -89,7 +89,7 @@ static bool take_number(const char **text, unsigned base, uint64_t *number)
     return at != first;
 }
 
-/* "EPOCH NUMBER", for an offer also "READER"; zeros when it is not that. What follows is ignored. */
+/* "EPOCH NUMBER", for an offer also "READER"; zeros when it is not that. The rest is ignored. */
 static void parse_numbers(const char *value, uint64_t *epoch, uint64_t *number, uint64_t *reader)
 {
     *reader = 0;

@@ -3,25 +3,25 @@
  * needs.h - all that the core, and the parts of common/ that it uses, need of a C library: the list
  * that a host without one has to fulfil, a kernel module for example.
  *
- * The other headers of this folder only lead here, under the names that the sources include.
- * `make lint-freestanding` compiles the sources with this folder in place of the system's headers,
- * and fails if what comes out refers to a function that does not stand below. It runs the simulation
- * on it too. A host brings its own needs.h, found before this one, and fulfils this:
+ * The other headers of this folder only lead here, under the names that the sources include. `make
+ * lint-freestanding` compiles the sources with this folder in place of the system's headers. It
+ * fails if the objects refer to a function that does not stand below, and runs the simulation on
+ * them. A host brings its own needs.h, which is found before this one, and fulfils this:
  *
- *   memory     malloc, calloc and realloc may fail: then the answer is NULL, and the core copes. The
- *              largest block is a message of 16 MiB, which needs no contiguous pages; struct core
- *              itself has 256 KiB. All calls come from the host's own calls into the core, thus
- *              from where it may wait for memory, or not.
- *   strings    as in C and POSIX. strerror gives some words for a positive errno value, for the log.
- *   formatting %s %d %u %llu %zu, PRIx64 and PRIu64, with a width and zeros. The answer is the length
- *              that the whole text would have. Used for lines of the log, and for paths and values
- *              of the store.
- *   assert     ends everything: what fails is a mistake of ours that no peer can cause.
- *   values     errno and log levels are Linux's, but nothing depends on that.
+ *   memory      malloc, calloc and realloc may fail: the answer is then NULL, and the core copes.
+ *               The largest block is a message of 16 MiB, which needs no contiguous pages. struct
+ *               core itself has 256 KiB. All calls are made while the host calls the core, so the
+ *               host knows whether they may wait for memory.
+ *   strings     as in C and POSIX. strerror gives words for a positive errno value, for the log.
+ *   formatting  %s %d %u, PRIx64 and PRIu64, with a width and zeros. The answer is the length that
+ *               the whole text would have. It is used for the log, and for paths and values of the
+ *               store.
+ *   assert      ends everything: a condition fails by a mistake of ours only, never by a peer.
+ *   values      errno and log levels are Linux's, but nothing depends on that.
  *
- * Besides, the compiler must have __atomic_* for bytes and 32-bit words (common/ring.c), and calls
- * memcpy, memmove, memset and memcmp as it likes. There is no floating point. The core's deepest call
- * takes about 6 KiB of stack, 4 KiB of them in one place (conn_out.c, look_at_program).
+ * Besides, the compiler must have __atomic_* for bytes and 32-bit words (common/ring.c). It may
+ * call memcpy, memmove, memset and memcmp by itself. No floating point is used. The core's deepest
+ * call takes about 6 KiB of stack, 4 KiB of them in one place (conn_out.c, look_at_program).
  */
 #ifndef IDC_NEEDS_H
 #define IDC_NEEDS_H
