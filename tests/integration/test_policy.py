@@ -248,7 +248,7 @@ class Policy(IdcTestCase):
         """It allows nothing, and says so."""
         if not self.world.local_files:
             self.skipTest("there are no such files")
-        path = "local.domain.%d.idc.policy.%d" % (self.a.domid, self.c.domid)
+        path = "domain:%d/policy/%d" % (self.a.domid, self.c.domid)
         for count, content in enumerate(("in=* out=*", "n0,r1\n" + "x" * 5000), 1):
             with open(os.path.join(self.world.store_directory, path), "w", encoding="ascii") as stream:
                 stream.write(content)

@@ -22,6 +22,7 @@ world.measures_memory (it is link_mgr's own), world.slowness, world.pace (the sa
 
 import collections
 import functools
+import glob
 import os
 import shutil
 import signal
@@ -383,17 +384,19 @@ class LocalWorld:
 
     def _write_node(self, name, permissions, value):
         path = os.path.join(self.store_directory, name)
-        with open(path + ".new", "w", encoding="utf-8") as stream:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        new = os.path.join(os.path.dirname(path), ".new")
+        with open(new, "w", encoding="utf-8") as stream:
             stream.write(permissions + "\n" + value)
-        os.rename(path + ".new", path)
+        os.rename(new, path)
 
     def write_policy(self, domain, peer, value):
         """One half of a rule, as it stands in the store."""
-        self._write_node("local.domain.%d.idc.policy.%d" % (domain.domid, peer.domid), "n0,r%d" % domain.domid, value)
+        self._write_node("domain:%d/policy/%d" % (domain.domid, peer.domid), "n0,r%d" % domain.domid, value)
 
     def write_rendezvous(self, domain, peer, leaf, value):
         """A node that domain's link_mgr could have written for peer."""
-        self._write_node("local.domain.%d.data.idc.%d.%s" % (domain.domid, peer.domid, leaf),
+        self._write_node("domain:%d/data:%d/%s" % (domain.domid, peer.domid, leaf),
                          "n%d,r%d" % (domain.domid, peer.domid), value)
 
     def list_rules(self):
@@ -402,11 +405,15 @@ class LocalWorld:
 
     def store(self):
         nodes = {}
-        for name in os.listdir(self.store_directory):
-            if name.startswith("local.domain.") and ".data." in name:
-                with open(os.path.join(self.store_directory, name), encoding="utf-8") as stream:
-                    nodes["/" + name.replace(".", "/")] = stream.read().partition("\n")[2]
+        for path in self._data_files():
+            domain, peer, name = path[len(self.store_directory) + 1:].replace("domain:", "").replace("data:", "").split("/")
+            with open(path, encoding="utf-8") as stream:
+                nodes["/local/domain/%s/data/idc/%s/%s" % (domain, peer, name.replace(".", "/"))] = stream.read().partition("\n")[2]
         return nodes
+
+    def _data_files(self, domid="*"):
+        """Files of what link_mgrs have published for each other."""
+        return glob.glob("%s/domain:%s/data:*/*" % (self.store_directory, domid))
 
     def _directories(self):
         """Those in which the sockets are, or could be."""
@@ -416,7 +423,7 @@ class LocalWorld:
         """What link_mgrs that have ended have left beside the policy. (A liar that was killed leaves what it likes.)"""
         domids = {str(domain.domid) for domain in self.domains}
         names = os.listdir(self.store_directory)
-        return [name for name in names if name.startswith("local.domain.") and ".data." in name and name.split(".")[2] in domids] + \
-            [name for name in names if not name.startswith("local.") and name.split("-")[-1] in domids] + \
+        return [path for domid in domids for path in self._data_files(domid)] + \
+            [name for name in names if not name.startswith("domain:") and name.split("-")[-1] in domids] + \
             [name for name in os.listdir(self.directory) if name.endswith(".sock")] + \
             [path for path in self._directories() if path not in self._had]

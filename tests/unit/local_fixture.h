@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -54,6 +55,27 @@ static inline int count_entries(const char *directory, const char *prefix)
     return count;
 }
 
+static const char *counted_prefix;
+static int counted_files;
+
+static inline int count_file(const char *path, const struct stat *status, int type,
+                             struct FTW *place)
+{
+    (void)status;
+    const char *name = path + place->base;
+    counted_files += type != FTW_D && strncmp(name, counted_prefix, strlen(counted_prefix)) == 0;
+    return 0;
+}
+
+/* Files in a directory and all below it whose name begins so. */
+static inline int count_files(const char *directory, const char *prefix)
+{
+    counted_prefix = prefix;
+    counted_files = 0;
+    ck_assert_int_eq(nftw(directory, count_file, 8, FTW_PHYS), 0);
+    return counted_files;
+}
+
 static inline int count_descriptors(void)
 {
     return count_entries("/proc/self/fd", "");
@@ -79,7 +101,7 @@ static inline void check_and_remove_store(void)
 {
     ck_assert_int_eq(count_descriptors(), descriptors_before);
     if (access(store_dir, F_OK) == 0)
-        ck_assert_int_eq(count_entries(store_dir, ".tmp-"), 0);
+        ck_assert_int_eq(count_files(store_dir, ".tmp-"), 0);
     remove_store();
 }
 
@@ -134,6 +156,11 @@ static inline void put_file(const char *name, const char *bytes, size_t length)
 {
     char path[512];
     snprintf(path, sizeof(path), "%s/%s", store_dir, name);
+    for (char *c = strchr(path + strlen(store_dir) + 1, '/'); c; c = strchr(c + 1, '/')) {
+        *c = '\0';
+        ck_assert(mkdir(path, 0700) == 0 || errno == EEXIST);
+        *c = '/';
+    }
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(write(fd, bytes, length), (ssize_t)length);

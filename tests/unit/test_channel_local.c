@@ -59,7 +59,7 @@ static void close_both(void)
 {
     ops->close(high);
     ops->close(low);
-    ck_assert_int_eq(count_entries(store_dir, ""), 0);
+    ck_assert_int_eq(count_files(store_dir, ""), 0);
     check_and_remove_store();
 }
 
@@ -137,9 +137,9 @@ END_TEST
 START_TEST(closing_what_nobody_attached_to)
 {
     ck_assert_int_eq(ops->offer(high, ATTACHER, BASE, RING, &offered), 0);
-    ck_assert_int_eq(count_entries(store_dir, "local."), 1);
+    ck_assert_int_eq(count_files(store_dir, "link."), 1);
     ops->channel_close(offered);
-    ck_assert_int_eq(count_entries(store_dir, "local."), 0);
+    ck_assert_int_eq(count_files(store_dir, "link."), 0);
     ck_assert_int_eq(ops->attach(low, OFFERER, BASE, &attached), -ENOENT);
 }
 END_TEST
@@ -204,7 +204,7 @@ START_TEST(attach_to_what_is_not_offered)
     ck_assert_int_eq(ops->attach(low, OFFERER, BASE, &attached), -ENOENT);
     ck_assert_int_eq(ops->offer(high, ATTACHER, BASE, RING, &offered), 0);
     ck_assert_int_eq(ops->attach(third, OFFERER, BASE, &attached), -EACCES);
-    put_file("local.domain.5.data.idc.2.link.socket", "n5,r2\n../../etc", 15);
+    put_file("domain:5/data:2/link.socket", "n5,r2\n../../etc", 15);
     ck_assert_int_eq(ops->attach(low, OFFERER, BASE, &attached), -EPROTO);
     put_file("local.domain.9.data.link.socket", "n9,r2\n.link-9", 13);
     ck_assert_int_eq(ops->attach(low, 9, "/local/domain/9/data/link", &attached), -ENOENT);
@@ -220,7 +220,7 @@ START_TEST(platform_closes_its_channels)
     connect_both();
     ops->close(high);
     ck_assert(channel_local_becomes(low, attached, CHANNEL_DEAD));
-    ck_assert_int_eq(count_entries(store_dir, "local."), 0);
+    ck_assert_int_eq(count_files(store_dir, "link."), 0);
     high = open_domain(OFFERER);
     ops->channel_close(attached);
 }
@@ -380,7 +380,7 @@ START_TEST(killed_offerer_is_noticed)
     ops->close(high);
     ops->close(mine);
     close(ready);
-    ck_assert_int_eq(count_entries(store_dir, ""), 0);
+    ck_assert_int_eq(count_files(store_dir, ""), 0);
 }
 END_TEST
 
@@ -630,7 +630,7 @@ static void fake_offerer(void)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     make_store();
     low = open_domain(ATTACHER);
-    put_file("local.domain.5.data.idc.2.link.socket", "n5,r2\n.link-5", 13);
+    put_file("domain:5/data:2/link.socket", "n5,r2\n.link-5", 13);
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/.link-%d", store_dir, OFFERER);
     fake_listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     ck_assert_int_eq(bind(fake_listener, (struct sockaddr *)&address, sizeof(address)), 0);

@@ -37,7 +37,7 @@ says() {
 
 # rule DOMID PEER TEXT: the file of the rule is this. No TEXT: there is none.
 rule() {
-    file=$store/local.domain.$1.idc.policy.$2
+    file=$store/domain:$1/policy/$2
     if [ $# = 2 ]; then
         [ -e "$file" ] && bad "there is a rule of $1 for $2"
         return
@@ -141,12 +141,16 @@ run 0 --store "$store" --list 77
 [ "$(cat "$out")" = "no rules" ] || bad "--list 77: $(cat "$out")"
 
 # One-sided, unreadable, and no rules at all although they look like some.
-rm "$store/local.domain.2.idc.policy.3"
-printf 'n0,r7\nin=80;rm -rf "\\\t\351' >"$store/local.domain.7.idc.policy.8"
-printf 'no permissions' >"$store/local.domain.8.idc.policy.7"
-printf 'n0\nout=80' >"$store/local.domain.9.idc.policy.10"
+rm "$store/domain:2/policy/3"
+mkdir -p "$store/domain:7/policy" "$store/domain:8/policy" "$store/domain:9/policy"
+printf 'n0,r7\nin=80;rm -rf "\\\t\351' >"$store/domain:7/policy/8"
+printf 'no permissions' >"$store/domain:8/policy/7"
+printf 'n0\nout=80' >"$store/domain:9/policy/10"
 for name in 01.idc.policy.2 1.idc.policy.02 1.idc.policy.2.3 99999.idc.policy.1 -1.idc.policy.1 1.idc.policy; do
     printf 'n0\nin=*' >"$store/local.domain.$name"
+done
+for name in 02 2.3 99999 -1 =; do
+    printf 'n0\nin=*' >"$store/domain:1/policy/$name"
 done
 run 0 --store "$store" --list
 grep -q 'domain 2 has no rule for 3' "$out" || bad "--list does not tell of a one-sided rule"
@@ -195,7 +199,7 @@ rule 0 32751 'in=* out=*'
 
 rm -rf "$store"
 run 0 --store "$store" --ports 80 1 2
-mkdir "$store/local.domain.3.idc.policy.1"
+mkdir -p "$store/domain:3/policy/1"
 run 1 --store "$store" --ports 90 1 2 3
 says "domain 3 for 1"
 says "nothing has changed"
@@ -203,7 +207,7 @@ rule 1 2 'in=80 out=80'
 rule 2 1 'in=80 out=80'
 rule 1 3
 rules_are 2
-rmdir "$store/local.domain.3.idc.policy.1"
+rmdir "$store/domain:3/policy/1"
 
 # The file size limit makes a long rule fail, and the short ones that were before it come back.
 # shellcheck disable=SC3045 # dash and busybox know ulimit -f

@@ -12,7 +12,7 @@
 #include "tests/unit/local_fixture.h"
 
 #define NODE "/local/domain/5/data/idc/2/alive"
-#define NODE_FILE "local.domain.5.data.idc.2.alive"
+#define NODE_FILE "domain:5/data:2/alive"
 
 static const struct platform_ops *ops = &platform_local;
 static struct store_local toolstack;
@@ -108,6 +108,94 @@ START_TEST(the_file_is_as_documented)
 }
 END_TEST
 
+static int count_visit(void *arg, const char *path)
+{
+    ck_assert(local_layout_valid_path(path));
+    ++*(int *)arg;
+    return 0;
+}
+
+static int count_below(const char *prefix)
+{
+    int count = 0;
+    ck_assert_int_eq(local_store_walk(&toolstack, prefix, count_visit, &count), 0);
+    return count;
+}
+
+/* ---- which file is which node ---- */
+
+static void expect_file(const char *path, const char *expected)
+{
+    struct local_room room;
+    char file[LAYOUT_ROOM_MAX + PLATFORM_PATH_MAX + 1], back[PLATFORM_PATH_MAX + 1];
+    ck_assert(local_layout_file(path, file));
+    ck_assert_str_eq(file, expected);
+    ck_assert(local_layout_room(path, &room));
+    ck_assert(local_layout_path(&room, strrchr(file, '/') + 1, back));
+    ck_assert_str_eq(back, path);
+    struct local_room root = {.name = "."};
+    ck_assert_int_eq(local_layout_path(&root, strrchr(file, '/') + 1, back),
+                     strcmp(room.name, ".") == 0 || strchr(strrchr(file, '/'), '=') == NULL);
+}
+
+START_TEST(each_node_has_its_file)
+{
+    expect_file("/local/domain/5/data/idc/2/alive", "domain:5/data:2/alive");
+    expect_file("/local/domain/5/data/idc/2/link/socket", "domain:5/data:2/link.socket");
+    expect_file("/local/domain/5/data/idc/2", "domain:5/data:2/=");
+    expect_file("/local/domain/0/data/idc/32751/want", "domain:0/data:32751/want");
+    expect_file("/local/domain/5/idc/policy/2", "domain:5/policy/2");
+    expect_file("/local/domain/5/idc/policy", "domain:5/policy/=");
+    expect_file("/local/domain/5/idc/policy/2/1", "domain:5/policy/2.1");
+    /* not what they look like */
+    expect_file("/local/domain/05/idc/policy/2", "./local.domain.05.idc.policy.2");
+    expect_file("/local/domain/32752/idc/policy/2", "./local.domain.32752.idc.policy.2");
+    expect_file("/local/domain/5/idc/policy2", "./local.domain.5.idc.policy2");
+    expect_file("/local/domain/5/data/idc/02/alive", "./local.domain.5.data.idc.02.alive");
+    expect_file("/local/domain/5/data/idc/alive", "./local.domain.5.data.idc.alive");
+    expect_file("/local/domain/5/data/idc", "./local.domain.5.data.idc");
+    expect_file("/domain/5", "./domain.5");
+}
+END_TEST
+
+/* A file in the wrong directory is no second place of a node. */
+START_TEST(a_misplaced_file_is_no_node)
+{
+    put_file("local.domain.5.data.idc.2.alive", "n5,r2\nx", 7);
+    put_file("domain:5/policy/=", "n0\nx", 4);
+    put_file("domain:05/policy/2", "n0\nx", 4);
+    put_file("domain:5/data:02/alive", "n0\nx", 4);
+    put_file("domain:5/other/alive", "n0\nx", 4);
+    put_file("domain:5/alive", "n0\nx", 4);
+    ck_assert_int_eq(local_store_read(&toolstack, NODE, value), -ENOENT);
+    ck_assert_int_eq(count_below(""), 1);
+    ck_assert_int_eq(count_below("/local/domain/5/idc"), 1);
+    ck_assert_int_eq(count_below("/local/domain/5/data"), 0);
+}
+END_TEST
+
+START_TEST(a_walk_looks_where_the_prefix_says)
+{
+    static const char *const nodes[] = {
+        "/local/domain/5/data/idc/2/alive",  "/local/domain/5/data/idc/2/link/socket",
+        "/local/domain/5/data/idc/21/alive", "/local/domain/5/data/x",
+        "/local/domain/5/idc/policy/2",      "/local/domain/51/idc/policy/2"};
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+        ck_assert_int_eq(local_store_write(&toolstack, nodes[i], "x", -1), 0);
+    ck_assert_int_eq(count_below(""), 6);
+    ck_assert_int_eq(count_below("/local/domain"), 6);
+    ck_assert_int_eq(count_below("/local/domain/5"), 5);
+    ck_assert_int_eq(count_below("/local/domain/5/data"), 4);
+    ck_assert_int_eq(count_below("/local/domain/5/data/idc"), 3);
+    ck_assert_int_eq(count_below("/local/domain/5/data/idc/2"), 2);
+    ck_assert_int_eq(count_below("/local/domain/5/data/idc/2/link"), 1);
+    ck_assert_int_eq(count_below("/local/domain/5/idc"), 1);
+    ck_assert_int_eq(count_below("/local/domain/6"), 0);
+    ck_assert_int_eq(local_store_remove(&toolstack, "/local/domain/5/data/idc"), 0);
+    ck_assert_int_eq(count_below("/local/domain/5"), 2);
+}
+END_TEST
+
 /* ---- permissions ---- */
 
 START_TEST(who_may_write_where)
@@ -179,20 +267,6 @@ START_TEST(a_removed_permission_is_no_permission)
 END_TEST
 
 /* ---- removing and walking ---- */
-
-static int count_visit(void *arg, const char *path)
-{
-    ck_assert(local_store_valid_path(path));
-    ++*(int *)arg;
-    return 0;
-}
-
-static int count_below(const char *prefix)
-{
-    int count = 0;
-    ck_assert_int_eq(local_store_walk(&toolstack, prefix, count_visit, &count), 0);
-    return count;
-}
 
 START_TEST(removing_takes_the_subtree_and_nothing_else)
 {
@@ -289,7 +363,7 @@ START_TEST(a_failed_write_leaves_the_old_value)
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
     ck_assert_int_eq(result, -EFBIG);
     expect_value(&toolstack, NODE, "old");
-    ck_assert_int_eq(count_entries(store_dir, ""), 1);
+    ck_assert_int_eq(count_files(store_dir, ""), 1);
 }
 END_TEST
 
@@ -317,7 +391,7 @@ START_TEST(a_full_file_system_leaves_the_old_value)
     fill_tmpfs();
     ck_assert_int_eq(local_store_write(&store, NODE, "new", 2), -ENOSPC);
     expect_value(&store, NODE, "old");
-    ck_assert_int_eq(count_entries(store_dir, ".tmp-"), 0);
+    ck_assert_int_eq(count_files(store_dir, ".tmp-"), 0);
     ck_assert_int_eq(local_store_remove(&store, NODE), 0);
     local_store_close(&store);
     ck_assert_int_eq(umount2(store_dir, MNT_DETACH), 0);
@@ -360,9 +434,9 @@ START_TEST(sweeping_takes_only_what_is_old)
         ck_assert_int_eq(utimensat(AT_FDCWD, path, old, 0), 0);
     }
     local_store_sweep(&toolstack);
-    ck_assert_int_eq(count_entries(store_dir, ".tmp-old"), 0);
-    ck_assert_int_eq(count_entries(store_dir, ".tmp-new"), 1);
-    ck_assert_int_eq(count_entries(store_dir, ".other"), 1);
+    ck_assert_int_eq(count_files(store_dir, ".tmp-old"), 0);
+    ck_assert_int_eq(count_files(store_dir, ".tmp-new"), 1);
+    ck_assert_int_eq(count_files(store_dir, ".other"), 1);
     snprintf(path, sizeof(path), "%s/.tmp-new", store_dir);
     unlink(path);
 }
@@ -429,6 +503,8 @@ START_TEST(nothing_there_is_told_too)
     expect_event("/local/domain/6/data/idc/2", NULL);
     expect_nothing();
     ck_assert_int_eq(ops->subscribe(two, "no path"), -EINVAL);
+    ck_assert_int_eq(ops->subscribe(two, "/local/domain/5/data/idc"), -EINVAL);
+    ck_assert_int_eq(ops->subscribe(two, "/local"), -EINVAL);
 }
 END_TEST
 
@@ -544,7 +620,7 @@ START_TEST(publishing_and_retracting)
     ck_assert_int_eq(ops->retract(two, "/local/domain/5/data"), -EACCES);
     ck_assert_int_eq(count_below("/local"), 1);
     ops->close(two);
-    ck_assert_int_eq(count_entries(store_dir, ""), 0);
+    ck_assert_int_eq(count_files(store_dir, ""), 0);
     two = open_domain(2);
 }
 END_TEST
@@ -559,17 +635,31 @@ START_TEST(lost_events_are_made_up_for)
     ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/kept", "x", 2), 0);
     expect_event("/local/domain/5/data/idc/2/kept", "x");
     for (int i = 0; i < 12000; i++)
-        ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/9/noise", "x", 2), 0);
+        ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/2/noise", "x", 2), 0);
     ck_assert_int_eq(local_store_remove(&five, "/local/domain/5/data/idc/2/going"), 0);
     snprintf(number, sizeof(number), "%d", 12000);
     ck_assert_int_eq(local_store_write(&five, NODE, number, 2), 0);
-    while (ops->next_event(two, &event) == 0)
-        ck_assert(local_fixture_readable(ops->event_fd(two), WAIT_MS));
-    ck_assert_str_eq(event.path, NODE); /* in the order of names: alive, going, kept */
+    do { /* as many changes of the noise as were kept come first */
+        while (ops->next_event(two, &event) == 0)
+            ck_assert(local_fixture_readable(ops->event_fd(two), WAIT_MS));
+    } while (strcmp(event.path, "/local/domain/5/data/idc/2/noise") == 0);
+    ck_assert_str_eq(event.path, NODE); /* in the order of names: alive, going, kept, noise */
     ck_assert_str_eq(event.value, number);
     expect_event("/local/domain/5/data/idc/2/going", NULL);
     expect_event("/local/domain/5/data/idc/2/kept", "x");
+    expect_event("/local/domain/5/data/idc/2/noise", "x");
     expect_nothing();
+}
+END_TEST
+
+/* A daemon is not woken by what it has not subscribed to: in a common directory the work of all
+ * would grow with the third power of their number. */
+START_TEST(changes_of_others_are_not_seen)
+{
+    subscribe_to_five();
+    ck_assert_int_eq(local_store_write(&five, "/local/domain/5/data/idc/9/alive", "x", 9), 0);
+    ck_assert_int_eq(local_store_write(&toolstack, "/local/domain/5/idc/policy/9", "in=*", 5), 0);
+    ck_assert(!local_fixture_readable(ops->event_fd(two), 0));
 }
 END_TEST
 
@@ -605,6 +695,17 @@ static void expect_lost(void)
     ck_assert(local_fixture_readable(ops->event_fd(two), 0));
     ck_assert_int_lt(ops->next_event(two, &event), 0);
 }
+
+/* What a subscription watches is a part of the store. */
+START_TEST(a_removed_directory_of_nodes_is_noticed)
+{
+    char path[128];
+    subscribe_to_five();
+    snprintf(path, sizeof(path), "%s/domain:5/data:2", store_dir);
+    ck_assert_int_eq(rmdir(path), 0);
+    expect_lost();
+}
+END_TEST
 
 START_TEST(a_removed_store_is_noticed)
 {
@@ -685,7 +786,7 @@ START_TEST(a_domain_is_one_process)
     first = open_domain(1);
     ops->close(first);
     ops->close(other);
-    ck_assert_int_eq(count_entries(store_dir, ""), 0);
+    ck_assert_int_eq(count_files(store_dir, ""), 0);
 }
 END_TEST
 
@@ -722,10 +823,10 @@ START_TEST(a_killed_daemon_leaves_the_way_free)
     expect_refusal(store_dir, 1, -EADDRINUSE, "domain 1");
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    ck_assert_int_eq(count_entries(store_dir, ".link-1"), 1);
+    ck_assert_int_eq(count_files(store_dir, ".link-1"), 1);
     struct platform *platform = open_domain(1);
     ops->close(platform);
-    ck_assert_int_eq(count_entries(store_dir, ""), 0);
+    ck_assert_int_eq(count_files(store_dir, ""), 0);
     close(pipe_ends[0]);
     close(pipe_ends[1]);
 }
@@ -749,7 +850,7 @@ START_TEST(a_long_path_is_no_obstacle)
     ck_assert_int_eq(ops->channel_poll(attached), CHANNEL_OPEN);
     ops->close(platform);
     ops->close(peer);
-    ck_assert_int_eq(count_entries(path, ""), 0);
+    ck_assert_int_eq(count_files(path, ""), 0);
 }
 END_TEST
 
@@ -775,7 +876,7 @@ START_TEST(no_descriptor_left_to_open_with)
         if (opened)
             ops->close(platform);
         ck_assert_int_eq(count_descriptors(), count);
-        ck_assert_int_eq(count_entries(store_dir, ""), 0);
+        ck_assert_int_eq(count_files(store_dir, ""), 0);
     }
     ck_assert(opened);
 }
@@ -798,6 +899,9 @@ int main(void)
     tcase_add_test(c, paths);
     tcase_add_test(c, values);
     tcase_add_test(c, the_file_is_as_documented);
+    tcase_add_test(c, each_node_has_its_file);
+    tcase_add_test(c, a_misplaced_file_is_no_node);
+    tcase_add_test(c, a_walk_looks_where_the_prefix_says);
     tcase_add_test(c, who_may_write_where);
     tcase_add_test(c, who_may_read_what);
     tcase_add_test(c, a_removed_permission_is_no_permission);
@@ -819,8 +923,10 @@ int main(void)
     tcase_add_test(c, unsubscribing);
     tcase_add_test(c, publishing_and_retracting);
     tcase_add_test(c, lost_events_are_made_up_for);
+    tcase_add_test(c, changes_of_others_are_not_seen);
     tcase_add_test(c, no_descriptor_left_to_read_with);
     tcase_add_test(c, a_removed_store_is_noticed);
+    tcase_add_test(c, a_removed_directory_of_nodes_is_noticed);
     tcase_add_test(c, a_renamed_store_is_noticed);
 
     c = add_case(suite, "opening", open_store, close_store);

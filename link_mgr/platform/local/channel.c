@@ -102,7 +102,7 @@ static struct channel *channel_new(struct platform *platform, int peer, const ch
 static bool node_path(const char *path, char node[PLATFORM_PATH_MAX + 1])
 {
     int length = snprintf(node, PLATFORM_PATH_MAX + 1, "%s/socket", path);
-    return length <= PLATFORM_PATH_MAX && local_store_valid_path(node);
+    return length <= PLATFORM_PATH_MAX && local_layout_valid_path(node);
 }
 
 static int publish_socket(struct channel *channel)

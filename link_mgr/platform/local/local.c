@@ -223,7 +223,7 @@ static int local_domid(struct platform *platform)
 
 static int local_publish(struct platform *platform, const char *path, const char *value, int reader)
 {
-    if (!local_store_valid_path(path))
+    if (!local_layout_valid_path(path))
         return -EINVAL;
     int result = local_path_set_add(&platform->published, path);
     return result != 0 ? result : local_store_write(&platform->store, path, value, reader);
@@ -231,7 +231,7 @@ static int local_publish(struct platform *platform, const char *path, const char
 
 static bool not_below(void *arg, const char *path)
 {
-    return !local_store_is_below(path, arg);
+    return !local_layout_is_below(path, arg);
 }
 
 static int local_retract(struct platform *platform, const char *path)

@@ -21,60 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "link_mgr/platform/local/layout.h"
+
 #define PERMISSIONS_MAX 255 /* bytes of a file's first line, without the newline */
 #define TEMPORARY ".tmp-"
 #define SWEEP_AGE_S 60
-
-/* ---- paths ---- */
-
-static bool path_character(char c)
-{
-    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    return letter || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '@';
-}
-
-bool local_store_valid_path(const char *path)
-{
-    size_t length = strnlen(path, PLATFORM_PATH_MAX + 1);
-    if (length < 2 || length > PLATFORM_PATH_MAX || path[0] != '/' || path[length - 1] == '/')
-        return false;
-    for (size_t i = 1; i < length; i++) {
-        if (path[i] == '/' ? path[i - 1] == '/' : !path_character(path[i]))
-            return false;
-    }
-    return true;
-}
-
-bool local_store_is_below(const char *path, const char *prefix)
-{
-    size_t length = strlen(prefix);
-    return strncmp(path, prefix, length) == 0 && (path[length] == '\0' || path[length] == '/');
-}
-
-static bool name_of_path(const char *path, char name[PLATFORM_PATH_MAX + 1])
-{
-    if (!local_store_valid_path(path))
-        return false;
-    strcpy(name, path + 1);
-    for (char *c = name; *c != '\0'; c++) {
-        if (*c == '/')
-            *c = '.';
-    }
-    return true;
-}
-
-bool local_store_path_of_name(const char *name, char path[PLATFORM_PATH_MAX + 1])
-{
-    if (strlen(name) >= PLATFORM_PATH_MAX || strchr(name, '/') != NULL)
-        return false;
-    path[0] = '/';
-    strcpy(path + 1, name);
-    for (char *c = path; *c != '\0'; c++) {
-        if (*c == '.')
-            *c = '/';
-    }
-    return local_store_valid_path(path);
-}
 
 /* ---- permissions ---- */
 
@@ -126,7 +77,7 @@ static bool may_write(const struct store_local *store, const char *path)
     if (store->domid == STORE_TOOLSTACK)
         return true;
     snprintf(own, sizeof(own), "/local/domain/%d/data", store->domid);
-    return local_store_is_below(path, own);
+    return local_layout_is_below(path, own);
 }
 
 /* ---- opening ---- */
@@ -229,12 +180,12 @@ static int take_value(const struct store_local *store, char *text, size_t length
 int local_store_read(const struct store_local *store, const char *path,
                      char value[PLATFORM_VALUE_MAX + 1])
 {
-    char name[PLATFORM_PATH_MAX + 1];
+    char file[LAYOUT_ROOM_MAX + PLATFORM_PATH_MAX + 1];
     /* one byte more than the longest, to notice a longer */
     char text[PERMISSIONS_MAX + 1 + PLATFORM_VALUE_MAX + 1];
-    if (!name_of_path(path, name))
+    if (!local_layout_file(path, file))
         return -EINVAL;
-    int fd = openat(store->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int fd = openat(store->dir, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return errno == ELOOP || errno == ENXIO ? -EBADMSG : -errno;
     int length = read_file(fd, text, sizeof(text));
@@ -260,27 +211,57 @@ static int write_all(int fd, const char *bytes, size_t length)
     return 0;
 }
 
-static int make_temporary(const struct store_local *store, char *name, size_t size)
+/* Whoever may use the store's directory may use the one that is made in it. */
+static int make_directory(const struct store_local *store, const char *name)
+{
+    struct stat status;
+    if (mkdirat(store->dir, name, 0700) != 0)
+        return errno == EEXIST ? 0 : -errno;
+    if (fstat(store->dir, &status) != 0 ||
+        fchmodat(store->dir, name, status.st_mode & 0777, 0) != 0)
+        return -errno;
+    return 0;
+}
+
+int local_store_make_room(const struct store_local *store, const struct local_room *room)
+{
+    char domain[LAYOUT_ROOM_MAX];
+    strcpy(domain, room->name);
+    char *slash = strchr(domain, '/');
+    if (!slash)
+        return 0; /* the store's directory itself */
+    *slash = '\0';
+    int result = make_directory(store, domain);
+    return result != 0 ? result : make_directory(store, room->name);
+}
+
+static int make_temporary(const struct store_local *store, const struct local_room *room,
+                          char *name, size_t size)
 {
     uint64_t number;
     if (getrandom(&number, sizeof(number), 0) != sizeof(number))
         return -errno;
-    snprintf(name, size, TEMPORARY "%016" PRIx64, number);
+    snprintf(name, size, "%s/" TEMPORARY "%016" PRIx64, room->name, number);
     int fd = openat(store->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0 && errno == ENOENT && local_store_make_room(store, room) == 0)
+        fd = openat(store->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     return fd < 0 ? -errno : fd;
 }
 
-static int replace_file(const struct store_local *store, const char *name, const char *text,
+static int replace_file(const struct store_local *store, const char *path, const char *text,
                         size_t length)
 {
-    char temporary[32];
-    int fd = make_temporary(store, temporary, sizeof(temporary));
+    struct local_room room;
+    char temporary[LAYOUT_ROOM_MAX + 32], file[LAYOUT_ROOM_MAX + PLATFORM_PATH_MAX + 1];
+    if (!local_layout_room(path, &room) || !local_layout_file(path, file))
+        return -EINVAL;
+    int fd = make_temporary(store, &room, temporary, sizeof(temporary));
     if (fd < 0)
         return fd;
     int result = write_all(fd, text, length);
     if (close(fd) != 0 && result == 0)
         result = -errno;
-    if (result == 0 && renameat(store->dir, temporary, store->dir, name) != 0)
+    if (result == 0 && renameat(store->dir, temporary, store->dir, file) != 0)
         result = -errno;
     if (result != 0)
         unlinkat(store->dir, temporary, 0);
@@ -290,10 +271,9 @@ static int replace_file(const struct store_local *store, const char *name, const
 int local_store_write(const struct store_local *store, const char *path, const char *value,
                       int reader)
 {
-    char name[PLATFORM_PATH_MAX + 1];
     char text[PERMISSIONS_MAX + 1 + PLATFORM_VALUE_MAX + 1];
     int owner = store->domid == STORE_TOOLSTACK ? 0 : store->domid;
-    if (!name_of_path(path, name) || reader < -1 || reader > STORE_DOMID_MAX)
+    if (!local_layout_valid_path(path) || reader < -1 || reader > STORE_DOMID_MAX)
         return -EINVAL;
     if (strlen(value) > PLATFORM_VALUE_MAX)
         return -E2BIG;
@@ -302,17 +282,17 @@ int local_store_write(const struct store_local *store, const char *path, const c
     int length = reader < 0 || reader == owner
                      ? snprintf(text, sizeof(text), "n%d\n%s", owner, value)
                      : snprintf(text, sizeof(text), "n%d,r%d\n%s", owner, reader, value);
-    return replace_file(store, name, text, length);
+    return replace_file(store, path, text, length);
 }
 
 int local_store_remove_node(const struct store_local *store, const char *path)
 {
-    char name[PLATFORM_PATH_MAX + 1];
-    if (!name_of_path(path, name))
+    char file[LAYOUT_ROOM_MAX + PLATFORM_PATH_MAX + 1];
+    if (!local_layout_file(path, file))
         return -EINVAL;
     if (!may_write(store, path))
         return -EACCES;
-    return unlinkat(store->dir, name, 0) == 0 || errno == ENOENT ? 0 : -errno;
+    return unlinkat(store->dir, file, 0) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
 static int remove_visited(void *arg, const char *path)
@@ -323,51 +303,120 @@ static int remove_visited(void *arg, const char *path)
 int local_store_remove(const struct store_local *store, const char *path)
 {
     struct store_local copy = *store;
-    if (!local_store_valid_path(path))
+    if (!local_layout_valid_path(path))
         return -EINVAL;
     return may_write(store, path) ? local_store_walk(store, path, remove_visited, &copy) : -EACCES;
 }
 
 /* ---- walking ---- */
 
-static DIR *open_listing(const struct store_local *store)
+static DIR *open_listing(const struct store_local *store, const char *directory)
 {
-    int fd = openat(store->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(store->dir, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *listing = fd < 0 ? NULL : fdopendir(fd);
-    if (listing == NULL && fd >= 0)
+    if (!listing && fd >= 0) {
+        int error = errno;
         close(fd);
+        errno = error;
+    }
     return listing;
 }
 
-int local_store_walk(const struct store_local *store, const char *prefix, local_store_visit *visit,
-                     void *arg)
+/* Calls visit with the name of each entry of a type until it returns other than 0. A directory that
+ * does not exist is empty. */
+static int walk_directory(const struct store_local *store, const char *directory,
+                          unsigned char type, int (*visit)(void *arg, const char *name), void *arg)
 {
-    char path[PLATFORM_PATH_MAX + 1];
     int result = 0;
-    DIR *listing = open_listing(store);
-    if (listing == NULL)
-        return -errno;
+    DIR *listing = open_listing(store, directory);
+    if (!listing)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
     for (struct dirent *entry; result == 0 && (entry = readdir(listing)) != NULL;) {
-        bool file = entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN;
-        if (file && local_store_path_of_name(entry->d_name, path) &&
-            local_store_is_below(path, prefix))
-            result = visit(arg, path);
+        if (entry->d_type == type || entry->d_type == DT_UNKNOWN)
+            result = visit(arg, entry->d_name);
     }
     closedir(listing);
     return result;
 }
 
+struct walk {
+    const struct store_local *store;
+    const char *prefix;
+    local_store_visit *visit;
+    void *arg;
+    struct local_room room;
+    int domid;
+};
+
+static int walk_node(void *arg, const char *name)
+{
+    const struct walk *walk = arg;
+    char path[PLATFORM_PATH_MAX + 1];
+    return local_layout_path(&walk->room, name, path) && local_layout_is_below(path, walk->prefix)
+               ? walk->visit(walk->arg, path)
+               : 0;
+}
+
+static int walk_room(void *arg, const char *name)
+{
+    struct walk *walk = arg;
+    return local_layout_is_room(walk->domid, name, &walk->room) &&
+                   local_layout_is_below(walk->room.path, walk->prefix)
+               ? walk_directory(walk->store, walk->room.name, DT_REG, walk_node, walk)
+               : 0;
+}
+
+static int walk_domain(void *arg, const char *name)
+{
+    struct walk *walk = arg;
+    char path[PLATFORM_PATH_MAX + 1];
+    if (!local_layout_is_domain(name, &walk->domid))
+        return 0;
+    snprintf(path, sizeof(path), "/local/domain/%d", walk->domid);
+    bool wanted =
+        local_layout_is_below(path, walk->prefix) || local_layout_is_below(walk->prefix, path);
+    return wanted ? walk_directory(walk->store, name, DT_DIR, walk_room, walk) : 0;
+}
+
+int local_store_walk(const struct store_local *store, const char *prefix, local_store_visit *visit,
+                     void *arg)
+{
+    struct walk walk = {.store = store, .prefix = prefix, .visit = visit, .arg = arg};
+    if (!local_layout_room(prefix, &walk.room))
+        walk.room = (struct local_room){.name = "."}; /* "": all of them */
+    int result = walk_directory(store, walk.room.name, DT_REG, walk_node, &walk);
+    if (result == 0 && local_layout_is_above_rooms(prefix))
+        result = walk_directory(store, ".", DT_DIR, walk_domain, &walk);
+    return result;
+}
+
+static int sweep_file(void *arg, const char *name)
+{
+    const struct walk *walk = arg;
+    struct stat status;
+    char file[LAYOUT_ROOM_MAX + 256 + 1];
+    if (strncmp(name, TEMPORARY, strlen(TEMPORARY)) != 0)
+        return 0;
+    snprintf(file, sizeof(file), "%s/%s", walk->room.name, name);
+    if (fstatat(walk->store->dir, file, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        time(NULL) - status.st_mtime >= SWEEP_AGE_S)
+        unlinkat(walk->store->dir, file, 0);
+    return 0;
+}
+
+static int sweep_room(void *arg, const char *name)
+{
+    struct walk *walk = arg;
+    return local_layout_is_room(walk->domid, name, &walk->room)
+               ? walk_directory(walk->store, walk->room.name, DT_REG, sweep_file, walk)
+               : 0;
+}
+
 void local_store_sweep(const struct store_local *store)
 {
-    struct stat status;
-    DIR *listing = open_listing(store);
-    if (listing == NULL)
-        return;
-    for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
-        bool ours = strncmp(entry->d_name, TEMPORARY, strlen(TEMPORARY)) == 0;
-        if (ours && fstatat(store->dir, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            status.st_mtime + SWEEP_AGE_S < time(NULL))
-            unlinkat(store->dir, entry->d_name, 0);
-    }
-    closedir(listing);
+    char domain[LAYOUT_ROOM_MAX];
+    struct walk walk = {.store = store, .room = {.name = "."}, .domid = store->domid};
+    walk_directory(store, ".", DT_REG, sweep_file, &walk);
+    snprintf(domain, sizeof(domain), "domain:%d", store->domid);
+    walk_directory(store, domain, DT_DIR, sweep_room, &walk);
 }

@@ -3,11 +3,11 @@
  * store.h - the directory that stands for Xenstore on the local platform (docs/xenstore.md, last
  * section).
  *
- * Every node is one file, its permissions are the first line. Access is synchronous: these are
- * short files in one directory. Reading and writing obey what Xenstore would allow the domid for
- * which the store was opened; the toolstack (STORE_TOOLSTACK) may do everything, domain 0 may read
- * everything but writes, like any domain, only below /local/domain/0/data: its link_mgr has no
- * business elsewhere.
+ * Every node is one file (layout.h says which), its permissions are the first line. Access is
+ * synchronous: these are short files in few directories. Reading and writing obey what Xenstore
+ * would allow the domid for which the store was opened; the toolstack (STORE_TOOLSTACK) may do
+ * everything, domain 0 may read everything but writes, like any domain, only below
+ * /local/domain/0/data: its link_mgr has no business elsewhere.
  *
  * Files that are not nodes (their name is no path, they are no regular files, their first line is
  * no list of permissions, their value is too long or has a NUL byte) don't exist for
@@ -23,6 +23,7 @@
 #include <stddef.h>
 
 #include "link_mgr/core/platform.h"
+#include "link_mgr/platform/local/layout.h"
 
 #define STORE_TOOLSTACK (-1)
 #define STORE_DOMID_MAX 32751 /* 0x7FEF: the last domid before Xen's special ones */
@@ -38,11 +39,8 @@ int local_store_open(struct store_local *store, const char *directory, int domid
                      char *why, size_t why_size);
 void local_store_close(struct store_local *store);
 
-bool local_store_valid_path(const char *path);
-/* Is path equal to prefix or below it? */
-bool local_store_is_below(const char *path, const char *prefix);
-/* Path of the node whose file has this name. False: the file is not a node's. */
-bool local_store_path_of_name(const char *name, char path[PLATFORM_PATH_MAX + 1]);
+/* Makes the directory of a room, if it is missing. */
+int local_store_make_room(const struct store_local *store, const struct local_room *room);
 
 /* Length of the value, which is NUL-terminated; -ENOENT, -EACCES (exists, but may not be read),
  * -EBADMSG. */
@@ -64,7 +62,7 @@ int local_store_walk(const struct store_local *store, const char *prefix, local_
                      void *arg);
 
 /* Removes what writers that were killed in the middle of a write left behind a minute ago or
- * longer. */
+ * longer, in the store's directory and in the rooms of the own domain. */
 void local_store_sweep(const struct store_local *store);
 
 #endif
