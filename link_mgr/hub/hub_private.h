@@ -22,7 +22,6 @@
 /* A connection, for hub_reason. */
 struct hub_record {
     LIST_ENTRY(hub_record) bucket;
-    TAILQ_ENTRY(hub_record) ended;
     uint64_t serial;
     uint32_t uid;            /* of its program here: the one that connected, or that listens */
     const struct conn *conn; /* NULL: it has ended, with reason */
@@ -40,8 +39,8 @@ struct hub {
     struct event deadline;                       /* the core's */
     uint64_t timer_deadline;                     /* what it is set to; UINT64_MAX: not set */
     struct hub_record_list records[HUB_BUCKETS]; /* by serial */
-    TAILQ_HEAD(, hub_record) ended;              /* the oldest first */
-    unsigned ended_count;
+    struct hub_record ended[HUB_REASONS];        /* a ring */
+    uint64_t ended_count;
     struct endpoints endpoints;
     struct trim trim;
     uint64_t joined; /* connections within the domain */

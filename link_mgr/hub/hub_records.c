@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What hub_reason and hub_unsent answer from: a record for each connection that has, or had, a
- * program's socket, found by its serial number. A connection's record stays when it ends, until
- * HUB_REASONS others have ended after it.
+ * program's socket, found by its serial number. When a connection ends its record moves to a ring, and
+ * stays there until HUB_REASONS others have ended after it. Were it left where it is in the heap,
+ * it would keep the freed memory around it from being given back to the system.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -38,14 +39,19 @@ void hub_records_init(struct hub *hub)
 {
     for (unsigned i = 0; i < HUB_BUCKETS; i++)
         LIST_INIT(&hub->records[i]);
-    TAILQ_INIT(&hub->ended);
+    hub->ended_count = 0;
 }
 
 void hub_records_free(struct hub *hub)
 {
-    for (unsigned i = 0; i < HUB_BUCKETS; i++)
-        while (!LIST_EMPTY(&hub->records[i]))
-            record_forget(LIST_FIRST(&hub->records[i]));
+    struct hub_record *record;
+    for (unsigned i = 0; i < HUB_BUCKETS; i++) {
+        while ((record = LIST_FIRST(&hub->records[i]))) {
+            LIST_REMOVE(record, bucket);
+            if (record->conn) /* the others are in the ring */
+                free(record);
+        }
+    }
 }
 
 int hub_record_begin(struct hub *hub, const struct conn *conn, uint32_t uid)
@@ -65,16 +71,13 @@ void hub_record_cancel(struct hub *hub, uint64_t serial)
 
 void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason)
 {
-    struct hub_record *record = record_find(hub, serial), *oldest;
-    record->conn = NULL;
-    record->reason = reason;
-    TAILQ_INSERT_TAIL(&hub->ended, record, ended);
-    if (++hub->ended_count <= HUB_REASONS)
-        return;
-    oldest = TAILQ_FIRST(&hub->ended);
-    TAILQ_REMOVE(&hub->ended, oldest, ended);
-    hub->ended_count--;
-    record_forget(oldest);
+    struct hub_record *record = record_find(hub, serial);
+    struct hub_record *place = &hub->ended[hub->ended_count % HUB_REASONS];
+    if (hub->ended_count++ >= HUB_REASONS)
+        LIST_REMOVE(place, bucket);
+    *place = (struct hub_record){.serial = serial, .uid = record->uid, .reason = reason};
+    record_forget(record);
+    LIST_INSERT_HEAD(record_bucket(hub, serial), place, bucket);
 }
 
 /* Is it the program's end of the connection? Its name alone would not say so: a program that has
