@@ -36,6 +36,7 @@
 /* a quarter of what the kernel makes of it, and it counts more */
 #define LITTLE (SMALL_BUFFER / 2)
 #define FILLER_MAX 4096
+#define STREAM_BUFFER (2 * HANDOVER_STREAM_BUFFER) /* as the kernel counts it */
 #define FILLER_BLOCK (64 * 1024)
 #define FILLER_BYTES_MAX (64 << 20)
 
@@ -119,7 +120,7 @@ int connecting_fill_little(int near_end, int *size)
 {
     const int small = SMALL_BUFFER;
     *size = send_buffer(near_end);
-    if (*size <= 2 * SMALL_BUFFER || *size > 2 * HANDOVER_PLAIN_BUFFER) {
+    if (*size <= 2 * SMALL_BUFFER || *size > STREAM_BUFFER) {
         *size = 0;
         return connecting_fill_roughly(near_end);
     }
@@ -146,8 +147,7 @@ void connecting_settle(int near_end, int size)
     }
     int fresh = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int usual = send_buffer(fresh);
-    if (usual > 0)
-        connecting_widen(near_end, usual);
+    connecting_widen(near_end, usual > STREAM_BUFFER ? usual : STREAM_BUFFER);
     if (fresh >= 0)
         close(fresh);
 }

@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -373,6 +374,17 @@ void handover_make_room(int fd)
     int size = 2 * (int)(HANDOVER_INLINE_MAX + HANDOVER_INLINE_MAX / 4);
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
+/* The default is asked for once. */
+void handover_make_stream_room(int fd)
+{
+    static atomic_int usual;
+    int size = atomic_load_explicit(&usual, memory_order_relaxed);
+    if (size == 0 && getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &(socklen_t){sizeof(size)}) == 0)
+        atomic_store_explicit(&usual, size, memory_order_relaxed);
+    if (size < 2 * HANDOVER_STREAM_BUFFER)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){HANDOVER_STREAM_BUFFER}, sizeof(int));
 }
 
 static bool would_block(int sock, int flags)

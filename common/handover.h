@@ -43,6 +43,10 @@
  * counts some 332,000 bytes for such a message, and must have room for one when there is another.
  * No more than everybody may have (net.core.wmem_max). */
 #define HANDOVER_PLAIN_BUFFER 166200
+/* SO_SNDBUF of a program's end of a stream. The kernel doubles it, and wakes a writer only when a
+ * quarter of that is taken at most; the block that link_mgr holds (link_mgr/program/endpoint.h)
+ * takes up to 64 KiB. No more than everybody may have. */
+#define HANDOVER_STREAM_BUFFER 212992
 #define HANDOVER_STUB_SIZE 16
 #define HANDOVER_STUB_MAGIC "IDCmemfd"
 #define HANDOVER_WAITING_SIZE (16 + IDC_SERVICE_MAX + 1)
@@ -90,12 +94,16 @@ int handover_take_mark(int fd);
 int handover_accept(int listener, struct idc_addr *peer, int flags);
 
 /*
- * Room in the send buffer of the program's end of a seqpacket connection, so that its writer never
- * sleeps for ever: the kernel wakes one only when what it has sent takes no more than a quarter of
- * its buffer, and the latest message always stays unread (link_mgr/program/endpoint.h). Without
+ * Room in the send buffer of the program's end of a seqpacket connection, so that the
+ * latest message can stay unread (link_mgr/program/endpoint.h): the kernel wakes a writer only when
+ * what it has sent takes no more than a quarter of its buffer, and else link_mgr lets it go. Without
  * CAP_NET_ADMIN it is no more than net.core.wmem_max allows.
  */
 void handover_make_room(int fd);
+
+/* The same for a program's end of a stream: HANDOVER_STREAM_BUFFER, unless sockets have more by
+ * default. fd is fresh. */
+void handover_make_stream_room(int fd);
 
 /* Is a message with the descriptor fd (-1: none) the stub of a long one? 0: no; 1: yes, of *total
  * bytes, which can be read from fd and never change; -EPROTO: it claims to be, but fd is not such a

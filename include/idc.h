@@ -17,9 +17,9 @@
  *               to another program.
  *   Signals     No call raises SIGPIPE. A blocking call that a signal handler interrupts fails with
  *               EINTR, unless the handler was installed with SA_RESTART.
- *   Buffers     Do not make SO_SNDBUF of a connection smaller than it is (208 KiB by default):
- *               below 100 KiB or so a writer that has to wait may wait for ever (docs/design.md,
- *               "What is limited").
+ *   Buffers     A stream has a SO_SNDBUF of 416 KiB where net.core.wmem_max allows it. A program
+ *               may make it smaller, but then its end may be told an end of file in place of
+ *               ECONNRESET when a daemon or a link dies (docs/design.md, "End of file, or reset?").
  *   Daemon gone Calls fail with ENOENT or ECONNREFUSED when no link_mgr serves the socket path.
  *               Connections of a
  *               daemon that died fail with ECONNRESET; its listeners report ECONNABORTED.

@@ -84,6 +84,8 @@ int vsock_socket(int type, int protocol)
         vsock_enter(fd, VSOCK_OURS);
     if (fd >= 0 && (type & ~flags) == SOCK_SEQPACKET)
         vsock_prepare_messages(fd);
+    else if (fd >= 0)
+        handover_make_stream_room(fd);
     return fd;
 }
 
@@ -142,6 +144,8 @@ int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation)
     int fresh = make_fresh(vsock_type(fd), SOCK_CLOEXEC, bound, reservation);
     vsock_widen(fd); /* if a signal has ended the waiting */
     if (fresh >= 0) {
+        if (vsock_type(fresh) == SOCK_STREAM)
+            handover_make_stream_room(fresh);
         copy_options(fd, fresh);
         if (vsock_type(fresh) == SOCK_SEQPACKET)
             vsock_prepare_messages(fresh);

@@ -72,6 +72,8 @@ static int make_pair(const struct endpoint_config *config, int fds[2])
         return -errno;
     if (config->conn->type == IDC_SEQPACKET)
         handover_make_room(fds[1]);
+    else
+        handover_make_stream_room(fds[1]);
     return send(fds[1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 

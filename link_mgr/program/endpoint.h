@@ -9,7 +9,8 @@
  * that was killed, would be a lie. Therefore one byte (stream) or one message (seqpacket), the
  * *held* one, always stays unread in the daemon's end: at first one that the daemon put there
  * itself, later the last one that was forwarded. At a clean end it is consumed before the close. So
- * if the daemon is killed, the kernel resets the programs' connections by itself.
+ * if the daemon is killed, the kernel resets the programs' connections by itself. The exception: if
+ * the held one would keep the program from writing, it is let go (endpoint_room.c).
  *
  * Reading: SO_PEEK_OFF stands after what was forwarded, so MSG_PEEK yields what is new. A little is
  * only looked at, at first. Consuming it at once would be a system call more, and, what costs most,
@@ -36,9 +37,9 @@
  * comes later makes an event: epoll takes a socket off its list before it asks what there is, so
  * whatever it did not see puts the socket on the list again. What was there at the event, behind
  * the data, tells itself if it is the end (EPOLLRDHUP, EV_CLOSED), but not if it is a reset,
- * because libevent makes the same of EPOLLERR as of EPOLLIN. Therefore who was spared the second
- * look has it some LAG_MS later: so late is a reset noticed that came together with data, or what
- * stands behind an urgent byte, if no event tells of it before.
+ * because libevent makes the same of EPOLLERR as of EPOLLIN. Therefore an endpoint that was spared
+ * the second look has it LAG_MS later (endpoint_lag.c). A reset that arrives with data may be
+ * noticed that late.
  */
 #ifndef IDC_ENDPOINT_H
 #define IDC_ENDPOINT_H
@@ -57,12 +58,19 @@ struct conn;
 struct endpoint;
 
 /* What the endpoints of one loop have in common. */
-struct endpoints {
-    struct event_base *base;
-    TAILQ_HEAD(, endpoint) lagging; /* to be looked after: who sent last is the last */
+#define ENDPOINT_LISTS 6
+struct endpoint_list {
+    unsigned wait_ms;
+    TAILQ_HEAD(, endpoint) endpoints; /* to be looked after: whoever sent last is the last */
     struct event timer;
 };
+struct endpoints {
+    struct event_base *base;
+    int diag; /* of base/unix_diag.h, or negative */
+    struct endpoint_list lists[ENDPOINT_LISTS];
+};
 
+/* Opens a descriptor if it can. */
 void endpoints_init(struct endpoints *all, struct event_base *base);
 /* No endpoint is left. */
 void endpoints_end(struct endpoints *all);

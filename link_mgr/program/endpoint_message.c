@@ -78,9 +78,10 @@ static ssize_t finish_message(struct endpoint *ep)
     size_t in_socket = ep->memfd >= 0 ? HANDOVER_STUB_SIZE : ep->length;
     ep->known = false;
     endpoint_forget_memfd(ep);
-    if (endpoint_receive(ep, &sink, 1, 0) < 0)
+    if (!ep->bare && endpoint_receive(ep, &sink, 1, 0) < 0)
         return -ECONNRESET;
     ep->held = in_socket;
+    endpoint_pulled(ep, in_socket);
     return set_peek_offset(ep, in_socket) < 0 ? -ECONNRESET : 0;
 }
 
@@ -91,6 +92,8 @@ ssize_t endpoint_message(struct endpoint *ep)
     if (ep->known)
         return (ssize_t)ep->length;
     ssize_t length = message_look(ep);
+    if (length == -EAGAIN && ep->tight)
+        endpoint_make_room(ep);
     if (length < 0)
         return length;
     if (set_peek_offset(ep, ep->held) < 0) /* looking has moved it */
@@ -122,5 +125,10 @@ ssize_t endpoint_pull_message(struct endpoint *ep, const struct iovec *spans, in
 void endpoint_release_message(struct endpoint *ep)
 {
     struct iovec sink = {endpoint_scratch, 1};
+    if (ep->bare)
+        return;
     endpoint_receive(ep, &sink, 1, 0);
+    ep->held = 0;
+    ep->bare = true;
+    set_peek_offset(ep, 0);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * endpoint_private.h - what endpoint.c (life, and what goes to the program), endpoint_stream.c and
- * endpoint_message.c (what comes from it) share; nobody else includes it.
+ * endpoint_message.c (what comes from it), endpoint_lag.c (what is done later) and endpoint_room.c
+ * (whether its writer has room) share; nobody else includes it.
  */
 #ifndef IDC_ENDPOINT_PRIVATE_H
 #define IDC_ENDPOINT_PRIVATE_H
@@ -16,17 +17,23 @@ struct endpoint {
     /* bytes that were forwarded and are still unread: in the end the last one, or the last message;
      * stream: none only while others wait behind */
     size_t held;
-    size_t behind;   /* stream: at least so many wait behind them */
-    bool known;      /* seqpacket: the next message was looked at */
-    size_t length;   /* ... its length */
-    size_t offset;   /* ... how much of it was pulled */
-    int memfd;       /* ... where it is, or -1: in the socket */
-    unsigned pieces; /* stream: looks since everything but the held byte was consumed */
-    bool answered;   /* stream: the program was given something since the last look */
-    bool cut;        /* the last read ended at a descriptor that the program sent along */
-    bool ending;     /* an event has told that nothing comes behind what is there */
-    bool drained;    /* stream: the last look took all, and an event tells of more */
-    bool lagging;    /* is on the list */
+    size_t behind;      /* stream: at least so many wait behind them */
+    bool known;         /* seqpacket: the next message was looked at */
+    size_t length;      /* ... its length */
+    size_t offset;      /* ... how much of it was pulled */
+    int memfd;          /* ... where it is, or -1: in the socket */
+    unsigned pieces;    /* stream: looks since everything but the held byte was consumed */
+    bool answered;      /* stream: the program was given something since the last look */
+    bool cut;           /* the last read ended at a descriptor that the program sent along */
+    bool ending;        /* an event has told that nothing comes behind what is there */
+    bool drained;       /* stream: the last look took all, and an event tells of more */
+    bool bare;          /* nothing is held: it was let go, and nothing has come since */
+    bool tight;         /* what is held has kept the program from writing before */
+    bool measured;      /* the kernel has said that there is room in the program's buffer */
+    size_t batch;       /* what is held came in a block of no more than so much */
+    bool batch_ended;   /* all that was there has been pulled, so the next block is another */
+    int64_t peer_inode; /* of the program's end; 0: not asked for yet, negative: not known */
+    struct endpoint_list *list; /* that it is on, or NULL */
     uint64_t lag_since;
     TAILQ_ENTRY(endpoint) lag;
     struct event readable, writable;
@@ -46,11 +53,22 @@ ssize_t endpoint_pull_message(struct endpoint *ep, const struct iovec *spans, in
 void endpoint_release_stream(struct endpoint *ep);
 void endpoint_release_message(struct endpoint *ep);
 
-/* Streams: consumes what lags if it has become much: to be called when the program does not sleep.
- * Takes it off the list of those that lag. Messages: forgets the descriptor of one that was looked
- * at. */
-void endpoint_catch_up(struct endpoint *ep);
+/* So much was pulled: bytes of a stream, or a whole message. */
+void endpoint_pulled(struct endpoint *ep, size_t len);
+/* Might what is held keep the program from writing? No system call is made for this. */
+bool endpoint_may_be_tight(const struct endpoint *ep);
+/* All that was sent has been pulled: makes sure that what is held does not keep the program from
+ * writing. True: it does not now, but may if the program makes its send buffer smaller. */
+bool endpoint_make_room(struct endpoint *ep);
+
+/* Has it looked after when the program sends nothing for a while, if there is a reason. */
+void endpoint_lag_begin(struct endpoint *ep);
 void endpoint_lag_end(struct endpoint *ep);
+
+/* Streams: consumes what lags, all of it, or only if it has become much: to be called when the
+ * program does not sleep. Messages: forgets the descriptor of one that was looked at. */
+void endpoint_let_lag_go(struct endpoint *ep);
+void endpoint_catch_up(struct endpoint *ep);
 void endpoint_forget_memfd(struct endpoint *ep);
 
 #endif

@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 
 #include "link_mgr/program/endpoint_private.h"
-#include "link_mgr/base/clock.h"
 
 #define BULK 8192 /* from here on, reading in place is cheaper than copying twice */
 
@@ -18,7 +17,6 @@
 #define LAG_SURE 64
 #define LAG_BYTES 12288
 #define LAG_PIECES 32
-#define LAG_MS 10
 /* From so much on it is consumed in the moment in which that costs least. */
 #define CATCH_UP_BYTES 8192
 #define CATCH_UP_PIECES 16
@@ -41,31 +39,7 @@ static int stream_consume(struct endpoint *ep, size_t len)
 void endpoint_release_stream(struct endpoint *ep)
 {
     stream_consume(ep, ep->held);
-}
-
-/* ---- those that lag ---- */
-
-static const struct timeval lag_wait = {.tv_usec = LAG_MS * 1000};
-
-/* Looks after it when the program has sent nothing for LAG_MS. */
-static void lag_begin(struct endpoint *ep)
-{
-    struct endpoints *all = ep->config.all;
-    if (ep->lagging)
-        TAILQ_REMOVE(&all->lagging, ep, lag);
-    else if (TAILQ_EMPTY(&all->lagging))
-        event_add(&all->timer, &lag_wait);
-    ep->lagging = true;
-    ep->lag_since = clock_now_ms();
-    TAILQ_INSERT_TAIL(&all->lagging, ep, lag);
-}
-
-void endpoint_lag_end(struct endpoint *ep)
-{
-    if (ep->lagging)
-        TAILQ_REMOVE(&ep->config.all->lagging, ep, lag);
-    ep->lagging = false;
-    ep->pieces = 0;
+    ep->bare = true;
 }
 
 void endpoint_catch_up(struct endpoint *ep)
@@ -77,42 +51,10 @@ void endpoint_catch_up(struct endpoint *ep)
     stream_consume(ep, ep->held - 1); /* what is wrong, if anything, the next look tells */
 }
 
-/* The program has sent nothing for a while. */
-static void look_after(struct endpoint *ep)
+void endpoint_let_lag_go(struct endpoint *ep)
 {
-    struct conn *conn = ep->config.conn;
-    endpoint_lag_end(ep);
-    if (ep->held > 1)
+    if (ep->config.conn->type == IDC_STREAM && ep->held > 1)
         stream_consume(ep, ep->held - 1); /* as above */
-    if (ep->drained) {
-        ep->drained = false;
-        conn_readable(conn);
-        conn_settle(conn);
-    }
-}
-
-static void on_lag(evutil_socket_t fd, short what, void *arg)
-{
-    struct endpoints *all = arg;
-    struct endpoint *ep;
-    uint64_t now = clock_now_ms();
-    (void)fd, (void)what;
-    while ((ep = TAILQ_FIRST(&all->lagging)) && now - ep->lag_since >= LAG_MS)
-        look_after(ep);
-    if (ep)
-        event_add(&all->timer, &lag_wait);
-}
-
-void endpoints_init(struct endpoints *all, struct event_base *base)
-{
-    all->base = base;
-    TAILQ_INIT(&all->lagging);
-    evtimer_assign(&all->timer, base, on_lag, all);
-}
-
-void endpoints_end(struct endpoints *all)
-{
-    event_del(&all->timer);
 }
 
 /* ---- reading ---- */
@@ -142,8 +84,8 @@ static bool may_lag(struct endpoint *ep, size_t n)
 {
     bool answered = ep->answered;
     ep->answered = false;
-    return ep->held + n <= LAG_SURE ||
-           (answered && ep->held + n <= LAG_BYTES && ep->pieces < LAG_PIECES);
+    return !ep->tight && (ep->held + n <= LAG_SURE ||
+                          (answered && ep->held + n <= LAG_BYTES && ep->pieces < LAG_PIECES));
 }
 
 /* Looks. What it sees is consumed at once, but for the last byte, or a little later. */
@@ -162,7 +104,6 @@ static ssize_t pull_little(struct endpoint *ep, const struct iovec *spans, int c
     if (lag) {
         ep->pieces++;
         ep->drained = (size_t)n < room && !ep->cut && !ep->ending;
-        lag_begin(ep);
         return n;
     }
     ep->pieces = 0;
@@ -214,7 +155,14 @@ static ssize_t pull_bulk(struct endpoint *ep, const struct iovec *spans, int cou
 
 ssize_t endpoint_pull_stream(struct endpoint *ep, const struct iovec *spans, int count)
 {
-    if (ep->drained)
-        return -EAGAIN;
-    return ep->bulk ? pull_bulk(ep, spans, count) : pull_little(ep, spans, count);
+    ssize_t n = -EAGAIN;
+    if (!ep->drained)
+        n = ep->bulk ? pull_bulk(ep, spans, count) : pull_little(ep, spans, count);
+    if (n > 0)
+        endpoint_pulled(ep, (size_t)n);
+    if (n == -EAGAIN)
+        ep->batch_ended = true;
+    if (n == -EAGAIN && ep->tight)
+        endpoint_make_room(ep);
+    return n;
 }

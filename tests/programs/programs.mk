@@ -9,6 +9,7 @@ test-programs: $(TEST_PROGRAMS)
 # The Makefile's recipe for this target calls make with this file too: here it has nothing more to do.
 test-programs: SUBMAKE = @:
 
+$(BUILD)/tests/puppet: $(BUILD)/obj/tests/programs/feed.o
 $(BUILD)/tests/puppet $(BUILD)/tests/flows: $(BUILD)/tests/%: $(BUILD)/obj/tests/programs/%.o \
         $(BUILD)/obj/tests/programs/pattern.o $(LIBIDC_A)
 	@mkdir -p $(@D)

@@ -36,6 +36,7 @@
 #include <unistd.h>
 
 #include "idc.h"
+#include "tests/programs/feed.h"
 #include "tests/programs/pattern.h"
 
 #define SOCKETS 8192
@@ -358,6 +359,21 @@ static int run_burst(struct command *command)
     return error == EAGAIN ? 0 : error;
 }
 
+/* len bytes by one of the calls of feed.h, with SO_SNDBUF set before. */
+static int run_feed(struct command *command)
+{
+    size_t length = (size_t)number_of(command, "len", 1), done = 0;
+    struct feed feed = {.how = text_of(command, "how", "write"),
+                        .seed = (uint64_t)number_of(command, "seed", 0),
+                        .length = length,
+                        .block = (size_t)number_of(command, "block", (long long)length),
+                        .sndbuf = (int)number_of(command, "sndbuf", 0),
+                        .poll = number_of(command, "poll", 0) != 0};
+    int error = feed_socket(sockets[place_of(command, 2)].fd, &feed, &done);
+    say(command, " n=%zu", done);
+    return error;
+}
+
 /* One receive call. */
 static int run_recv(struct command *command)
 {
@@ -456,6 +472,7 @@ static const struct verb verbs[] = {
     {"burst", false, run_burst},      {"recv", false, run_recv},
     {"check", false, run_check},      {"poll", false, run_poll},
     {"names", true, run_names},       {"queued", true, run_queued},
+    {"feed", false, run_feed},
 };
 
 static const struct verb *find_verb(const char *name)

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -302,6 +303,140 @@ START_TEST(data_behind_an_urgent_byte)
 }
 END_TEST
 
+/* ---- room for the writer ---- */
+
+static void set_send_buffer(int size)
+{
+    ck_assert_int_eq(setsockopt(program, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+}
+
+static bool writer_has_room(int wait_ms)
+{
+    struct pollfd pollfd = {.fd = program, .events = POLLOUT};
+    for (int i = 0; i < wait_ms; i++) {
+        if (poll(&pollfd, 1, 1) > 0)
+            return true;
+        take_events();
+    }
+    return poll(&pollfd, 1, 0) > 0;
+}
+
+/* A block of so many bytes is sent, and pulled. */
+static void pass_block(size_t size)
+{
+    static char block[1 << 20], out[1 << 20];
+    size_t done = 0;
+    ck_assert_int_eq(send(program, block, size, MSG_NOSIGNAL), (ssize_t)size);
+    while (done < size) {
+        ssize_t n = endpoint_do_pull(out, sizeof(out));
+        if (n == -EAGAIN)
+            wait_until_readable();
+        done += n > 0 ? (size_t)n : 0;
+    }
+    assert_ends(-EAGAIN);
+}
+
+static bool timers_run(void)
+{
+    bool run = false;
+    for (unsigned i = 0; i < ENDPOINT_LISTS; i++)
+        run |= evtimer_pending(&all.lists[i].timer, NULL);
+    return run;
+}
+
+static void wait_until_at_rest(void)
+{
+    for (int i = 0; i < LATE_MS && timers_run(); i++) {
+        usleep(1000);
+        take_events();
+    }
+    ck_assert(!timers_run());
+}
+
+/* Until it was asked about so often. */
+static void wait_for_list(unsigned which)
+{
+    for (int i = 0; i < 10 * LATE_MS && !evtimer_pending(&all.lists[which].timer, NULL); i++) {
+        usleep(1000);
+        take_events();
+    }
+    ck_assert(evtimer_pending(&all.lists[which].timer, NULL));
+}
+
+static void assert_resets(void)
+{
+    char byte;
+    endpoint_close(ep, REASON_LINK_LOST);
+    ep = NULL;
+    ck_assert_int_eq(recv(program, &byte, 1, 0), -1);
+    ck_assert_int_eq(errno, ECONNRESET);
+}
+
+/* With the buffer that it begins with, the largest block is held and there is room besides. */
+START_TEST(a_large_block_is_held)
+{
+    pass_block(49000);
+    ck_assert(writer_has_room(0));
+    for (int i = 0; i < 50; i++) {
+        usleep(1000);
+        take_events();
+    }
+    assert_resets();
+}
+END_TEST
+
+/* With one that the program has made small, it is let go: first after a while, then at once; and
+ * what comes next is held again. */
+START_TEST(a_block_that_fills_the_buffer_is_let_go)
+{
+    set_send_buffer(4608);
+    pass_block(1000);
+    ck_assert(!writer_has_room(0));
+    ck_assert(writer_has_room(LATE_MS));
+    pass_block(1000);
+    ck_assert(writer_has_room(0));
+    pass_block(1);
+    assert_resets();
+}
+END_TEST
+
+/* The buffer is made small when the block is held already. */
+START_TEST(a_buffer_that_is_made_small_later)
+{
+    pass_block(40000);
+    wait_for_list(1);
+    set_send_buffer(4608);
+    ck_assert(!writer_has_room(0));
+    ck_assert(writer_has_room(10 * LATE_MS));
+}
+END_TEST
+
+/* Where the kernel does not tell what it charges: a large batch is let go, a usual one is held. */
+START_TEST(without_sock_diag)
+{
+    close(all.diag);
+    all.diag = -1;
+    pass_block(40000);
+    wait_until_at_rest();
+    ck_assert(writer_has_room(0));
+    set_send_buffer(140000);
+    pass_block(100000);
+    ck_assert(writer_has_room(LATE_MS));
+    pass_block(1);
+    assert_resets();
+}
+END_TEST
+
+/* What cannot fill any buffer makes no timer run for it. */
+START_TEST(little_needs_no_looking_after)
+{
+    pass_block(1);
+    wait_until_at_rest();
+    pass_block(150);
+    ck_assert(!timers_run());
+}
+END_TEST
+
 /* ---- consuming ---- */
 
 /* While the program asks and is answered, everything that its messages cost is given back in
@@ -313,7 +448,7 @@ START_TEST(a_dialogue_is_consumed_after_answers)
         int before = endpoint_outstanding();
         endpoint_say("x");
         int asked = endpoint_outstanding();
-        event_del(&all.timer); /* however long this takes on a busy machine */
+        event_del(&all.lists[0].timer); /* however long this takes on a busy machine */
         take_events();
         assert_pulls("x");
         assert_ends(-EAGAIN);
@@ -362,6 +497,11 @@ int main(void)
     tcase_add_test(tcase, more_than_the_room);
     tcase_add_test(tcase, data_behind_a_descriptor);
     tcase_add_test(tcase, data_behind_an_urgent_byte);
+    tcase_add_test(tcase, a_large_block_is_held);
+    tcase_add_test(tcase, a_block_that_fills_the_buffer_is_let_go);
+    tcase_add_test(tcase, a_buffer_that_is_made_small_later);
+    tcase_add_test(tcase, without_sock_diag);
+    tcase_add_test(tcase, little_needs_no_looking_after);
     tcase_add_test(tcase, a_dialogue_is_consumed_after_answers);
     tcase_add_test(tcase, what_lags_is_consumed_in_the_end);
     suite_add_tcase(suite, tcase);

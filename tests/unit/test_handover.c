@@ -451,7 +451,7 @@ static int send_buffer(int fd)
 /* A few kilobytes do, where the buffer may be made small; widened, it is what it was. */
 START_TEST(little_filler)
 {
-    static const int buffers[] = {0, 2304, 8100, 100000, HANDOVER_PLAIN_BUFFER, 212992};
+    static const int buffers[] = {0, 2304, 8100, 100000, HANDOVER_STREAM_BUFFER, 300000};
     char why[CONNECTING_WHY_MAX], byte = 5;
     struct handover_name name = sample_name();
     for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
@@ -462,7 +462,9 @@ START_TEST(little_filler)
                              0);
         before = send_buffer(pair[0]);
         ck_assert_int_eq(connecting_fill_little(pair[0], &size), 0);
-        ck_assert_int_eq(size, i == 1 || i == 2 || i == 5 ? 0 : before);
+        /* where net.core.wmem_max allows a larger one, it might not be given back */
+        bool kept = i == 1 || i == 2 || before > 2 * HANDOVER_STREAM_BUFFER;
+        ck_assert_int_eq(size, kept ? 0 : before);
         ck_assert_int_eq(handover_writable(pair[0]), 0);
         ck_assert_int_eq(connecting_outcome(pair[0], why), -EINPROGRESS);
         ck_assert_int_eq(handover_bind(pair[1], &name), 0);

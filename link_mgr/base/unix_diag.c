@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The questions of unix_diag.h, as netlink messages. */
+#include "link_mgr/base/unix_diag.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct question {
+    struct nlmsghdr header;
+    struct unix_diag_req body;
+};
+
+union answer {
+    struct nlmsghdr header;
+    char bytes[1024];
+};
+
+int unix_diag_open(void)
+{
+    int diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    return diag < 0 ? -errno : diag;
+}
+
+/* What the kernel answers, or a negative errno. Answers to earlier questions are passed over. */
+static ssize_t read_answer(int diag, uint32_t inode, union answer *answer)
+{
+    for (;;) {
+        ssize_t len = recv(diag, answer, sizeof(*answer), MSG_DONTWAIT);
+        if (len < 0 && errno != EINTR)
+            return -errno;
+        if (len < (ssize_t)sizeof(answer->header) || answer->header.nlmsg_seq != inode)
+            continue;
+        if (answer->header.nlmsg_type == SOCK_DIAG_BY_FAMILY)
+            return NLMSG_OK(&answer->header, (size_t)len) ? len : -EPROTO;
+        const struct nlmsgerr *error = NLMSG_DATA(&answer->header);
+        return len >= (ssize_t)NLMSG_LENGTH(sizeof(*error)) && error->error < 0 ? error->error
+                                                                                : -EPROTO;
+    }
+}
+
+/* Asks for one attribute of the socket. Copies size bytes of it; 0 or a negative errno. */
+static int ask_attribute(int diag, uint32_t inode, uint32_t show, uint16_t type, void *out,
+                         size_t size)
+{
+    struct question question = {
+        .header = {.nlmsg_len = sizeof(question),
+                   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                   .nlmsg_flags = NLM_F_REQUEST,
+                   .nlmsg_seq = inode},
+        .body = {.sdiag_family = AF_UNIX,
+                 .udiag_states = UINT32_MAX,
+                 .udiag_ino = inode,
+                 .udiag_show = show,
+                 .udiag_cookie = {UINT32_MAX, UINT32_MAX}},
+    };
+    union answer answer;
+    if (send(diag, &question, sizeof(question), MSG_DONTWAIT) != sizeof(question))
+        return -errno;
+    ssize_t len = read_answer(diag, inode, &answer);
+    if (len < 0)
+        return (int)len;
+    len = NLMSG_PAYLOAD(&answer.header, sizeof(struct unix_diag_msg));
+    const struct rtattr *attribute =
+        (const void *)((const char *)NLMSG_DATA(&answer.header) + sizeof(struct unix_diag_msg));
+    for (; RTA_OK(attribute, len); attribute = RTA_NEXT(attribute, len)) {
+        if (attribute->rta_type != type || RTA_PAYLOAD(attribute) < size)
+            continue;
+        memcpy(out, RTA_DATA(attribute), size);
+        return 0;
+    }
+    return -ENOENT;
+}
+
+int64_t unix_diag_peer(int diag, int fd)
+{
+    struct stat status;
+    uint32_t peer = 0;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    int error = ask_attribute(diag, (uint32_t)status.st_ino, UDIAG_SHOW_PEER, UNIX_DIAG_PEER, &peer,
+                              sizeof(peer));
+    return error < 0 ? error : (int64_t)peer;
+}
+
+int unix_diag_memory(int diag, uint32_t inode, struct unix_diag_memory *memory)
+{
+    uint32_t numbers[SK_MEMINFO_SNDBUF + 1];
+    int error =
+        ask_attribute(diag, inode, UDIAG_SHOW_MEMINFO, UNIX_DIAG_MEMINFO, numbers, sizeof(numbers));
+    if (error == 0)
+        *memory = (struct unix_diag_memory){.charged = numbers[SK_MEMINFO_WMEM_ALLOC],
+                                            .send_buffer = numbers[SK_MEMINFO_SNDBUF]};
+    return error;
+}

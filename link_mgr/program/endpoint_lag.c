@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is done for an endpoint when its program has sent nothing for a while: what lags is
+ * consumed, the second look is had that was spared, and a writer that could never be woken is freed
+ * (endpoint_room.c).
+ *
+ * There is one list and one timer for each of a few waits. An endpoint is on one list at most, at
+ * its end, so a list is ordered by the time at which its endpoints are due.
+ */
+#include <unistd.h>
+
+#include "link_mgr/base/clock.h"
+#include "link_mgr/base/unix_diag.h"
+#include "link_mgr/program/endpoint_private.h"
+
+#define LAG_MS 10
+
+/* How many endpoints a timer may ask the kernel about, which walks through all of its Unix sockets
+ * each time. The others wait. */
+#define ASK_FIRST 4
+#define ASK_AGAIN 1
+
+/* The first is for what lags. The others are for what must be asked once more, ever more rarely, so
+ * that an idle connection costs next to nothing. */
+static const unsigned lag_waits[ENDPOINT_LISTS] = {LAG_MS, 100, 1000, 10000, 100000, 1000000};
+
+static void list_arm(struct endpoint_list *list, unsigned wait_ms)
+{
+    const struct timeval wait = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+    event_add(&list->timer, &wait);
+}
+
+static void list_leave(struct endpoint *ep)
+{
+    if (ep->list)
+        TAILQ_REMOVE(&ep->list->endpoints, ep, lag);
+    ep->list = NULL;
+}
+
+/* Has it looked after when the program has sent nothing for as long as the list waits. */
+static void list_enter(struct endpoint *ep, struct endpoint_list *list)
+{
+    list_leave(ep);
+    if (TAILQ_EMPTY(&list->endpoints) && !evtimer_pending(&list->timer, NULL))
+        list_arm(list, list->wait_ms);
+    ep->list = list;
+    ep->lag_since = clock_now_ms();
+    TAILQ_INSERT_TAIL(&list->endpoints, ep, lag);
+}
+
+void endpoint_lag_end(struct endpoint *ep)
+{
+    list_leave(ep);
+    ep->pieces = 0;
+}
+
+/* A program's buffer that was asked for once is not asked for so soon again. */
+void endpoint_lag_begin(struct endpoint *ep)
+{
+    struct endpoint_list *lists = ep->config.all->lists;
+    if (ep->pieces > 0)
+        list_enter(ep, &lists[0]);
+    else if (endpoint_may_be_tight(ep))
+        list_enter(ep, ep->measured ? &lists[1] : &lists[0]);
+    else
+        list_leave(ep);
+}
+
+/* Asks whether the program's writer has room, if there is doubt, and how it is with the others. */
+static void ask_for_room(struct endpoint *ep, struct endpoint_list *list, unsigned *asked)
+{
+    struct endpoint_list *lists = ep->config.all->lists;
+    if (!endpoint_may_be_tight(ep))
+        return;
+    if (list == lists && *asked >= ASK_FIRST)
+        list_enter(ep, &lists[1]);
+    else if (++*asked && endpoint_make_room(ep))
+        list_enter(ep, list < &lists[ENDPOINT_LISTS - 1] ? list + 1 : list);
+}
+
+/* The program has sent nothing for a while. */
+static void look_after(struct endpoint *ep, unsigned *asked)
+{
+    struct conn *conn = ep->config.conn;
+    struct endpoint_list *list = ep->list;
+    endpoint_lag_end(ep);
+    endpoint_let_lag_go(ep);
+    ask_for_room(ep, list, asked);
+    if (ep->drained) {
+        ep->drained = false;
+        conn_readable(conn);
+        conn_settle(conn);
+    }
+}
+
+static void on_lag(evutil_socket_t fd, short what, void *arg)
+{
+    struct endpoint_list *list = arg;
+    struct endpoint *ep;
+    uint64_t now = clock_now_ms();
+    unsigned asked = 0;
+    (void)fd, (void)what;
+    while ((ep = TAILQ_FIRST(&list->endpoints)) && now - ep->lag_since >= list->wait_ms) {
+        if (list->wait_ms > LAG_MS && asked >= ASK_AGAIN) {
+            list_arm(list, LAG_MS);
+            return;
+        }
+        look_after(ep, &asked);
+    }
+    if (ep)
+        list_arm(list, list->wait_ms);
+}
+
+void endpoints_init(struct endpoints *all, struct event_base *base)
+{
+    all->base = base;
+    all->diag = unix_diag_open();
+    for (unsigned i = 0; i < ENDPOINT_LISTS; i++) {
+        struct endpoint_list *list = &all->lists[i];
+        list->wait_ms = lag_waits[i];
+        TAILQ_INIT(&list->endpoints);
+        evtimer_assign(&list->timer, base, on_lag, list);
+    }
+}
+
+void endpoints_end(struct endpoints *all)
+{
+    for (unsigned i = 0; i < ENDPOINT_LISTS; i++)
+        event_del(&all->lists[i].timer);
+    if (all->diag >= 0)
+        close(all->diag);
+}

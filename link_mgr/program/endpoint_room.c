@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Room for the program's writer in spite of what is held. The kernel charges a whole block to the
+ * writer as long as a byte of it is unread: up to 64 KiB of a spliced file or 49 KiB of a write,
+ * more where pages are large or where sendfile adds to the last block (Linux before 6.5), or a
+ * whole message. It wakes a writer, and lets it poll writable, only while the charge is at most a
+ * quarter of the writer's SO_SNDBUF.
+ *
+ * The buffer that a connection begins with (HANDOVER_STREAM_BUFFER) is large enough for all that
+ * was named first. The program may have made it smaller, though, or may have found a way to make
+ * larger blocks. So the kernel is asked what it charges (base/unix_diag.h) when the program has
+ * sent nothing for a while, and when the answer is that nothing more can come, what is held is let
+ * go. As long as the block is large, it is asked again, for a program may make its buffer smaller
+ * at any time. After the first time the connection is tight: it is asked whenever all has been
+ * read, so that such a writer does not wait for the timer with each block.
+ */
+#include <stdio.h>
+#include <sys/utsname.h>
+
+#include "common/handover.h"
+#include "link_mgr/base/unix_diag.h"
+#include "link_mgr/program/endpoint_private.h"
+
+/* A quarter of the smallest buffer that the kernel allows (4,608 bytes); and what the kernel charges
+ * no more than that for. */
+#define CHARGE_SURE 1152
+#define BATCH_SURE 192
+/* Where the kernel does not tell: what is read in one go can be no block above a quarter of the
+ * buffer that a connection begins with, be it the smaller one of an unprivileged seqpacket end. */
+#define BATCH_USUAL (64 * 1024)
+
+/* A block that was seen does not grow any more, but for Linux before 6.5, in which sendfile may add
+ * pages to it. */
+static bool room_blocks_grow(void)
+{
+    static int grow = -1;
+    struct utsname kernel;
+    int major = 0, minor = 0;
+    if (grow < 0)
+        grow = uname(&kernel) < 0 || sscanf(kernel.release, "%d.%d", &major, &minor) != 2 ||
+               major < 6 || (major == 6 && minor < 5);
+    return grow;
+}
+
+void endpoint_pulled(struct endpoint *ep, size_t len)
+{
+    bool whole = ep->config.conn->type == IDC_SEQPACKET;
+    if (whole || (ep->batch_ended && !room_blocks_grow()))
+        ep->batch = 0;
+    ep->batch += len;
+    ep->batch_ended = false;
+    ep->bare = false;
+    endpoint_lag_begin(ep);
+}
+
+bool endpoint_may_be_tight(const struct endpoint *ep)
+{
+    return !ep->bare && ep->batch > BATCH_SURE;
+}
+
+/* What the kernel knows of the program's end. False: it doesn't tell. */
+static bool room_measure(struct endpoint *ep, struct unix_diag_memory *memory)
+{
+    int diag = ep->config.all->diag;
+    if (ep->peer_inode == 0)
+        ep->peer_inode = diag < 0 ? -1 : unix_diag_peer(diag, ep->fd);
+    return ep->peer_inode > 0 && unix_diag_memory(diag, (uint32_t)ep->peer_inode, memory) == 0;
+}
+
+/* As unix_writable() of the kernel, in which the charge is one more. */
+static bool room_writable(const struct unix_diag_memory *memory)
+{
+    return 4 * ((uint64_t)memory->charged + 1) <= memory->send_buffer;
+}
+
+static bool room_let_go(struct endpoint *ep)
+{
+    ep->tight = true;
+    ep->batch = 0;
+    if (ep->config.conn->type == IDC_STREAM)
+        endpoint_release_stream(ep);
+    else
+        endpoint_release_message(ep);
+    return false;
+}
+
+bool endpoint_make_room(struct endpoint *ep)
+{
+    struct unix_diag_memory memory;
+    if (!endpoint_may_be_tight(ep) || endpoint_unsent(ep) > 0)
+        return false; /* what is there will be pulled, and then this is asked again */
+    if (!room_measure(ep, &memory))
+        return ep->batch > BATCH_USUAL && room_let_go(ep);
+    if (!room_writable(&memory))
+        return room_let_go(ep);
+    ep->measured = true;
+    ep->tight = ep->tight && memory.send_buffer < 2 * HANDOVER_STREAM_BUFFER;
+    if (memory.charged > CHARGE_SURE)
+        return true;
+    ep->batch = 0;
+    return false;
+}
