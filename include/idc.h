@@ -20,6 +20,8 @@
  *   Buffers     A stream has a SO_SNDBUF of 416 KiB where net.core.wmem_max allows it. A program
  *               may make it smaller, but then its end may be told an end of file in place of
  *               ECONNRESET when a daemon or a link dies (docs/design.md, "End of file, or reset?").
+ *   Urgent data MSG_OOB is taken, and its byte arrives in its place among the others. Nothing tells
+ *               the receiver that it was urgent.
  *   Daemon gone Calls fail with ENOENT or ECONNREFUSED when no link_mgr serves the socket path.
  *               Connections of a
  *               daemon that died fail with ECONNRESET; its listeners report ECONNABORTED.

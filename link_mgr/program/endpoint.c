@@ -96,6 +96,10 @@ static int endpoint_prepare(const struct endpoint_config *config, int fd)
     if (config->conn->type == IDC_SEQPACKET &&
         setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
         return -errno;
+    /* Urgent bytes come in their place. Else the kernel would drop the byte at their mark. */
+    if (config->conn->type == IDC_STREAM &&
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)) < 0)
+        return -errno;
     return 0;
 }
 

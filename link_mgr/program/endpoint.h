@@ -40,6 +40,9 @@
  * because libevent makes the same of EPOLLERR as of EPOLLIN. Therefore an endpoint that was spared
  * the second look has it LAG_MS later (endpoint_lag.c). A reset that arrives with data may be
  * noticed that late.
+ *
+ * Urgent data are ordinary bytes here (SO_OOBINLINE). Otherwise the kernel would hide the byte at
+ * their mark from recvmsg, and would drop it when the next one is read.
  */
 #ifndef IDC_ENDPOINT_H
 #define IDC_ENDPOINT_H

@@ -437,6 +437,23 @@ START_TEST(little_needs_no_looking_after)
 }
 END_TEST
 
+/* "X" is urgent. Nothing is lost, whatever is read when. */
+START_TEST(urgent_bytes_come_in_their_place)
+{
+    endpoint_say("abc");
+    ck_assert_int_eq(send(program, "X", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+    endpoint_say("def");
+    char got[16] = "";
+    for (size_t length = 0; length < 7;) {
+        wait_until_readable();
+        char out[100];
+        for (ssize_t n; (n = endpoint_do_pull(out, sizeof(out))) > 0; length += (size_t)n)
+            memcpy(got + length, out, (size_t)n);
+    }
+    ck_assert_str_eq(got, "abcXdef");
+}
+END_TEST
+
 /* ---- consuming ---- */
 
 /* While the program asks and is answered, everything that its messages cost is given back in
@@ -497,6 +514,7 @@ int main(void)
     tcase_add_test(tcase, more_than_the_room);
     tcase_add_test(tcase, data_behind_a_descriptor);
     tcase_add_test(tcase, data_behind_an_urgent_byte);
+    tcase_add_test(tcase, urgent_bytes_come_in_their_place);
     tcase_add_test(tcase, a_large_block_is_held);
     tcase_add_test(tcase, a_block_that_fills_the_buffer_is_let_go);
     tcase_add_test(tcase, a_buffer_that_is_made_small_later);
