@@ -21,7 +21,8 @@
 
 struct options {
     const char *platform, *directory, *ports;
-    bool directory_given, remove, list, json, done; /* done: --help or --version was answered */
+    bool directory_given, add, remove, list, json,
+        done; /* done: --help or --version was answered */
     struct policy_list allowed;
     struct domids domids;
     const struct setup_store_ops *ops;
@@ -33,6 +34,7 @@ static const char usage[] =
     "rules)\n"
     "       idc-setup --list [--json] [DOMID]...      show the rules\n"
     "\n"
+    "  --add              to what the pairs are allowed already; else that is replaced\n"
     "  --ports LIST       only to these services: ports, ranges and service names, separated by\n"
     "                     commas (80,5000-5010,org.example.clipboard); default *, which is all\n"
     "  --platform NAME    xen, local, or auto (default): local if there is a store directory, else "
@@ -42,7 +44,7 @@ static const char usage[] =
     "                     parent exists\n"
     "  --help, --version\n"
     "\n"
-    "DOMIDs are 0 to 32751. A rule that the pair had already is replaced. See idc-setup(8).\n";
+    "DOMIDs are 0 to 32751. See idc-setup(8).\n";
 
 static int setup_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -79,6 +81,9 @@ static int parse_option(struct options *options, int option)
     case 'P':
         options->ports = optarg;
         return 0;
+    case 'a':
+        options->add = true;
+        return 0;
     case 'r':
         options->remove = true;
         return 0;
@@ -100,15 +105,11 @@ static int parse_option(struct options *options, int option)
 static int parse_options(struct options *options, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"platform", required_argument, NULL, 'p'},
-        {"store", required_argument, NULL, 's'},
-        {"ports", required_argument, NULL, 'P'},
-        {"remove", no_argument, NULL, 'r'},
-        {"list", no_argument, NULL, 'l'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"platform", required_argument, NULL, 'p'}, {"store", required_argument, NULL, 's'},
+        {"ports", required_argument, NULL, 'P'},    {"add", no_argument, NULL, 'a'},
+        {"remove", no_argument, NULL, 'r'},         {"list", no_argument, NULL, 'l'},
+        {"json", no_argument, NULL, 'j'},           {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},        {NULL, 0, NULL, 0},
     };
     int option;
     opterr = 0;
@@ -153,6 +154,8 @@ static int check_combination(struct options *options)
     size_t count = options->domids.count;
     if (options->remove && options->list)
         return setup_fail(EXIT_USAGE, "--remove and --list exclude each other");
+    if (options->add && (options->remove || options->list))
+        return setup_fail(EXIT_USAGE, "--add is only for allowing");
     if (options->json && !options->list)
         return setup_fail(EXIT_USAGE, "--json is only for --list");
     if (options->ports != NULL && (options->remove || options->list))
@@ -227,6 +230,11 @@ static int setup_show_rules(const struct options *options, struct setup_store *s
     return 0;
 }
 
+static void setup_note(const char *text)
+{
+    fprintf(stderr, "idc-setup: note: %s\n", text);
+}
+
 static int setup_forbid(const struct options *options, struct setup_store *store)
 {
     char why[SETUP_WHY_MAX] = "";
@@ -234,16 +242,18 @@ static int setup_forbid(const struct options *options, struct setup_store *store
     if (removed < 0)
         return setup_fail(EXIT_FAILURE, "%s", why);
     if (removed == 0)
-        fputs("idc-setup: note: there was no such rule; nothing has changed\n", stderr);
+        setup_note("there was no such rule; nothing has changed");
     return 0;
 }
 
 static int setup_allow(const struct options *options, struct setup_store *store)
 {
     char why[SETUP_WHY_MAX] = "";
-    return rules_allow(store, &options->domids, &options->allowed, why) == 0
-               ? 0
-               : setup_fail(EXIT_FAILURE, "%s", why);
+    const struct rules_allowing allowing = {.domids = &options->domids,
+                                            .ports = &options->allowed,
+                                            .add = options->add,
+                                            .note = setup_note};
+    return rules_allow(store, &allowing, why) == 0 ? 0 : setup_fail(EXIT_FAILURE, "%s", why);
 }
 
 static int setup_run(const struct options *options)

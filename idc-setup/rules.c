@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "idc-setup/lists.h"
+
 static int no_memory(char why[SETUP_WHY_MAX])
 {
     snprintf(why, SETUP_WHY_MAX, "out of memory");
@@ -17,37 +19,147 @@ static int no_memory(char why[SETUP_WHY_MAX])
 
 /* ---- allowing ---- */
 
-static int make_value(const struct policy_list *ports, char value[SETUP_WRITE_MAX + 1],
-                      char why[SETUP_WHY_MAX])
+static int make_value(const struct policy *policy, char **value, char why[SETUP_WHY_MAX])
 {
-    struct policy policy = {.in = *ports, .out = *ports};
-    int length = policy_format(&policy, value, SETUP_WRITE_MAX + 1);
-    if (length >= 0)
-        return 0;
-    snprintf(why, SETUP_WHY_MAX,
-             "--ports: the list is too long for Xenstore; allow a range of ports, or * instead");
-    return -E2BIG;
+    char text[SETUP_WRITE_MAX + 1];
+    if (policy_format(policy, text, sizeof(text)) < 0) {
+        snprintf(why, SETUP_WHY_MAX,
+                 "the list is too long for Xenstore; allow a range of ports, or * instead");
+        return -E2BIG;
+    }
+    *value = strdup(text);
+    return *value != NULL ? 0 : no_memory(why);
 }
 
-int rules_allow(struct setup_store *store, const struct domids *domids,
-                const struct policy_list *ports, char why[SETUP_WHY_MAX])
+/* What domid's half says; nothing if it cannot be read. */
+static void read_policy(struct setup_store *store, int domid, int peer, struct policy *policy)
 {
-    char value[SETUP_WRITE_MAX + 1];
-    int result = make_value(ports, value, why);
-    if (result != 0)
-        return result;
-    size_t n = domids->count, count = 0;
+    char value[SETUP_VALUE_MAX + 1];
+    if (store->ops->read(store, domid, peer, value) < 0 || policy_parse(policy, value, NULL) != 0)
+        memset(policy, 0, sizeof(*policy));
+}
+
+static int plan_change(struct setup_store *store, const struct rules_allowing *allowing,
+                       struct setup_change *change, char why[SETUP_WHY_MAX])
+{
+    struct policy policy = {.in = *allowing->ports, .out = *allowing->ports};
+    const char *wrong = "";
+    char *value = NULL;
+    if (allowing->add) {
+        read_policy(store, change->domid, change->peer, &policy);
+        if (lists_join(&policy.in, allowing->ports, &wrong) != 0 ||
+            lists_join(&policy.out, allowing->ports, &wrong) != 0) {
+            snprintf(why, SETUP_WHY_MAX, "the rule of domain %d for %d: %s; allow a range of ports",
+                     change->domid, change->peer, wrong);
+            return -E2BIG;
+        }
+    }
+    int result = make_value(&policy, &value, why);
+    change->value = value;
+    return result;
+}
+
+/* The halves of all pairs, those of one domid beside each other. */
+static size_t list_pairs(const struct domids *domids, struct setup_change *changes)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < domids->count; i++)
+        for (size_t j = 0; j < domids->count; j++)
+            if (i != j)
+                changes[count++] = (struct setup_change){domids->list[i], domids->list[j], NULL};
+    return count;
+}
+
+static void free_changes(struct setup_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free((void *)(uintptr_t)changes[i].value);
+    free(changes);
+}
+
+/* ---- notes on what is replaced ---- */
+
+#define NOTES_MAX 8 /* of all the pairs of many domains */
+
+/* What was allowed in either direction and is not any more, "" if nothing. */
+static void list_ending(const struct policy *before, const struct policy_list *ports,
+                        char ends[2 * LISTS_TEXT_MAX])
+{
+    char in[LISTS_TEXT_MAX], out[LISTS_TEXT_MAX];
+    lists_missing(&before->in, ports, in);
+    lists_missing(&before->out, ports, out);
+    if (strcmp(in, out) == 0)
+        out[0] = '\0';
+    snprintf(ends, 2 * LISTS_TEXT_MAX, "%s%s%s", in, in[0] != '\0' && out[0] != '\0' ? "," : "",
+             out);
+}
+
+/* NULL: nothing is replaced. One half of a pair is looked at: the other one says the same, unless
+ * somebody has written it by hand. */
+static char *make_note(struct setup_store *store, const struct policy_list *ports,
+                       const struct setup_change *half)
+{
+    struct policy policy;
+    char before[POLICY_VALUE_MAX + 1] = "", now[POLICY_VALUE_MAX + 1] = "";
+    char ends[2 * LISTS_TEXT_MAX];
+    char *note = NULL;
+    read_policy(store, half->domid, half->peer, &policy);
+    policy_format_list(ports, now, sizeof(now));
+    if (policy_format_list(&policy.in, before, sizeof(before)) == 0)
+        policy_format_list(&policy.out, before, sizeof(before));
+    list_ending(&policy, ports, ends);
+    if (before[0] == '\0' || (strcmp(now, before) == 0 && ends[0] == '\0'))
+        return NULL;
+    int length =
+        asprintf(&note, "domains %d and %d: %s replaces %s; %s%s%s", half->domid, half->peer, now,
+                 before, ends[0] == '\0' ? "nothing ends" : "connections end: ", ends,
+                 ends[0] == '\0' ? "" : " (--add would have kept them)");
+    return length >= 0 ? note : NULL;
+}
+
+/* Before the change, what is to be said after it; as many as there are changes. NULL: no memory. */
+static char **make_notes(struct setup_store *store, const struct policy_list *ports,
+                         const struct setup_change *changes, size_t count)
+{
+    char **notes = calloc(count, sizeof(*notes));
+    for (size_t i = 0; notes != NULL && i < count; i++)
+        if (changes[i].domid < changes[i].peer)
+            notes[i] = make_note(store, ports, &changes[i]);
+    return notes;
+}
+
+static void tell_notes(char **notes, size_t count, void (*tell)(const char *text))
+{
+    char rest[64];
+    size_t told = 0;
+    for (size_t i = 0; notes != NULL && i < count; i++) {
+        told += notes[i] != NULL;
+        if (notes[i] != NULL && tell != NULL && told <= NOTES_MAX)
+            tell(notes[i]);
+        free(notes[i]);
+    }
+    free(notes);
+    snprintf(rest, sizeof(rest), "rules of %zu more pairs are replaced", told - NOTES_MAX);
+    if (told > NOTES_MAX && tell != NULL)
+        tell(rest);
+}
+
+int rules_allow(struct setup_store *store, const struct rules_allowing *allowing,
+                char why[SETUP_WHY_MAX])
+{
+    size_t n = allowing->domids->count;
     struct setup_change *changes = calloc(n * n, sizeof(*changes));
     if (changes == NULL)
         return no_memory(why);
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < n; j++) {
-            if (i != j)
-                changes[count++] = (struct setup_change){domids->list[i], domids->list[j], value};
-        }
-    }
-    result = store->ops->apply(store, changes, count, why);
-    free(changes);
+    size_t count = list_pairs(allowing->domids, changes);
+    char **notes = allowing->add ? NULL : make_notes(store, allowing->ports, changes, count);
+    int result = 0;
+    for (size_t i = 0; i < count && result == 0; i++)
+        result = plan_change(store, allowing, &changes[i], why);
+    if (result == 0)
+        result = store->ops->apply(store, changes, count, why);
+    tell_notes(notes, count, result == 0 ? allowing->note : NULL);
+    free_changes(changes, count);
     return result;
 }
 

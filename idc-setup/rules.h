@@ -31,9 +31,16 @@ struct rules {
 };
 
 /* Each of the domids and each other one may connect to the services in ports; what rule there was
- * is replaced. */
-int rules_allow(struct setup_store *store, const struct domids *domids,
-                const struct policy_list *ports, char why[SETUP_WHY_MAX]);
+ * is added to, or else replaced. Then a note says, for each pair, what it was and what ends. */
+struct rules_allowing {
+    const struct domids *domids;
+    const struct policy_list *ports;
+    bool add;
+    void (*note)(const char *text);
+};
+
+int rules_allow(struct setup_store *store, const struct rules_allowing *allowing,
+                char why[SETUP_WHY_MAX]);
 /* Removes the rules among the domids, or of a single one all rules, of both sides. Returns how many
  * there were. */
 int rules_forbid(struct setup_store *store, const struct domids *domids, char why[SETUP_WHY_MAX]);

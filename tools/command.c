@@ -153,10 +153,7 @@ static void print_permission(const struct target *target)
     if (own < 0)
         return;
     snprintf(port, sizeof(port), "%u", target->port);
-    fprintf(stderr,
-            "; to allow it, where the toolstack runs: idc-setup --ports %s %d %u (in place of the "
-            "rule that idc-setup"
-            " --list shows)",
+    fprintf(stderr, "; to allow it, where the toolstack runs: idc-setup --add --ports %s %d %u",
             target->port != 0 ? port : target->service, own, target->domid);
 }
 

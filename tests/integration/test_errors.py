@@ -116,16 +116,21 @@ class Errors(Observed):
         self.observe(self.b.domid, 80, errno.EACCES, "policy does not allow it (the rule of domain %d)" % self.b.domid)
 
     def test_what_is_advised_opens_no_more_than_was_asked_for(self):
-        """And works."""
+        """It works, and nothing that worked before ends."""
         self.world.setup(self.a, self.b, ports="80")
         self.b.puppet().do("listen", 1, port=81)
+        client, server = self.pair(80)
         result = self.a.run(["idc", "cat", str(self.b.domid), "81"])
-        said = re.search(rb"idc-setup --ports (\S+) (\d+) (\d+)", result.stderr)
+        said = re.search(rb"idc-setup --add --ports (\S+) (\d+) (\d+)\n", result.stderr)
         self.assertEqual((result.returncode, said and said.groups()),
                          (1, (b"81", b"%d" % self.a.domid, b"%d" % self.b.domid)), result.stderr)
         self.assertEqual(result.stderr.count(b"\n"), 1)
-        self.world.setup(*(int(domid) for domid in said.groups()[1:]), ports=said.group(1).decode())
+        self.world.setup(self.a, self.b, ports=said.group(1).decode(), add=True)
         wait_until(lambda: self.is_allowed_now(81, self.b.domid), what="the rule at both link_mgrs")
+        client.do("send", 1, len=1000, seed=1)
+        client.do("shutdown", 1)
+        self.assertEqual(server.do("check", 1, seed=1)["n"], 1000)
+        self.assertTrue(self.is_allowed_now(80, self.b.domid))
 
     def test_econnreset_link_mgr_dies_before_it_answers(self):
         self.assert_link_works()

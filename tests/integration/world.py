@@ -376,9 +376,9 @@ class LocalWorld:
             if name.endswith(".sock"):
                 os.unlink(os.path.join(self.directory, name))
 
-    def setup(self, *domains, ports=None, remove=False):
+    def setup(self, *domains, ports=None, remove=False, add=False):
         argv = [self.find_program("idc-setup"), "--store", self.store_directory]
-        argv += ["--remove"] * remove + (["--ports", ports] if ports else [])
+        argv += ["--remove"] * remove + ["--add"] * add + (["--ports", ports] if ports else [])
         argv += [str(getattr(domain, "domid", domain)) for domain in domains]
         return subprocess.run(argv, check=True, capture_output=True, timeout=60).stdout.decode()
 

@@ -153,8 +153,8 @@ class XenIdcWorld:
             if "/idc/policy/" in path:
                 self.xen.dom0.run(["xenstore-rm", path], check=True)
 
-    def setup(self, *domains, ports=None, remove=False):
-        argv = ["idc-setup"] + ["--remove"] * remove + (["--ports", ports] if ports else [])
+    def setup(self, *domains, ports=None, remove=False, add=False):
+        argv = ["idc-setup"] + ["--remove"] * remove + ["--add"] * add + (["--ports", ports] if ports else [])
         argv += [str(getattr(domain, "domid", domain)) for domain in domains]
         return self.xen.dom0.run(argv, check=True).stdout.decode()
 

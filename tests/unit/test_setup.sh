@@ -128,6 +128,45 @@ run 2 --store "$store" --ports "$(seq -s , 10 2 140)" 1 2
 says "more than 64 items"
 rule 1 2 'in=80-82,443,5000-5010,a,b out=80-82,443,5000-5010,a,b'
 
+# ---- adding, and what replacing takes away
+
+old=$store
+store=$tmp/adding
+run 0 --store "$store" --add --ports 80 1 2
+rule 1 2 'in=80 out=80'
+[ -s "$err" ] && bad "there was nothing before: $(cat "$err")"
+run 0 --store "$store" --add --ports 81,org.example.a 2 1
+rule 1 2 'in=80-81,org.example.a out=80-81,org.example.a'
+rule 2 1 'in=80-81,org.example.a out=80-81,org.example.a'
+[ -s "$err" ] && bad "nothing ends: $(cat "$err")"
+run 0 --store "$store" --add --ports 80 1 2
+rule 1 2 'in=80-81,org.example.a out=80-81,org.example.a'
+printf 'n0,r1\nin=7 out=8,b' >"$store/domain:1/policy/2"
+run 0 --store "$store" --add --ports 9 1 2
+rule 1 2 'in=7,9 out=8-9,b'
+run 1 --store "$store" --add --ports "$(seq -s , 100 2 226)" 1 2
+says "more than 64 items"
+rule 1 2 'in=7,9 out=8-9,b'
+run 0 --store "$store" --add 1 2
+rule 1 2 'in=* out=*'
+run 0 --store "$store" --add --ports 80 1 2
+rule 1 2 'in=* out=*'
+run 2 --add --list
+run 2 --add --remove 1
+
+run 0 --store "$store" --ports 80-90,a,b 1 2
+says 'note: domains 1 and 2: 80-90,a,b replaces *; connections end: all but 80-90,a,b (--add'
+run 0 --store "$store" --ports 80-90,a,b 1 2
+[ -s "$err" ] && bad "nothing is replaced: $(cat "$err")"
+run 0 --store "$store" --ports 81,85-86,b,c 2 1
+says 'note: domains 1 and 2: 81,85-86,b,c replaces 80-90,a,b; connections end: 80,82-84,87-90,a (--add'
+run 0 --store "$store" --ports 80-100,b,c 1 2
+says 'replaces 81,85-86,b,c; nothing ends'
+run 0 --store "$store" 1 2 3
+says 'note: domains 1 and 2: * replaces 80-100,b,c; nothing ends'
+[ "$(wc -l <"$err")" = 1 ] || bad "two pairs had no rule: $(cat "$err")"
+store=$old
+
 # ---- listing
 
 run 0 --store "$store" --list
