@@ -73,10 +73,14 @@ int connecting_fill(int near_end, int far_end)
     return 0;
 }
 
-static bool polls_writable(int near_end)
+/* What the end polls now. A signal ends even a poll that does not wait, and then nothing is known. */
+static short polled_now(int near_end)
 {
     struct pollfd p = {.fd = near_end, .events = POLLOUT};
-    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
+    int ready;
+    while ((ready = poll(&p, 1, 0)) < 0 && errno == EINTR)
+        ;
+    return ready > 0 ? p.revents : 0;
 }
 
 /* Blocks of a quarter of the buffer, with what the kernel counts besides: one or two are enough,
@@ -89,7 +93,7 @@ int connecting_fill_roughly(int near_end)
     for (int i = 0; i < FILLER_MAX && size > 0; i++) {
         if (send(near_end, block, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL) <= 0)
             return -ENOBUFS;
-        if (!polls_writable(near_end))
+        if (!(polled_now(near_end) & POLLOUT))
             return put_filler_block(near_end, FILLER_LAST) ? 0 : -ENOBUFS;
     }
     return -ENOBUFS;
@@ -164,22 +168,15 @@ static int error_in_name(const uint8_t *name, size_t len, char why[CONNECTING_WH
     return error == 0 || error == EINPROGRESS || error == -CONNECTING_NONE ? ECONNRESET : error;
 }
 
-static int unnamed_outcome(int near_end, char why[CONNECTING_WHY_MAX])
-{
-    struct pollfd p = {.fd = near_end, .events = POLLOUT};
-    if (poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP))
-        return p.revents & POLLOUT ? CONNECTING_NONE : -EINPROGRESS;
-    strcpy(why, "link_mgr ended meanwhile, or has no descriptors left");
-    return -ECONNRESET;
-}
+#define UNNAMED 1 /* the far end has no name yet */
 
-int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX])
+/* What the far end's name says, without any text when it is a connection's. A name never changes. */
+static int named_outcome(int near_end, char why[CONNECTING_WHY_MAX])
 {
     struct handover_name connected;
     struct sockaddr_un address = {0};
     socklen_t len = sizeof(address);
 
-    why[0] = '\0';
     if (handover_name(near_end, &connected) == 0)
         return 0;
     if (getpeername(near_end, (struct sockaddr *)&address, &len) < 0)
@@ -187,9 +184,32 @@ int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX])
     if (address.sun_family != AF_UNIX || len > sizeof(address))
         return CONNECTING_NONE;
     if (len <= name_prefix)
-        return unnamed_outcome(near_end, why);
+        return UNNAMED;
     int error = error_in_name((const uint8_t *)address.sun_path + 1, len - name_prefix, why);
-    return error != 0 ? -error : CONNECTING_NONE;
+    if (error != 0)
+        return -error;
+    /* a connection's, if it came between the two looks */
+    return handover_name(near_end, &connected) == 0 ? 0 : CONNECTING_NONE;
+}
+
+/* The name comes first, then the end polls writable or hung up. So once it does, one more look at
+ * the name tells which it was. */
+int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX])
+{
+    why[0] = '\0';
+    int outcome = named_outcome(near_end, why);
+    if (outcome != UNNAMED)
+        return outcome;
+    short now = polled_now(near_end);
+    if (!(now & (POLLOUT | POLLHUP)))
+        return -EINPROGRESS;
+    outcome = named_outcome(near_end, why);
+    if (outcome != UNNAMED)
+        return outcome;
+    if (!(now & POLLHUP))
+        return CONNECTING_NONE;
+    strcpy(why, "link_mgr ended meanwhile, or has no descriptors left");
+    return -ECONNRESET;
 }
 
 /* ---- far end ---- */

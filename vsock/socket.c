@@ -165,6 +165,20 @@ int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation)
 
 /* ---- looking ---- */
 
+/* Whether fd's peer has a name of the kind that link_mgr gives. */
+enum peer { PEER_OTHER, PEER_NAMELESS, PEER_NAMED };
+
+static enum peer peer_name(int fd)
+{
+    struct sockaddr_un name = {0};
+    socklen_t len = sizeof(name);
+    if (getpeername(fd, (struct sockaddr *)&name, &len) < 0 || name.sun_family != AF_UNIX)
+        return PEER_OTHER;
+    if (len <= offsetof(struct sockaddr_un, sun_path))
+        return PEER_NAMELESS;
+    return name.sun_path[0] == '\0' ? PEER_NAMED : PEER_OTHER;
+}
+
 /* The note, without taking it. A program's own socket pair is left as it is, also one whose peek
  * offset is in use. The note is known by its bytes and by the descriptor beside it, which is not
  * taken out: MSG_CTRUNC tells of it. */
@@ -189,49 +203,42 @@ static bool peek_note(int fd, enum vsock_mark mark, struct sockaddr_vm *bound)
     return true;
 }
 
-/* One whose peer has no name, and that has no note: it connects, or it is none of ours. */
-static enum vsock_state without_note(enum vsock_mark mark, int outcome)
+/* One whose peer has a name: ours, or somebody else's. */
+static enum vsock_state socket_named(int fd, struct vsock_socket *socket)
 {
-    if (outcome == -EINPROGRESS || (mark == VSOCK_OURS && outcome == CONNECTING_NONE))
-        return VSOCK_CONNECTING;
-    return mark == VSOCK_OURS ? VSOCK_FAILED : VSOCK_NONE;
+    if (handover_name(fd, &socket->name) == 0)
+        return socket->name.listener ? VSOCK_LISTENING : VSOCK_CONNECTED;
+    int outcome = connecting_outcome(fd, socket->why);
+    if (outcome >= 0 || outcome == CONNECTING_NONE || outcome == -EINPROGRESS)
+        return VSOCK_NONE;
+    socket->error = -outcome;
+    return VSOCK_FAILED;
 }
 
+/* One whose peer has no name: it is fresh, it connects, or it is none of ours. */
 static enum vsock_state socket_nameless(int fd, enum vsock_mark mark, struct vsock_socket *socket)
 {
-    char why[CONNECTING_WHY_MAX];
     if (peek_note(fd, mark, &socket->bound))
         return VSOCK_FRESH;
-    int outcome = connecting_outcome(fd, why);
-    if (outcome == 0) /* meanwhile */
-        return handover_name(fd, &socket->name) == 0 ? VSOCK_CONNECTED : VSOCK_NONE;
-    enum vsock_state state = without_note(mark, outcome);
-    if (state == VSOCK_FAILED) {
-        socket->error = outcome == CONNECTING_NONE ? ECONNRESET : -outcome;
-        snprintf(socket->why, sizeof(socket->why), "%s", why);
-    }
-    return state;
+    int outcome = connecting_outcome(fd, socket->why);
+    if (outcome == -EINPROGRESS || (mark == VSOCK_OURS && outcome == CONNECTING_NONE))
+        return VSOCK_CONNECTING;
+    if (peer_name(fd) == PEER_NAMED) /* meanwhile */
+        return socket_named(fd, socket);
+    socket->error = outcome == CONNECTING_NONE ? ECONNRESET : -outcome;
+    return mark == VSOCK_OURS ? VSOCK_FAILED : VSOCK_NONE;
 }
 
 static enum vsock_state socket_look(int fd, enum vsock_mark mark, struct vsock_socket *socket)
 {
-    char why[CONNECTING_WHY_MAX];
-    struct sockaddr_un name = {0};
-    socklen_t len = sizeof(name);
-    if (getpeername(fd, (struct sockaddr *)&name, &len) < 0 || name.sun_family != AF_UNIX)
-        return VSOCK_NONE;
-    if (len <= offsetof(struct sockaddr_un, sun_path))
+    switch (peer_name(fd)) {
+    case PEER_NAMED:
+        return socket_named(fd, socket);
+    case PEER_NAMELESS:
         return socket_nameless(fd, mark, socket);
-    if (name.sun_path[0] != '\0')
+    default:
         return VSOCK_NONE;
-    if (handover_name(fd, &socket->name) == 0)
-        return socket->name.listener ? VSOCK_LISTENING : VSOCK_CONNECTED;
-    int outcome = connecting_outcome(fd, why);
-    if (outcome >= 0 || outcome == CONNECTING_NONE || outcome == -EINPROGRESS)
-        return VSOCK_NONE;
-    socket->error = -outcome;
-    snprintf(socket->why, sizeof(socket->why), "%s", why);
-    return VSOCK_FAILED;
+    }
 }
 
 bool vsock_look(int fd, struct vsock_socket *socket)

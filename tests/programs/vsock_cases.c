@@ -7,7 +7,9 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "tests/programs/vsock.h"
@@ -220,6 +222,58 @@ static void test_refused_later(const struct other *other)
     CHECK(polled(fd, POLLOUT, WAIT_MS) & POLLOUT);
     /* asked by a second connect */
     CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), ECONNRESET);
+}
+
+/* One of the ways to ask for the outcome without waiting: 0 when connected, an errno. */
+static int connect_asked(const struct other *other, int fd, int way)
+{
+    struct sockaddr_vm address;
+    socklen_t len = sizeof(address);
+    if (way == 0)
+        return connect_to(fd, other->cid, other->port) < 0 && errno != EISCONN ? errno : 0;
+    int error = int_option(fd, SOL_SOCKET, SO_ERROR);
+    if (error != 0)
+        return error;
+    return getpeername(fd, (struct sockaddr *)&address, &len) == 0 ? 0 : EALREADY;
+}
+
+/* Takes and closes at once what comes, in a process of its own. */
+static pid_t fork_closer(uint32_t port)
+{
+    int listener = new_socket(SOCK_STREAM);
+    CHECK(bind_to(listener, VMADDR_CID_ANY, port) == 0 && listen(listener, 100) == 0);
+    pid_t child = fork();
+    if (child == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int fd; child == 0 && (fd = accept(listener, NULL, NULL)) >= 0; close(fd))
+        ;
+    if (child == 0)
+        _exit(0);
+    close(listener);
+    return child;
+}
+
+/* Whatever moment it is, the outcome is that of the attempt: also if the other end is closed at
+ * once. */
+static void test_asked_all_the_time(const struct other *other)
+{
+    struct other closer = {.cid = VMADDR_CID_LOCAL, .port = LOCAL_PORT + 3};
+    pid_t child = fork_closer(closer.port);
+    for (int i = 0; i < 1200; i++) {
+        struct other to = i % 8 < 6 ? closer : *other;
+        bool refused = i % 8 == 6;
+        int fd = new_socket(SOCK_STREAM | SOCK_NONBLOCK), error, ended;
+        to.port = refused ? NOBODYS_PORT : to.port;
+        CHECK_ERRNO(connect_to(fd, to.cid, to.port), EINPROGRESS);
+        do {
+            ended = polled(fd, POLLOUT, 0);
+            error = connect_asked(&to, fd, i % 2);
+        } while (error == EALREADY && !ended);
+        CHECK(error == (refused ? ECONNRESET : 0));
+        close(fd);
+    }
+    kill(child, SIGKILL);
+    CHECK(waitpid(child, NULL, 0) == child);
 }
 
 static void fail_to_connect(int fd, const struct other *other)
@@ -514,6 +568,7 @@ const struct vsock_case vsock_cases[] = {
     {.name = "nonblocking", .run = test_nonblocking},
     {.name = "refused", .run = test_refused},
     {.name = "refused_later", .run = test_refused_later},
+    {.name = "asked_all_the_time", .run = test_asked_all_the_time},
     {.name = "bound_and_refused", .run = test_bound_and_refused},
     {.name = "refused_with_options", .run = test_refused_with_options},
     {.name = "timeout", .run = test_timeout, .by_name = true},

@@ -720,6 +720,46 @@ START_TEST(nonblocking_failure)
 }
 END_TEST
 
+/* Takes and closes at once what comes, in a process of its own. */
+static pid_t fork_closer(int listener)
+{
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int fd; (fd = idc_accept(listener, NULL)) >= 0; close(fd))
+        ;
+    _exit(0);
+}
+
+/* Asked without waiting for POLLOUT, thousands of times: whatever moment it is, the outcome is that
+ * of the attempt. */
+START_TEST(nonblocking_asked_all_the_time)
+{
+    static const struct {
+        uint32_t domid, port;
+        int error;
+    } cases[] = {{IDC_DOMID_SELF, 4010, 0}, {3, 13, EACCES}, {3, 5, 0}, {3, 99, ECONNREFUSED}};
+    struct idc_options options = IDC_OPTIONS_INIT;
+    int listener = idc_listen(4010, 100), failed = 0;
+    ck_assert_msg(listener >= 0, "%s", idc_last_error());
+    pid_t closer = fork_closer(listener);
+    options.nonblocking = 1;
+    for (int i = 0; i < 4000; i++) {
+        int status, fd = idc_connect_with(cases[i % 4].domid, cases[i % 4].port, &options);
+        ck_assert_msg(fd >= 0, "%s", idc_last_error());
+        do
+            status = idc_connect_finish(fd);
+        while (status < 0 && errno == EINPROGRESS);
+        failed += (status < 0 ? errno : 0) != cases[i % 4].error;
+        close(fd);
+    }
+    ck_assert_int_eq(failed, 0);
+    ck_assert_int_eq(idc_unlisten(listener), 0);
+    ck_assert_int_eq(waitpid(closer, NULL, 0), closer);
+}
+END_TEST
+
 START_TEST(nonblocking_under_way)
 {
     char byte = 0;
@@ -836,6 +876,7 @@ int main(void)
     tcase_add_test(tests, nonblocking_success);
     tcase_add_test(tests, nonblocking_within_the_domain);
     tcase_add_test(tests, nonblocking_failure);
+    tcase_add_test(tests, nonblocking_asked_all_the_time);
     tcase_add_test(tests, nonblocking_under_way);
     tcase_add_test(tests, nonblocking_and_the_daemon_dies);
     tcase_add_test(tests, nonblocking_and_the_daemon_hangs);
