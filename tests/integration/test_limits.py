@@ -153,8 +153,10 @@ class Store(IdcTestCase):
             self.skipTest("no file system can be mounted here")
         self.addCleanup(subprocess.run, ["umount", "--lazy", self.store], check=True)
 
-    def write(self, path, permissions, value):
-        with open(os.path.join(self.store, path[1:].replace("/", ".")), "w", encoding="ascii") as stream:
+    def write(self, name, permissions, value):
+        path = os.path.join(self.store, name)
+        os.makedirs(os.path.dirname(path))
+        with open(path, "w", encoding="ascii") as stream:
             stream.write(permissions + "\n" + value)
 
     def fill(self):
@@ -168,8 +170,8 @@ class Store(IdcTestCase):
     def test_full(self):
         """A program hears that the disk is full, and not that the other domain is not there; and no longer than it is full."""
         other, c = self.b.domid, self.c
-        self.write("/local/domain/%d/idc/policy/%d" % (c.domid, other), "n0,r%d" % c.domid, "in=* out=*")
-        self.write("/local/domain/%d/data/idc/%d/alive" % (other, c.domid), "n%d,r%d" % (other, c.domid), "0123456789abcdef")
+        self.write("domain:%d/policy/%d" % (c.domid, other), "n0,r%d" % c.domid, "in=* out=*")
+        self.write("domain:%d/data:%d/alive" % (other, c.domid), "n%d,r%d" % (other, c.domid), "0123456789abcdef")
         filler = self.fill()
         c.start("--store", self.store, *self.options)
         program = c.puppet()
