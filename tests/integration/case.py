@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The base of all integration tests.
 
-Each test gets fresh link_mgrs in the domains of `roles`, which may connect to each other if `permit`. After each test, whatever
+Each test begins in a clean world, whatever the one before has left, and gets fresh link_mgrs in the domains of `roles`, which may connect to each other if `permit`. After each test, whatever
 it did: its programs are killed; then in every link_mgr no connection and no listener is left, it has as many descriptors as after
 its start (and a few for each link that is up) and one thread; SIGTERM ends it with status 0, and no node of the store,
 socket or file is left. A test has `timeout` seconds (times the slowness of the platform, LONGEST at most; or IDC_TEST_TIMEOUT).
@@ -44,6 +44,7 @@ class IdcTestCase(unittest.TestCase):
         signal.alarm(int(os.environ.get("IDC_TEST_TIMEOUT") or min(self.timeout * self.world.slowness, LONGEST)))
         self.a, self.b, self.c = self.world.a, self.world.b, self.world.c
         self.domains = [getattr(self.world, role) for role in self.roles]
+        self.world.clean_up()
         for domain in self.world.domains:
             domain.forget_daemons()
         self.world.begin()
@@ -73,7 +74,7 @@ class IdcTestCase(unittest.TestCase):
         try:
             for domain in self.world.domains:
                 if domain.daemon:
-                    domain.daemon.kill(signal.SIGCONT)  # a test that fails may have left it stopped
+                    domain.daemon.kill(signal.SIGCONT)  # a test that failed may have stopped it
             if not self._outcome.success:
                 self._tell_state()
             for domain in self.world.domains:
@@ -83,14 +84,8 @@ class IdcTestCase(unittest.TestCase):
                     self._check_and_stop(domain)
             self.assertEqual(self.world.stray_files(), [])
         finally:
-            self._kill_all()
+            self.world.clean_up()
             signal.alarm(0)
-
-    def _kill_all(self):
-        for domain in self.world.domains:
-            if domain.daemon:
-                domain.daemon.kill(signal.SIGCONT)
-                domain.kill()
 
     def _check_and_stop(self, domain):
         self.assert_quiet(domain)

@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from agentlink import DEFAULT_TIMEOUT, Stream  # noqa: E402
 
 PR_SET_PDEATHSIG = 1
+AT_LEAST = 60  # seconds that anything is waited for
 libc = ctypes.CDLL(None)
 
 
@@ -56,6 +57,8 @@ class Reader:
 
 
 class LocalProcess:
+    lost = None  # as on Xen, where a domain can end with all that runs in it
+
     def __init__(self, reader, argv, env, uid, gid, cwd):
         self.condition = reader.condition
         self.argv = argv
@@ -65,6 +68,7 @@ class LocalProcess:
 
         def child():
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 
         user = {"user": uid, "group": gid, "extra_groups": []} if uid else {}
         self._popen = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
@@ -94,7 +98,8 @@ class LocalProcess:
         return False
 
     def wait_for(self, done, timeout, what, detail=lambda: ""):
-        end = time.monotonic() + timeout
+        """The time is for what never comes: a busy machine is slow."""
+        end = time.monotonic() + max(timeout, AT_LEAST)
         while not done():
             left = end - time.monotonic()
             if left <= 0:

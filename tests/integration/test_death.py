@@ -209,6 +209,24 @@ class Programs(IdcTestCase):
             self.assert_quiet(domain)
 
 
+class CleanWorld(IdcTestCase):
+    """What a test that failed may leave does not concern the next one."""
+
+    def test_daemons_that_nobody_knows(self):
+        left = [domain.daemon for domain in (self.a, self.b)]
+        program = self.a.puppet().process
+        left[0].kill(signal.SIGSTOP)
+        for domain in (self.a, self.b):
+            domain.daemon = None
+        self.world.clean_up()
+        self.world.begin()
+        self.assertEqual([process.returncode for process in left + [program]], [-signal.SIGKILL] * 3)
+        self.world.setup(self.a, self.b)
+        for domain in (self.a, self.b):
+            domain.start(*self.options)
+        self.assert_link_works()
+
+
 class Starting(IdcTestCase):
     """The files of a starting link_mgr."""
     platforms = ("local",)

@@ -9,6 +9,7 @@ is for link_mgr and idc-setup to find out (--platform auto).
 
 import math
 import os
+import re
 import sys
 
 import debian
@@ -132,15 +133,18 @@ class XenIdcWorld:
         return ["--socket", domain.socket] + list(options)
 
     def clean_up(self):
+        """Nothing runs, whatever a test has done. A guest that does not obey, because it was left paused for example, is destroyed,
+        and made again by begin()."""
         for domain in self.domains:
             try:
-                domain.kill_programs()
-                if domain.daemon:
-                    domain.kill()
+                domain.kill_everything()
             except (LinkLost, TimeoutError):
                 domain.lost()
+                if domain.domid:
+                    self.xen.destroy(domain.xen)
 
     def begin(self):
+        """Both guests, b with the higher domid, and no node of an earlier test in the store."""
         for domain in self.domains:
             if domain.domid is None:
                 domain.lost()
@@ -149,9 +153,10 @@ class XenIdcWorld:
             self.xen.destroy(self.b.xen)
             self.b.lost()
             self.xen.create(self.b.xen.number)
-        for path in self.xen.store_list("/local/domain"):
-            if "/idc/policy/" in path:
-                self.xen.dom0.run(["xenstore-rm", path], check=True)
+        paths = [path for path in self.xen.store_list("/local/domain")
+                 if re.fullmatch(r"/local/domain/[0-9]+(/idc/policy|/data/idc)/[0-9]+", path)]
+        if paths:
+            self.xen.dom0.run(["xenstore-rm"] + paths, check=True)
 
     def setup(self, *domains, ports=None, remove=False, add=False):
         argv = ["idc-setup"] + ["--remove"] * remove + ["--add"] * add + (["--ports", ports] if ports else [])
