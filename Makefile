@@ -205,44 +205,46 @@ endif
 DEPS := build $(if $(filter no,$(XEN_ASKED)),,libxen)
 BOOTSTRAP = @scripts/bootstrap $(DEPS)
 SUBMAKE   = +@$(MAKE) --no-print-directory
+# With as many jobs as there are processors, unless the caller says how many.
+SUBMAKE_J = $(SUBMAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 CHECK     = @BUILD=$(BUILD) UNIT='$(UNIT)' scripts/check
 
 demo: ## two domains, a connection between them, and one that is refused
 	$(BOOTSTRAP)
-	$(SUBMAKE) run-demo
+	$(SUBMAKE_J) run-demo
 
 check: ## unit tests, simulation, integration tests on the local platform (SIM_STEPS, SIM_SEED)
 	$(BOOTSTRAP) test programs
-	$(SUBMAKE) run-check
+	$(SUBMAKE_J) run-check
 
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 check-asan: ## the same under the address and undefined-behaviour sanitizers
 	$(BOOTSTRAP) test programs
-	$(SUBMAKE) BUILD=$(BUILD)/asan SAN='$(ASAN)' CFLAGS='-O1 -g' run-check-short
+	$(SUBMAKE_J) BUILD=$(BUILD)/asan SAN='$(ASAN)' CFLAGS='-O1 -g' run-check-short
 
 # TSan does not know fences (-Wtsan); those of the ring are between processes, where it doesn't look anyway.
 TSAN := -fsanitize=thread -Wno-tsan
 check-tsan: ## the unit tests of what has threads, under the thread sanitizer
 	$(BOOTSTRAP) test
-	$(SUBMAKE) BUILD=$(BUILD)/tsan SAN='$(TSAN)' CFLAGS='-O1 -g' run-check-tsan
+	$(SUBMAKE_J) BUILD=$(BUILD)/tsan SAN='$(TSAN)' CFLAGS='-O1 -g' run-check-tsan
 
 check-valgrind: ## unit tests, and the daemon in some of the integration tests, under valgrind
 	$(BOOTSTRAP) test valgrind
-	$(SUBMAKE) run-check-valgrind
+	$(SUBMAKE_J) run-check-valgrind
 
 export XEN_TESTS
 check-xen: ## the integration tests between domains of a real Xen, in QEMU (XEN_TESTS: words that pick some)
 	$(BOOTSTRAP) test programs xen
-	$(SUBMAKE) run-check-xen
+	$(SUBMAKE_J) run-check-xen
 
 demo-xen: ## the demo between two guests of a real Xen, in QEMU
 	$(BOOTSTRAP) xen
-	$(SUBMAKE) run-demo-xen
+	$(SUBMAKE_J) run-demo-xen
 
 FUZZ_SECONDS ?= 20
 fuzz: ## the fuzzers, each for FUZZ_SECONDS
 	$(BOOTSTRAP) fuzz
-	$(SUBMAKE) BUILD=$(BUILD)/fuzz CC=clang WARN=-w CFLAGS='-O1 -g' \
+	$(SUBMAKE_J) BUILD=$(BUILD)/fuzz CC=clang WARN=-w CFLAGS='-O1 -g' \
 	    SAN='$(ASAN) -fsanitize=fuzzer-no-link' run-fuzz
 
 run-demo: all
@@ -268,12 +270,12 @@ run-fuzz: fuzzers
 # BENCH: more options of tests/bench/run or run-xen, -k WORD or --json FILE for example.
 bench: ## IDC measured beside what one would use in its place; two to five minutes (QUICK=1: one)
 	$(BOOTSTRAP) test
-	$(SUBMAKE) all $(BUILD)/bench
+	$(SUBMAKE_J) all $(BUILD)/bench
 	@tests/bench/run --build $(BUILD) $(if $(QUICK),--quick) $(BENCH)
 
 bench-xen: ## the same between two guests of a real Xen, counted in instructions, in QEMU; a quarter of an hour (BENCH='-k WORD': some)
 	$(BOOTSTRAP) xen
-	$(SUBMAKE) all bench-xen-programs
+	$(SUBMAKE_J) all bench-xen-programs
 	@tests/bench/run-xen --build $(BUILD) $(BENCH)
 
 bench-xen-programs:
@@ -291,7 +293,7 @@ TIDY        := $(patsubst %.c,$(BUILD)/lint/%.tidy,$(LINT_C))
 
 lint: ## clang-tidy, cppcheck, shellcheck, pyflakes, clang-format, the length of lines, the core without a C library
 	$(BOOTSTRAP) test lint
-	$(SUBMAKE) --output-sync=target -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) lint-c lint-cppcheck lint-sh lint-py \
+	$(SUBMAKE_J) --output-sync=target -k lint-c lint-cppcheck lint-sh lint-py \
 	    lint-format lint-lines lint-freestanding
 
 lint-c: $(TIDY)
