@@ -30,9 +30,9 @@ class Many(IdcTestCase):
         return [domain.usage() for domain in (self.a, self.b)]
 
     def test_1000_connections_at_once(self):
-        """Three times, so that a leak adds up."""
+        """More than once, so that a leak adds up."""
         start = self.warm_up()
-        for _ in range(3):
+        for _ in range(3 if self.world.platform == "local" else 2):
             self.thousand(start)
         print("         resident before: %s KiB, afterwards: %s KiB" % (
             [usage.rss_kib for usage in start], [domain.usage().rss_kib for domain in (self.a, self.b)]))
