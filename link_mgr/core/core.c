@@ -13,6 +13,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "link_mgr/core/judge.h"
 #include "link_mgr/core/link.h"
 
 void core_log(struct core *core, int priority, const char *format, ...)
@@ -179,31 +180,39 @@ void core_channel_event(struct core *core, void *token)
 
 /* ---- programs ---- */
 
-bool core_allows_out(const struct core *core, uint32_t domid, uint32_t port, const char *name)
+struct conn *core_connect(struct core *core, const struct core_request *request,
+                          enum reason *reason)
 {
-    const struct peer *peer = domid < IDC_DOMID_SELF ? core->by_domid[domid] : NULL;
-    return peer && peer->allowed && policy_allows_out(&peer->policy, port, name);
-}
-
-struct conn *core_connect(struct core *core, uint32_t domid, uint32_t port, const char *name,
-                          enum idc_type type, uint32_t uid, void *cookie, enum reason *reason)
-{
+    const struct judge_question question = {.direction = JUDGE_OUT,
+                                            .domid = request->domid,
+                                            .port = request->port,
+                                            .name = request->name,
+                                            .type = request->type,
+                                            .uid = request->uid};
     core->count.connects++;
     *reason = REASON_POLICY;
-    if (!core_allows_out(core, domid, port, name))
+    if (!judge_allows(core, &question))
         return NULL;
-    struct peer *peer = core->by_domid[domid];
-    struct conn *conn = conn_new(peer, type);
+    struct peer *peer = core->by_domid[request->domid];
+    struct conn *conn = conn_new(peer, request->type);
     *reason = REASON_NO_RESOURCES;
     if (!conn)
         return NULL;
-    conn->cookie = cookie;
-    conn->uid = uid;
-    conn->local_port = listener_ephemeral_port(&core->listeners);
-    conn->peer_port = port;
-    strcpy(conn->name, name);
+    conn->cookie = request->cookie;
+    conn->uid = request->uid;
+    conn->local_port =
+        request->local_port ? request->local_port : listener_ephemeral_port(&core->listeners);
+    conn->peer_port = request->port;
+    strcpy(conn->name, request->name);
     peer_request(peer, conn);
     return conn;
+}
+
+void core_catch_up(struct core *core)
+{
+    struct peer *peer;
+    TAILQ_FOREACH (peer, &core->peers, all)
+        peer_catch_up(peer);
 }
 
 void core_unlisten(struct core *core, struct listener *listener)

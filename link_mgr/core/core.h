@@ -54,14 +54,23 @@ struct core *core_new(struct host *host, const struct core_config *config);
 /* Ends everything; programs see ECONNRESET. */
 void core_free(struct core *core);
 
-/* Starts a connection to another domain; port or name (not both). Answered by host->connected in a
- * later turn. Returns NULL when it was refused at once; *reason says why, and host->connected is
- * not called. The connection's local_port is a free one; until the turn the caller may set another.
- */
-struct conn *core_connect(struct core *core, uint32_t domid, uint32_t port, const char *name,
-                          enum idc_type type, uint32_t uid, void *cookie, enum reason *reason);
-/* Does this domain's own policy allow that? (The other's has a say too.) */
-bool core_allows_out(const struct core *core, uint32_t domid, uint32_t port, const char *name);
+struct core_request {
+    uint32_t domid;      /* another domain */
+    uint32_t port;       /* 0 when a name is given */
+    const char *name;    /* "": none */
+    uint32_t local_port; /* 0: a free one */
+    enum idc_type type;
+    uint32_t uid; /* of the program */
+    void *cookie; /* not NULL; for host->connected */
+};
+
+/* Starts a connection to another domain. Answered by host->connected in a later turn. Returns NULL
+ * when it was refused at once; *reason says why, and host->connected is not called. */
+struct conn *core_connect(struct core *core, const struct core_request *request,
+                          enum reason *reason);
+/* To be called before a listener is made: the requests that have come by now are judged without it.
+ * Otherwise it could get one whose program has given up since. */
+void core_catch_up(struct core *core);
 /* Resets the connections that listener's program has not taken, and removes it. */
 void core_unlisten(struct core *core, struct listener *listener);
 

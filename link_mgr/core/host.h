@@ -60,9 +60,12 @@ struct host {
      * connection is given up. Otherwise conn is freed afterwards. cookie is core_connect's. */
     bool (*connected)(struct host *host, void *cookie, struct conn *conn, enum reason reason,
                       struct endpoint **ep);
-    /* A connection for listener, whose backlog has room. As above. */
-    bool (*incoming)(struct host *host, struct listener *listener, struct conn *conn,
-                     struct endpoint **ep);
+    /* A connection for listener, whose backlog has room. REASON_OK: *ep was filled in. Otherwise
+     * the connection is refused for that reason. */
+    enum reason (*incoming)(struct host *host, struct listener *listener, struct conn *conn,
+                            struct endpoint **ep);
+    /* Does its program still listen? It may have closed it without the core's having been told. */
+    bool (*listening)(struct host *host, struct listener *listener);
 
     /* ---- loop ---- */
 

@@ -54,6 +54,9 @@ void link_free(struct link *link, enum reason reason);
  */
 const char *link_receive(struct link *link, bool *more, enum reason *reason);
 const char *link_send(struct link *link, uint64_t now, bool *more, enum reason *reason);
+/* As link_receive, but what is in the ring now, all of it and no more. The next turn does what
+ * follows from it. */
+const char *link_catch_up(struct link *link, enum reason *reason);
 bool link_is_up(const struct link *link); /* HELLO came */
 /* When delayed refusals can go on, or frames have been quiet for long enough; UINT64_MAX: there are
  * none. */

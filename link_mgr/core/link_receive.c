@@ -3,6 +3,7 @@
  * Frames out of the ring: one function for each type, in a table. Each returns what is wrong, if
  * anything is; then the link ends.
  */
+#include "link_mgr/core/judge.h"
 #include "link_mgr/core/link_private.h"
 
 #include <string.h>
@@ -34,38 +35,18 @@ static const char *on_hello(struct link *link, struct arrival *arrival)
     return NULL;
 }
 
-static struct listener *find_listener(struct listener_table *table,
-                                      const struct wire_connect_req *req)
-{
-    struct listener *listener =
-        req->name[0] ? listener_by_name(table, req->name) : listener_by_port(table, req->port);
-    return listener && !listener->local_only ? listener : NULL;
-}
-
-/* Finds the listener that a request means, if the peer may connect to it. */
-static enum reason link_receive_resolve(struct link *link, const struct wire_connect_req *req,
-                                        struct listener **listener)
-{
-    *listener = find_listener(&link->peer->core->listeners, req);
-    uint32_t port = *listener ? (*listener)->port : req->port;
-    const char *name = *listener ? (*listener)->name : req->name;
-    if (!link->peer->allowed || !policy_allows_in(&link->peer->policy, port, name))
-        return REASON_POLICY;
-    if (!*listener || (*listener)->backlog == 0)
-        return REASON_NO_LISTENER;
-    if ((*listener)->type != req->type)
-        return REASON_WRONG_TYPE;
-    if ((*listener)->waiting >= (*listener)->backlog)
-        return REASON_BACKLOG_FULL;
-    return REASON_OK;
-}
-
 static enum reason link_receive_admit(struct link *link, const struct wire_connect_req *req,
                                       uint32_t credit)
 {
     struct host *host = link->peer->core->host;
     struct listener *listener;
-    enum reason reason = link_receive_resolve(link, req, &listener);
+    const struct judge_question question = {.direction = JUDGE_IN,
+                                            .domid = (uint32_t)link->peer->domid,
+                                            .port = req->port,
+                                            .name = req->name,
+                                            .type = req->type,
+                                            .uid = req->uid};
+    enum reason reason = judge_admits(link->peer->core, &question, &listener);
     struct conn *conn = reason == REASON_OK ? conn_new(link->peer, req->type) : NULL;
     if (!conn)
         return reason == REASON_OK ? REASON_NO_RESOURCES : reason;
@@ -77,7 +58,9 @@ static enum reason link_receive_admit(struct link *link, const struct wire_conne
     conn->send_limit = credit;
     strcpy(conn->name, req->name);
     strcpy(conn->service, listener->name);
-    if (link_enter(link, conn) && host->incoming(host, listener, conn, &conn->ep)) {
+    reason = link_enter(link, conn) ? host->incoming(host, listener, conn, &conn->ep)
+                                    : REASON_NO_RESOURCES;
+    if (reason == REASON_OK) {
         conn->phase = CONN_OPEN;
         conn->listener = listener;
         conn->owed |= OWED_RESPONSE;
@@ -88,7 +71,7 @@ static enum reason link_receive_admit(struct link *link, const struct wire_conne
     if (conn->link)
         link_forget(link, conn);
     conn_settle(conn);
-    return REASON_NO_RESOURCES;
+    return reason;
 }
 
 static const char *on_connect_req(struct link *link, struct arrival *arrival)
@@ -284,5 +267,18 @@ const char *link_receive(struct link *link, bool *more, enum reason *reason)
     }
     tell_space(link, done <= 0);
     *more |= done > 0;
+    return wrong;
+}
+
+const char *link_catch_up(struct link *link, enum reason *reason)
+{
+    const char *wrong = NULL;
+    const struct ring *in = &link->rings.in;
+    uint32_t start = in->own;
+    int64_t there = ring_ready(&link->rings.in);
+    int done = 1;
+    /* A frame of which only a part is there is left to the next turn, and so is an index that lies. */
+    while (done > 0 && in->own - start < there)
+        done = receive_one(link, &wrong, reason);
     return wrong;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "link_mgr/core/judge.h"
 #include "link_mgr/core/link.h"
 
 static const char *const state_names[] = {
@@ -196,6 +197,16 @@ static bool run_link(struct peer *peer, bool *more)
     return !wrong;
 }
 
+void peer_catch_up(struct peer *peer)
+{
+    enum reason reason = REASON_OK;
+    const char *wrong = peer->link ? link_catch_up(peer->link, &reason) : NULL;
+    if (wrong)
+        peer_misbehaved(peer, reason, wrong);
+    if (peer->link)
+        peer_wake(peer);
+}
+
 bool peer_turn(struct peer *peer)
 {
     bool more = false;
@@ -299,10 +310,15 @@ void peer_request(struct peer *peer, struct conn *conn)
 
 static bool still_allowed(const struct peer *peer, const struct conn *conn)
 {
-    if (!peer->allowed)
-        return false;
-    return conn->incoming ? policy_allows_in(&peer->policy, conn->local_port, conn->service)
-                          : policy_allows_out(&peer->policy, conn->peer_port, conn->name);
+    const struct judge_question question = {
+        .direction = conn->incoming ? JUDGE_IN : JUDGE_OUT,
+        .domid = (uint32_t)peer->domid,
+        .port = conn->incoming ? conn->local_port : conn->peer_port,
+        .name = conn->incoming ? conn->service : conn->name,
+        .type = conn->type,
+        .uid = conn->uid,
+    };
+    return judge_allows(peer->core, &question);
 }
 
 static void peer_revoke(struct peer *peer)

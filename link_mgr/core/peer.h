@@ -120,6 +120,8 @@ void peer_notify(struct peer *peer);
 
 /* Makes sure that conn, in CONN_WAITING, will be requested or fail. */
 void peer_request(struct peer *peer, struct conn *conn);
+/* Takes the frames that have come by now. */
+void peer_catch_up(struct peer *peer);
 /* The last connection has gone, or there is one again: for the idle timer. */
 void peer_count_changed(struct peer *peer);
 /* Ends the link (if any): connections get reason, text goes to the log and the status. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/service_name.h"
+#include "link_mgr/core/judge.h"
 #include "link_mgr/program/acceptor.h"
 #include "link_mgr/hub/hub_private.h"
 #include "link_mgr/hub/hub_run.h"
@@ -152,8 +153,13 @@ void hub_explain(const struct hub *hub, const struct hub_connect *request, enum 
                  char *text, size_t size)
 {
     char whose[48] = "";
-    if (reason == REASON_POLICY &&
-        core_allows_out(hub->core, request->domid, request->port, request->name))
+    const struct judge_question question = {.direction = JUDGE_OUT,
+                                            .domid = request->domid,
+                                            .port = request->port,
+                                            .name = request->name,
+                                            .type = request->type,
+                                            .uid = request->caller.uid};
+    if (reason == REASON_POLICY && judge_allows(hub->core, &question))
         snprintf(whose, sizeof(whose), " (the rule of domain %u)", request->domid);
     else if (reason == REASON_POLICY)
         snprintf(whose, sizeof(whose), " (the rule of this domain)");
@@ -165,8 +171,14 @@ static void hub_start(struct hub *hub, struct hub_pending *pending)
     struct hub_connect *request = &pending->request;
     enum reason reason;
     char text[HUB_CAUSE_MAX];
-    pending->conn = core_connect(hub->core, request->domid, request->port, request->name,
-                                 request->type, request->caller.uid, pending, &reason);
+    const struct core_request wanted = {.domid = request->domid,
+                                        .port = request->port,
+                                        .name = request->name,
+                                        .local_port = request->local_port,
+                                        .type = request->type,
+                                        .uid = request->caller.uid,
+                                        .cookie = pending};
+    pending->conn = core_connect(hub->core, &wanted, &reason);
     if (!pending->conn) {
         hub_explain(hub, request, reason, text, sizeof(text));
         snprintf(pending->why, sizeof(pending->why), "domain %u: %s", request->domid, text);
@@ -174,8 +186,6 @@ static void hub_start(struct hub *hub, struct hub_pending *pending)
             hub_answer_known(pending, -reason_errno(reason));
         return;
     }
-    if (request->local_port != 0)
-        pending->conn->local_port = request->local_port;
 }
 
 static void hub_attempt(struct hub *hub, struct hub_pending *pending)
@@ -183,6 +193,8 @@ static void hub_attempt(struct hub *hub, struct hub_pending *pending)
     if (pending->request.domid == IDC_DOMID_SELF ||
         pending->request.domid == (uint32_t)hub->core->domid)
         hub_connect_within(hub, pending);
+    else if (pending->request.gone(pending->arg))
+        hub_answer_soon(pending, -ECANCELED, "the program has given up");
     else
         hub_start(hub, pending);
 }
@@ -255,7 +267,7 @@ static int add_listener(struct hub *hub, const struct hub_listen *request,
 {
     struct listener *clash = NULL;
     int error = listener_add(&hub->core->listeners, request->port, request->name, listener, &clash);
-    if (error == -EADDRINUSE && acceptor_is_gone(clash->owner)) {
+    while (error == -EADDRINUSE && acceptor_is_gone(clash->owner)) {
         acceptor_free(clash->owner); /* its program has closed; we had not looked yet */
         error = listener_add(&hub->core->listeners, request->port, request->name, listener, &clash);
     }
@@ -279,6 +291,7 @@ static int listen_on(struct hub *hub, const struct hub_listen *request,
 {
     struct listener *listener;
     struct acceptor *acceptor;
+    core_catch_up(hub->core);
     int error = add_listener(hub, request, &listener, why);
     if (error)
         return error;

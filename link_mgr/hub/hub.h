@@ -50,6 +50,9 @@ struct hub_connect {
     /* -1, or, within the domain, a duplicate of its near end, to be named. Both are taken over in
      * every case; whoever asks watches for the program's closing its end, and cancels */
     int held_end;
+    /* Has whoever asks gone, without our having been told? Called with done's arg, before anything
+     * is done that others see. */
+    bool (*gone)(void *arg);
 };
 
 struct hub_connected {

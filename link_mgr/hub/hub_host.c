@@ -73,8 +73,8 @@ static int make_endpoint(struct hub *hub, struct conn *conn, uint32_t uid, int f
     return error;
 }
 
-static bool on_incoming(struct host *host, struct listener *listener, struct conn *conn,
-                        struct endpoint **ep)
+static enum reason on_incoming(struct host *host, struct listener *listener, struct conn *conn,
+                               struct endpoint **ep)
 {
     struct hub *hub = hub_of(host);
     struct idc_addr peer = hub_peer_address(conn);
@@ -88,10 +88,18 @@ static bool on_incoming(struct host *host, struct listener *listener, struct con
             *ep = NULL;
         }
     }
+    if (error == -EPIPE)
+        return REASON_NO_LISTENER;
     if (error)
         peer_log(conn->peer, LOG_WARNING, "a connection from it was refused: %s",
                  own_error_text(error));
-    return error == 0;
+    return error ? REASON_NO_RESOURCES : REASON_OK;
+}
+
+static bool on_listening(struct host *host, struct listener *listener)
+{
+    (void)host;
+    return !acceptor_is_gone(listener->owner);
 }
 
 static void host_explain(char why[HUB_WHY_MAX], const struct hub_pending *pending,
@@ -186,6 +194,7 @@ void hub_fill_host(struct hub *hub)
     host->close = endpoint_close;
     host->connected = on_connected;
     host->incoming = on_incoming;
+    host->listening = on_listening;
     host->watch = host_watch;
     host->now = host_now;
     host->random64 = host_random64;

@@ -44,6 +44,7 @@ int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backl
                  listener ? own_error_text(error) : "that is no reservation of a port");
         return own_error(error);
     }
+    core_catch_up(hub->core);
     listener->backlog = hub_backlog(backlog);
     *result = (struct hub_listening){.fd = -1, .port = listener->port};
     return 0;

@@ -66,6 +66,8 @@ static void visit_connection(const struct conn *conn, const struct hub_visitor *
 
 static void visit_listener(const struct listener *listener, const struct hub_visitor *visitor)
 {
+    if (acceptor_is_gone(listener->owner))
+        return;
     acceptor_look(listener->owner);
     struct hub_listener_info info = {
         .port = listener->port,

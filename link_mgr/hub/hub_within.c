@@ -10,23 +10,10 @@
 #include <unistd.h>
 
 #include "common/connecting.h"
+#include "link_mgr/core/judge.h"
 #include "link_mgr/program/acceptor.h"
 #include "link_mgr/hub/hub_private.h"
 #include "link_mgr/base/own_error.h"
-
-static const char *why_not_join(const struct listener *listener, const struct hub_connect *request,
-                                int *error)
-{
-    enum reason reason = REASON_OK;
-    if (!listener || listener->backlog == 0)
-        reason = REASON_NO_LISTENER;
-    else if (listener->type != request->type)
-        reason = REASON_WRONG_TYPE;
-    else if (listener->waiting >= listener->backlog)
-        reason = REASON_BACKLOG_FULL;
-    *error = -reason_errno(reason);
-    return reason == REASON_OK ? NULL : reason_text(reason);
-}
 
 /* Each end is bound to the name that the program at the other end is to see. */
 static int name_ends(struct hub *hub, const struct hub_connect *request,
@@ -87,6 +74,11 @@ static int within_join(struct hub *hub, struct hub_pending *pending, struct list
     /* the names first: then the program's end polls writable; what is left in it is the mark */
     if (!error && own_pair)
         error = connecting_drain(fds[0]);
+    /* as long as we have an end that is its own, nothing shows that it has closed it */
+    hub_close_if_open(request->held_end);
+    request->held_end = -1;
+    if (!error && request->gone(pending->arg))
+        error = -ECANCELED;
     if (!error)
         error = acceptor_offer(listener->owner, NULL, fds[0], &peer, NULL);
     if (error) {
@@ -99,19 +91,33 @@ static int within_join(struct hub *hub, struct hub_pending *pending, struct list
     return 0;
 }
 
+/* Within the domain a listener that is found to be shut down is one that is not there. */
+static enum reason within_reason(struct hub *hub, struct hub_pending *pending, int *error)
+{
+    const struct hub_connect *request = &pending->request;
+    const struct judge_question question = {.direction = JUDGE_IN,
+                                            .domid = (uint32_t)hub->core->domid,
+                                            .port = request->port,
+                                            .name = request->name,
+                                            .type = request->type,
+                                            .uid = request->caller.uid};
+    struct listener *listener;
+    enum reason reason = judge_admits(hub->core, &question, &listener);
+    *error = reason == REASON_OK ? within_join(hub, pending, listener) : 0;
+    return *error == -EPIPE ? REASON_NO_LISTENER : reason;
+}
+
 void hub_connect_within(struct hub *hub, struct hub_pending *pending)
 {
     const struct hub_connect *request = &pending->request;
-    struct listener_table *table = &hub->core->listeners;
-    struct listener *listener = request->name[0] ? listener_by_name(table, request->name)
-                                                 : listener_by_port(table, request->port);
     int error;
-    const char *why = why_not_join(listener, request, &error);
-    bool joined = !why;
-    if (!why) {
-        error = within_join(hub, pending, listener);
-        why = error ? own_error_text(error) : "";
-        error = own_error(error);
+    enum reason reason = within_reason(hub, pending, &error);
+    bool tried = error != 0 || reason == REASON_OK;
+    const char *why = error ? own_error_text(error) : "";
+    error = own_error(error);
+    if (reason != REASON_OK) {
+        why = reason_text(reason);
+        error = -reason_errno(reason);
     }
     if (request->name[0])
         snprintf(pending->why, sizeof(pending->why), "service %s of this domain: %s", request->name,
@@ -120,6 +126,6 @@ void hub_connect_within(struct hub *hub, struct hub_pending *pending)
         snprintf(pending->why, sizeof(pending->why), "port %u of this domain: %s", request->port,
                  why);
     /* an attempt that got further has used up the program's far end */
-    if (joined || !hub_try_again(pending, error, pending->why))
+    if (tried || !hub_try_again(pending, error, pending->why))
         hub_answer_known(pending, error);
 }

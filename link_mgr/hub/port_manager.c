@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/core/judge.h"
 
 /* bytes that may wait for a client before it is read from again */
 #define ANSWERS_MAX (64 * 1024)
@@ -43,22 +44,13 @@ static void client_free(struct client *client)
         event_add(manager->event, NULL);
 }
 
-static bool may_see(const struct client *client, const struct listener *listener)
-{
-    const struct core *core = client->manager->core;
-    if (client->peer.domid == (uint32_t)core->domid)
-        return true;
-    const struct peer *peer = core->by_domid[client->peer.domid];
-    return peer && peer->allowed && policy_allows_in(&peer->policy, listener->port, listener->name);
-}
-
 static void answer_services(struct client *client)
 {
     struct evbuffer *out = bufferevent_get_output(client->stream);
     struct listener *listener;
     for (int i = 0; i < LISTENER_BUCKETS; i++)
         LIST_FOREACH (listener, &client->manager->core->listeners.ports[i], by_port)
-            if (listener->backlog > 0 && may_see(client, listener))
+            if (judge_shows(client->manager->core, client->peer.domid, listener))
                 evbuffer_add_printf(out, "%u %s %s\n", listener->port,
                                     listener->type == IDC_STREAM ? "stream" : "seqpacket",
                                     listener->name[0] ? listener->name : "-");

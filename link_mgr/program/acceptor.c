@@ -24,6 +24,8 @@ struct waiting {
     TAILQ_ENTRY(waiting) list;
 };
 
+#define ACCEPTOR_EVENTS 64 /* looked at in one go */
+
 struct acceptor {
     struct core *core;
     struct listener *listener;
@@ -56,25 +58,27 @@ void acceptor_conn_ended(void *ticket)
     waiting->ticket = NULL;
 }
 
-/* Sends what has room. */
-static void acceptor_flush(struct acceptor *acceptor)
+/* Sends what has room. 0, or -EPIPE: the program takes no more. Other errors pass: it goes on when
+ * the program has taken some. */
+static int acceptor_flush(struct acceptor *acceptor)
 {
     struct waiting *waiting;
+    ssize_t sent;
     TAILQ_FOREACH (waiting, &acceptor->queue, list) {
         uint8_t message[HANDOVER_WAITING_SIZE];
         if (waiting->fd < 0)
             continue;
         if (acceptor->underway == ACCEPTOR_UNDERWAY)
-            return;
+            return 0;
         handover_encode_waiting(message, &waiting->peer, waiting->marked);
-        if (handover_send(acceptor->fd, message, sizeof(message), &waiting->fd, 1, MSG_DONTWAIT) <
-            0)
-            /* goes on when the program has taken some; if it has closed, on_event says so */
-            return;
+        sent = handover_send(acceptor->fd, message, sizeof(message), &waiting->fd, 1, MSG_DONTWAIT);
+        if (sent < 0)
+            return sent == -EPIPE ? -EPIPE : 0;
         close(waiting->fd);
         waiting->fd = -1;
         acceptor->underway++;
     }
+    return 0;
 }
 
 /* The program has taken the first. */
@@ -142,12 +146,12 @@ static void on_event(struct acceptor *acceptor)
     choose_events(acceptor);
 }
 
-/* One at a time: the first may end others. */
+/* One is asked for at a time, since the first may end others. */
 static void on_events(evutil_socket_t epoll, short what, void *arg)
 {
     struct epoll_event event;
     (void)what, (void)arg;
-    if (epoll_wait(epoll, &event, 1, 0) == 1)
+    for (int i = 0; i < ACCEPTOR_EVENTS && epoll_wait(epoll, &event, 1, 0) == 1; i++)
         on_event(event.data.ptr);
 }
 
@@ -258,6 +262,18 @@ void acceptor_free(struct acceptor *acceptor)
     free(acceptor);
 }
 
+/* The program has shut the listener down, and has not got waiting, which stays the caller's. What is
+ * done to our end makes an event, which ends the listener. */
+static void acceptor_withdraw(struct acceptor *acceptor, struct waiting *waiting)
+{
+    shutdown(acceptor->fd, SHUT_RDWR);
+    TAILQ_REMOVE(&acceptor->queue, waiting, list);
+    acceptor->listener->waiting--;
+    if (waiting->ticket)
+        *waiting->ticket = NULL;
+    free(waiting);
+}
+
 int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
                    const struct idc_addr *peer, void **ticket)
 {
@@ -277,13 +293,16 @@ int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
     if (acceptor->underway >= ACCEPTOR_LOOK ||
         acceptor->listener->waiting >= acceptor->listener->backlog)
         acceptor_look(acceptor);
-    acceptor_flush(acceptor);
+    if (acceptor_flush(acceptor) == -EPIPE) {
+        acceptor_withdraw(acceptor, waiting);
+        return -EPIPE;
+    }
     choose_events(acceptor);
     return 0;
 }
 
 bool acceptor_is_gone(const struct acceptor *acceptor)
 {
-    struct pollfd pollfd = {.fd = acceptor->fd};
-    return poll(&pollfd, 1, 0) > 0 && (pollfd.revents & POLLHUP);
+    struct pollfd pollfd = {.fd = acceptor->fd, .events = POLLRDHUP};
+    return poll(&pollfd, 1, 0) > 0;
 }

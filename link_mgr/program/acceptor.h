@@ -16,9 +16,10 @@
  * for the end only (it would not tell of an error), so acceptors have an epoll set of their own,
  * whose descriptor is one event of the loop.
  *
- * When the last copy of the program's end is closed, or shut down for writing, the listener is
- * gone, and the connections that it had not taken are reset. A port whose program has just closed
- * can be listened on again at once: see acceptor_is_gone.
+ * When the last copy of the program's end is closed, or the end is shut down, the listener is gone,
+ * and the connections that it had not taken are reset. The event that says so may come late, so
+ * whoever is about to rely on a listener looks first (acceptor_is_gone). The kernel shows no event
+ * when the program has shut its end down for reading only: the next message fails, and ends it.
  */
 #ifndef IDC_ACCEPTOR_H
 #define IDC_ACCEPTOR_H
@@ -58,14 +59,15 @@ bool acceptor_has_end(const struct acceptor *acceptor, int fd);
 
 /* A connection for the program. Takes program_fd over. conn: NULL for one within the domain.
  * *ticket is to be given to acceptor_conn_ended if conn ends before the program took it; it is NULL
- * from then on. 0 or negative errno (nothing was taken over). */
+ * from then on. 0 or negative errno (nothing was taken over); -EPIPE: the program has shut the
+ * listener down. */
 int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
                    const struct idc_addr *peer, void **ticket);
 void acceptor_conn_ended(void *ticket);
 
 /* Brings the listener's counts up to date. */
 void acceptor_look(struct acceptor *acceptor);
-/* Has the program closed it, unnoticed so far? */
+/* Has the program closed it, or shut it down, unnoticed so far? */
 bool acceptor_is_gone(const struct acceptor *acceptor);
 
 #endif

@@ -180,10 +180,21 @@ static uint32_t read_reserved(struct rpc_params *params)
     return port;
 }
 
+/* A program that connects without waiting closes its end; any other one ends, or hangs up. */
+static bool connect_gone(void *arg)
+{
+    const struct rpc_call *call = arg;
+    struct pollfd p = {.fd = call->connect.far_end};
+    if (p.fd < 0)
+        return rpc_session_gone(call->session);
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
+}
+
 static void read_connect(struct rpc_params *params, struct hub_connect *request)
 {
     struct rpc_call *call = params->call;
-    *request = (struct hub_connect){.caller = call->session->caller, .far_end = -1, .held_end = -1};
+    *request = (struct hub_connect){
+        .caller = call->session->caller, .far_end = -1, .held_end = -1, .gone = connect_gone};
     request->type = call->connect.type;
     call->connect.want_fd = rpc_params_want_fd(params);
     request->domid = (uint32_t)rpc_params_int(params, "domid", 0, IDC_DOMID_SELF, RPC_REQUIRED);

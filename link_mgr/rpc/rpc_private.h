@@ -69,6 +69,7 @@ struct rpc_transport {
 struct rpc_session {
     struct rpc_server *server;
     struct hub_caller caller;
+    int fd; /* of the client's connection, which is libmicrohttpd's */
     const struct rpc_transport *transport;
     void *carrier; /* of the transport */
     bool compact;  /* compact documents were agreed on */
@@ -121,6 +122,8 @@ void rpc_memory_give(struct rpc_server *server, size_t bytes);
 /* ---- rpc_session.c ---- */
 
 struct rpc_session *rpc_session_new(struct rpc_server *server, int fd);
+/* Has the client closed, or will it send no more, unnoticed so far? */
+bool rpc_session_gone(const struct rpc_session *session);
 /* Gives all its calls up and closes its handles. */
 void rpc_session_end(struct rpc_session *session);
 void rpc_session_free(struct rpc_session *session);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* rpc_session.c - a client's connection: who it is, its calls under way and the handles that it
  * made. */
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -22,6 +23,7 @@ struct rpc_session *rpc_session_new(struct rpc_server *server, int fd)
     if (session == NULL)
         return NULL;
     session->server = server;
+    session->fd = fd;
     session->caller = caller_of(fd);
     LIST_INIT(&session->calls);
     LIST_INIT(&session->handles);
@@ -29,6 +31,12 @@ struct rpc_session *rpc_session_new(struct rpc_server *server, int fd)
     server->session_count++;
     server->counters.connections++;
     return session;
+}
+
+bool rpc_session_gone(const struct rpc_session *session)
+{
+    struct pollfd pollfd = {.fd = session->fd, .events = POLLRDHUP};
+    return poll(&pollfd, 1, 0) == 1;
 }
 
 void rpc_session_end(struct rpc_session *session)

@@ -179,13 +179,14 @@ static void step_death(void)
 static void store_step(struct input *input)
 {
     enum reason reason;
+    struct core_request request = {.port = 80, .name = "", .type = IDC_STREAM, .cookie = &lone};
     switch (store_pick(input, 8)) {
     case 0:
         step_policy(input);
         break;
     case 1:
-        core_connect(lone.core, store_pick(input, 4) == 0 ? 0 : 2, 80, "", IDC_STREAM, 0, &lone,
-                     &reason);
+        request.domid = store_pick(input, 4) == 0 ? 0 : 2;
+        core_connect(lone.core, &request, &reason);
         break;
     case 2:
         step_hello(input);

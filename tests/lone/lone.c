@@ -98,11 +98,17 @@ static bool host_connected(struct host *host, void *cookie, struct conn *conn, e
     return reason == REASON_OK && make_end(host->ctx, conn, ep);
 }
 
-static bool host_incoming(struct host *host, struct listener *listener, struct conn *conn,
-                          struct endpoint **ep)
+static enum reason host_incoming(struct host *host, struct listener *listener, struct conn *conn,
+                                 struct endpoint **ep)
 {
     (void)listener;
-    return make_end(host->ctx, conn, ep);
+    return make_end(host->ctx, conn, ep) ? REASON_OK : REASON_NO_RESOURCES;
+}
+
+static bool host_listening(struct host *host, struct listener *listener)
+{
+    (void)listener;
+    return !((struct lone *)host->ctx)->listeners_gone;
 }
 
 static void host_watch(struct host *host, void *token, int fd, void **watch)
@@ -303,6 +309,7 @@ void lone_begin(struct lone *lone)
                                .close = host_close,
                                .connected = host_connected,
                                .incoming = host_incoming,
+                               .listening = host_listening,
                                .watch = host_watch,
                                .now = host_now,
                                .random64 = host_random,

@@ -51,6 +51,7 @@ struct lone {
     int end_count;
     char last_log[256];
     char last_published[64]; /* leaf and value, "want 0000...6f 1"; "" at first */
+    bool listeners_gone;     /* their programs have closed, and the core has not been told */
     int answers;             /* to core_connect, */
     enum reason answer;      /* the latest */
 };

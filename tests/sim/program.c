@@ -281,8 +281,8 @@ static struct pair *find_asked(struct sim *sim, const struct conn *conn, int to)
     return NULL;
 }
 
-static bool host_incoming(struct host *host, struct listener *listener, struct conn *conn,
-                          struct endpoint **ep)
+static enum reason host_incoming(struct host *host, struct listener *listener, struct conn *conn,
+                                 struct endpoint **ep)
 {
     struct domain *domain = host->ctx;
     struct sim *sim = domain->sim;
@@ -295,10 +295,17 @@ static bool host_incoming(struct host *host, struct listener *listener, struct c
           "a connection to the wrong place");
     CHECK(sim, listener->waiting < listener->backlog, "a connection beyond the backlog");
     if (sim_chance(sim, 200))
-        return false;
+        return REASON_NO_RESOURCES;
     pair->incoming_seen = true;
     listener->waiting++;
     open_end(&pair->end[1], conn, ep);
+    return REASON_OK;
+}
+
+/* Programs' closing of listeners is told at once here. */
+static bool host_listening(struct host *host, struct listener *listener)
+{
+    (void)host, (void)listener;
     return true;
 }
 
@@ -336,6 +343,7 @@ void program_fill_host(struct host *host)
     host->close = host_close;
     host->connected = host_connected;
     host->incoming = host_incoming;
+    host->listening = host_listening;
     host->watch = host_watch;
     host->now = host_now;
     host->random64 = host_random;
@@ -382,8 +390,13 @@ void program_connect_to(struct sim *sim, int from, int to, uint32_t port, enum i
         pair->end[side].side = side;
     }
     sim->count.connects++;
-    pair->conn = core_connect(domain->core, (uint32_t)sim->domains[to].domid, pair->port[1], "",
-                              pair->type, (uint32_t)pair->number, pair, &reason);
+    const struct core_request request = {.domid = (uint32_t)sim->domains[to].domid,
+                                         .port = pair->port[1],
+                                         .name = "",
+                                         .type = pair->type,
+                                         .uid = (uint32_t)pair->number,
+                                         .cookie = pair};
+    pair->conn = core_connect(domain->core, &request, &reason);
     if (!pair->conn) {
         CHECK(sim, reason == REASON_POLICY || reason == REASON_NO_RESOURCES, "refused at once: %s",
               reason_text(reason));

@@ -192,6 +192,60 @@ START_TEST(the_link_stays)
 }
 END_TEST
 
+/* What the core has answered to the latest request: a reason, or -1: nothing. */
+static int64_t link_events_status(void)
+{
+    struct wire_frame frame;
+    uint8_t payload[64];
+    int64_t status = -1;
+    while (lone_receive(&lone, &frame, payload, sizeof(payload)))
+        if (frame.type == WIRE_TYPE_CONNECT_RSP)
+            status = wire_get_u32(payload);
+    return status;
+}
+
+static void link_events_request(uint32_t port)
+{
+    uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
+    uint32_t length = wire_put_connect_req(
+        payload, &(struct wire_connect_req){
+                     .id = 1, .source_port = 5, .port = port, .uid = 9, .type = IDC_STREAM});
+    lone_send(&lone,
+              &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = 4096},
+              payload);
+}
+
+START_TEST(a_listener_that_its_program_has_closed)
+{
+    link_events_begin();
+    lone.listeners_gone = true;
+    link_events_request(LONE_PORT);
+    peer_channel_event(lone.core->by_domid[2]);
+    lone_run(&lone);
+    ck_assert_int_eq(link_events_status(), REASON_NO_LISTENER);
+    ck_assert_int_eq(lone.end_count, 0);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* The request was there before the listener, though the core has not looked. */
+START_TEST(a_listener_that_is_made_later)
+{
+    struct listener *listener, *clash;
+    link_events_begin();
+    link_events_request(LONE_PORT + 2);
+    core_catch_up(lone.core);
+    ck_assert_int_eq(listener_add(&lone.core->listeners, LONE_PORT + 2, "", &listener, &clash), 0);
+    listener->type = IDC_STREAM;
+    listener->backlog = 8;
+    lone_run(&lone);
+    ck_assert_int_eq(link_events_status(), REASON_NO_LISTENER);
+    ck_assert_int_eq(lone.end_count, 0);
+    core_unlisten(lone.core, listener);
+    lone_stop(&lone);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("events of a link");
@@ -203,6 +257,8 @@ int main(void)
     tcase_add_test(tests, with_something_lost);
     tcase_add_test(tests, to_a_program_that_reads_on);
     tcase_add_test(tests, the_link_stays);
+    tcase_add_test(tests, a_listener_that_its_program_has_closed);
+    tcase_add_test(tests, a_listener_that_is_made_later);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

@@ -26,8 +26,10 @@ static struct lone lone;
 static void connect_to_2(void)
 {
     enum reason reason;
+    const struct core_request request = {
+        .domid = 2, .port = 80, .name = "", .type = IDC_STREAM, .cookie = &lone};
     lone.answers = 0;
-    ck_assert_ptr_nonnull(core_connect(lone.core, 2, 80, "", IDC_STREAM, 0, &lone, &reason));
+    ck_assert_ptr_nonnull(core_connect(lone.core, &request, &reason));
     lone_run(&lone);
 }
 

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * judge.h - who may connect to what. The policy is asked here and nowhere else, and here a listener
+ * admits a connection or does not, wherever it comes from.
+ *
+ * A question carries all that a rule may depend on, also what today's rules do not look at (type,
+ * uid). The own domain needs no permission.
+ */
+#ifndef IDC_JUDGE_H
+#define IDC_JUDGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "idc.h"
+#include "link_mgr/core/reason.h"
+
+struct core;
+struct listener;
+
+enum judge_direction {
+    JUDGE_IN,  /* a program of domain domid connects to one of ours */
+    JUDGE_OUT, /* one of ours connects to a program of domain domid */
+};
+
+struct judge_question {
+    enum judge_direction direction;
+    uint32_t domid;   /* the other domain, or the own one */
+    uint32_t port;    /* 0: not known, only the name is */
+    const char *name; /* of the service; "": none */
+    enum idc_type type;
+    uint32_t uid; /* of the connecting program */
+};
+
+/* Does the policy of this domain allow that? (The other domain's has a say too.) */
+bool judge_allows(const struct core *core, const struct judge_question *question);
+/* May that domain know of the listener? As above, and somebody listens. */
+bool judge_shows(const struct core *core, uint32_t domid, struct listener *listener);
+/* A connection (JUDGE_IN) to a port, or to a name when the port is 0. REASON_OK: *listener takes
+ * it. */
+enum reason judge_admits(struct core *core, const struct judge_question *question,
+                         struct listener **listener);
+
+#endif
