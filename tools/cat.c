@@ -5,17 +5,24 @@
  * Two flows, each with a buffer, in one poll loop: a flow reads when its buffer is empty and writes
  * when it is not, so neither direction ever waits for the other. The end of stdin shuts the sending
  * side down; the end of what the other side sends closes stdout. It is over when both flows have
- * ended, or when the other side has closed altogether.
+ * ended, or when the other side has closed altogether. Two of these at two terminals would wait for
+ * each other's stdin after one has ended: --recv-only, --send-only and -N each tell which flow is
+ * not waited for.
+ *
+ * With --keep one connection follows the other. stdin goes to the one that there is, whose end is
+ * the end of what it sends; stdout stays open. With --exec each has a process of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tools/command.h"
@@ -27,6 +34,8 @@ struct flow {
     bool to_socket;
     bool ended; /* nothing more comes, and all has been written */
     bool source_ended;
+    bool keep_target; /* its end is not told to where it goes to */
+    bool discard;     /* what comes is thrown away */
     char *buf;
     size_t room, len, done;
 };
@@ -36,8 +45,10 @@ struct cat {
     int fd;
     int type;
     bool listen, once, keep;
+    bool recv_only, send_only, no_wait;
     uint32_t port, timeout_ms;
     const char *name;
+    const char *exec;    /* command for the shell, or NULL */
     struct flow in, out; /* stdin to the connection, the connection to stdout */
 };
 
@@ -63,7 +74,7 @@ static int flow_read(struct flow *flow)
     if (got < 0)
         return would_block() ? 0 : -1;
     flow->source_ended = got == 0;
-    flow->len = (size_t)got;
+    flow->len = flow->discard ? 0 : (size_t)got;
     flow->done = 0;
     return 0;
 }
@@ -97,7 +108,7 @@ static void end_if_done(struct flow *flow)
     flow->ended = true;
     if (flow->to_socket)
         shutdown(flow->to, SHUT_WR);
-    else
+    else if (!flow->keep_target)
         close(flow->to);
 }
 
@@ -154,11 +165,25 @@ static int hung_up(const struct cat *cat, int status)
     return status;
 }
 
+static bool stdin_has_more(void)
+{
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
+}
+
+static bool is_over(const struct cat *cat)
+{
+    if (cat->send_only)
+        return cat->in.ended;
+    bool enough = cat->keep || (cat->no_wait && !stdin_has_more());
+    return cat->out.ended && (cat->in.ended || (is_empty(&cat->in) && enough));
+}
+
 /* The third descriptor tells that the other side has closed while we only wait for stdin. */
 static int cat_relay(struct cat *cat)
 {
     int status = 0;
-    while (!cat->in.ended || !cat->out.ended) {
+    while (!is_over(cat)) {
         struct pollfd p[3] = {
             poll_of(&cat->in), poll_of(&cat->out), {.fd = cat->out.ended ? cat->fd : -1}};
         if (poll(p, 3, -1) < 0 && errno != EINTR)
@@ -173,46 +198,116 @@ static int cat_relay(struct cat *cat)
     return status;
 }
 
-static int run_relay(struct cat *cat)
+/* For a connection, of which stdin may be that of the one before. */
+static void relay_begin(struct cat *cat)
+{
+    fcntl(cat->fd, F_SETFL, fcntl(cat->fd, F_GETFL) | O_NONBLOCK);
+    cat->in.to = cat->out.from = cat->fd;
+    cat->in.ended = cat->in.source_ended || cat->recv_only;
+    cat->in.done = cat->in.len = 0; /* what the one before did not take was for that one */
+    cat->out.ended = cat->out.source_ended = false;
+    cat->out.done = cat->out.len = 0;
+    cat->out.keep_target = cat->keep;
+    cat->out.discard = cat->send_only;
+    if (cat->in.ended)
+        shutdown(cat->fd, SHUT_WR);
+}
+
+/* What is there unread would make a reset of the close. */
+static void relay_end(struct cat *cat)
+{
+    while (cat->send_only && idc_recv(cat->fd, cat->out.buf, cat->out.room) > 0)
+        ;
+    idc_disconnect(cat->fd);
+}
+
+static int relay_open(struct cat *cat)
 {
     size_t room = cat->type == IDC_SEQPACKET ? IDC_MESSAGE_MAX : STREAM_BUFFER;
-    int status = EXIT_FAILED;
-    fcntl(cat->fd, F_SETFL, fcntl(cat->fd, F_GETFL) | O_NONBLOCK);
-    int error = flow_init(&cat->in, STDIN_FILENO, cat->fd, true, room);
-    if (flow_init(&cat->out, cat->fd, STDOUT_FILENO, false, room) == 0 && error == 0)
-        status = cat_relay(cat);
-    else
-        failure(cat->command, "out of memory");
+    int error = flow_init(&cat->in, STDIN_FILENO, -1, true, room);
+    if (flow_init(&cat->out, -1, STDOUT_FILENO, false, room) == 0 && error == 0)
+        return 0;
+    return failure(cat->command, "out of memory");
+}
+
+static void relay_close(struct cat *cat)
+{
     free(cat->in.buf);
     free(cat->out.buf);
+}
+
+static int run_relay(struct cat *cat)
+{
+    int status = relay_open(cat);
+    if (status == 0) {
+        relay_begin(cat);
+        status = cat_relay(cat);
+        relay_end(cat);
+    }
+    relay_close(cat);
     return status;
+}
+
+/* ---- a process for each connection ---- */
+
+static void exec_set(const char *name, uint32_t number)
+{
+    char text[16];
+    snprintf(text, sizeof(text), "%u", number);
+    setenv(name, text, 1);
+}
+
+static void exec_child(const struct cat *cat, const struct idc_addr *peer)
+{
+    exec_set("IDC_PEER_DOMID", peer->domid);
+    exec_set("IDC_PEER_PORT", peer->port);
+    exec_set("IDC_PEER_UID", peer->uid);
+    setenv("IDC_SERVICE", peer->service, 1);
+    if (command_socket != NULL)
+        setenv("IDC_SOCKET", command_socket, 1);
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGCHLD, SIG_DFL);
+    if (dup2(cat->fd, STDIN_FILENO) >= 0 && dup2(cat->fd, STDOUT_FILENO) >= 0)
+        execl("/bin/sh", "sh", "-c", cat->exec, (char *)NULL);
+    _exit(failure(cat->command, "/bin/sh: %s", strerror(errno)));
+}
+
+/* The exit status of the process; with --keep it is not waited for. */
+static int exec_start(const struct cat *cat, const struct idc_addr *peer)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0)
+        exec_child(cat, peer);
+    close(cat->fd);
+    if (pid < 0)
+        return failure(cat->command, "cannot make a process: %s", strerror(errno));
+    if (cat->keep)
+        return 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
 }
 
 /* ---- listening ---- */
 
-/* Whole connections, one after the other, to stdout. */
-static int copy_out(struct cat *cat, char *buf, size_t size)
-{
-    ssize_t got;
-    while ((got = idc_recv(cat->fd, buf, size)) > 0)
-        if (fwrite(buf, 1, (size_t)got, stdout) != (size_t)got || fflush(stdout) != 0)
-            return failure(cat->command, "stdout: %s", strerror(errno));
-    if (got < 0)
-        /* of this one; the next may do better */
-        failure(cat->command, "receiving: %s", idc_last_error());
-    return 0;
-}
-
+/* What goes wrong with one connection is said; the next may do better. */
 static int serve_for_ever(struct cat *cat, int listener)
 {
-    size_t size = cat->type == IDC_SEQPACKET ? IDC_MESSAGE_MAX : STREAM_BUFFER;
-    char *buf = malloc(size);
-    int status = 0;
-    while (status == 0 && (cat->fd = idc_accept(listener, NULL)) >= 0) {
-        status = copy_out(cat, buf, size);
-        close(cat->fd);
+    struct idc_addr peer;
+    int status = cat->exec != NULL ? 0 : relay_open(cat);
+    signal(SIGCHLD, SIG_IGN); /* no zombies */
+    while (status == 0 && (cat->fd = idc_accept(listener, &peer)) >= 0) {
+        if (cat->exec != NULL) {
+            exec_start(cat, &peer);
+            continue;
+        }
+        relay_begin(cat);
+        if (cat_relay(cat) != 0 && !is_empty(&cat->out))
+            status = EXIT_FAILED; /* it was stdout */
+        relay_end(cat);
     }
-    free(buf);
+    relay_close(cat);
     return status != 0 ? status : failure(cat->command, "accepting: %s", idc_last_error());
 }
 
@@ -229,11 +324,11 @@ static int run_listen(struct cat *cat)
         fprintf(stderr, "listening on port %u\n", address.port);
     if (cat->keep)
         return serve_for_ever(cat, listener);
-    cat->fd = idc_accept(listener, NULL);
+    cat->fd = idc_accept(listener, &address);
     if (cat->fd < 0)
         return failure(cat->command, "accepting: %s", idc_last_error());
     close(listener);
-    return run_relay(cat);
+    return cat->exec != NULL ? exec_start(cat, &address) : run_relay(cat);
 }
 
 /* ---- command line ---- */
@@ -254,15 +349,56 @@ static int run_connect(struct cat *cat, char **args, int count)
 static bool check_choice(const struct cat *cat, int arguments)
 {
     const char *wrong = NULL;
-    if (!cat->listen && (cat->port != 0 || cat->name != NULL || cat->once || cat->keep))
-        wrong = "--port, --name, --once and --keep go with --listen";
+    if (!cat->listen &&
+        (cat->port != 0 || cat->name != NULL || cat->once || cat->keep || cat->exec != NULL))
+        wrong = "--port, --name, --once, --keep and --exec go with --listen";
     else if (cat->listen && (arguments > 0 || cat->timeout_ms != 0))
         wrong = "--listen takes no DOMID and no --timeout";
     else if (cat->once && cat->keep)
         wrong = "--once and --keep contradict each other";
+    else if (cat->recv_only && cat->send_only)
+        wrong = "--recv-only and --send-only contradict each other";
+    else if (cat->exec != NULL && (cat->recv_only || cat->send_only || cat->no_wait))
+        wrong = "--exec takes no --recv-only, --send-only and -N";
     if (wrong != NULL)
         usage_error(cat->command, "%s", wrong);
     return wrong == NULL && (cat->name == NULL || check_service(cat->command, cat->name));
+}
+
+/* True: the option was understood. */
+static bool cat_option(struct cat *cat, int option)
+{
+    switch (option) {
+    case 'q':
+        cat->type = IDC_SEQPACKET;
+        return true;
+    case 'l':
+        cat->listen = true;
+        return true;
+    case 'o':
+        cat->once = true;
+        return true;
+    case 'k':
+        cat->keep = true;
+        return true;
+    case 'd':
+        cat->recv_only = true;
+        return true;
+    case 's':
+        cat->send_only = true;
+        return true;
+    case 'N':
+        cat->no_wait = true;
+        return true;
+    case 'c':
+        cat->exec = optarg;
+        return true;
+    case 'n':
+        cat->name = optarg;
+        return true;
+    default:
+        return false;
+    }
 }
 
 int run_cat(const struct command *command, int argc, char **argv)
@@ -271,26 +407,19 @@ int run_cat(const struct command *command, int argc, char **argv)
         {"seqpacket", no_argument, NULL, 'q'},     {"listen", no_argument, NULL, 'l'},
         {"port", required_argument, NULL, 'p'},    {"name", required_argument, NULL, 'n'},
         {"once", no_argument, NULL, 'o'},          {"keep", no_argument, NULL, 'k'},
+        {"recv-only", no_argument, NULL, 'd'},     {"send-only", no_argument, NULL, 's'},
+        {"no-wait", no_argument, NULL, 'N'},       {"exec", required_argument, NULL, 'c'},
         {"timeout", required_argument, NULL, 't'}, {"socket", required_argument, NULL, 'S'},
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     struct cat cat = {.command = command, .type = IDC_STREAM};
     int option, status;
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-        if (option == 'q')
-            cat.type = IDC_SEQPACKET;
-        else if (option == 'l')
-            cat.listen = true;
-        else if (option == 'o')
-            cat.once = true;
-        else if (option == 'k')
-            cat.keep = true;
-        else if (option == 'n')
-            cat.name = optarg;
-        else if (option == 'p' && !parse_number(optarg, 1, UINT32_MAX, &cat.port))
+    while ((option = getopt_long(argc, argv, ":hlkdNc:", options, NULL)) != -1) {
+        if (option == 'p' && !parse_number(optarg, 1, UINT32_MAX, &cat.port))
             return usage_error(command, "PORT must be 1 to %u, not \"%s\"", UINT32_MAX, optarg);
-        else if (option == 't' && !parse_number(optarg, 1, MS_MAX, &cat.timeout_ms))
+        if (option == 't' && !parse_number(optarg, 1, MS_MAX, &cat.timeout_ms))
             return usage_error(command, MS_RULE, MS_MAX, optarg);
-        else if (option != 'p' && option != 't' && !common_option(command, option, argv, &status))
+        if (option != 'p' && option != 't' && !cat_option(&cat, option) &&
+            !common_option(command, option, argv, &status))
             return status;
     }
     if (!check_choice(&cat, argc - optind))

@@ -20,18 +20,24 @@ static const struct command commands[] = {
      "answer, default 5000\n",
      run_ping},
     {"cat",
-     "[--seqpacket] [--timeout MS] DOMID PORT|SERVICE\n   or: idc cat --listen [--port PORT] "
-     "[--name SERVICE] [--keep]",
+     "[OPTION]... DOMID PORT|SERVICE\n"
+     "   or: idc cat --listen [--port PORT] [--name SERVICE] [OPTION]...",
      "connect stdin and stdout to a service, or be one",
      "  --seqpacket        messages instead of a stream: each read of stdin is one\n"
      "  --timeout MS       milliseconds to wait for the connection, default 30000\n"
-     "  --listen           wait for a connection instead of making one\n"
+     "  -d, --recv-only    don't read stdin and send nothing\n"
+     "  --send-only        throw away what comes; end at the end of stdin\n"
+     "  -N, --no-wait      end when the other side has, and stdin has no more just then\n"
+     "  -l, --listen       wait for a connection instead of making one\n"
      "  --port PORT        ... on this port\n"
      "  --name SERVICE     ... on this service name\n"
      "  --once             ... end after the first connection (default)\n"
-     "  --keep             ... then wait for the next; what they send goes to stdout, stdin is not "
-     "used\n"
-     "At the end of stdin the sending side is shut down; the other side may still answer.\n",
+     "  -k, --keep         ... then wait for the next; stdin goes to the one there is,\n"
+     "                     which is over when it has ended\n"
+     "  -c, --exec COMMAND ... a shell command for each, with the connection as its stdin\n"
+     "                     and stdout; with --keep several at once\n"
+     "At the end of stdin the sending side is shut down; the other side may still answer,\n"
+     "and is waited for. -d, --send-only and -N say which side is not.\n",
      run_cat},
     {"bench",
      "[--seconds S] [--json] [--port PORT|--name SERVICE] DOMID\n   or: idc bench --listen [--port "

@@ -24,7 +24,7 @@
 #define PAUSE_MAX_MS 200
 #define LOOK_MS 2000       /* for an answer of who is there, when it is only looked */
 #define ATTEMPT_MIN_MS 250 /* ... and when time is nearly over */
-#define OFFER_MAX 512       /* bytes of one line */
+#define OFFER_MAX 512      /* bytes of one line */
 
 struct wait {
     const struct command *command;

@@ -77,6 +77,8 @@ static const struct use {
     {"idc cat 4 $(head -c 80 /dev/zero | tr '\\0' a)", 2, "is neither a PORT", 1},
     {"idc cat --listen --name 80", 2, "SERVICE must be up to 79", 1},
     {"idc cat --listen --once --keep", 2, "--once and --keep contradict each other", 1},
+    {"idc cat -d --send-only 4 80", 2, "--recv-only and --send-only contradict", 1},
+    {"idc cat -c cat 4 80", 2, "go with --listen", 1},
     {"idc cat --once 4 80", 2, "go with --listen", 1},
     {"idc cat --timeout 0 4 80", 2, "MS must be 1 to 3600000, not \"0\"", 1},
     {"idc cat --timeout 50 4 7", 1, "out", 1},
@@ -130,6 +132,9 @@ END_TEST
 /* Until somebody listens. */
 #define AWAIT(service) "until idc status | grep -qE '(^| )" service "( |$)'; do sleep 0.1; done; "
 
+/* Something to be stdin that has no end. */
+#define IDLE "mkfifo $D/in; exec 3<>$D/in; "
+
 /* Scripts of both sides; the status is the last command's. */
 static const char *const scripts[] = {
     /* demos */
@@ -156,6 +161,38 @@ static const char *const scripts[] = {
         "4000") "for i in 1 2 3; do echo $i | idc cat 3 4000; done\n"
                 "until test $(wc -l <$D/all) = 3; do sleep 0.1; done; kill $!; wait\n"
                 "test \"$(tr -d '\\n' <$D/all)\" = 123",
+    /* two whose stdin doesn't end would wait for each other; -d, -N and --send-only don't */
+    IDLE "idc cat --listen -d --port 4000 <$D/in >$D/all & " AWAIT(
+        "4000") "echo hi | idc cat 3 4000 && wait $! && test $(cat $D/all) = hi",
+    IDLE "idc cat --listen -N --port 4000 <$D/in >$D/all & " AWAIT(
+        "4000") "echo hi | idc cat 3 4000 && wait $! && test $(cat $D/all) = hi",
+    IDLE "idc cat --listen --port 4000 <$D/in >$D/all & " AWAIT(
+        "4000") "echo hi | idc cat --send-only 3 4000 && wait $! && test $(cat $D/all) = hi",
+    /* what comes meanwhile does no harm to what was sent */
+    "head -c 3000000 /dev/urandom >$D/a; head -c 2000000 /dev/urandom >$D/b\n"
+    "idc cat --listen --port 4000 <$D/b >$D/a2 & " AWAIT(
+        "4000") "idc cat --send-only 3 4000 <$D/a >$D/out && ! test -s $D/out; wait $!; "
+                "cmp -n 1000000 $D/a $D/a2",
+    /* what stdin holds with -N is sent */
+    "head -c 3000000 /dev/urandom >$D/a\n"
+    "idc cat --listen -d --port 4000 >$D/a2 & " AWAIT(
+        "4000") "idc cat -N 3 4000 <$D/a; wait $! && cmp $D/a $D/a2",
+    /* ways to answer with -k: stdin, and a command */
+    IDLE "idc cat -lk --port 4000 <$D/in >$D/all & p=$!; " AWAIT(
+        "4000") "for i in 1 2; do mkfifo $D/pipe; idc cat 3 4000 <$D/pipe >$D/out & "
+                "exec 4>$D/pipe; rm $D/pipe; echo q$i >&4; until grep -q q$i $D/all; do sleep "
+                "0.05; done; "
+                "echo a$i >&3; until grep -qx a$i $D/out; do sleep 0.05; done; exec 4>&-; wait $!; "
+                "done; "
+                "kill $p",
+    "idc cat -lk --port 4000 -c 'tr a-z A-Z; echo domain $IDC_PEER_DOMID' & p=$!; " AWAIT(
+        "4000") "test \"$(echo hi | idc cat 3 4000 | tr "
+                "'\\n' ' ')\" = "
+                "'HI domain 3 ' && test \"$(echo ho | idc cat 3 4000 | head -1)\" = HO; s=$?; kill "
+                "$p; "
+                "test $s = 0",
+    "idc cat -l --port 4000 -c 'cat; exit 7' & " AWAIT(
+        "4000") "test \"$(echo hi | idc cat 3 4000)\" = hi; wait $!; test $? = 7",
     /* Ctrl-C ends a ping, with its summary */
     "idc ping 4 >$D/out & until grep -q time= $D/out; do sleep 0.1; done; kill -INT $!; wait $!; "
     "grep -q 'rtt min/avg/max' $D/out",
@@ -167,7 +204,8 @@ START_TEST(script)
     int status = libidc_tools_run(scripts[_i], text);
     ck_assert_msg(status == 0, "%s\nstatus %d: %s", scripts[_i], status, text);
     libidc_tools_run(
-        "rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/ended $D/pipe $D/all", text);
+        "rm -f $D/a $D/a2 $D/b $D/b2 $D/out $D/answer $D/question $D/ended $D/pipe $D/all $D/in",
+        text);
 }
 END_TEST
 
