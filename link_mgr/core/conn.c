@@ -45,9 +45,9 @@ struct conn *conn_new(struct peer *peer, enum idc_type type)
 
 static void leave_hungry(struct conn *conn)
 {
-    if (conn->in_hungry)
+    if (conn->on_hungry)
         TAILQ_REMOVE(&conn->peer->hungry, conn, hungry);
-    conn->in_hungry = false;
+    conn->on_hungry = false;
 }
 
 static void conn_free(struct conn *conn)
@@ -120,9 +120,9 @@ void conn_update_limit(struct conn *conn)
     if (raise_limit(conn, limit))
         return;
     raise_limit(conn, conn->consumed + BUDGET_WINDOW_MIN); /* is reserved, so it can't fail */
-    if (conn->in_message > 0 && conn->message_end > conn->in_limit && !conn->in_hungry) {
+    if (conn->in_message > 0 && conn->message_end > conn->in_limit && !conn->on_hungry) {
         TAILQ_INSERT_TAIL(&conn->peer->hungry, conn, hungry);
-        conn->in_hungry = true;
+        conn->on_hungry = true;
     }
 }
 
@@ -241,7 +241,7 @@ uint8_t conn_disconnect_flags(const struct conn *conn)
  * will come either. */
 bool conn_is_bookkeeping(const struct conn *conn, uint8_t flags)
 {
-    return flags == WIRE_LAST || (conn->unread && flags == (WIRE_NO_MORE_DATA | WIRE_LAST));
+    return flags == WIRE_LAST || (conn->got_unwanted && flags == (WIRE_NO_MORE_DATA | WIRE_LAST));
 }
 
 void conn_disconnect_sent(struct conn *conn, uint8_t flags)
@@ -316,7 +316,7 @@ const char *conn_on_disconnect(struct conn *conn, uint8_t flags, enum reason rea
         return wrong;
     conn->got_end |= flags & WIRE_NO_MORE_DATA;
     conn->got_last |= flags & WIRE_LAST;
-    conn->unread |= flags & WIRE_NO_MORE_WANTED;
+    conn->got_unwanted |= flags & WIRE_NO_MORE_WANTED;
     if (flags & WIRE_RESET) {
         if (conn->phase == CONN_OPEN)
             conn_broken(conn, reason);
@@ -359,7 +359,7 @@ void conn_cut_off(struct conn *conn, enum reason reason)
         conn->cookie = NULL;
     }
     conn->owed = 0;
-    conn->in_control = conn->in_ready = false;
+    conn->on_control = conn->on_ready = false;
     conn_settle(conn);
 }
 

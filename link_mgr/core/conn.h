@@ -96,11 +96,11 @@ struct conn {
 
     unsigned owed;
     bool sent_last, got_last;
-    bool got_end; /* the peer has sent NO_MORE_DATA */
-    bool unread;  /* the peer has sent NO_MORE_WANTED: its program reads no more */
+    bool got_end;      /* the peer has sent NO_MORE_DATA */
+    bool got_unwanted; /* the peer has sent NO_MORE_WANTED: its program reads no more */
     /* in: bytes for the program were dropped; when it closes, the peer gets a reset */
     bool dropped;
-    bool lost;         /* out: bytes of the program were; it ends with a reset */
+    bool lost;         /* out: bytes of the program were lost; it ends with a reset */
     enum reason end;   /* how the program part ends, once the queue is empty */
     enum reason reset; /* what goes into the RESET that is owed */
 
@@ -116,9 +116,8 @@ struct conn {
     struct queue queue;
     uint64_t bytes_sent, bytes_received;
 
-    bool in_control, in_ready, in_hungry; /* which of the lists below it is on */
-    /* in_ready: on the link's list of those that had nothing for a while */
-    bool is_fresh;
+    bool on_control, on_ready, on_hungry; /* which of the lists below it is on */
+    bool is_fresh; /* on_ready, and that list is the link's of those that had nothing for a while */
     TAILQ_ENTRY(conn) of_peer, control, ready, hungry;
 };
 TAILQ_HEAD(conn_list, conn);

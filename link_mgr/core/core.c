@@ -143,7 +143,7 @@ static void rendezvous_event(struct core *core, int domid, const char *rest,
 }
 
 /* The domain has been given another domid: everything begins anew, but the listeners stay. */
-static void core_renamed(struct core *core)
+static void core_domid_changed(struct core *core)
 {
     core_log(core, LOG_NOTICE, "this domain was domain %d and is domain %d now", core->domid,
              core->host->ops->domid(core->host->platform));
@@ -158,7 +158,7 @@ void core_store_event(struct core *core, const struct store_event *event)
     char policy[32], data[32];
     int domid;
     if (strcmp(event->path, "domid") == 0) {
-        core_renamed(core);
+        core_domid_changed(core);
         return;
     }
     if (strncmp(event->path, prefix, sizeof(prefix) - 1) != 0)

@@ -105,11 +105,11 @@ static void link_leave(struct link *link, struct conn *conn)
 
 void link_forget(struct link *link, struct conn *conn)
 {
-    if (conn->in_control)
+    if (conn->on_control)
         TAILQ_REMOVE(&link->control, conn, control);
-    if (conn->in_ready)
+    if (conn->on_ready)
         TAILQ_REMOVE(conn->is_fresh ? &link->fresh : &link->ready, conn, ready);
-    conn->in_control = conn->in_ready = false;
+    conn->on_control = conn->on_ready = false;
     if (conn->phase == CONN_WAITING)
         TAILQ_REMOVE(&link->requests, conn, control);
     else
@@ -120,18 +120,18 @@ void link_forget(struct link *link, struct conn *conn)
 void link_owe(struct link *link, struct conn *conn)
 {
     peer_wake(link->peer);
-    if (conn->in_control || conn->phase < CONN_OPEN)
+    if (conn->on_control || conn->phase < CONN_OPEN)
         return;
-    conn->in_control = true;
+    conn->on_control = true;
     TAILQ_INSERT_TAIL(&link->control, conn, control);
 }
 
 void link_ready(struct link *link, struct conn *conn)
 {
     peer_wake(link->peer);
-    if (conn->in_ready)
+    if (conn->on_ready)
         return;
-    conn->in_ready = conn->is_fresh = true;
+    conn->on_ready = conn->is_fresh = true;
     TAILQ_INSERT_TAIL(&link->fresh, conn, ready);
 }
 

@@ -123,7 +123,7 @@ static void send_control(struct link *link)
     if (conn->owed)
         return;
     TAILQ_REMOVE(&link->control, conn, control);
-    conn->in_control = false;
+    conn->on_control = false;
     conn_settle(conn);
 }
 
@@ -190,7 +190,7 @@ static struct conn *next_ready(struct link *link)
     struct conn_list *list = conn ? &link->fresh : &link->ready;
     conn = TAILQ_FIRST(list);
     TAILQ_REMOVE(list, conn, ready);
-    conn->in_ready = conn->is_fresh = false;
+    conn->on_ready = conn->is_fresh = false;
     return conn;
 }
 
@@ -198,9 +198,9 @@ static struct conn *next_ready(struct link *link)
  * not fresh before. */
 static void line_up(struct link *link, struct conn *conn)
 {
-    if (conn->in_ready)
+    if (conn->on_ready)
         return;
-    conn->in_ready = true;
+    conn->on_ready = true;
     TAILQ_INSERT_TAIL(&link->ready, conn, ready);
 }
 

@@ -2,8 +2,8 @@
 /*
  * listener.h - the ports and service names of this domain on which programs accept.
  *
- * A listener has a port, always, and a name, perhaps. Both are unique. Lookup is by hash; the table
- * grows with the number of listeners.
+ * A listener has a port, always, and a name, perhaps. Both are unique. Lookup is by hash, in a
+ * fixed number of buckets.
  */
 #ifndef IDC_LISTENER_H
 #define IDC_LISTENER_H

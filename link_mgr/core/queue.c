@@ -22,7 +22,7 @@ static struct queue_chunk *chunk_new(size_t capacity)
     return chunk;
 }
 
-static void link_tail(struct queue *queue, struct queue_chunk *chunk)
+static void append_chunk(struct queue *queue, struct queue_chunk *chunk)
 {
     if (queue->tail)
         queue->tail->next = chunk;
@@ -31,7 +31,7 @@ static void link_tail(struct queue *queue, struct queue_chunk *chunk)
     queue->tail = chunk;
 }
 
-static void unlink_head(struct queue *queue)
+static void free_head(struct queue *queue)
 {
     struct queue_chunk *head = queue->head;
     queue->head = head->next;
@@ -77,7 +77,7 @@ static void fill_tail(struct queue *queue, struct queue_chunk **chain, const uin
             /* reserved */
             *chain = tail->next; /* NOLINT(clang-analyzer-core.NullDereference) */
             tail->next = NULL;
-            link_tail(queue, tail);
+            append_chunk(queue, tail);
         }
         size_t part = tail->capacity - tail->end < len ? tail->capacity - tail->end : len;
         memcpy(tail->data + tail->end, from, part);
@@ -119,7 +119,7 @@ void queue_drop(struct queue *queue, size_t len)
         head->start += (uint32_t)part;
         len -= part;
         if (head->start == head->end)
-            unlink_head(queue);
+            free_head(queue);
     }
 }
 
@@ -127,7 +127,7 @@ bool queue_begin_message(struct queue *queue, size_t room)
 {
     struct queue_chunk *chunk = chunk_new(room);
     if (chunk)
-        link_tail(queue, chunk);
+        append_chunk(queue, chunk);
     return chunk;
 }
 
@@ -186,12 +186,12 @@ bool queue_peek_message(const struct queue *queue, struct iovec *span)
 void queue_drop_message(struct queue *queue)
 {
     queue->bytes -= queue->head->end;
-    unlink_head(queue);
+    free_head(queue);
 }
 
 void queue_clear(struct queue *queue)
 {
     while (queue->head)
-        unlink_head(queue);
+        free_head(queue);
     queue->bytes = 0;
 }
