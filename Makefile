@@ -380,37 +380,52 @@ $(BUILD)/man/%: docs/%.md
 	@mkdir -p $(@D)
 	$(Q)pandoc --standalone --from markdown-smart --to man -o $@ $<
 
-# Quoted in the recipes, because DESTDIR may hold blanks.
-BINDIR  := $(DESTDIR)$(PREFIX)/bin
-SBINDIR := $(DESTDIR)$(PREFIX)/sbin
-LIBDIR  := $(DESTDIR)$(PREFIX)/lib
-DEMODIR := $(LIBDIR)/idc
-INCDIR  := $(DESTDIR)$(PREFIX)/include
-MANDIR  := $(DESTDIR)$(PREFIX)/share/man
-UNITDIR := $(LIBDIR)/systemd/system
-fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|'
+# Below /usr libraries are where Debian has them, by architecture; LIBDIR=DIR is another place.
+MULTIARCH := $(if $(filter /usr,$(PREFIX)),$(shell $(CC) -print-multiarch))
+LIBDIR    ?= $(PREFIX)/lib$(addprefix /,$(MULTIARCH))
+DOCDIR    ?= $(PREFIX)/share/doc/idc
+fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+           -e 's|@LIBDIR@|$(patsubst $(PREFIX)/%,$${exec_prefix}/%,$(LIBDIR))|'
 
-install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, man pages, systemd unit
-	install -d "$(BINDIR)" "$(SBINDIR)" "$(LIBDIR)/pkgconfig" "$(DEMODIR)" "$(INCDIR)" "$(UNITDIR)"
-	install $(BUILD)/link_mgr $(BUILD)/idc-setup "$(SBINDIR)"
-	install $(BUILD)/idc "$(BINDIR)"
-	install $(BUILD)/test_accept $(BUILD)/test_conn "$(DEMODIR)"
-	install -m 644 $(VSOCK_SO) "$(DEMODIR)"
-	install -m 644 $(LIBIDC_A) "$(LIBDIR)"
-	install $(LIBIDC_SO) "$(LIBDIR)/libidc.so.$(VERSION)"
-	ln -sf libidc.so.$(VERSION) "$(LIBDIR)/libidc.so.0"
-	ln -sf libidc.so.0 "$(LIBDIR)/libidc.so"
-	install -m 644 include/idc.h "$(INCDIR)"
-	$(fill) libidc/libidc.pc.in > "$(LIBDIR)/pkgconfig/libidc.pc"
-	$(fill) dist/link_mgr.service.in > "$(UNITDIR)/link_mgr.service"
-	@for page in $(MAN); do install -v -D -m 644 $$page "$(MANDIR)/man$${page##*.}/$${page##*/}" || exit 1; done
+# Where things go. Quoted in the recipes, because DESTDIR may hold blanks. What idc run preloads is found from idc.
+TO_BIN  := $(DESTDIR)$(PREFIX)/bin
+TO_SBIN := $(DESTDIR)$(PREFIX)/sbin
+TO_LIB  := $(DESTDIR)$(LIBDIR)
+TO_OWN  := $(DESTDIR)$(PREFIX)/lib/idc
+TO_INC  := $(DESTDIR)$(PREFIX)/include
+TO_MAN  := $(DESTDIR)$(PREFIX)/share/man
+TO_DOC  := $(DESTDIR)$(DOCDIR)
+TO_UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system
+# As they lie in the sources, so that their links work.
+DOC_TOP := README.md CONTRIBUTING.md LICENSE $(DEMO_SRC)
+DOC_SUB := $(wildcard docs/*.md LICENSES/*)
+
+# Modes are told, so that umask has no say in them.
+install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, man pages, documents, systemd unit (LIBDIR=)
+	install -d "$(TO_BIN)" "$(TO_SBIN)" "$(TO_LIB)/pkgconfig" "$(TO_OWN)" "$(TO_INC)" "$(TO_UNIT)" \
+	    "$(TO_DOC)/docs" "$(TO_DOC)/LICENSES"
+	install -m 755 $(BUILD)/link_mgr $(BUILD)/idc-setup "$(TO_SBIN)"
+	install -m 755 $(BUILD)/idc "$(TO_BIN)"
+	install -m 755 $(BUILD)/test_accept $(BUILD)/test_conn "$(TO_OWN)"
+	install -m 644 $(VSOCK_SO) "$(TO_OWN)"
+	install -m 644 $(LIBIDC_A) "$(TO_LIB)"
+	install -m 755 $(LIBIDC_SO) "$(TO_LIB)/libidc.so.$(VERSION)"
+	ln -sf libidc.so.$(VERSION) "$(TO_LIB)/libidc.so.0"
+	ln -sf libidc.so.0 "$(TO_LIB)/libidc.so"
+	install -m 644 include/idc.h "$(TO_INC)"
+	$(fill) libidc/libidc.pc.in | install -m 644 /dev/stdin "$(TO_LIB)/pkgconfig/libidc.pc"
+	$(fill) dist/link_mgr.service.in | install -m 644 /dev/stdin "$(TO_UNIT)/link_mgr.service"
+	install -m 644 $(DOC_TOP) "$(TO_DOC)"
+	@for file in $(DOC_SUB); do install -m 644 $$file "$(TO_DOC)/$$file" || exit 1; done
+	@for page in $(MAN); do install -v -D -m 644 $$page "$(TO_MAN)/man$${page##*.}/$${page##*/}" || exit 1; done
+	@$(if $(MAN),,echo 'make: NO MAN PAGES were installed: pandoc, which makes them, is not there (apt-get install pandoc)' >&2)
 
 uninstall: ## remove what install put there
-	rm -f "$(SBINDIR)/link_mgr" "$(SBINDIR)/idc-setup" "$(BINDIR)/idc" "$(INCDIR)/idc.h"
-	rm -f "$(LIBDIR)/libidc.a" "$(LIBDIR)/libidc.so" "$(LIBDIR)/libidc.so.0" "$(LIBDIR)/libidc.so.$(VERSION)"
-	rm -f "$(LIBDIR)/pkgconfig/libidc.pc" "$(UNITDIR)/link_mgr.service"
-	rm -rf "$(DEMODIR)"
-	@for page in $(patsubst docs/%.md,%,$(MAN_SRC)); do rm -f "$(MANDIR)/man$${page##*.}/$$page"; done
+	rm -f "$(TO_SBIN)/link_mgr" "$(TO_SBIN)/idc-setup" "$(TO_BIN)/idc" "$(TO_INC)/idc.h"
+	rm -f "$(TO_LIB)/libidc.a" "$(TO_LIB)/libidc.so" "$(TO_LIB)/libidc.so.0" "$(TO_LIB)/libidc.so.$(VERSION)"
+	rm -f "$(TO_LIB)/pkgconfig/libidc.pc" "$(TO_UNIT)/link_mgr.service"
+	rm -rf "$(TO_OWN)" "$(TO_DOC)"
+	@for page in $(patsubst docs/%.md,%,$(MAN_SRC)); do rm -f "$(TO_MAN)/man$${page##*.}/$$page"; done
 
 clean: ## remove everything that was made
 	rm -rf $(BUILD)

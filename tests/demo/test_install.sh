@@ -66,6 +66,43 @@ for name in $(grep -oE '\bidc_[a-z_]+\(' include/idc.h | tr -d '(' | sort -u); d
     nm -D --defined-only "$there/lib/libidc.so.0" | grep -q " $name\(@\|$\)" || wrong "libidc.so has no $name"
 done
 
-make -s uninstall BUILD="$build" DESTDIR="$to" PREFIX=/opt/idc || wrong "make uninstall failed"
-left=$(find "$to" -type f -o -type l)
-[ -z "$left" ] || wrong "make uninstall left $left"
+# Every file that a man page names below share/doc is there.
+while read -r file; do
+    [ -s "$there/$file" ] || wrong "a man page names $file, which is not installed"
+done < <(grep -ohE 'share/doc/idc/[A-Za-z_./]+[a-z]' docs/*.[1-8].md | sort -u)
+[ -n "$(find "$there/share/man" -name 'idc.1' 2>/dev/null)" ] || ! command -v pandoc >/dev/null || wrong "no idc.1"
+
+gone() {
+    make -s uninstall BUILD="$build" DESTDIR="$to" "$@" || wrong "make uninstall $* failed"
+    left=$(find "$to" -type f -o -type l)
+    [ -z "$left" ] || wrong "make uninstall $* left $left"
+}
+gone PREFIX=/opt/idc
+
+# Everybody can read it, whatever umask was.
+(umask 077 && make -s install BUILD="$build" DESTDIR="$to" PREFIX=/usr) || wrong "make install under umask 077 failed"
+closed=$(find "$to"/* ! -perm -o=r -o -type d ! -perm -o=x)
+[ -z "$closed" ] || wrong "not for all users: $closed"
+
+# Below /usr the library is where Debian's linker and pkg-config look, and nothing else than the library.
+multiarch=$(gcc -print-multiarch)
+for file in libidc.a libidc.so libidc.so.0 pkgconfig/libidc.pc; do
+    [ -s "$to/usr/lib/$multiarch/$file" ] || wrong "no $file in /usr/lib/$multiarch"
+done
+grep -qxF "libdir=\${exec_prefix}/lib/$multiarch" "$to/usr/lib/$multiarch/pkgconfig/libidc.pc" || wrong "libidc.pc names another libdir"
+for file in idc/libidc-vsock.so systemd/system/link_mgr.service; do
+    [ -s "$to/usr/lib/$file" ] || wrong "no $file in /usr/lib"
+done
+gone PREFIX=/usr
+make -s install BUILD="$build" DESTDIR="$to" PREFIX=/usr LIBDIR=/usr/lib64 >/dev/null || wrong "make install LIBDIR= failed"
+[ -s "$to/usr/lib64/libidc.so.0" ] || wrong "LIBDIR is not heeded"
+gone PREFIX=/usr LIBDIR=/usr/lib64
+
+# Without pandoc it says that there are no man pages.
+mkdir "$tmp/bin"
+for directory in /usr/bin /bin; do
+    find "$directory" -mindepth 1 -maxdepth 1 ! -name pandoc -exec ln -sf -t "$tmp/bin" {} +
+done
+said=$(PATH=$tmp/bin make -s install BUILD="$build" DESTDIR="$to" 2>&1 >/dev/null) || wrong "make install without pandoc failed"
+[[ $said == *"NO MAN PAGES"*pandoc* ]] || wrong "make install without pandoc is silent: $said"
+gone
