@@ -31,7 +31,8 @@
  *   EACCES        policy does not allow it (see idc-setup(8))
  *   EHOSTUNREACH  there is no such domain, or no link_mgr runs in it
  *   ETIMEDOUT     the other side did not answer in time
- *   ENOBUFS       the other side, or this one, is out of resources
+ *   ENOBUFS       the other side, or this one, is out of resources; or a thread has more than
+ *                 4,096 connects under way that do not wait
  *   EPROTO        the two daemons have no protocol version in common
  *   EPROTOTYPE    the listener is of the other type (stream or seqpacket)
  *   ECONNRESET    the link was lost meanwhile

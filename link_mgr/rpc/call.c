@@ -18,6 +18,7 @@
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/rpc/call.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -95,6 +96,16 @@ void rpc_call_give_up(struct rpc_call *call)
 {
     call->session->server->counters.given_up++;
     call_free(call);
+}
+
+void rpc_call_keep(struct rpc_call *call)
+{
+    struct rpc_session *kept = &call->session->server->kept;
+    LIST_REMOVE(call, in_session);
+    call->session->call_count--;
+    LIST_INSERT_HEAD(&kept->calls, call, in_session);
+    kept->call_count++;
+    call->session = kept;
 }
 
 /* ---- answers ---- */
@@ -217,6 +228,20 @@ static xmlrpc_value *take_outcome(struct rpc_call *call, xmlrpc_env *env)
     return result;
 }
 
+/* Too much is refused, call by call, and what goes on is left alone. */
+static void call_handle(struct rpc_call *call, const struct rpc_method *method,
+                        struct rpc_params *params)
+{
+    static const char too_many[] = "too many calls are under way on this RPC connection: 4,096";
+    static_assert(RPC_CALLS_MAX == 4096, "as the text says");
+    if (!call->beyond)
+        method->handler(call, params);
+    else if (method->handler == rpc_do_connect)
+        rpc_refuse_connect(call, params, ENOBUFS, too_many);
+    else
+        rpc_fault(call, ENOBUFS, "%s", too_many);
+}
+
 static xmlrpc_value *call_invoke(xmlrpc_env *env, xmlrpc_value *array, void *method_arg,
                                  void *call_arg)
 {
@@ -225,7 +250,7 @@ static xmlrpc_value *call_invoke(xmlrpc_env *env, xmlrpc_value *array, void *met
     struct rpc_params params;
 
     if (rpc_params_open(&params, call, method, array)) {
-        method->handler(call, &params);
+        call_handle(call, method, &params);
         rpc_params_close(&params);
     }
     if (!call->answered && call->multicall) {
@@ -311,7 +336,7 @@ static void dispatch_compact(struct rpc_call *call, struct compact_reader *reade
     else if (method->xml_only)
         rpc_fault(call, EOPNOTSUPP, "%s has to be called in XML", method->name);
     else if (rpc_params_open_compact(&params, call, method, reader, members))
-        method->handler(call, &params);
+        call_handle(call, method, &params);
 }
 
 static void run_compact(struct rpc_call *call, const char *document, size_t len)

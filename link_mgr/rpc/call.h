@@ -40,7 +40,8 @@ struct rpc_call {
     int fds[RPC_CALL_FDS]; /* that came with it; those that the handler took are -1 */
     int fd_count;
     int fd_out;     /* goes with the answer, -1: none */
-    bool silent;    /* there is no answer */
+    bool silent;    /* there is no answer: what it brings about outlives its RPC connection */
+    bool beyond;    /* more than RPC_CALLS_MAX: to be refused */
     bool compact;   /* came, and is answered, as a compact document */
     bool multicall; /* inside a system.multicall */
     bool in_dispatch, answered, deferred;
@@ -72,6 +73,8 @@ struct rpc_call *rpc_call_new(struct rpc_session *session, uint32_t tag);
 void rpc_call_run(struct rpc_call *call, const char *document, size_t len);
 /* The client is gone. */
 void rpc_call_give_up(struct rpc_call *call);
+/* Its connection ends, and it goes on: it is one of the server's own session then. */
+void rpc_call_keep(struct rpc_call *call);
 
 /* Takes result over; NULL (no memory) becomes a fault. */
 void rpc_reply(struct rpc_call *call, xmlrpc_value *result);

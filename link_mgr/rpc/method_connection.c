@@ -2,7 +2,9 @@
 /*
  * rpc_connection.c - idc.connect, disconnect, send, recv, reason.
  *
- * A connect that does not wait (member far_end): the hub gets the program's far end, and the call
+ * A connect that does not wait (member far_end) is bound to the program's near end, not to the RPC
+ * connection that it came over: a program may close that, or end, while another one has the socket.
+ * The hub gets the program's far end, and the call
  * keeps a duplicate until the outcome is known. By that it sees the program close the near end
  * (then the attempt is given up), and names the far end with the error. When the connection is
  * there, the hub gives it its name and takes the filler out. A duplicate of the near end, which
@@ -237,6 +239,17 @@ void rpc_do_connect(struct rpc_call *call, struct rpc_params *params)
     call->connect.pending = hub_connect(call->session->server->hub, &request, connect_done, call);
     if (call->connect.pending == NULL)
         rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));
+}
+
+void rpc_refuse_connect(struct rpc_call *call, struct rpc_params *params, int error,
+                        const char *why)
+{
+    call->connect.type = rpc_params_type(params);
+    read_far_end(params);
+    if (!rpc_params_ok(params))
+        return;
+    params->failed = true;
+    rpc_fault(call, error, "%s", why);
 }
 
 /* ---- disconnect, reason ---- */

@@ -24,6 +24,9 @@ bool rpc_params_want_fd(struct rpc_params *params);
 bool rpc_is_fitting_end(int fd, enum idc_type type);
 /* The call takes its descriptor number `at` (-1: there is none), to close it or pass it on. */
 int rpc_take_fd(struct rpc_call *call, int at);
+/* A connect that is not begun: its far end, if it brought one, tells why. */
+void rpc_refuse_connect(struct rpc_call *call, struct rpc_params *params, int error,
+                        const char *why);
 /* Ends a connect that is still under way, if the call is one. */
 void rpc_connecting_end(struct rpc_call *call);
 

@@ -121,6 +121,7 @@ int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, c
     server->started_ms = clock_now_ms();
     server->accepting.spare = -1;
     LIST_INIT(&server->sessions);
+    server->kept = (struct rpc_session){.server = server};
     /* xmlrpc-c's limit is the process's; the transports have lower ones of their own. */
     xmlrpc_limit_set(XMLRPC_XML_SIZE_LIMIT_ID, RPC_DOCUMENT_MAX);
     int error = rpc_do_start(server, config->path, why, why_size);
@@ -136,6 +137,7 @@ int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, c
 static void end_sessions(struct rpc_server *server)
 {
     struct rpc_session *session;
+    rpc_session_end(&server->kept);
     LIST_FOREACH (session, &server->sessions, in_server) {
         rpc_session_end(session);
         if (rpc_is_upgraded(session))

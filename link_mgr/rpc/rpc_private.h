@@ -100,6 +100,7 @@ struct rpc_server {
     struct rpc_handle_table *handles;
     LIST_HEAD(, rpc_session) sessions;
     unsigned session_count;
+    struct rpc_session kept; /* has calls that outlive the connection they came over, and no more */
     struct rpc_accepting accepting;
     size_t memory; /* see RPC_MEMORY_MAX */
     uint64_t started_ms;

@@ -44,7 +44,10 @@ void rpc_session_end(struct rpc_session *session)
     struct rpc_call *call;
     struct rpc_handle *handle;
     while ((call = LIST_FIRST(&session->calls)) != NULL)
-        rpc_call_give_up(call);
+        if (call->silent && !session->server->stopping)
+            rpc_call_keep(call);
+        else
+            rpc_call_give_up(call);
     while ((handle = LIST_FIRST(&session->handles)) != NULL)
         rpc_handle_close(handle);
 }

@@ -244,12 +244,12 @@ static int upgraded_run(struct upgraded *u, const uint8_t header[HEADER_SIZE], c
                         size_t len)
 {
     uint32_t tag;
-    struct rpc_call *call = NULL;
+    bool beyond = u->session->call_count >= RPC_CALLS_MAX;
     memcpy(&tag, header + 4, sizeof(tag));
-    if (u->session->call_count < RPC_CALLS_MAX)
-        call = rpc_call_new(u->session, le32toh(tag));
+    struct rpc_call *call = rpc_call_new(u->session, le32toh(tag));
     if (call == NULL)
         return -ENOBUFS;
+    call->beyond = beyond;
     memcpy(call->fds, u->fds, sizeof(call->fds));
     call->fd_count = u->fd_count;
     u->fd_count = 0;

@@ -823,6 +823,37 @@ START_TEST(nonblocking_many)
 }
 END_TEST
 
+/* More at once than there are lines that stay: what was begun on one goes on when it is closed. */
+static void *connect_without_waiting(void *failed)
+{
+    static const struct {
+        uint32_t port;
+        int timeout_ms, error;
+    } cases[] = {{5, 0, 0}, {7, 200, ETIMEDOUT}, {99, 0, ECONNREFUSED}};
+    int fds[30];
+    for (int i = 0; i < 30; i++)
+        fds[i] = start_connect(IDC_STREAM, cases[i % 3].port, cases[i % 3].timeout_ms);
+    for (int i = 0; i < 30; i++) {
+        await_outcome(fds[i]);
+        if ((idc_connect_finish(fds[i]) < 0 ? errno : 0) != cases[i % 3].error)
+            atomic_fetch_add((atomic_int *)failed, 1);
+        close(fds[i]);
+    }
+    return NULL;
+}
+
+START_TEST(nonblocking_of_many_threads)
+{
+    pthread_t threads[24];
+    atomic_int failed = 0;
+    for (int i = 0; i < 24; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, connect_without_waiting, &failed), 0);
+    for (int i = 0; i < 24; i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_int_eq(failed, 0);
+}
+END_TEST
+
 START_TEST(finish_on_other_descriptors)
 {
     int pair[2];
@@ -881,6 +912,7 @@ int main(void)
     tcase_add_test(tests, nonblocking_and_the_daemon_dies);
     tcase_add_test(tests, nonblocking_and_the_daemon_hangs);
     tcase_add_test(tests, nonblocking_many);
+    tcase_add_test(tests, nonblocking_of_many_threads);
     tcase_add_test(tests, finish_on_other_descriptors);
     suite_add_tcase(suite, tests);
     return run_suite(suite);

@@ -433,17 +433,66 @@ START_TEST(client_that_does_not_read)
 }
 END_TEST
 
+/* A connect to where nobody answers, and its near end. */
+static int rpc_upgraded_post(int fd)
+{
+    int pair[2];
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
+    call_with_fds(fd, 1, &pair[1], 1, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms",
+                  "<int>-1</int>", "far_end", TRUE_, END);
+    close(pair[1]);
+    return pair[0];
+}
+
+/* What a client asked for without waiting goes on when it has closed the connection: others may
+ * have the socket. */
+START_TEST(posted_outlives_the_connection)
+{
+    char why[CONNECTING_WHY_MAX];
+    int fd = rpc_upgraded_upgraded(), ends[3];
+    for (int i = 0; i < 3; i++)
+        ends[i] = rpc_upgraded_post(fd);
+    TCALL(fd, 1, "idc.connect", DOMID, "port", "<int>7</int>", "timeout_ms", "<int>-1</int>");
+    await_counter("fake_pending", 4);
+    close(fd);
+    await_counter("fake_pending", 3); /* without the one that had an answer to wait for */
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(connecting_outcome(ends[i], why), -EINPROGRESS);
+        close(ends[i]);
+    }
+    await_counter("fake_pending", 1);
+    server_end(); /* with one that is left */
+    ck_assert_int_eq(connecting_outcome(ends[2], why), -ECONNRESET);
+    close(ends[2]);
+    server_spawn();
+}
+END_TEST
+
+/* Each call that is too much is refused, and those that are under way go on. */
 START_TEST(too_many_calls)
 {
-    int fd = rpc_upgraded_upgraded();
+    char why[CONNECTING_WHY_MAX];
+    int fd = rpc_upgraded_upgraded(), first = rpc_upgraded_post(fd);
     size_t len;
-    char *bytes = rpc_upgraded_message(1, &len, "idc.connect", DOMID, "port", "<int>7</int>",
+    char *bytes = rpc_upgraded_message(5, &len, "idc.connect", DOMID, "port", "<int>7</int>",
                                        "timeout_ms", "<int>-1</int>", END);
     for (int i = 0; i < 5000; i++)
-        if (send(fd, bytes, len, MSG_NOSIGNAL) < 0)
-            break;
+        rpc_fixture_put(fd, bytes, len);
     free(bytes);
-    expect_closed(fd);
+    int last = rpc_upgraded_post(fd);
+    for (int i = 0; i < 5001 - 4096; i++)
+        ck_assert_int_eq(receive_fault(fd, 5), ENOBUFS);
+    struct pollfd p = {.fd = last, .events = POLLOUT};
+    ck_assert_int_eq(poll(&p, 1, 40000), 1);
+    ck_assert_int_eq(connecting_outcome(last, why), -ENOBUFS);
+    ck_assert_str_eq(why, "too many calls are under way on this RPC connection: 4,096");
+    ck_assert_int_eq(connecting_outcome(first, why), -EINPROGRESS);
+    ck_assert_int_eq(rpc_fixture_counter("fake_pending"), 4096);
+    close(fd);
+    await_counter("fake_pending", 1);
+    close(first);
+    close(last);
     await_counter("fake_pending", 0);
 }
 END_TEST
@@ -520,6 +569,7 @@ int main(void)
     tcase_add_test(tests, a_loop);
     tcase_add_test(tests, near_end_is_closed_meanwhile);
     tcase_add_test(tests, client_that_does_not_read);
+    tcase_add_test(tests, posted_outlives_the_connection);
     tcase_add_test(tests, too_many_calls);
     tcase_add_test(tests, death_at_every_byte);
     tcase_add_test(tests, death_with_calls_waiting);
