@@ -20,7 +20,7 @@ SLOWER = 4.0  # how much dearer a call may be under 300 blocked calls: far from 
 # One for each of the blocked calls would be hundreds.
 MORE_CALLS = 1.25
 ROUNDS = 100
-FLOORS_US = (500, 50)  # times, and work, below that are all the same on a noisy machine
+FLOOR_US = 50  # work below that is all the same on a noisy machine
 
 
 class Call(threading.Thread):
@@ -154,8 +154,9 @@ class Blocked(IdcTestCase):
         print("         system calls of link_mgr for each connect, round trip and status: %.2f -> %.2f" % (idle_calls, blocked_calls))
         self.assertLess(blocked_calls, MORE_CALLS * idle_calls)
         for what in idle:
-            for before, after, floor in zip(idle[what], blocked[what], FLOORS_US):
-                self.assertLess(after, SLOWER * max(before, floor * self.world.slowness), what)
+            # Work is processor time of link_mgr. How long a call takes on a busy machine is printed, and not judged.
+            before, after = idle[what][1], blocked[what][1]
+            self.assertLess(after, SLOWER * max(before, FLOOR_US * self.world.slowness), what)
         self.release(one, threads, programs, python, curls)
         if holder:
             holder.close()

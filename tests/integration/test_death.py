@@ -11,8 +11,6 @@ import time
 from case import IdcTestCase
 from world import wait_until
 
-WITHIN = 3.0  # seconds until programs know of a lost link: less than the five of an attempt to make one
-SILENT = 1.5  # and that a connect waits for a link_mgr that was killed to be started anew
 
 
 class Daemons(IdcTestCase):
@@ -57,17 +55,15 @@ class Daemons(IdcTestCase):
         lost = self.traffic(self.a, victim, 80)
         kept = self.traffic(self.a, survivor, 80)
         waiting, in_victim = self.blocked_reader(self.a, victim, 81)
-        begin = self.world.now()
         how(victim)
+        # By an event: nothing looks after a link that is up, so without one this would wait for ever.
         self.assert_errno(errno.ECONNRESET, waiting.result)
-        self.assertLess(self.world.now() - begin, WITHIN * self.world.pace)
         self.assert_errno(errno.ECONNRESET, in_victim.result)
         for side in lost:
             self.assert_all_reset(side)
         client = self.a.puppet()
-        begin = self.world.now()
-        self.assert_errno(errno.EHOSTUNREACH, client.do, "connect", 1, domid=victim.domid, port=80)
-        self.assertLess(self.world.now() - begin, SILENT + WITHIN * self.world.pace)
+        # Before the limit of the connect, which would be ETIMEDOUT. (How long exactly it waits for a new start: test_peer.)
+        self.assert_errno(errno.EHOSTUNREACH, client.do, "connect", 1, domid=victim.domid, port=80, timeout=300000)
         self.goes_on(*kept)
         victim.start(*self.options)
         server = victim.puppet()

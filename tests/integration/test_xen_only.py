@@ -340,13 +340,10 @@ class Lives(XenCase):
         before = self.b.domid
         waiting, in_guest = one.begin("recv", 1), other.begin("recv", 1)
         self.xen.save(self.b.xen, "/run/b.save")
-        begin = self.xen.now()
+        # By an event in both: nothing looks after a link that is up.
         self.assert_errno(errno.ECONNRESET, waiting.result)
-        self.assertLess(self.xen.now() - begin, self.world.pace)
         self.xen.restore(self.b.xen, "/run/b.save")
-        begin = self.xen.now()
         self.assert_errno(errno.ECONNRESET, in_guest.result)
-        self.assertLess(self.xen.now() - begin, self.world.pace)
         self.c.shell("rm -f /run/b.save")
         self.assertNotEqual(self.b.domid, before)
         self.world.setup(before, remove=True)
@@ -421,10 +418,8 @@ class Hostile(XenCase):
         self.world.setup(self.a, self.b, remove=True)
         self.assert_errno(errno.EACCES, waiting.result)
         self.connected(self.c, self.b, port=81)
-        begin = self.xen.now()
         self.b.kill_programs()
-        self.b.stop(60)
-        self.assertLess(self.xen.now() - begin, 2)
+        self.b.stop(60)  # would wait for ever, if it waited for the pages
         self.b.start(*self.options)
         self.c.kill_programs()
         self.connected(self.c, self.b, port=82)

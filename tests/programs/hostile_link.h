@@ -16,7 +16,7 @@
 #include "link_mgr/core/wire.h"
 #include "link_mgr/core/platform.h"
 
-#define HOSTILE_WAIT_MS 20000
+#define HOSTILE_WAIT_MS 60000
 
 struct hostile {
     const struct platform_ops *ops;

@@ -19,7 +19,9 @@
 #include "link_mgr/core/conn.h"
 #include "tests/unit/suite.h"
 
-#define LATE_MS 1000 /* within this, whatever is looked after later */
+/* Within this, whatever is looked after later. The loop runs in this thread, once a millisecond at
+ * most, so a slow machine takes longer for each of them. */
+#define LATE_MS 1000
 
 static struct event_base *base;
 static struct endpoints all;

@@ -233,18 +233,31 @@ END_TEST
 
 /* ---- hostile ---- */
 
-START_TEST(bad_lengths)
+static void each_bad_length_ends_it(void)
 {
     static const uint32_t lengths[] = {0, 1024 * 1024 + 1, 0x7FFFFFFF, 0xFFFFFFFF};
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         uint32_t header[2] = {htole32(lengths[i]), 1};
-        /* half a message is another matter, and takes longer */
-        const struct timeval soon = {.tv_sec = 3};
         int fd = rpc_upgraded_upgraded();
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
         rpc_fixture_put(fd, (const char *)header, sizeof(header));
         expect_closed(fd);
     }
+}
+
+/* At once, that is before a connection that has sent half a message some time earlier is closed by
+ * its timer. Where the machine is so slow that it is closed meanwhile, nothing is known yet. */
+START_TEST(bad_lengths)
+{
+    bool sooner = false;
+    char byte;
+    for (int i = 0; i < 10 && !sooner; i++) {
+        int late = rpc_upgraded_upgraded();
+        rpc_fixture_put(late, "half", 4);
+        each_bad_length_ends_it();
+        sooner = recv(late, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+        close(late);
+    }
+    ck_assert(sooner);
     await_counter("rpc_connections_now", 1);
 }
 END_TEST
@@ -331,7 +344,7 @@ START_TEST(connect_without_its_reservation)
     call_with_fds(fd, 1, fds, 3, "idc.connect", ECHO, "far_end", TRUE_, "reserved", TRUE_, END);
     close(pair[1]);
     struct pollfd p = {.fd = pair[0], .events = POLLOUT};
-    ck_assert_int_eq(poll(&p, 1, 10000), 1);
+    ck_assert_int_eq(poll(&p, 1, 60000), 1);
     ck_assert_int_eq(connecting_outcome(pair[0], why), -EINVAL);
     close(pair[0]);
     close(fd);
@@ -375,7 +388,7 @@ START_TEST(unfit_near_ends)
                       "far_end", TRUE_, END);
         close(pair[1]);
         struct pollfd p = {.fd = pair[0], .events = POLLOUT};
-        ck_assert_int_eq(poll(&p, 1, 10000), 1);
+        ck_assert_int_eq(poll(&p, 1, 60000), 1);
         ck_assert_int_eq(connecting_outcome(pair[0], why) == 0, i == 2);
         ck_assert(i == 2 || strstr(why, "no end of an AF_UNIX socket pair") != NULL);
         close(pair[0]);
@@ -392,7 +405,7 @@ START_TEST(a_loop)
     int fd = rpc_upgraded_upgraded();
     ck_assert_int_eq(handover_send(fd, "abcd", 4, &fd, 1, 0), 4);
     close(fd);
-    for (int i = 0; i < 150 && rpc_fixture_counter("rpc_connections_now") != 1; i++)
+    for (int i = 0; i < 600 && rpc_fixture_counter("rpc_connections_now") != 1; i++)
         poll(NULL, 0, 100);
     ck_assert_int_eq(rpc_fixture_counter("rpc_connections_now"), 1);
 }
@@ -424,7 +437,7 @@ START_TEST(client_that_does_not_read)
     for (int i = 0; i < 5000 && send(fd, bytes, len, MSG_NOSIGNAL) > 0; i++)
         ;
     struct pollfd p = {.fd = fd};
-    ck_assert_int_eq(poll(&p, 1, 10000), 1);
+    ck_assert_int_eq(poll(&p, 1, 60000), 1);
     ck_assert_int_ne(p.revents & POLLHUP, 0);
     free(bytes);
     close(fd);
