@@ -73,7 +73,8 @@ int connecting_fill(int near_end, int far_end)
     return 0;
 }
 
-/* What the end polls now. A signal ends even a poll that does not wait, and then nothing is known. */
+/* What the end polls now. A signal ends even a poll that does not wait, and then nothing is known.
+ */
 static short polled_now(int near_end)
 {
     struct pollfd p = {.fd = near_end, .events = POLLOUT};
@@ -170,7 +171,8 @@ static int error_in_name(const uint8_t *name, size_t len, char why[CONNECTING_WH
 
 #define UNNAMED 1 /* the far end has no name yet */
 
-/* What the far end's name says, without any text when it is a connection's. A name never changes. */
+/* What the far end's name says, without any text when it is a connection's. A name never changes.
+ */
 static int named_outcome(int near_end, char why[CONNECTING_WHY_MAX])
 {
     struct handover_name connected;

@@ -96,8 +96,8 @@ int handover_accept(int listener, struct idc_addr *peer, int flags);
 /*
  * Room in the send buffer of the program's end of a seqpacket connection, so that the
  * latest message can stay unread (link_mgr/program/endpoint.h): the kernel wakes a writer only when
- * what it has sent takes no more than a quarter of its buffer, and else link_mgr lets it go. Without
- * CAP_NET_ADMIN it is no more than net.core.wmem_max allows.
+ * what it has sent takes no more than a quarter of its buffer, and else link_mgr lets it go.
+ * Without CAP_NET_ADMIN it is no more than net.core.wmem_max allows.
  */
 void handover_make_room(int fd);
 

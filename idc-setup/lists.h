@@ -14,7 +14,8 @@
  * nothing. */
 void lists_missing(const struct policy_list *list, const struct policy_list *other,
                    char text[LISTS_TEXT_MAX]);
-/* list allows from now on what more allows too. 0, or -EINVAL and why: it would have too many items.
+/* list allows from now on what more allows too. 0, or -EINVAL and why: it would have too many
+ * items.
  */
 int lists_join(struct policy_list *list, const struct policy_list *more, const char **why);
 

@@ -91,7 +91,8 @@ struct idc_addr {
 struct idc_options {
     size_t size; /* sizeof(struct idc_options) of the caller; IDC_OPTIONS_INIT sets it */
     int type;    /* enum idc_type; default IDC_STREAM */
-    /* connect, and listen with wait: milliseconds until ETIMEDOUT, 1..; IDC_TIMEOUT_NONE; 0: default, 30,000 */
+    /* connect, and listen with wait: milliseconds until ETIMEDOUT, 1..; IDC_TIMEOUT_NONE; 0:
+     * default, 30,000 */
     int timeout_ms;
     /* connect: return at once, see idc_connect_finish. Also sets O_NONBLOCK */
     int nonblocking;

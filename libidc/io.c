@@ -22,8 +22,8 @@ static int socket_type(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 ? type : -1;
 }
 
-/* Asks the link_mgr at path, and shows fd: a program that has changed its uid may ask too. An errno,
- * 0 when it knows of none. */
+/* Asks the link_mgr at path, and shows fd: a program that has changed its uid may ask too. An
+ * errno, 0 when it knows of none. */
 static int ask_reason(const char *path, int fd, uint64_t serial, char *why, size_t why_size)
 {
     struct compact_writer call;

@@ -4,8 +4,8 @@
  * there listens. For scripts, which otherwise have to guess how long each of these takes.
  *
  * A listener is looked for in what the domain offers (its connection manager tells, port 1), and is
- * not connected to: it would take that for a client. All that is missing is waited for, a permission
- * too, because a rule reaches link_mgr a moment after idc-setup has ended.
+ * not connected to: it would take that for a client. All that is missing is waited for, a
+ * permission too, because a rule reaches link_mgr a moment after idc-setup has ended.
  */
 #include <errno.h>
 #include <getopt.h>

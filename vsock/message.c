@@ -7,10 +7,10 @@
  * Long ones. link_mgr leaves the latest message in its socket, and the kernel neither
  * wakes a sender that waits nor lets the socket poll writable before three quarters of its buffer
  * are free (common/handover.h, handover_make_room). So what takes more than a quarter of the usual
- * buffer is handed over in a memfd, so that link_mgr need not let it go, and link_mgr gives it to the other program as it is. Within the
- * domain there is nobody to do that, nor anybody who leaves a message unread: there they are sent
- * as they are. One that is longer than a program can be sure to get in one piece
- * (HANDOVER_PLAIN_MAX) is refused, also where the kernel has room for it.
+ * buffer is handed over in a memfd, so that link_mgr need not let it go, and link_mgr gives it to
+ * the other program as it is. Within the domain there is nobody to do that, nor anybody who leaves
+ * a message unread: there they are sent as they are. One that is longer than a program can be sure
+ * to get in one piece (HANDOVER_PLAIN_MAX) is refused, also where the kernel has room for it.
  *
  * This is why the functions that send are intercepted, and only for this: any other call goes on
  * after two comparisons. Nothing is allocated, so they can be called in signal handlers.

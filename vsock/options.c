@@ -94,7 +94,8 @@ static int set_socket_option(int fd, const struct vsock_socket *socket, int name
     case SO_PASSSEC:
         return 0;
     case SO_SNDBUF:
-        /* In a buffer smaller than usual link_mgr could hold nothing (endpoint_room.c). And while the socket connects, the size is what keeps it from being writable. */
+        /* In a buffer smaller than usual link_mgr could hold nothing (endpoint_room.c). And while
+         * the socket connects, the size is what keeps it from being writable. */
         if (socket->state == VSOCK_CONNECTING ||
             (len >= sizeof(int) && 2LL * *(const int *)value < current_buffer(fd)))
             return 0;

@@ -277,7 +277,8 @@ const char *link_catch_up(struct link *link, enum reason *reason)
     uint32_t start = in->own;
     int64_t there = ring_ready(&link->rings.in);
     int done = 1;
-    /* A frame of which only a part is there is left to the next turn, and so is an index that lies. */
+    /* A frame of which only a part is there is left to the next turn, and so is an index that lies.
+     */
     while (done > 0 && in->own - start < there)
         done = receive_one(link, &wrong, reason);
     return wrong;

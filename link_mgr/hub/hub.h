@@ -27,7 +27,8 @@
 struct hub;
 struct hub_pending;
 
-/* The uid of a client whose uid the kernel did not tell. It owns nothing, and nothing is its own. */
+/* The uid of a client whose uid the kernel did not tell. It owns nothing, and nothing is its own.
+ */
 #define HUB_NOBODY UINT32_MAX
 
 struct hub_caller {
@@ -103,8 +104,8 @@ uint32_t hub_reserved_port(struct hub *hub, int fd);
 int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog,
                         struct hub_listening *result, char why[HUB_WHY_MAX]);
 
-/* A question about one connection. These may ask: root, the uid whose program connected or listened,
- * and whoever shows the program's end, for example a server that has changed its uid. */
+/* A question about one connection. These may ask: root, the uid whose program connected or
+ * listened, and whoever shows the program's end, for example a server that has changed its uid. */
 struct hub_question {
     struct hub_caller caller;
     uint64_t serial;

@@ -73,8 +73,8 @@ void hub_fill_host(struct hub *hub);
 /* Calls done and frees pending. */
 void hub_answer(struct hub_pending *pending, int error, const char *why,
                 const struct hub_connected *result);
-/* The answer is known, with its why in pending or in the arguments, but must not be given from inside
- * hub_connect. */
+/* The answer is known, with its why in pending or in the arguments, but must not be given from
+ * inside hub_connect. */
 void hub_answer_known(struct hub_pending *pending, int error);
 void hub_answer_soon(struct hub_pending *pending, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What hub_reason and hub_unsent answer from: a record for each connection that has, or had, a
- * program's socket, found by its serial number. When a connection ends its record moves to a ring, and
- * stays there until HUB_REASONS others have ended after it. Were it left where it is in the heap,
- * it would keep the freed memory around it from being given back to the system.
+ * program's socket, found by its serial number. When a connection ends its record moves to a ring,
+ * and stays there until HUB_REASONS others have ended after it. Were it left where it is in the
+ * heap, it would keep the freed memory around it from being given back to the system.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -262,8 +262,8 @@ void acceptor_free(struct acceptor *acceptor)
     free(acceptor);
 }
 
-/* The program has shut the listener down, and has not got waiting, which stays the caller's. What is
- * done to our end makes an event, which ends the listener. */
+/* The program has shut the listener down, and has not got waiting, which stays the caller's. What
+ * is done to our end makes an event, which ends the listener. */
 static void acceptor_withdraw(struct acceptor *acceptor, struct waiting *waiting)
 {
     shutdown(acceptor->fd, SHUT_RDWR);

@@ -21,8 +21,8 @@
 #include "link_mgr/base/unix_diag.h"
 #include "link_mgr/program/endpoint_private.h"
 
-/* A quarter of the smallest buffer that the kernel allows (4,608 bytes); and what the kernel charges
- * no more than that for. */
+/* A quarter of the smallest buffer that the kernel allows (4,608 bytes); and what the kernel
+ * charges no more than that for. */
 #define CHARGE_SURE 1152
 #define BATCH_SURE 192
 /* Where the kernel does not tell: what is read in one go can be no block above a quarter of the
