@@ -23,6 +23,7 @@ struct listener {
     enum idc_type type;
     uint32_t uid;
     bool local_only;   /* to the other domains it is as if it were not there */
+    bool reset_is_end; /* the host's, for the connections that are accepted */
     int backlog;       /* 0: the port is only reserved, nobody listens yet */
     int waiting;       /* handed to the program and not yet taken by it; counted by the host */
     uint64_t accepted; /* taken; counted by the host */

@@ -298,6 +298,7 @@ static int listen_on(struct hub *hub, const struct hub_listen *request,
     listener->type = request->type;
     listener->uid = request->caller.uid;
     listener->local_only = request->local_only;
+    listener->reset_is_end = request->reset_is_end;
     listener->backlog = request->reserve ? 0 : hub_backlog(request->backlog);
     error = acceptor_new(&hub->acceptors, hub->core, listener, hub_new_serial(hub), &acceptor,
                          &result->fd);

@@ -54,6 +54,7 @@ struct hub_connect {
     /* Has whoever asks gone, without our having been told? Called with done's arg, before anything
      * is done that others see. */
     bool (*gone)(void *arg);
+    bool reset_is_end; /* as in struct endpoint_config */
 };
 
 struct hub_connected {
@@ -85,6 +86,7 @@ struct hub_listen {
     bool local_only; /* only connections of this domain are let in */
     /* the port is taken, but connections are refused until hub_listen_reserved; without a name */
     bool reserve;
+    bool reset_is_end; /* of the connections that it accepts, as in struct endpoint_config */
 };
 
 struct hub_listening {

@@ -45,8 +45,14 @@ struct idc_addr hub_peer_address(const struct conn *conn)
     return peer;
 }
 
-/* uid: of the program that gets it. */
-static int make_endpoint(struct hub *hub, struct conn *conn, uint32_t uid, int far_end,
+/* The program that gets a connection, and how it is to have it. */
+struct program_wish {
+    uint32_t uid;
+    int far_end; /* -1: none of its own */
+    bool reset_is_end;
+};
+
+static int make_endpoint(struct hub *hub, struct conn *conn, const struct program_wish *wish,
                          struct endpoint **ep, int *program_fd)
 {
     struct handover_name name = {
@@ -59,12 +65,13 @@ static int make_endpoint(struct hub *hub, struct conn *conn, uint32_t uid, int f
     struct endpoint_config config = {.all = &hub->endpoints,
                                      .conn = conn,
                                      .name = &name,
-                                     .far_end = far_end,
+                                     .far_end = wish->far_end,
+                                     .reset_is_end = wish->reset_is_end,
                                      .ended = on_ended,
                                      .arg = hub};
-    int error = hub_record_begin(hub, conn, uid);
+    int error = hub_record_begin(hub, conn, wish->uid);
     if (error) {
-        hub_close_if_open(far_end);
+        hub_close_if_open(wish->far_end);
         return error;
     }
     error = endpoint_new(&config, ep, program_fd);
@@ -79,7 +86,8 @@ static enum reason on_incoming(struct host *host, struct listener *listener, str
     struct hub *hub = hub_of(host);
     struct idc_addr peer = hub_peer_address(conn);
     int program_fd;
-    int error = make_endpoint(hub, conn, listener->uid, -1, ep, &program_fd);
+    const struct program_wish wish = {listener->uid, -1, listener->reset_is_end};
+    int error = make_endpoint(hub, conn, &wish, ep, &program_fd);
     if (!error) {
         error = acceptor_offer(listener->owner, conn, program_fd, &peer, &conn->ticket);
         if (error) {
@@ -126,10 +134,11 @@ static bool on_connected(struct host *host, void *cookie, struct conn *conn, enu
         if (hub_try_again(pending, error, why))
             return false;
     } else {
-        int far_end = pending->request.far_end;
+        const struct hub_connect *request = &pending->request;
+        const struct program_wish wish = {request->caller.uid, request->far_end,
+                                          request->reset_is_end};
         pending->request.far_end = -1;
-        error =
-            make_endpoint(hub_of(host), conn, pending->request.caller.uid, far_end, ep, &result.fd);
+        error = make_endpoint(hub_of(host), conn, &wish, ep, &result.fd);
         if (error)
             snprintf(why, sizeof(why), "no socket could be made: %s", own_error_text(error));
         result.serial = conn->serial;

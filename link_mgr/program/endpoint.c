@@ -24,6 +24,10 @@ ssize_t endpoint_receive(struct endpoint *ep, struct iovec *spans, int count, in
 {
     struct msghdr msg = {.msg_iov = spans, .msg_iovlen = (size_t)count};
     ssize_t n = recvmsg(ep->fd, &msg, flags | MSG_DONTWAIT);
+    if (n < 0 && errno == ECONNRESET && ep->config.conn->type == IDC_SEQPACKET) {
+        ep->reset = true; /* what was sent before comes behind it */
+        n = recvmsg(ep->fd, &msg, flags | MSG_DONTWAIT);
+    }
     ep->cut = msg.msg_flags & MSG_CTRUNC;
     if (n >= 0)
         return n;
@@ -131,6 +135,33 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     return 0;
 }
 
+/* One message or some bytes of what the program has written, whatever they are. */
+static bool endpoint_discard(struct endpoint *ep)
+{
+    char control[CMSG_SPACE(sizeof(struct ucred))]; /* tells an empty message from the end */
+    struct iovec span = {endpoint_scratch, sizeof(endpoint_scratch)};
+    struct msghdr msg = {.msg_iov = &span,
+                         .msg_iovlen = 1,
+                         .msg_control = control,
+                         .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(ep->fd, &msg, MSG_DONTWAIT);
+    return n > 0 || (n == 0 && msg.msg_controllen > 0) || (n < 0 && errno == EINTR);
+}
+
+/* From now on the program's writes fail with EPIPE, so nothing comes behind what is discarded. */
+static void endpoint_make_end(struct endpoint *ep)
+{
+    shutdown(ep->fd, SHUT_RD);
+    while (endpoint_discard(ep))
+        ;
+}
+
+static bool is_end_all_the_same(const struct endpoint *ep, enum reason reason)
+{
+    return ep->config.reset_is_end &&
+           (reason == REASON_PROGRAM_RESET || reason == REASON_LISTENER_CLOSED);
+}
+
 void endpoint_close(struct endpoint *ep, enum reason reason)
 {
     bool stream = ep->config.conn->type == IDC_STREAM;
@@ -143,6 +174,8 @@ void endpoint_close(struct endpoint *ep, enum reason reason)
         endpoint_release_stream(ep);
     else if (reason == REASON_OK)
         endpoint_release_message(ep);
+    else if (is_end_all_the_same(ep, reason))
+        endpoint_make_end(ep);
     endpoint_lag_end(ep);
     ep->config.ended(ep->config.arg, ep->config.conn, reason);
     event_del(&ep->readable);

@@ -85,6 +85,9 @@ struct endpoint_config {
     /* -1: make a pair; else the daemon's end of the program's own pair, with the filler of
      * common/connecting.h in it. Taken over in every case */
     int far_end;
+    /* when the other program resets the connection, this one gets what has arrived, and then the
+     * end; what it has written is forgotten. AF_VSOCK knows no other end of a peer's program */
+    bool reset_is_end;
     /* just before the endpoint is freed */
     void (*ended)(void *arg, struct conn *conn, enum reason reason);
     void *arg;

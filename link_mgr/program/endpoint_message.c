@@ -3,6 +3,10 @@
  * From the program, messages. The next one is looked at for its length, and pulled in parts by
  * SO_PEEK_OFF; when all of it was pulled it becomes the held one, and the one before is consumed. A
  * long one comes as a stub with a memfd (common/handover.h).
+ *
+ * A program that closes with a message unread may have sent others before. The kernel tells the
+ * reset of a seqpacket socket first, once, and then gives them. So the reset is remembered, and
+ * told where the end would be.
  */
 #include <errno.h>
 #include <string.h>
@@ -51,11 +55,16 @@ static ssize_t message_look(struct endpoint *ep)
                          .msg_iovlen = 1,
                          .msg_control = &control,
                          .msg_controllen = sizeof(control)};
-    ssize_t n = recvmsg(ep->fd, &msg, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const int flags = MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
+    ssize_t n = recvmsg(ep->fd, &msg, flags);
+    if (n < 0 && errno == ECONNRESET) {
+        ep->reset = true;
+        n = recvmsg(ep->fd, &msg, flags);
+    }
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? -EAGAIN : -ECONNRESET;
     if (n == 0 && msg.msg_controllen == 0)
-        return -ENODATA;
+        return ep->reset ? -ECONNRESET : -ENODATA;
     ep->length = (size_t)n;
     ep->memfd = descriptor_of(&msg);
     int stub = handover_stub(head, (size_t)n, ep->memfd, &ep->length);

@@ -22,6 +22,7 @@ struct endpoint {
     size_t length;      /* ... its length */
     size_t offset;      /* ... how much of it was pulled */
     int memfd;          /* ... where it is, or -1: in the socket */
+    bool reset;         /* ... the kernel has told a reset, which it tells once */
     unsigned pieces;    /* stream: looks since everything but the held byte was consumed */
     bool answered;      /* stream: the program was given something since the last look */
     bool cut;           /* the last read ended at a descriptor that the program sent along */

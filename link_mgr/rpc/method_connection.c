@@ -202,6 +202,7 @@ static void read_connect(struct rpc_params *params, struct hub_connect *request)
     request->domid = (uint32_t)rpc_params_int(params, "domid", 0, IDC_DOMID_SELF, RPC_REQUIRED);
     request->port = (uint32_t)rpc_params_int(params, "port", 1, UINT32_MAX, 0);
     request->local_port = read_reserved(params);
+    request->reset_is_end = rpc_params_bool(params, "reset_is_end", false);
     rpc_params_service(params, "name", request->name);
     request->timeout_ms = rpc_params_timeout(params, 1, CONNECT_TIMEOUT_DEFAULT);
     request->wait = rpc_params_bool(params, "wait", false);

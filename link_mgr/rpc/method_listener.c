@@ -46,6 +46,7 @@ static void read_listen(struct rpc_params *params, struct hub_listen *request)
         clamp_backlog(rpc_params_int(params, "backlog", INT32_MIN, INT32_MAX, BACKLOG_DEFAULT));
     request->local_only = rpc_params_bool(params, "local", false);
     request->reserve = rpc_params_bool(params, "reserve", false);
+    request->reset_is_end = rpc_params_bool(params, "reset_is_end", false);
 }
 
 /* The port was reserved before, and the descriptor is the program's own: descriptors are its far
@@ -56,7 +57,7 @@ static void listen_reserved(struct rpc_params *params, const struct hub_listen *
     struct hub_listening result = {.fd = -1};
     char why[HUB_WHY_MAX] = "";
     if (rpc_params_has(params, "port") || rpc_params_has(params, "name") || request->reserve ||
-        rpc_params_has(params, "local"))
+        rpc_params_has(params, "local") || rpc_params_has(params, "reset_is_end"))
         rpc_params_refuse(params,
                           "member \"far_end\": the reservation says the port, and for whom it is");
     else if (call->fd_count != 2 || !rpc_is_fitting_end(call->fds[0], request->type))

@@ -6,7 +6,7 @@
 #define S_S "S:S" /* takes a struct, returns a struct */
 
 const struct rpc_method rpc_methods[] = {
-    {"idc.connect", S_S, "domid port name type timeout_ms wait fd far_end reserved ",
+    {"idc.connect", S_S, "domid port name type timeout_ms wait fd far_end reserved reset_is_end ",
      "Connects to a service of a domain.\n"
      "In: domid (32752: this one); port, or name of the service; type \"stream\" (default) or "
      "\"seqpacket\"; "
@@ -22,7 +22,7 @@ const struct rpc_method rpc_methods[] = {
     {"idc.disconnect", S_S, "handle ",
      "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false,
      rpc_do_disconnect},
-    {"idc.listen", S_S, "port name type backlog local fd far_end reserve ",
+    {"idc.listen", S_S, "port name type backlog local fd far_end reserve reset_is_end ",
      "Listens on a port (0: one is picked), or on a service name, or both.\n"
      "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128); "
      "local, true: only for connections of this domain.\n"
