@@ -294,7 +294,7 @@ TIDY        := $(patsubst %.c,$(BUILD)/lint/%.tidy,$(LINT_C))
 lint: ## clang-tidy, cppcheck, shellcheck, pyflakes, clang-format, the length of lines, the core without a C library
 	$(BOOTSTRAP) test lint
 	$(SUBMAKE_J) --output-sync=target -k lint-c lint-cppcheck lint-sh lint-py \
-	    lint-format lint-lines lint-freestanding
+	    lint-format lint-lines lint-prose lint-freestanding
 
 lint-c: $(TIDY)
 
@@ -357,7 +357,6 @@ $(BUILD)/lint/freestanding/core.o: $(FREE_OBJ)
 $(BUILD)/lint/freestanding/sim: $(BUILD)/lint/freestanding/core.o $(call obj,$(SIM_SRC)) $(DAEMON_LIB)
 	$(call link,-no-pie $(DAEMON_LIBS))
 
-# The documents: not a part of `lint` yet.
 LINT_MD := README.md CONTRIBUTING.md $(wildcard docs/*.md)
 lint-prose:
 	$(call say,PROSE,$(words $(LINT_MD)) files)
