@@ -132,7 +132,7 @@ $(BUILD)/preload/%.o: %.c $(BUILD)/config
 	$(Q)$(CC) $(filter-out $(SAN),$(CFLAGS_ALL)) -fPIC -fvisibility=hidden -c $< -o $@
 
 # What is linked into it calls these by their usual names, and must not get the library's own (vsock/next.c).
-VSOCK_WRAPPED := socket socketpair bind connect getpeername getsockopt setsockopt recvmsg send sendmsg write fcntl close
+VSOCK_WRAPPED := socket socketpair bind connect getpeername getsockopt setsockopt recvmsg recv read send sendmsg write fcntl close
 $(VSOCK_SO): $(call preload,$(VSOCK_SRC) $(LIBIDC_SRC) $(COMMON_SRC)) vsock/libidc-vsock.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(filter-out $(SAN),$(LDFLAGS)) -shared -Wl,-soname,$(@F) -Wl,--version-script=vsock/libidc-vsock.map -Wl,-z,defs \
@@ -236,6 +236,11 @@ export XEN_TESTS
 check-xen: ## the integration tests between domains of a real Xen, in QEMU (XEN_TESTS: words that pick some)
 	$(BOOTSTRAP) test programs xen
 	$(SUBMAKE_J) run-check-xen
+
+check-vsock-kernel: ## the Linux kernel's own tests of AF_VSOCK over IDC; fetches them, 170 MB (KERNEL_TREE: a source that is here)
+	$(BOOTSTRAP) test
+	$(SUBMAKE) all test-programs
+	@tests/vsock/kernel-tests --build $(BUILD) $(if $(KERNEL_TREE),--source '$(KERNEL_TREE)')
 
 demo-xen: ## the demo between two guests of a real Xen, in QEMU
 	$(BOOTSTRAP) xen
@@ -431,7 +436,7 @@ clean: ## remove everything that was made
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do \
-	    printf '  make %-15s %s\n' "$$name" "$$what"; done
+	    printf '  make %-19s %s\n' "$$name" "$$what"; done
 
 # Which headers each object was made from, as the compiler found.
 -include $(shell find $(BUILD)/obj $(BUILD)/pic $(BUILD)/preload $(BUILD)/lint/freestanding -name '*.d' -type f 2>/dev/null)
@@ -440,5 +445,6 @@ FORCE:
 .PHONY: bench bench-xen bench-xen-programs
 .PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-freestanding lint-sh lint-py \
         lint-format lint-lines lint-prose \
-        man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen fuzz \
+        man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen check-vsock-kernel \
+        fuzz \
         run-demo run-demo-xen run-check run-check-short run-check-tsan run-check-valgrind run-check-xen run-fuzz

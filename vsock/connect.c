@@ -77,6 +77,7 @@ static int connect_post(int fd, const struct vsock_parts *parts, uint32_t domid,
         compact_put_text(&call, "type", "seqpacket");
     compact_put_number(&call, "timeout_ms", vsock_connect_timeout(fd));
     compact_put_boolean(&call, "far_end", true);
+    compact_put_boolean(&call, "reset_is_end", true);
     if (parts->reservation >= 0)
         compact_put_boolean(&call, "reserved", true);
     return libidc_post(libidc_socket_path(NULL), &call, HAND_OVER_MS, fds,

@@ -5,10 +5,10 @@
  * table for a descriptor that is known, and a getpeername(2) for a socket that is seen for the
  * first time (one that was inherited or received).
  *
- * Of the functions that move data there are those that send, for the sake of long and of empty
- * messages of seqpacket sockets (message.c), and of interrupted connects (connect.c): they look
- * into the table, compare a length, and go on. And recvfrom, recvmsg and recvmmsg, for programs
- * that ask for the sender's address, and for the descriptors that they receive.
+ * The functions that send look into the table, compare a length, and go on. They are here for long
+ * and empty messages of seqpacket sockets (message.c), for interrupted connects (connect.c), and
+ * for the error when the peer has closed. interpose_receive.c has those that receive,
+ * interpose_path.c those that take a path.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,28 +19,7 @@
 #include <linux/close_range.h>
 #include <linux/sockios.h>
 
-#include "vsock/vsock.h"
-
-/* They have names of their own in C, and the program finds them under the usual ones: so the
- * headers' declarations, with unions and inline functions, are in nobody's way.
- * NOLINTNEXTLINE(bugprone-macro-parentheses): they are no expressions */
-#define X(name, type, parameters) \
-    __attribute__((visibility("default"))) type on_##name parameters __asm__(#name);
-VSOCK_FUNCTIONS(X)
-#undef X
-
-static inline bool is_ours(int fd, struct vsock_socket *socket)
-{
-    enum vsock_mark mark = vsock_mark(fd);
-    return (mark == VSOCK_OURS || mark == VSOCK_UNKNOWN) && fd >= 0 && vsock_look(fd, socket);
-}
-
-static void interpose_forget(int fd)
-{
-    struct vsock_entry *entry = fd >= 0 ? vsock_entry(fd) : NULL;
-    if (entry != NULL)
-        atomic_store_explicit(&entry->mark, VSOCK_UNKNOWN, memory_order_relaxed);
-}
+#include "vsock/interpose.h"
 
 /* ---- sockets ---- */
 
@@ -64,27 +43,28 @@ int on_socketpair(int domain, int type, int protocol, int *fds)
 int on_bind(int fd, const struct sockaddr *address, socklen_t len)
 {
     struct vsock_socket s;
-    return is_ours(fd, &s) ? vsock_bind(fd, &s, address, len)
-                           : vsock_next()->bind(fd, address, len);
+    return interpose_is_ours(fd, &s) ? vsock_bind(fd, &s, address, len)
+                                     : vsock_next()->bind(fd, address, len);
 }
 
 int on_listen(int fd, int backlog)
 {
     struct vsock_socket s;
-    return is_ours(fd, &s) ? vsock_listen(fd, &s, backlog) : vsock_next()->listen(fd, backlog);
+    return interpose_is_ours(fd, &s) ? vsock_listen(fd, &s, backlog)
+                                     : vsock_next()->listen(fd, backlog);
 }
 
 int on_connect(int fd, const struct sockaddr *address, socklen_t len)
 {
     struct vsock_socket s;
-    return is_ours(fd, &s) ? vsock_connect(fd, &s, address, len)
-                           : vsock_next()->connect(fd, address, len);
+    return interpose_is_ours(fd, &s) ? vsock_connect(fd, &s, address, len)
+                                     : vsock_next()->connect(fd, address, len);
 }
 
 int on_accept(int fd, struct sockaddr *address, socklen_t *len)
 {
     struct vsock_socket s;
-    if (is_ours(fd, &s))
+    if (interpose_is_ours(fd, &s))
         return vsock_accept(fd, &s, address, len, 0);
     int accepted = vsock_next()->accept(fd, address, len);
     vsock_enter(accepted, VSOCK_OTHER);
@@ -94,7 +74,7 @@ int on_accept(int fd, struct sockaddr *address, socklen_t *len)
 int on_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
     struct vsock_socket s;
-    if (is_ours(fd, &s))
+    if (interpose_is_ours(fd, &s))
         return vsock_accept(fd, &s, address, len, flags);
     int accepted = vsock_next()->accept4(fd, address, len, flags);
     vsock_enter(accepted, VSOCK_OTHER);
@@ -104,35 +84,36 @@ int on_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 int on_getsockname(int fd, struct sockaddr *address, socklen_t *len)
 {
     struct vsock_socket s;
-    return is_ours(fd, &s) ? vsock_getsockname(fd, &s, address, len)
-                           : vsock_next()->getsockname(fd, address, len);
+    return interpose_is_ours(fd, &s) ? vsock_getsockname(fd, &s, address, len)
+                                     : vsock_next()->getsockname(fd, address, len);
 }
 
 int on_getpeername(int fd, struct sockaddr *address, socklen_t *len)
 {
     struct vsock_socket s;
-    return is_ours(fd, &s) ? vsock_getpeername(&s, address, len)
-                           : vsock_next()->getpeername(fd, address, len);
+    return interpose_is_ours(fd, &s) ? vsock_getpeername(&s, address, len)
+                                     : vsock_next()->getpeername(fd, address, len);
 }
 
 int on_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
     struct vsock_socket s;
-    return is_ours(fd, &s) ? vsock_getsockopt(fd, &s, level, name, value, len)
-                           : vsock_next()->getsockopt(fd, level, name, value, len);
+    return interpose_is_ours(fd, &s) ? vsock_getsockopt(fd, &s, level, name, value, len)
+                                     : vsock_next()->getsockopt(fd, level, name, value, len);
 }
 
 int on_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
     struct vsock_socket s;
-    return is_ours(fd, &s) ? vsock_setsockopt(fd, &s, level, name, value, len)
-                           : vsock_next()->setsockopt(fd, level, name, value, len);
+    return interpose_is_ours(fd, &s) ? vsock_setsockopt(fd, &s, level, name, value, len)
+                                     : vsock_next()->setsockopt(fd, level, name, value, len);
 }
 
 int on_shutdown(int fd, int how)
 {
     struct vsock_socket s;
-    return is_ours(fd, &s) ? vsock_shutdown(fd, &s, how) : vsock_next()->shutdown(fd, how);
+    return interpose_is_ours(fd, &s) ? vsock_shutdown(fd, &s, how)
+                                     : vsock_next()->shutdown(fd, how);
 }
 
 /* ---- sending: after interrupted connects, long messages, and empty ones ---- */
@@ -146,7 +127,17 @@ static inline void interpose_widen(int fd)
     if (__builtin_expect(entry != NULL && atomic_load_explicit(&entry->options.send_buffer,
                                                                memory_order_relaxed) != 0,
                          0))
-        is_ours(fd, &s);
+        interpose_is_ours(fd, &s);
+}
+
+/* vsock has no urgent data. */
+static bool send_refuses(int fd, int flags)
+{
+    struct vsock_socket s;
+    if (__builtin_expect(!(flags & MSG_OOB), 1) || !interpose_is_ours(fd, &s))
+        return false;
+    errno = EOPNOTSUPP;
+    return true;
 }
 
 static inline bool has_messages(void)
@@ -160,17 +151,21 @@ ssize_t on_write(int fd, const void *bytes, size_t len)
     interpose_widen(fd);
     if (vsock_is_unusual(len) && has_messages() && vsock_send_unusual(fd, bytes, len, 0, &result))
         return result;
-    return vsock_next()->write(fd, bytes, len);
+    ssize_t sent = vsock_next()->write(fd, bytes, len);
+    return interpose_try_again(fd, sent) ? vsock_next()->write(fd, bytes, len) : sent;
 }
 
 ssize_t on_send(int fd, const void *bytes, size_t len, int flags)
 {
     ssize_t result;
     interpose_widen(fd);
+    if (send_refuses(fd, flags))
+        return -1;
     if (vsock_is_unusual(len) && has_messages() &&
         vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
-    return vsock_next()->send(fd, bytes, len, flags);
+    result = vsock_next()->send(fd, bytes, len, flags);
+    return interpose_try_again(fd, result) ? vsock_next()->send(fd, bytes, len, flags) : result;
 }
 
 ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct sockaddr *address,
@@ -178,10 +173,15 @@ ssize_t on_sendto(int fd, const void *bytes, size_t len, int flags, const struct
 {
     ssize_t result;
     interpose_widen(fd);
+    if (send_refuses(fd, flags))
+        return -1;
     if (vsock_is_unusual(len) && has_messages() &&
         vsock_send_unusual(fd, bytes, len, flags, &result))
         return result;
-    return vsock_next()->sendto(fd, bytes, len, flags, address, address_len);
+    result = vsock_next()->sendto(fd, bytes, len, flags, address, address_len);
+    return interpose_try_again(fd, result)
+               ? vsock_next()->sendto(fd, bytes, len, flags, address, address_len)
+               : result;
 }
 
 ssize_t on_writev(int fd, const struct iovec *spans, int count)
@@ -190,7 +190,8 @@ ssize_t on_writev(int fd, const struct iovec *spans, int count)
     interpose_widen(fd);
     if (has_messages() && count >= 0 && vsock_send_spans(fd, spans, (size_t)count, 0, &result))
         return result;
-    return vsock_next()->writev(fd, spans, count);
+    result = vsock_next()->writev(fd, spans, count);
+    return interpose_try_again(fd, result) ? vsock_next()->writev(fd, spans, count) : result;
 }
 
 /* Offset -1 is what sockets can do. */
@@ -206,116 +207,50 @@ ssize_t on_pwritev2(int fd, const struct iovec *spans, int count, off_t offset, 
 {
     ssize_t result;
     interpose_widen(fd);
-    return send_at(fd, spans, count, offset, flags, &result)
-               ? result
-               : vsock_next()->pwritev2(fd, spans, count, offset, flags);
+    if (send_at(fd, spans, count, offset, flags, &result))
+        return result;
+    result = vsock_next()->pwritev2(fd, spans, count, offset, flags);
+    return interpose_try_again(fd, result) ? vsock_next()->pwritev2(fd, spans, count, offset, flags)
+                                           : result;
 }
 
 ssize_t on_pwritev64v2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
     ssize_t result;
     interpose_widen(fd);
-    return send_at(fd, spans, count, offset, flags, &result)
-               ? result
-               : vsock_next()->pwritev64v2(fd, spans, count, offset, flags);
+    if (send_at(fd, spans, count, offset, flags, &result))
+        return result;
+    result = vsock_next()->pwritev64v2(fd, spans, count, offset, flags);
+    return interpose_try_again(fd, result)
+               ? vsock_next()->pwritev64v2(fd, spans, count, offset, flags)
+               : result;
 }
 
 ssize_t on_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     ssize_t result;
     interpose_widen(fd);
+    if (send_refuses(fd, flags))
+        return -1;
     if (has_messages() && message != NULL &&
         vsock_send_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
         return result;
-    return vsock_next()->sendmsg(fd, message, flags);
+    result = vsock_next()->sendmsg(fd, message, flags);
+    return interpose_try_again(fd, result) ? vsock_next()->sendmsg(fd, message, flags) : result;
 }
 
 int on_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     int result;
     interpose_widen(fd);
+    if (send_refuses(fd, flags))
+        return -1;
     if (has_messages() && messages != NULL &&
         vsock_send_several(fd, messages, count, flags, &result))
         return result;
-    return vsock_next()->sendmmsg(fd, messages, count, flags);
-}
-
-/* ---- senders' addresses, of which vsock gives none ---- */
-
-ssize_t on_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *address,
-                    socklen_t *address_len)
-{
-    struct vsock_socket s;
-    if (address == NULL || address_len == NULL || !is_ours(fd, &s))
-        return vsock_next()->recvfrom(fd, buf, len, flags, address, address_len);
-    ssize_t got = vsock_next()->recvfrom(fd, buf, len, flags, NULL, NULL);
-    *address_len = got >= 0 ? 0 : *address_len;
-    return got;
-}
-
-ssize_t on___recvfrom_chk(int fd, void *buf, size_t len, size_t size, int flags,
-                          struct sockaddr *address, socklen_t *address_len)
-{
-    struct vsock_socket s;
-    if (address == NULL || address_len == NULL || !is_ours(fd, &s))
-        return vsock_next()->__recvfrom_chk(fd, buf, len, size, flags, address, address_len);
-    ssize_t got = vsock_next()->__recvfrom_chk(fd, buf, len, size, flags, NULL, NULL);
-    *address_len = got >= 0 ? 0 : *address_len;
-    return got;
-}
-
-static ssize_t receive_message(int fd, struct msghdr *message, int flags)
-{
-    struct vsock_socket s;
-    if (message == NULL || message->msg_name == NULL || !is_ours(fd, &s))
-        return vsock_next()->recvmsg(fd, message, flags);
-    void *name = message->msg_name;
-    socklen_t name_len = message->msg_namelen;
-    message->msg_name = NULL;
-    ssize_t got = vsock_next()->recvmsg(fd, message, flags);
-    message->msg_name = name;
-    message->msg_namelen = got >= 0 ? 0 : name_len;
-    return got;
-}
-
-/* What was known of the numbers of received descriptors is old: what had them may have been closed
- * by ways that we don't see. */
-static void forget_received(struct msghdr *message)
-{
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
-            int fd;
-            memcpy(&fd, (char *)c + at, sizeof(fd));
-            interpose_forget(fd);
-        }
-    }
-}
-
-ssize_t on_recvmsg(int fd, struct msghdr *message, int flags)
-{
-    ssize_t got = receive_message(fd, message, flags);
-    if (got >= 0 && message->msg_control != NULL)
-        forget_received(message);
-    return got;
-}
-
-int on_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
-                struct timespec *timeout)
-{
-    struct vsock_socket s;
-    bool named = false;
-    int got = vsock_next()->recvmmsg(fd, messages, count, flags, timeout);
-    for (int i = 0; i < got; i++) {
-        named = named || messages[i].msg_hdr.msg_name != NULL;
-        if (messages[i].msg_hdr.msg_control != NULL)
-            forget_received(&messages[i].msg_hdr);
-    }
-    if (named && is_ours(fd, &s))
-        for (int i = 0; i < got; i++)
-            messages[i].msg_hdr.msg_namelen = 0;
-    return got;
+    result = vsock_next()->sendmmsg(fd, messages, count, flags);
+    return interpose_try_again(fd, result) ? vsock_next()->sendmmsg(fd, messages, count, flags)
+                                           : result;
 }
 
 /* ---- ioctl ---- */
@@ -399,52 +334,3 @@ int on_fcntl64(int fd, int command, ...)
     return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? interpose_duplicated(fd, result)
                                                             : result;
 }
-
-/* ---- /dev/vsock ---- */
-
-/* The mode is there only when a file may be made; else what is read here is passed on to be
- * ignored. */
-#define DEFINE_OPEN(name)                                                     \
-    int on_##name(const char *path, int flags, ...)                           \
-    {                                                                         \
-        va_list args;                                                         \
-        va_start(args, flags);                                                \
-        mode_t mode = va_arg(args, mode_t);                                   \
-        va_end(args);                                                         \
-        return vsock_is_device(path) ? vsock_open_device(flags)               \
-                                     : vsock_next()->name(path, flags, mode); \
-    }
-
-#define DEFINE_OPENAT(name)                                                              \
-    int on_##name(int directory, const char *path, int flags, ...)                       \
-    {                                                                                    \
-        va_list args;                                                                    \
-        va_start(args, flags);                                                           \
-        mode_t mode = va_arg(args, mode_t);                                              \
-        va_end(args);                                                                    \
-        return vsock_is_device(path) ? vsock_open_device(flags)                          \
-                                     : vsock_next()->name(directory, path, flags, mode); \
-    }
-
-/* What programs call that were compiled with fortification. */
-#define DEFINE_OPEN_2(name)                                                                        \
-    int on_##name(const char *path, int flags)                                                     \
-    {                                                                                              \
-        return vsock_is_device(path) ? vsock_open_device(flags) : vsock_next()->name(path, flags); \
-    }
-
-#define DEFINE_OPENAT_2(name)                                                      \
-    int on_##name(int directory, const char *path, int flags)                      \
-    {                                                                              \
-        return vsock_is_device(path) ? vsock_open_device(flags)                    \
-                                     : vsock_next()->name(directory, path, flags); \
-    }
-
-DEFINE_OPEN(open)
-DEFINE_OPEN(open64)
-DEFINE_OPENAT(openat)
-DEFINE_OPENAT(openat64)
-DEFINE_OPEN_2(__open_2)
-DEFINE_OPEN_2(__open64_2)
-DEFINE_OPENAT_2(__openat_2)
-DEFINE_OPENAT_2(__openat64_2)

@@ -49,6 +49,7 @@ int vsock_reserve(int fd, struct sockaddr_vm *bound)
     if (vsock_type(fd) == SOCK_SEQPACKET)
         compact_put_text(&call, "type", "seqpacket");
     compact_put_boolean(&call, "reserve", true);
+    compact_put_boolean(&call, "reset_is_end", true);
     if (bound->svm_cid == VMADDR_CID_LOCAL)
         compact_put_boolean(&call, "local", true);
     compact_put_boolean(&call, "fd", true);

@@ -11,6 +11,7 @@
  * the other program as it is. Within the domain there is nobody to do that, nor anybody who leaves
  * a message unread: there they are sent as they are. One that is longer than a program can be sure
  * to get in one piece (HANDOVER_PLAIN_MAX) is refused, also where the kernel has room for it.
+ * So is one that is longer than SO_VM_SOCKETS_BUFFER_SIZE, as on vsock.
  *
  * This is why the functions that send are intercepted, and only for this: any other call goes on
  * after two comparisons. Nothing is allocated, so they can be called in signal handlers.
@@ -23,6 +24,7 @@
 #include "vsock/vsock.h"
 
 _Atomic bool vsock_has_messages;
+_Atomic size_t vsock_long = VSOCK_LONG;
 
 /* From now on such sends are looked at; and for those within the domain there is room. */
 void vsock_prepare_messages(int fd)
@@ -70,9 +72,9 @@ static bool send_unusual(int fd, const struct iovec *spans, size_t count, size_t
 {
     if (len == 0)
         *result = 0;
-    else if (len > HANDOVER_PLAIN_MAX)
+    else if (len > HANDOVER_PLAIN_MAX || len > vsock_buffer_size(fd))
         *result = message_finish(-EMSGSIZE, flags);
-    else if (is_within_domain(fd))
+    else if (len <= VSOCK_LONG || is_within_domain(fd))
         return false;
     else
         *result = message_finish(
@@ -114,7 +116,10 @@ static ssize_t send_one(int fd, const struct msghdr *message, int flags)
     ssize_t result;
     if (vsock_send_spans(fd, message->msg_iov, message->msg_iovlen, flags, &result))
         return result;
-    return vsock_next()->sendmsg(fd, message, flags);
+    result = vsock_next()->sendmsg(fd, message, flags);
+    return result < 0 && errno == ECONNRESET && vsock_is_reset_within(fd)
+               ? vsock_next()->sendmsg(fd, message, flags)
+               : result;
 }
 
 bool vsock_send_several(int fd, struct mmsghdr *messages, unsigned count, int flags, int *result)

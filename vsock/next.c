@@ -51,6 +51,8 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t __wrap_write(int fd, const void *bytes, size_t len);
+ssize_t __wrap_recv(int fd, void *buf, size_t len, int flags);
+ssize_t __wrap_read(int fd, void *buf, size_t len);
 int __wrap_fcntl(int fd, int command, ...);
 int __wrap_close(int fd);
 
@@ -107,6 +109,16 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 ssize_t __wrap_write(int fd, const void *bytes, size_t len)
 {
     return vsock_next()->write(fd, bytes, len);
+}
+
+ssize_t __wrap_recv(int fd, void *buf, size_t len, int flags)
+{
+    return vsock_next()->recv(fd, buf, len, flags);
+}
+
+ssize_t __wrap_read(int fd, void *buf, size_t len)
+{
+    return vsock_next()->read(fd, buf, len);
 }
 
 int __wrap_fcntl(int fd, int command, ...)

@@ -4,19 +4,25 @@
  * family it does here too; the rest is what AF_UNIX would say and AF_VSOCK does not, and the
  * options of AF_VSOCK itself.
  *
- * The sizes of vsock's receive buffer are only remembered: the flow of an IDC connection is
- * regulated by link_mgr.
+ * SO_VM_SOCKETS_BUFFER_SIZE bounds the messages of a seqpacket socket, and one that is larger than
+ * the default makes the socket's send buffer larger. A smaller one does not make that smaller: it
+ * could be filled by what link_mgr leaves unread.
+ *
+ * SO_SNDBUF has no effect on a vsock socket of the kernel, which only tells it back. So it is here:
+ * the send buffer of the socket pair is the library's own affair.
  */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "vsock/vsock.h"
 
 #define BUFFER_SIZE_DEFAULT (256u * 1024)
 #define BUFFER_MIN_DEFAULT 128u
 #define BUFFER_MAX_DEFAULT (256u * 1024)
+#define BUFFER_RAISED_MAX (4u << 20) /* of the socket pair's; a connect fills a quarter of it */
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
@@ -42,16 +48,59 @@ static int give_int(int number, void *to, socklen_t *len)
 
 /* ---- SOL_SOCKET ---- */
 
+/* Within the domain the kernel makes an error of a peer that closed with data unread. */
+static int take_connected_error(int fd, const struct handover_name *name, void *value,
+                                socklen_t *len)
+{
+    int error = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)}) < 0)
+        return -1;
+    if (error == ECONNRESET && name->local.domid == name->peer.domid)
+        error = 0;
+    return give_int(error, value, len);
+}
+
 static int take_error(int fd, const struct vsock_socket *socket, void *value, socklen_t *len)
 {
     int error = 0;
     if (socket->state == VSOCK_CONNECTED)
-        return getsockopt(fd, SOL_SOCKET, SO_ERROR, value, len);
+        return take_connected_error(fd, &socket->name, value, len);
     if (socket->state == VSOCK_FAILED && !atomic_exchange(&vsock_options(fd)->error_taken, true)) {
         error = vsock_error_of(socket->error);
         vsock_say("connect: %s", socket->why);
     }
     return give_int(error, value, len);
+}
+
+/* What the kernel makes of the value, or of none: it knows the limits, and who may pass them. -1
+ * with errno. */
+static int kernels_send_buffer(int name, const void *value, socklen_t len)
+{
+    int size = -1, error = 0;
+    int fd = vsock_next()->socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if ((value != NULL && setsockopt(fd, SOL_SOCKET, name, value, len) < 0) ||
+        getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &(socklen_t){sizeof(size)}) < 0)
+        error = errno;
+    close(fd);
+    errno = error;
+    return error != 0 ? -1 : size;
+}
+
+static int told_send_buffer(int fd)
+{
+    int told = vsock_options(fd)->told_send_buffer;
+    return told != 0 ? told : kernels_send_buffer(SO_SNDBUF, NULL, 0);
+}
+
+static int tell_send_buffer(int fd, int name, const void *value, socklen_t len)
+{
+    int size = kernels_send_buffer(name, value, len);
+    if (size < 0)
+        return -1;
+    vsock_options(fd)->told_send_buffer = size;
+    return 0;
 }
 
 static int get_socket_option(int fd, const struct vsock_socket *socket, int name, void *value,
@@ -63,6 +112,8 @@ static int get_socket_option(int fd, const struct vsock_socket *socket, int name
         return give_int(AF_VSOCK, value, len);
     case SO_ERROR:
         return take_error(fd, socket, value, len);
+    case SO_SNDBUF:
+        return give_int(told_send_buffer(fd), value, len);
     case SO_ACCEPTCONN:
         return give_int(socket->state == VSOCK_LISTENING, value, len);
     case SO_PEERCRED: /* else it would be link_mgr's */
@@ -77,15 +128,7 @@ static int get_socket_option(int fd, const struct vsock_socket *socket, int name
     }
 }
 
-static long long current_buffer(int fd)
-{
-    int size = 0;
-    socklen_t len = sizeof(size);
-    return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) == 0 ? size : 0;
-}
-
-static int set_socket_option(int fd, const struct vsock_socket *socket, int name, const void *value,
-                             socklen_t len)
+static int set_socket_option(int fd, int name, const void *value, socklen_t len)
 {
     switch (name) {
     case SO_PEEK_OFF:
@@ -94,16 +137,11 @@ static int set_socket_option(int fd, const struct vsock_socket *socket, int name
     case SO_PASSSEC:
         return 0;
     case SO_SNDBUF:
-        /* In a buffer smaller than usual link_mgr could hold nothing (endpoint_room.c). And while
-         * the socket connects, the size is what keeps it from being writable. */
-        if (socket->state == VSOCK_CONNECTING ||
-            (len >= sizeof(int) && 2LL * *(const int *)value < current_buffer(fd)))
-            return 0;
-        break;
+    case SO_SNDBUFFORCE:
+        return tell_send_buffer(fd, name, value, len);
     default:
-        break;
+        return setsockopt(fd, SOL_SOCKET, name, value, len);
     }
-    return setsockopt(fd, SOL_SOCKET, name, value, len);
 }
 
 /* ---- AF_VSOCK ---- */
@@ -134,7 +172,7 @@ static int get_vsock_option(int fd, int name, void *value, socklen_t *len)
     const struct vsock_options *options = vsock_options(fd);
     switch (name) {
     case SO_VM_SOCKETS_BUFFER_SIZE:
-        return get_number(or_default(options->buffer_size, BUFFER_SIZE_DEFAULT), value, len);
+        return get_number(vsock_buffer_size(fd), value, len);
     case SO_VM_SOCKETS_BUFFER_MIN_SIZE:
         return get_number(or_default(options->buffer_min, BUFFER_MIN_DEFAULT), value, len);
     case SO_VM_SOCKETS_BUFFER_MAX_SIZE:
@@ -147,11 +185,37 @@ static int get_vsock_option(int fd, int name, void *value, socklen_t *len)
     }
 }
 
+uint64_t vsock_buffer_size(int fd)
+{
+    return or_default(vsock_options(fd)->buffer_size, BUFFER_SIZE_DEFAULT);
+}
+
+/* A larger send buffer, as far as the program may have one. Not while the socket connects: then its
+ * size is what keeps it from being writable (connect.c). */
+static void raise_buffer(int fd, const struct vsock_socket *socket, uint64_t wanted)
+{
+    int present = 0, size = (int)(wanted < BUFFER_RAISED_MAX ? wanted : BUFFER_RAISED_MAX);
+    if (wanted <= BUFFER_SIZE_DEFAULT || socket->state == VSOCK_CONNECTING ||
+        getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &present, &(socklen_t){sizeof(present)}) < 0 ||
+        present / 2 >= size)
+        return;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
+/* Messages that are longer than this are looked at. */
+static void note_size(uint64_t size)
+{
+    if (size < vsock_long)
+        vsock_long = size;
+}
+
 /* The size keeps within the limits, whichever of the three was set. */
-static int set_size(int fd, int name, const void *value, socklen_t len)
+static int set_size(int fd, const struct vsock_socket *socket, int name, const void *value,
+                    socklen_t len)
 {
     struct vsock_options *options = vsock_options(fd);
-    uint64_t number, size = or_default(options->buffer_size, BUFFER_SIZE_DEFAULT);
+    uint64_t number, size = vsock_buffer_size(fd);
     if (len < sizeof(number))
         return option_fail(EINVAL);
     memcpy(&number, value, sizeof(number));
@@ -164,7 +228,10 @@ static int set_size(int fd, int name, const void *value, socklen_t len)
     uint64_t min = or_default(options->buffer_min, BUFFER_MIN_DEFAULT);
     uint64_t max = or_default(options->buffer_max, BUFFER_MAX_DEFAULT);
     size = size > max ? max : size;
-    options->buffer_size = size < min ? min : size;
+    size = size < min ? min : size;
+    options->buffer_size = size;
+    note_size(size);
+    raise_buffer(fd, socket, size);
     return 0;
 }
 
@@ -183,13 +250,14 @@ static int set_timeout(int fd, const void *value, socklen_t len)
     return 0;
 }
 
-static int set_vsock_option(int fd, int name, const void *value, socklen_t len)
+static int set_vsock_option(int fd, const struct vsock_socket *socket, int name, const void *value,
+                            socklen_t len)
 {
     switch (name) {
     case SO_VM_SOCKETS_BUFFER_SIZE:
     case SO_VM_SOCKETS_BUFFER_MIN_SIZE:
     case SO_VM_SOCKETS_BUFFER_MAX_SIZE:
-        return set_size(fd, name, value, len);
+        return set_size(fd, socket, name, value, len);
     case SO_VM_SOCKETS_CONNECT_TIMEOUT_OLD:
     case SO_VM_SOCKETS_CONNECT_TIMEOUT_NEW:
         return set_timeout(fd, value, len);
@@ -216,6 +284,7 @@ int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int n
     if (value == NULL)
         return option_fail(EFAULT);
     if (level == SOL_SOCKET)
-        return set_socket_option(fd, socket, name, value, len);
-    return level == AF_VSOCK ? set_vsock_option(fd, name, value, len) : option_fail(ENOPROTOOPT);
+        return set_socket_option(fd, name, value, len);
+    return level == AF_VSOCK ? set_vsock_option(fd, socket, name, value, len)
+                             : option_fail(ENOPROTOOPT);
 }

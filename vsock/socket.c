@@ -313,6 +313,16 @@ int vsock_put_back(struct vsock_parts *parts)
     return error < 0 ? -1 : 0;
 }
 
+/* ---- ends ---- */
+
+bool vsock_is_reset_within(int fd)
+{
+    struct vsock_socket socket;
+    enum vsock_mark mark = vsock_mark(fd);
+    return fd >= 0 && (mark == VSOCK_OURS || mark == VSOCK_UNKNOWN) && vsock_look(fd, &socket) &&
+           socket.state == VSOCK_CONNECTED && socket.name.local.domid == socket.name.peer.domid;
+}
+
 /* ---- telling ---- */
 
 void vsock_say(const char *format, ...)

@@ -45,6 +45,7 @@ static void copy_options(struct vsock_options *to, const struct vsock_options *f
     to->buffer_max = from->buffer_max;
     to->connect_timeout_ms = from->connect_timeout_ms;
     to->bound_cid = from->bound_cid;
+    to->told_send_buffer = from->told_send_buffer;
     to->send_buffer = from->send_buffer;
     to->from_cid = from->from_cid;
     to->from_port = from->from_port;

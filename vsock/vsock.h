@@ -33,7 +33,8 @@
  *   options.c     getsockopt(2), setsockopt(2)
  *   control.c     ioctl(2), shutdown(2), /dev/vsock
  *   message.c     long messages of seqpacket sockets, and empty ones
- *   interpose.c   the functions that a program calls in place of the C library's
+ *   interpose.c, interpose_receive.c, interpose_path.c
+ *                 the functions that a program calls in place of the C library's
  *
  * Functions named vsock_NAME do what NAME does to a vsock socket, and return as it does, -1 with
  * errno. No lock is held anywhere here but those of libidc, during a call to link_mgr; these
@@ -71,6 +72,8 @@ struct vsock_options {
     _Atomic uint64_t buffer_size, buffer_min, buffer_max;
     _Atomic uint32_t connect_timeout_ms;
     _Atomic uint32_t bound_cid; /* of a listener, when it was bound to one */
+    _Atomic int
+        told_send_buffer; /* SO_SNDBUF, as the program has set it, and the kernel tells it */
     /* what SO_SNDBUF was before a connect made it small, 0: is what it was */
     _Atomic int send_buffer;
     /* what it was bound to when connect began; port 0: nothing */
@@ -155,6 +158,10 @@ int vsock_type(int fd);
 /* The same of a socket that vsock_look has seen; mostly without a system call. */
 bool vsock_is_seqpacket(int fd);
 bool vsock_is_nonblocking(int fd);
+/* A call on fd has failed with ECONNRESET: is it a connection within the domain? There the kernel
+ * tells so, once, that the peer has closed with data unread. vsock's calls go on to read, and then
+ * find the end. errno is kept. */
+bool vsock_is_reset_within(int fd);
 /* One line on stderr, if $IDC_VSOCK_VERBOSE is set; errno is kept. */
 void vsock_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -207,6 +214,8 @@ int vsock_getpeername(const struct vsock_socket *socket, struct sockaddr *addres
 
 int vsock_getsockopt(int fd, const struct vsock_socket *socket, int level, int name, void *value,
                      socklen_t *len);
+/* SO_VM_SOCKETS_BUFFER_SIZE. */
+uint64_t vsock_buffer_size(int fd);
 int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int name,
                      const void *value, socklen_t len);
 
@@ -217,6 +226,8 @@ int vsock_shutdown(int fd, const struct vsock_socket *socket, int how);
 bool vsock_ioctl(int fd, unsigned long request, void *argument, int *result);
 /* Is it /dev/vsock? Then flags are those of an open of that. */
 bool vsock_is_device(const char *path);
+/* Its stand-in, which exists; another path as it is. */
+const char *vsock_real_path(const char *path);
 int vsock_open_device(int flags);
 
 /* ---- message.c ---- */
@@ -224,11 +235,13 @@ int vsock_open_device(int flags);
 /* The process has had a seqpacket socket. */
 extern _Atomic bool vsock_has_messages;
 void vsock_prepare_messages(int fd);
-/* A message that is longer needs care, and so does an empty one. */
+/* A message that is longer needs care, and so does an empty one. A program that has made the
+ * buffers of a socket smaller has made this limit smaller, for all of its sockets. */
 #define VSOCK_LONG (40u * 1024)
+extern _Atomic size_t vsock_long;
 static inline bool vsock_is_unusual(size_t len)
 {
-    return __builtin_expect(len - 1 >= VSOCK_LONG, 0);
+    return __builtin_expect(len - 1 >= atomic_load_explicit(&vsock_long, memory_order_relaxed), 0);
 }
 /* True when it was ours to send; *result is what send returns. */
 bool vsock_send_unusual(int fd, const void *bytes, size_t len, int flags, ssize_t *result);
@@ -261,6 +274,13 @@ bool vsock_send_several(int fd, struct mmsghdr *messages, unsigned count, int fl
     X(pwritev64v2, ssize_t, (int, const struct iovec *, int, off_t, int))                          \
     X(sendmsg, ssize_t, (int, const struct msghdr *, int))                                         \
     X(sendmmsg, int, (int, struct mmsghdr *, unsigned, int))                                       \
+    X(read, ssize_t, (int, void *, size_t))                                                        \
+    X(__read_chk, ssize_t, (int, void *, size_t, size_t))                                          \
+    X(readv, ssize_t, (int, const struct iovec *, int))                                            \
+    X(preadv2, ssize_t, (int, const struct iovec *, int, off_t, int))                              \
+    X(preadv64v2, ssize_t, (int, const struct iovec *, int, off_t, int))                           \
+    X(recv, ssize_t, (int, void *, size_t, int))                                                   \
+    X(__recv_chk, ssize_t, (int, void *, size_t, size_t, int))                                     \
     X(recvfrom, ssize_t, (int, void *, size_t, int, struct sockaddr *, socklen_t *))               \
     X(__recvfrom_chk, ssize_t, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *)) \
     X(recvmsg, ssize_t, (int, struct msghdr *, int))                                               \
@@ -276,6 +296,27 @@ bool vsock_send_several(int fd, struct mmsghdr *messages, unsigned count, int fl
     X(openat64, int, (int, const char *, int, ...))                                                \
     X(__openat_2, int, (int, const char *, int))                                                   \
     X(__openat64_2, int, (int, const char *, int))                                                 \
+    X(access, int, (const char *, int))                                                            \
+    X(eaccess, int, (const char *, int))                                                           \
+    X(euidaccess, int, (const char *, int))                                                        \
+    X(faccessat, int, (int, const char *, int, int))                                               \
+    X(stat, int, (const char *, void *))                                                           \
+    X(stat64, int, (const char *, void *))                                                         \
+    X(lstat, int, (const char *, void *))                                                          \
+    X(lstat64, int, (const char *, void *))                                                        \
+    X(fstatat, int, (int, const char *, void *, int))                                              \
+    X(fstatat64, int, (int, const char *, void *, int))                                            \
+    X(statx, int, (int, const char *, int, unsigned, void *))                                      \
+    X(__xstat, int, (int, const char *, void *))                                                   \
+    X(__xstat64, int, (int, const char *, void *))                                                 \
+    X(__lxstat, int, (int, const char *, void *))                                                  \
+    X(__lxstat64, int, (int, const char *, void *))                                                \
+    X(__fxstatat, int, (int, int, const char *, void *, int))                                      \
+    X(__fxstatat64, int, (int, int, const char *, void *, int))                                    \
+    X(fopen, void *, (const char *, const char *))                                                 \
+    X(fopen64, void *, (const char *, const char *))                                               \
+    X(freopen, void *, (const char *, const char *, void *))                                       \
+    X(freopen64, void *, (const char *, const char *, void *))                                     \
     X(close, int, (int))                                                                           \
     X(dup, int, (int))                                                                             \
     X(dup2, int, (int, int))                                                                       \

@@ -357,6 +357,28 @@ class GuestAgent(ProgramsCase):
         self.assertEqual(received.hexdigest(), sent)
         self.call(client, "guest-file-close", handle=handle)
 
+    def leave_unread(self, domain, server):
+        """A client that reads ten bytes of the answer, and closes."""
+        script = self.directory(domain) + "/script"
+        self.shell(domain, "cat > $1", script, input=b"""echo '{"execute":"guest-info"}'; exec dd bs=10 count=1 >&2\n""")
+        client = self.start(domain, "socat", "VSOCK-CONNECT:%d:%d" % (cid(server), self.port), "EXEC:sh %s,nofork" % script)
+        self.assertIn(b'{"return":', client.stderr.read_all(self.patience))
+        self.assertEqual(client.wait(self.patience), 0)
+
+    def test_a_client_that_leaves_its_answer_unread(self):
+        """Of another domain, and of the agent's own: the agent goes on, for it reads an end and no error, as on vsock."""
+        there = self.directory(self.b)
+        serving = self.serve(self.b, self.port, "qemu-ga", "-m", "vsock-listen", "-p", "%d:%d" % (CID_ANY, self.port),
+                             "-t", there, "-f", there + "/pid")
+        for domain in (self.a, self.b):
+            for _ in range(5):
+                self.leave_unread(domain, self.b)
+                client = self.connect(domain, self.b)
+                self.assertEqual(self.call(client, "guest-sync", id=4711), 4711)
+                client.close_stdin()
+                self.ends(client)
+        self.stop(serving)
+
     def test_one_client_after_another(self):
         """As a host asks its guest; here dom0, and then another guest, ask the agent in b."""
         _, (server, there, sent) = self.sides("cb", 300000)

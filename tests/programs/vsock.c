@@ -89,6 +89,13 @@ int int_option(int fd, int level, int name)
     return value;
 }
 
+void allow_messages(int fd, uint64_t size)
+{
+    static const int names[] = {SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_SIZE};
+    for (int i = 0; i < 2; i++)
+        CHECK(setsockopt(fd, AF_VSOCK, names[i], &size, sizeof(size)) == 0);
+}
+
 short polled(int fd, short events, int ms)
 {
     struct pollfd p = {.fd = fd, .events = events};

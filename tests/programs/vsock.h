@@ -76,6 +76,8 @@ int new_socket(int type);
 /* A connection to the server, which has got the request. */
 int ask(const struct other *other, int type, const char *request);
 int int_option(int fd, int level, int name);
+/* SO_VM_SOCKETS_BUFFER_SIZE, and its maximum. */
+void allow_messages(int fd, uint64_t size);
 /* What poll says, of events. Waits until it says something, at most ms. */
 short polled(int fd, short events, int ms);
 /* Waits until that many bytes are there to be read. */

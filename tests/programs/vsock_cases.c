@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -493,6 +494,45 @@ static void test_device(const struct other *other)
     CHECK((fcntl(fds[0], F_GETFD) & FD_CLOEXEC) && !(fcntl(fds[1], F_GETFD) & FD_CLOEXEC));
 }
 
+/* A program may ask whether there is one before it opens it, or open it by stdio. */
+static void test_device_is_there(const struct other *other)
+{
+    struct stat one, two;
+    struct statx three;
+    unsigned cid = 0;
+    int opened = open("/dev/vsock", O_RDONLY);
+    CHECK(fstat(opened, &two) == 0 && stat("/dev/vsock", &one) == 0 && two.st_rdev == one.st_rdev);
+    CHECK(access("/dev/vsock", R_OK | W_OK) == 0 && eaccess("/dev/vsock", R_OK) == 0);
+    CHECK(faccessat(AT_FDCWD, "/dev/vsock", F_OK, 0) == 0);
+    CHECK(stat("/dev/vsock", &one) == 0 && S_ISCHR(one.st_mode));
+    CHECK(lstat("/dev/vsock", &two) == 0 && two.st_rdev == one.st_rdev);
+    CHECK(fstatat(AT_FDCWD, "/dev/vsock", &two, 0) == 0 && two.st_rdev == one.st_rdev);
+    CHECK(statx(AT_FDCWD, "/dev/vsock", 0, STATX_BASIC_STATS, &three) == 0 &&
+          S_ISCHR(three.stx_mode));
+    FILE *file = fopen("/dev/vsock", "r");
+    CHECK(file != NULL && ioctl(fileno(file), IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 &&
+          cid == other->own_cid);
+    CHECK(fstat(fileno(file), &two) == 0 && two.st_rdev == one.st_rdev);
+    fclose(file);
+    CHECK_ERRNO(access("/dev/vsock-not", F_OK), ENOENT);
+    CHECK_ERRNO(stat("/dev/vsock-not", &one), ENOENT);
+}
+
+/* The kernel's vsock tells it back, and makes nothing of it. */
+static void test_send_buffer(const struct other *other)
+{
+    int fd = ask(other, SOCK_STREAM, "echo"), small = 1000, zero = 0,
+        usual = new_socket(SOCK_STREAM);
+    CHECK(int_option(fd, SOL_SOCKET, SO_SNDBUF) == int_option(usual, SOL_SOCKET, SO_SNDBUF));
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
+    CHECK(int_option(fd, SOL_SOCKET, SO_SNDBUF) >= 2000 &&
+          int_option(fd, SOL_SOCKET, SO_SNDBUF) < 10000);
+    check_echo(fd);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &zero, sizeof(zero)) == 0);
+    check_echo(fd);
+    CHECK_ERRNO(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, 2), EINVAL);
+}
+
 static uint64_t size_option(int fd, int name)
 {
     uint64_t value = 0;
@@ -576,6 +616,8 @@ const struct vsock_case vsock_cases[] = {
     {.name = "denied", .run = test_denied, .by_name = true},
     {.name = "absent", .run = test_absent, .by_name = true},
     {.name = "device", .run = test_device},
+    {.name = "device_is_there", .run = test_device_is_there},
+    {.name = "send_buffer", .run = test_send_buffer},
     {.name = "vsock_options", .run = test_vsock_options},
     {.name = "socket_options", .run = test_socket_options},
     {0},

@@ -148,6 +148,8 @@ static void test_large_messages(const struct other *other)
     static const size_t sizes[] = {131072, 131073, 200000, 262144, 327680, 327680, 262144, 1};
     char *back = malloc(400000), *sent = vsock_data_pattern(400000);
     int fd = ask(other, SOCK_SEQPACKET, "echo");
+    CHECK_ERRNO(send(fd, sent, 262145, 0), EMSGSIZE); /* the default */
+    allow_messages(fd, 1 << 20);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         CHECK(send(fd, sent, sizes[i], 0) == (ssize_t)sizes[i]);
         CHECK(recv(fd, back, 400000, 0) == (ssize_t)sizes[i]);
@@ -213,6 +215,7 @@ static void test_ways_to_send(const struct other *other)
     char *back = malloc(400000), *sent = vsock_data_pattern(400000);
     int fd = ask(other, SOCK_SEQPACKET, "echo"), size = 212992;
     CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0);
+    allow_messages(fd, 1 << 20);
     for (size_t way = 0; way < WAYS; way++) {
         for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
             CHECK(ways[way](fd, sent, sizes[i]) == (ssize_t)sizes[i]);
@@ -285,6 +288,7 @@ static void check_waiting_sender(const struct other *other, size_t len,
 {
     struct sending sending = {ask(other, SOCK_SEQPACKET, "hold"), 60, vsock_data_pattern(len), len,
                               way};
+    allow_messages(sending.fd, 1 << 20);
     char text[32] = "", expected[32];
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, send_many, &sending) == 0);
@@ -296,6 +300,23 @@ static void check_waiting_sender(const struct other *other, size_t len,
           strcmp(text, expected) == 0);
     close(sending.fd);
     free(sending.bytes);
+}
+
+/* A limit below what is looked at by default. */
+static void test_small_messages_only(const struct other *other)
+{
+    char *sent = vsock_data_pattern(2000);
+    int fd = ask(other, SOCK_SEQPACKET, "echo"), stream = ask(other, SOCK_STREAM, "echo");
+    uint64_t size = 1000;
+    CHECK(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size, sizeof(size)) == 0);
+    CHECK(setsockopt(stream, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size, sizeof(size)) == 0);
+    for (size_t way = 0; way < WAYS; way++) {
+        CHECK_ERRNO(ways[way](fd, sent, 1001), EMSGSIZE);
+        CHECK(ways[way](fd, sent, 1000) == 1000 && recv(fd, sent, 2000, MSG_TRUNC) == 1000);
+        CHECK(ways[way](stream, sent, 2000) == 2000 &&
+              recv(stream, sent, 2000, MSG_WAITALL) == 2000);
+    }
+    free(sent);
 }
 
 /* Long and short ones, above and below what a socket takes as it is. */
@@ -334,7 +355,10 @@ static void test_unsent(const struct other *other)
     fd = ask(other, SOCK_STREAM, "hold");
     while ((n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 || polled(fd, POLLOUT, 500) != 0)
         total += n > 0 ? n : 0;
-    CHECK(vsock_data_unsent(fd) > 0 && vsock_data_unsent(fd) <= total + 262144);
+    /* within the domain what is sent has arrived */
+    CHECK(other->cid == VMADDR_CID_LOCAL
+              ? vsock_data_unsent(fd) == 0
+              : vsock_data_unsent(fd) > 0 && vsock_data_unsent(fd) <= total + 262144);
     n = read(ask(other, SOCK_STREAM, "go"), text, 1);
     CHECK(n == 1);
     await_all_sent(fd);
@@ -371,25 +395,191 @@ static int watched_errno(const struct other *other)
     return atoi(text);
 }
 
+static const int both_types[] = {SOCK_STREAM, SOCK_SEQPACKET};
+
+/* The server reads the end, and no error. */
 static void test_unread_here(const struct other *other)
 {
     char byte;
-    int fd = ask(other, SOCK_STREAM, "watch");
-    CHECK(polled(fd, POLLIN, WAIT_MS) & POLLIN);
-    close(fd); /* with the byte unread: the server's receive is reset */
-    CHECK(watched_errno(other) == ECONNRESET);
-    fd = ask(other, SOCK_STREAM, "watch");
-    receive_all(fd, &byte, 1);
-    close(fd); /* with nothing unread: it ends */
-    CHECK(watched_errno(other) == 0);
+    for (int i = 0; i < 2; i++) {
+        int fd = ask(other, both_types[i], "watch");
+        CHECK(polled(fd, POLLIN, WAIT_MS) & POLLIN);
+        close(fd); /* with the byte unread */
+        CHECK(watched_errno(other) == 0);
+        fd = ask(other, both_types[i], "watch");
+        receive_all(fd, &byte, 1);
+        close(fd); /* with nothing unread */
+        CHECK(watched_errno(other) == 0);
+    }
 }
 
+/* The server has closed with something unread. */
+static int left_unread(const struct other *other, int type)
+{
+    int fd = ask(other, type, "unread");
+    CHECK(send(fd, "more", 4, 0) == 4);
+    CHECK(polled(fd, POLLRDHUP, WAIT_MS) & POLLRDHUP);
+    return fd;
+}
+
+/* ---- the functions that receive ---- */
+
+static ssize_t from_read(int fd, char *bytes, size_t len)
+{
+    return read(fd, bytes, len);
+}
+
+static ssize_t from_readv(int fd, char *bytes, size_t len)
+{
+    const struct iovec spans[2] = {{bytes, len / 2}, {bytes + len / 2, len - len / 2}};
+    return readv(fd, spans, 2);
+}
+
+static ssize_t from_preadv2(int fd, char *bytes, size_t len)
+{
+    const struct iovec span = {bytes, len};
+    return preadv2(fd, &span, 1, -1, 0);
+}
+
+static ssize_t from_recv(int fd, char *bytes, size_t len)
+{
+    return recv(fd, bytes, len, 0);
+}
+
+static ssize_t from_recvfrom(int fd, char *bytes, size_t len)
+{
+    struct sockaddr_vm from;
+    socklen_t from_len = sizeof(from);
+    return recvfrom(fd, bytes, len, 0, (struct sockaddr *)&from, &from_len);
+}
+
+static ssize_t from_recvmsg(int fd, char *bytes, size_t len)
+{
+    struct iovec span = {bytes, len};
+    struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
+    return recvmsg(fd, &message, 0);
+}
+
+static ssize_t from_recvmmsg(int fd, char *bytes, size_t len)
+{
+    struct iovec span = {bytes, len};
+    struct mmsghdr message = {.msg_hdr = {.msg_iov = &span, .msg_iovlen = 1}};
+    int got = recvmmsg(fd, &message, 1, 0, NULL);
+    CHECK(got == 1 || got == -1);
+    return got == 1 ? (ssize_t)message.msg_len : -1;
+}
+
+static ssize_t (*const readers[])(int fd, char *bytes, size_t len) = {
+    from_read, from_readv, from_preadv2, from_recv, from_recvfrom, from_recvmsg, from_recvmmsg};
+#define READERS (sizeof(readers) / sizeof(readers[0]))
+
+/* What the kernel's vsock says: the end, and EPIPE to who writes. It knows no error here. */
 static void test_unread_there(const struct other *other)
 {
-    char byte;
-    int fd = ask(other, SOCK_STREAM, "unread");
-    send_all(fd, "more", 4);
-    CHECK_ERRNO(recv(fd, &byte, 1, 0), ECONNRESET);
+    char bytes[8];
+    for (int i = 0; i < 2; i++) {
+        for (size_t reader = 0; reader < READERS; reader++) {
+            int fd = left_unread(other, both_types[i]);
+            CHECK(readers[reader](fd, bytes, sizeof(bytes)) == 0);
+            CHECK(readers[reader](fd, bytes, sizeof(bytes)) == 0);
+            CHECK((polled(fd, POLLIN, 0) & (POLLIN | POLLERR)) == POLLIN);
+            CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
+            close(fd);
+        }
+        for (size_t way = 0; way < WAYS; way++) {
+            int fd = left_unread(other, both_types[i]);
+            CHECK_ERRNO(ways[way](fd, bytes, 1), EPIPE);
+            CHECK(recv(fd, bytes, sizeof(bytes), 0) == 0);
+            close(fd);
+        }
+        int fd = left_unread(other, both_types[i]);
+        CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
+        CHECK(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) == 0);
+        close(fd);
+    }
+}
+
+/* What the server sent before it closed is not lost. */
+static void test_answer_before_the_end(const struct other *other)
+{
+    for (int i = 0; i < 2; i++) {
+        for (size_t reader = 0; reader < READERS; reader++) {
+            char bytes[8] = "";
+            int fd = ask(other, both_types[i], "answer");
+            ssize_t one = both_types[i] == SOCK_STREAM ? 6 : 3;
+            CHECK(send(fd, "more", 4, 0) == 4 && (polled(fd, POLLRDHUP, WAIT_MS) & POLLRDHUP));
+            if (one == 6)
+                await_bytes(fd, 6);
+            CHECK(readers[reader](fd, bytes, sizeof(bytes)) == one &&
+                  memcmp(bytes, "abcdef", one) == 0);
+            if (one == 3)
+                CHECK(readers[reader](fd, bytes, sizeof(bytes)) == 3 &&
+                      memcmp(bytes, "def", 3) == 0);
+            CHECK(readers[reader](fd, bytes, sizeof(bytes)) == 0);
+            close(fd);
+        }
+    }
+}
+
+/* A writer that waits for room when the server closes. */
+static void test_waiting_writer(const struct other *other)
+{
+    for (int i = 0; i < 2; i++) {
+        for (size_t way = 0; way < WAYS; way++) {
+            char *bytes = vsock_data_pattern(20000);
+            int fd = ask(other, both_types[i], "unread"), sent;
+            for (sent = 0; ways[way](fd, bytes, 20000) >= 0; sent++)
+                CHECK(sent < 100000);
+            CHECK(errno == EPIPE);
+            CHECK(recv(fd, bytes, 1, 0) == 0);
+            close(fd);
+            free(bytes);
+        }
+    }
+}
+
+/* Urgent data, the error queue, and nothing at all. */
+static void test_what_vsock_has_not(const struct other *other)
+{
+    char bytes[8];
+    struct iovec span = {bytes, sizeof(bytes)};
+    struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1}, none = {0};
+    struct mmsghdr several = {.msg_hdr = message};
+    for (int i = 0; i < 2; i++) {
+        int fd = ask(other, both_types[i], "echo");
+        CHECK_ERRNO(send(fd, "x", 1, MSG_OOB), EOPNOTSUPP);
+        CHECK_ERRNO(sendto(fd, "x", 1, MSG_OOB, NULL, 0), EOPNOTSUPP);
+        CHECK_ERRNO(sendmsg(fd, &message, MSG_OOB), EOPNOTSUPP);
+        CHECK_ERRNO(recv(fd, bytes, 1, MSG_OOB), EOPNOTSUPP);
+        CHECK(recv(fd, bytes, 0, 0) == 0 && recvmsg(fd, &none, 0) == 0 && read(fd, bytes, 0) == 0);
+        check_echo(fd);
+        CHECK(send(fd, "abc", 3, 0) == 3);
+        await_bytes(fd, 3);
+        CHECK_ERRNO(recvmsg(fd, &message, MSG_ERRQUEUE), EAGAIN);
+        CHECK_ERRNO(recv(fd, bytes, sizeof(bytes), MSG_ERRQUEUE), EAGAIN);
+        CHECK_ERRNO(recvfrom(fd, bytes, sizeof(bytes), MSG_ERRQUEUE, NULL, NULL), EAGAIN);
+        CHECK_ERRNO(recvmmsg(fd, &several, 1, MSG_ERRQUEUE, NULL), EAGAIN);
+        CHECK(recv(fd, bytes, sizeof(bytes), 0) == 3); /* nothing of it was eaten */
+        close(fd);
+    }
+    int fresh = new_socket(SOCK_STREAM);
+    CHECK_ERRNO(recvmsg(fresh, &message, MSG_ERRQUEUE), EAGAIN);
+}
+
+/* Two megabytes of messages wait for a server that does not read. Between domains it depends on more
+ * than this buffer how much may wait, and without privilege it is less. */
+static void test_large_buffer(const struct other *other)
+{
+    char text[32] = "", *bytes = vsock_data_pattern(10000);
+    if (geteuid() != 0 || other->cid != VMADDR_CID_LOCAL)
+        return;
+    int fd = ask(other, SOCK_SEQPACKET, "hold");
+    allow_messages(fd, 2 << 20);
+    for (int i = 0; i < 200; i++)
+        CHECK(send(fd, bytes, 10000, MSG_DONTWAIT) == 10000);
+    receive_all(ask(other, SOCK_STREAM, "go"), text, 1);
+    CHECK(shutdown(fd, SHUT_WR) == 0);
+    CHECK(recv(fd, text, sizeof(text), 0) == 7 && strcmp(text, "2000000") == 0);
 }
 
 static void test_pipe(const struct other *other)
@@ -425,11 +615,16 @@ const struct vsock_case vsock_data_cases[] = {
     {.name = "several_messages", .run = test_several_messages},
     {.name = "empty_message", .run = test_empty_message},
     {.name = "waiting_sender", .run = test_waiting_sender},
+    {.name = "small_messages_only", .run = test_small_messages_only},
     {.name = "unsent", .run = test_unsent},
     {.name = "other_calls", .run = test_other_calls},
     {.name = "io_uring", .run = test_io_uring},
     {.name = "unread_here", .run = test_unread_here},
     {.name = "unread_there", .run = test_unread_there},
+    {.name = "answer_before_the_end", .run = test_answer_before_the_end},
+    {.name = "waiting_writer", .run = test_waiting_writer},
+    {.name = "what_vsock_has_not", .run = test_what_vsock_has_not},
+    {.name = "large_buffer", .run = test_large_buffer},
     {.name = "pipe", .run = test_pipe},
     {0},
 };

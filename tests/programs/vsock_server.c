@@ -4,6 +4,7 @@
  *   echo      what comes goes back, until the end, which goes back too
  *   close     closes at once
  *   unread    closes when something has come that it does not read
+ *   answer    the same, after sending "abc" and "def" (two messages)
  *   names     sends the addresses of accept, getpeername and getsockname
  *   hold      reads nothing until somebody asks for go, then all of it, and sends the number of
  *             bytes as text
@@ -105,6 +106,13 @@ static void send_sizes(int fd)
     }
 }
 
+static void answer_and_leave(int fd)
+{
+    polled(fd, POLLIN, WAIT_MS);
+    send(fd, "abc", 3, MSG_NOSIGNAL);
+    send(fd, "def", 3, MSG_NOSIGNAL);
+}
+
 static void vsock_server_answer(const struct client *client, const char *request)
 {
     int fd = client->fd;
@@ -112,6 +120,8 @@ static void vsock_server_answer(const struct client *client, const char *request
         vsock_server_echo(fd);
     else if (strcmp(request, "unread") == 0)
         polled(fd, POLLIN, WAIT_MS);
+    else if (strcmp(request, "answer") == 0)
+        answer_and_leave(fd);
     else if (strcmp(request, "names") == 0)
         say_names(client);
     else if (strcmp(request, "hold") == 0)
@@ -152,6 +162,7 @@ static int listen_on(int type, uint32_t cid, uint32_t port)
 {
     int fd = new_socket(type);
     CHECK(bind_to(fd, cid, port) == 0 && listen(fd, 100) == 0);
+    allow_messages(fd, 1 << 20); /* the connections get it from the listener */
     return fd;
 }
 
