@@ -118,6 +118,8 @@ struct conn {
 
     bool on_control, on_ready, on_hungry; /* which of the lists below it is on */
     bool is_fresh; /* on_ready, and that list is the link's of those that had nothing for a while */
+    uint8_t request_kind; /* these two are of requests.h, while phase is less than OPEN */
+    uint32_t request_key;
     TAILQ_ENTRY(conn) of_peer, control, ready, hungry;
 };
 TAILQ_HEAD(conn_list, conn);

@@ -33,15 +33,15 @@ struct link *link_new(const struct link_config *config)
     TAILQ_INIT(&link->control);
     TAILQ_INIT(&link->fresh);
     TAILQ_INIT(&link->ready);
-    TAILQ_INIT(&link->requests);
+    requests_init(&link->requests);
     return link;
 }
 
 void link_free(struct link *link, enum reason reason)
 {
     struct conn *conn;
-    while ((conn = TAILQ_FIRST(&link->requests))) {
-        TAILQ_REMOVE(&link->requests, conn, control);
+    while ((conn = requests_first(&link->requests))) {
+        requests_remove(&link->requests, conn);
         conn->link = NULL;
         if (reason == REASON_OK || reason == REASON_LINK_LOST)
             peer_request(link->peer, conn); /* nobody has heard of it: the next link will do */
@@ -111,7 +111,7 @@ void link_forget(struct link *link, struct conn *conn)
         TAILQ_REMOVE(conn->is_fresh ? &link->fresh : &link->ready, conn, ready);
     conn->on_control = conn->on_ready = false;
     if (conn->phase == CONN_WAITING)
-        TAILQ_REMOVE(&link->requests, conn, control);
+        requests_remove(&link->requests, conn);
     else
         link_leave(link, conn);
     conn->link = NULL;
@@ -138,7 +138,7 @@ void link_ready(struct link *link, struct conn *conn)
 void link_request(struct link *link, struct conn *conn)
 {
     conn->link = link;
-    TAILQ_INSERT_TAIL(&link->requests, conn, control);
+    requests_add(&link->requests, conn);
     peer_wake(link->peer);
 }
 
@@ -149,7 +149,7 @@ bool link_is_up(const struct link *link)
 
 bool link_idle(const struct link *link)
 {
-    return link->connections == 0 && link->refusal_count == 0 && TAILQ_EMPTY(&link->requests);
+    return link->connections == 0 && link->refusal_count == 0 && link->requests.waiting == 0;
 }
 
 bool link_end_proposed(const struct link *link)

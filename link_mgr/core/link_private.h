@@ -7,6 +7,7 @@
 #include "link_mgr/core/core.h"
 #include "link_mgr/core/link.h"
 #include "link_mgr/core/peer.h"
+#include "link_mgr/core/requests.h"
 #include "link_mgr/core/wire.h"
 
 /* In one turn, in each direction, so that other links, and programs that have just written
@@ -30,6 +31,7 @@ struct slot {
 struct refusal {
     uint32_t id;
     uint32_t status;
+    uint32_t row; /* of the uid: users have turns (requests.h) */
 };
 
 struct link {
@@ -49,11 +51,11 @@ struct link {
     uint32_t bulk_id, small_id; /* whose frame was large last; who made a small request last */
     uint64_t small_until;       /* small requests are expected until then */
     struct conn_list ready;     /* may have data */
-    struct conn_list requests;  /* to be requested */
-    uint32_t unanswered_out, unanswered_in;
-    struct refusal refusals[LINK_REQUESTS];
-    uint32_t refusal_first, refusal_count;
-    uint64_t tokens, tokens_at; /* thousandths of a refusal; when they were counted */
+    struct requests requests;   /* of ours, to be sent and unanswered */
+    uint32_t unanswered_in;
+    struct refusal refusals[LINK_REQUESTS]; /* in the order in which they came */
+    uint32_t refusal_count, refusal_row;    /* the row that the latest one sent was of */
+    uint64_t tokens, tokens_at;             /* thousandths of a refusal; when they were counted */
 
     bool quiet;           /* frames were published without an event */
     uint64_t quiet_until; /* by then they get one */

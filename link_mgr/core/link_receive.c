@@ -88,8 +88,8 @@ static const char *on_connect_req(struct link *link, struct arrival *arrival)
     link->end_proposed = false; /* the peer has ignored it */
     enum reason reason = link_receive_admit(link, &req, arrival->frame->credit);
     if (reason != REASON_OK) {
-        uint32_t last = (link->refusal_first + link->refusal_count++) % LINK_REQUESTS;
-        link->refusals[last] = (struct refusal){req.id, reason};
+        link->refusals[link->refusal_count++] =
+            (struct refusal){.id = req.id, .status = reason, .row = requests_row(req.uid)};
         link->peer->core->count.requests_refused++;
     }
     return NULL;
@@ -104,7 +104,7 @@ static const char *on_connect_rsp(struct link *link, struct arrival *arrival)
         return wrong ? wrong : "a CONNECT_rsp for an id that is not in use";
     wrong = conn_on_response(conn, &rsp, arrival->frame->credit);
     if (!wrong) {
-        link->unanswered_out--;
+        requests_answered(&link->requests, conn, rsp.status == 0);
         conn_settle(conn);
     }
     return wrong;

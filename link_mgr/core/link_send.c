@@ -139,28 +139,43 @@ static bool may_refuse(struct link *link, uint64_t now)
     return link->tokens >= 1000;
 }
 
+/* The oldest of the row whose turn it is. */
+static struct refusal take_refusal(struct link *link)
+{
+    uint32_t best = 0, distance = REQUEST_ROWS;
+    for (uint32_t i = 0; i < link->refusal_count; i++) {
+        uint32_t d = (link->refusals[i].row - link->refusal_row - 1) % REQUEST_ROWS;
+        if (d < distance) {
+            best = i;
+            distance = d;
+        }
+    }
+    struct refusal refusal = link->refusals[best];
+    memmove(&link->refusals[best], &link->refusals[best + 1],
+            (--link->refusal_count - best) * sizeof(refusal));
+    link->refusal_row = refusal.row;
+    return refusal;
+}
+
 static void send_refusal(struct link *link)
 {
     uint8_t payload[WIRE_CONNECT_RSP];
-    struct refusal *refusal = &link->refusals[link->refusal_first];
-    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = refusal->status});
+    struct refusal refusal = take_refusal(link);
+    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = refusal.status});
     link_send_put(link,
                   &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
                                        .length = sizeof(payload),
-                                       .connection = refusal->id},
+                                       .connection = refusal.id},
                   payload);
     link_send_publish(link, sizeof(payload));
-    link->refusal_first = (link->refusal_first + 1) % LINK_REQUESTS;
-    link->refusal_count--;
     link->unanswered_in--;
     link->tokens -= 1000;
 }
 
-static void send_request(struct link *link)
+static void send_request(struct link *link, struct conn *conn)
 {
     uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
-    struct conn *conn = TAILQ_FIRST(&link->requests);
-    TAILQ_REMOVE(&link->requests, conn, control);
+    requests_remove(&link->requests, conn);
     if (!link_enter(link, conn)) {
         conn_cut_off(conn, REASON_NO_RESOURCES);
         return;
@@ -181,7 +196,7 @@ static void send_request(struct link *link)
                   payload);
     link_send_publish(link, length);
     conn->phase = CONN_REQUESTED;
-    link->unanswered_out++;
+    requests_sent(&link->requests, conn);
 }
 
 static struct conn *next_ready(struct link *link)
@@ -277,12 +292,12 @@ static uint32_t send_data(struct link *link, uint32_t room)
 static bool send_one(struct link *link, uint64_t now, uint32_t space, bool *blocked,
                      uint32_t *bytes)
 {
-    bool request = !TAILQ_EMPTY(&link->requests) && !link->end_proposed &&
-                   link->unanswered_out < link->other.max_requests;
+    struct conn *request =
+        link->end_proposed ? NULL : requests_next(&link->requests, link->other.max_requests);
     bool control = !TAILQ_EMPTY(&link->control);
     bool refusal = may_refuse(link, now);
     bool data = !TAILQ_EMPTY(&link->fresh) || !TAILQ_EMPTY(&link->ready);
-    *blocked = control || refusal || request || data;
+    *blocked = control || refusal || request != NULL || data;
     if (space < CONTROL_ROOM)
         return false;
     if (control)
@@ -290,7 +305,7 @@ static bool send_one(struct link *link, uint64_t now, uint32_t space, bool *bloc
     else if (refusal)
         send_refusal(link);
     else if (request)
-        send_request(link);
+        send_request(link, request);
     else if (data && data_room(link, space) >= WIRE_HEADER + DATA_ROOM_MIN)
         *bytes += send_data(link, data_room(link, space) - WIRE_HEADER);
     else
