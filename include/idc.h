@@ -16,7 +16,12 @@
  *               descriptors that the library makes are close-on-exec; clear FD_CLOEXEC to hand one
  *               to another program.
  *   Signals     No call raises SIGPIPE. A blocking call that a signal handler interrupts fails with
- *               EINTR, unless the handler was installed with SA_RESTART.
+ *               EINTR, unless the handler was installed with SA_RESTART. (A connect or listen goes
+ *               on only if that is true of all handlers of the process.)
+ *   Time        No call but idc_accept, idc_recv and idc_send waits without a limit. When link_mgr
+ *               is stopped or hangs, a connect fails with ETIMEDOUT two seconds after its own limit
+ *               (not with IDC_TIMEOUT_NONE), a nonblocking one after two seconds, a listen after
+ *               ten, idc_unlisten after five.
  *   Buffers     A stream has a SO_SNDBUF of 416 KiB where net.core.wmem_max allows it. A program
  *               may make it smaller, but then its end may be told an end of file in place of
  *               ECONNRESET when a daemon or a link dies (docs/design.md, "End of file, or reset?").
@@ -173,7 +178,8 @@ IDC_API int idc_disconnect(int fd);
 
 /*
  * Stop listening, also for other processes that share the descriptor, and close it. When the call
- * returns the port and name are free again; connections that waited are reset.
+ * returns the port and name are free again; connections that waited are reset. ETIMEDOUT: the
+ * daemon does not answer. The listener is closed all the same, and they are free once it goes on.
  */
 IDC_API int idc_unlisten(int listener);
 

@@ -18,6 +18,8 @@
 
 /* A link_mgr that runs takes a request at once; this is for one that hangs. */
 #define HAND_OVER_MS 2000
+/* link_mgr watches the time; this much later we do, for one that hangs. */
+#define GRACE_MS 2000
 
 struct target {
     uint32_t domid, port;
@@ -42,6 +44,15 @@ static void begin_call(struct compact_writer *call, const struct target *target,
                        options->timeout_ms != 0 ? options->timeout_ms : LIBIDC_TIMEOUT_DEFAULT_MS);
 }
 
+static int connect_limit(const struct idc_options *options)
+{
+    int ms = options->timeout_ms != 0 ? options->timeout_ms : LIBIDC_TIMEOUT_DEFAULT_MS;
+    if (ms == IDC_TIMEOUT_NONE)
+        return LIBIDC_WAIT_FOREVER;
+    return (ms < LIBIDC_WAIT_MAX - GRACE_MS ? ms + GRACE_MS : LIBIDC_WAIT_MAX) |
+           LIBIDC_INTERRUPTIBLE;
+}
+
 static int connect_waiting(const struct target *target, const struct idc_options *options)
 {
     struct compact_writer call;
@@ -49,7 +60,7 @@ static int connect_waiting(const struct target *target, const struct idc_options
     begin_call(&call, target, options);
     compact_put_boolean(&call, "fd", true);
     int status =
-        libidc_call(libidc_socket_path(options->socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
+        libidc_call(libidc_socket_path(options->socket), &call, connect_limit(options), NULL, &fd);
     return status < 0 ? -1 : fd;
 }
 

@@ -39,6 +39,10 @@ struct libidc_line;
 
 #define LIBIDC_HEADER_SIZE 8
 #define LIBIDC_WAIT_FOREVER (-1)
+/* To be added to a limit in milliseconds: a signal's handler ends the wait, with EINTR, unless all
+ * handlers of the process were installed with SA_RESTART. A wait for ever is always so. */
+#define LIBIDC_INTERRUPTIBLE 0x40000000
+#define LIBIDC_WAIT_MAX (LIBIDC_INTERRUPTIBLE - 1)
 
 /* For a program that does not know of us: descriptors of lines opened from now on are out of its
  * way, from fd on. */

@@ -12,6 +12,8 @@
 #include "common/handover.h"
 #include "libidc/internal.h"
 
+/* A link_mgr that runs answers at once; these are for one that hangs. */
+#define LISTEN_TIMEOUT_MS 10000
 #define UNLISTEN_TIMEOUT_MS 5000
 
 static int listen_once(uint32_t port, const char *service, int backlog,
@@ -27,8 +29,8 @@ static int listen_once(uint32_t port, const char *service, int backlog,
         compact_put_text(&call, "type", "seqpacket");
     compact_put_number(&call, "backlog", backlog);
     compact_put_boolean(&call, "fd", true);
-    int status =
-        libidc_call(libidc_socket_path(options->socket), &call, LIBIDC_WAIT_FOREVER, NULL, &fd);
+    int status = libidc_call(libidc_socket_path(options->socket), &call,
+                             LISTEN_TIMEOUT_MS | LIBIDC_INTERRUPTIBLE, NULL, &fd);
     return status < 0 ? -1 : fd;
 }
 
@@ -86,12 +88,14 @@ int idc_accept(int listener, struct idc_addr *peer)
     return fd;
 }
 
-/* link_mgr frees port and name first and then closes its end. */
-static void await_end(int listener)
+/* link_mgr frees port and name first and then closes its end. False: it does not. */
+static bool await_end(int listener)
 {
     struct pollfd p = {.fd = listener};
-    while (poll(&p, 1, UNLISTEN_TIMEOUT_MS) < 0 && errno == EINTR)
+    int ready;
+    while ((ready = poll(&p, 1, UNLISTEN_TIMEOUT_MS)) < 0 && errno == EINTR)
         ;
+    return ready != 0;
 }
 
 int idc_unlisten(int listener)
@@ -99,6 +103,11 @@ int idc_unlisten(int listener)
     if (check_listener(listener) < 0)
         return -1;
     shutdown(listener, SHUT_WR);
-    await_end(listener);
-    return close(listener) == 0 ? 0 : libidc_fail(errno, "close: %s", strerror(errno));
+    bool ended = await_end(listener);
+    if (close(listener) < 0)
+        return libidc_fail(errno, "close: %s", strerror(errno));
+    if (!ended)
+        return libidc_fail(ETIMEDOUT, "link_mgr does not answer: the listener is closed, and its "
+                                      "port and name are free once link_mgr goes on");
+    return 0;
 }

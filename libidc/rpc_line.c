@@ -27,6 +27,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,7 @@ struct libidc_line {
     uint64_t cookie; /* of fd's socket: no other one ever has it */
     bool idle;
     int64_t deadline_ms; /* of the call that uses it; -1: none */
+    bool interruptible;  /* ... which a signal may end */
     struct sockaddr_un address;
 };
 
@@ -195,7 +197,20 @@ static int64_t now_ms(void)
 
 static void set_deadline(struct libidc_line *c, int wait_ms)
 {
-    c->deadline_ms = wait_ms == LIBIDC_WAIT_FOREVER ? -1 : now_ms() + wait_ms;
+    c->interruptible = wait_ms != LIBIDC_WAIT_FOREVER && (wait_ms & LIBIDC_INTERRUPTIBLE);
+    c->deadline_ms = wait_ms == LIBIDC_WAIT_FOREVER ? -1 : now_ms() + (wait_ms & LIBIDC_WAIT_MAX);
+}
+
+/* No call that has a time limit is restarted by the kernel, and none tells which handler ran. */
+static bool all_handlers_restart(void)
+{
+    for (int number = 1; number < NSIG; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
+            action.sa_handler != SIG_IGN && !(action.sa_flags & SA_RESTART))
+            return false;
+    }
+    return true;
 }
 
 /* Before an operation that could block. Without a deadline it may: the kernel then knows what to do
@@ -212,7 +227,7 @@ static int line_await(const struct libidc_line *c, short events)
             return 0;
         if (ready == 0)
             return -ETIMEDOUT;
-        if (errno != EINTR)
+        if (errno != EINTR || (c->interruptible && !all_handlers_restart()))
             return -errno;
     }
 }
@@ -340,7 +355,8 @@ static struct libidc_line *new_line(const char *path)
 /* connect(2) of a Unix socket waits only while the backlog is full; SO_SNDTIMEO bounds that. */
 static int connect_line(struct libidc_line *c, int wait_ms)
 {
-    struct timeval time = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+    int limit_ms = wait_ms & LIBIDC_WAIT_MAX;
+    struct timeval time = {.tv_sec = limit_ms / 1000, .tv_usec = limit_ms % 1000 * 1000};
     if (wait_ms != LIBIDC_WAIT_FOREVER)
         setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
     if (connect(c->fd, (const struct sockaddr *)&c->address, sizeof(c->address)) < 0)
@@ -468,10 +484,12 @@ int libidc_line_send(const char *path, const void *message, size_t len, const in
     return errno != 0 ? fail_to_open(path, errno) : send_over_fresh(path, &m, wait_ms, line);
 }
 
-static int fail_to_recv(int error)
+static int fail_to_recv(const char *path, int error)
 {
     if (error == ECONNRESET)
         return libidc_fail(error, "link_mgr ended during the call");
+    if (error == ETIMEDOUT)
+        return libidc_fail(error, "link_mgr at %s has taken the call, and does not answer", path);
     return libidc_fail(error, "no answer of link_mgr: %s", strerror(error));
 }
 
@@ -523,7 +541,7 @@ int libidc_line_recv(struct libidc_line *line, int wait_ms, char **document, siz
     free(*document);
     if (*fd >= 0)
         close(*fd);
-    return fail_to_recv(-error);
+    return fail_to_recv(line->address.sun_path, -error);
 }
 
 void libidc_line_give_back(struct libidc_line *line, bool good)

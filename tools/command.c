@@ -137,7 +137,7 @@ bool parse_service(const struct command *command, const char *text, struct targe
 static int own_domid(void)
 {
     xmlrpc_value *result;
-    result = ask_status(libidc_socket_path(command_socket), false);
+    result = ask_status(libidc_socket_path(command_socket), false, ASK_TIMEOUT_MS);
     if (result == NULL)
         return -1;
     int domid = (int)ask_int(result, "domid", -1);

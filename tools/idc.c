@@ -9,9 +9,11 @@
 #include "tools/command.h"
 
 static const struct command commands[] = {
-    {"status", "[--json] [--connections]", "what link_mgr is doing: links, listeners, counters",
+    {"status", "[--json] [--connections] [--timeout S]",
+     "what link_mgr is doing: links, listeners, counters",
      "  --json             all of it, as JSON\n"
-     "  --connections      every connection too\n",
+     "  --connections      every connection too\n"
+     "  --timeout S        seconds to wait for link_mgr's answer, default 5\n",
      run_status},
     {"ping", "[-c COUNT] [-i MS] [-W MS] DOMID", "measure the way to a domain's link_mgr and back",
      "  -c, --count COUNT  stop after so many; else Ctrl-C stops it\n"

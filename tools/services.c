@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* services.c - idc services: asks a domain's connection manager (port 1) what it offers. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "tools/command.h"
+
+#define ANSWER_TIMEOUT_S 5
 
 static const char question[] = "SERVICES\n";
 
@@ -24,6 +28,8 @@ static int print_answer(const struct command *command, int fd)
             putchar(buf[i]);
         }
     }
+    if (got < 0 && errno == EAGAIN)
+        return failure(command, "no answer in %d seconds", ANSWER_TIMEOUT_S);
     return failure(command, "%s", got < 0 ? idc_last_error() : "the answer is cut off");
 }
 
@@ -33,6 +39,8 @@ static int list_services(const struct command *command, uint32_t domid)
     int fd = connect_or_explain(command, &target, IDC_STREAM);
     if (fd < 0)
         return EXIT_FAILED;
+    const struct timeval limit = {.tv_sec = ANSWER_TIMEOUT_S};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     int status;
     if (idc_send(fd, question, strlen(question)) != (ssize_t)strlen(question))
         status = failure(command, "%s", idc_last_error());

@@ -161,11 +161,12 @@ static int print_json(const struct command *command, xmlrpc_value *status)
     return result;
 }
 
-static int status_show(const struct command *command, bool json, bool connections)
+static int status_show(const struct command *command, bool json, bool connections,
+                       uint32_t timeout_ms)
 {
     xmlrpc_value *status;
     xmlrpc_limit_set(XMLRPC_XML_SIZE_LIMIT_ID, ANSWER_MAX);
-    status = ask_status(libidc_socket_path(command_socket), json || connections);
+    status = ask_status(libidc_socket_path(command_socket), json || connections, (int)timeout_ms);
     if (status == NULL)
         return failure(command, "%s", idc_last_error());
     int result = 0;
@@ -179,22 +180,24 @@ static int status_show(const struct command *command, bool json, bool connection
 
 int run_status(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"connections", no_argument, NULL, 'c'},
-                                            {"socket", required_argument, NULL, 'S'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},          {"connections", no_argument, NULL, 'c'},
+        {"timeout", required_argument, NULL, 't'}, {"socket", required_argument, NULL, 'S'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     bool json = false, connections = false;
+    uint32_t timeout_ms = ASK_TIMEOUT_MS;
     int option, status;
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (option == 'j')
             json = true;
         else if (option == 'c')
             connections = true;
-        else if (!common_option(command, option, argv, &status))
+        else if (option == 't' && !parse_time(optarg, 1, &timeout_ms))
+            return usage_error(command, "--timeout " TIME_RULE, 0.001, optarg);
+        else if (option != 't' && !common_option(command, option, argv, &status))
             return status;
     }
     if (optind != argc)
         return usage_error(command, "unexpected argument \"%s\"", argv[optind]);
-    return status_show(command, json, connections);
+    return status_show(command, json, connections, timeout_ms);
 }

@@ -803,6 +803,32 @@ START_TEST(nonblocking_and_the_daemon_hangs)
 }
 END_TEST
 
+/* Nor with calls that wait, over a line that is idle and over a fresh one. Each says what it waited
+ * for; nothing is left when the daemon goes on. */
+START_TEST(the_daemon_hangs)
+{
+    struct idc_options options = IDC_OPTIONS_INIT;
+    int listener = idc_listen(4000, 5); /* and the line is idle */
+    options.timeout_ms = 50;
+    kill(server_pid, SIGSTOP);
+    for (int i = 0; i < 2; i++) {
+        FAILS(idc_connect_with(3, 5, &options), ETIMEDOUT);
+        ck_assert_msg(strstr(idc_last_error(), server_path) != NULL, "%s", idc_last_error());
+    }
+    FAILS(idc_listen(4001, 5), ETIMEDOUT);
+    ck_assert_msg(strstr(idc_last_error(), server_path) != NULL, "%s", idc_last_error());
+    FAILS(idc_unlisten(listener), ETIMEDOUT);
+    kill(server_pid, SIGCONT);
+    for (uint32_t port = 4000; port <= 4001; port++) {
+        while ((listener = idc_listen(port, 5)) < 0 && errno == EADDRINUSE)
+            ;
+        ck_assert_msg(listener >= 0, "%s", idc_last_error());
+        close(listener);
+    }
+    close(libidc_connected());
+}
+END_TEST
+
 START_TEST(nonblocking_many)
 {
     enum { MANY = 100 };
@@ -911,6 +937,7 @@ int main(void)
     tcase_add_test(tests, nonblocking_under_way);
     tcase_add_test(tests, nonblocking_and_the_daemon_dies);
     tcase_add_test(tests, nonblocking_and_the_daemon_hangs);
+    tcase_add_test(tests, the_daemon_hangs);
     tcase_add_test(tests, nonblocking_many);
     tcase_add_test(tests, nonblocking_of_many_threads);
     tcase_add_test(tests, finish_on_other_descriptors);

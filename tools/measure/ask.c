@@ -34,7 +34,7 @@ static int ask_decode(const char *document, size_t len, xmlrpc_value **result)
     return status;
 }
 
-xmlrpc_value *ask_status(const char *path, bool detail)
+xmlrpc_value *ask_status(const char *path, bool detail, int wait_ms)
 {
     struct libidc_line *channel;
     char message[LIBIDC_HEADER_SIZE + sizeof(status_call)], *document = NULL;
@@ -44,10 +44,10 @@ xmlrpc_value *ask_status(const char *path, bool detail)
     int written = snprintf(message + LIBIDC_HEADER_SIZE, sizeof(status_call), status_call, detail);
     uint32_t header[2] = {htole32((uint32_t)written), 0};
     memcpy(message, header, sizeof(header));
-    if (libidc_line_send(path, message, LIBIDC_HEADER_SIZE + (size_t)written, NULL, 0,
-                         LIBIDC_WAIT_FOREVER, &channel) < 0)
+    if (libidc_line_send(path, message, LIBIDC_HEADER_SIZE + (size_t)written, NULL, 0, wait_ms,
+                         &channel) < 0)
         return NULL;
-    int status = libidc_line_recv(channel, LIBIDC_WAIT_FOREVER, &document, &len, &fd);
+    int status = libidc_line_recv(channel, wait_ms, &document, &len, &fd);
     int error = errno; /* giving the channel back must not lose it */
     libidc_line_give_back(channel, status == 0);
     if (fd >= 0)

@@ -9,9 +9,12 @@
 #include <stdint.h>
 #include <xmlrpc-c/base.h>
 
+/* A link_mgr that runs answers at once; this is for one that hangs. */
+#define ASK_TIMEOUT_MS 5000
+
 /* The answer of the link_mgr at path, a reference for the caller; NULL, errno and idc_last_error().
  */
-xmlrpc_value *ask_status(const char *path, bool detail);
+xmlrpc_value *ask_status(const char *path, bool detail, int wait_ms);
 
 /* A member of a struct. text: copies at most size - 1 bytes. */
 int64_t ask_int(xmlrpc_value *result, const char *name, int64_t fallback);

@@ -119,7 +119,7 @@ static int idc_place_counters(struct place *place, uint64_t *values, const char 
     xmlrpc_value *status;
     if (idc_parse(place, &target) < 0)
         return 0;
-    status = ask_status(libidc_socket_path(place->own), false);
+    status = ask_status(libidc_socket_path(place->own), false, ASK_TIMEOUT_MS);
     if (status == NULL)
         return 0;
     int count = link_counters(status, target.domid, values, names);
