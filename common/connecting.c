@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "common/text_cut.h"
 
 #define FAIL_MAGIC "IDC\2"
 #define FAIL_FIXED 14
@@ -275,18 +277,30 @@ static uint64_t unique_number(void)
     return (uint64_t)now.tv_sec << 32 | (uint32_t)atomic_fetch_add(&count, 1);
 }
 
+/* A name has little room. What the connect was about stands first, and is what the program knows: it
+ * goes first, so that the cause stays whole. Its length. */
+static size_t connecting_shorten(const char *why, char text[CONNECTING_WHY_MAX])
+{
+    const char *cause = strstr(why, ": ");
+    if (strlen(why) >= CONNECTING_WHY_MAX && cause != NULL)
+        why = cause + 2;
+    text_mark_cut(text, CONNECTING_WHY_MAX, snprintf(text, CONNECTING_WHY_MAX, "%s", why));
+    return strlen(text);
+}
+
 int connecting_fail(int far_end, int error, const char *why)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     uint8_t *name = (uint8_t *)address.sun_path + 1;
     uint64_t number = unique_number();
-    size_t why_len = strnlen(why, CONNECTING_WHY_MAX - 1);
+    char text[CONNECTING_WHY_MAX];
+    size_t why_len = connecting_shorten(why, text);
 
     memcpy(name, FAIL_MAGIC, 4);
     memcpy(name + 4, &number, sizeof(number));
     name[12] = (uint8_t)error;
     name[13] = (uint8_t)(error >> 8);
-    memcpy(name + FAIL_FIXED, why, why_len);
+    memcpy(name + FAIL_FIXED, text, why_len);
     socklen_t len = (socklen_t)(name_prefix + FAIL_FIXED + why_len);
     return bind(far_end, (struct sockaddr *)&address, len) == 0 ? 0 : -errno;
 }

@@ -46,7 +46,8 @@ void connecting_settle(int near_end, int size);
 /* Takes the filler out, all but the last message, which is left unread so that the connection can
  * still be reset. Done again, it changes nothing. 0, or -EINVAL: that is no filler. */
 int connecting_drain(int far_end);
-/* Names the far end after a failed attempt; close it next. 0 or negative errno. */
+/* Names the far end after a failed attempt; close it next. A why that is too long loses what stands
+ * before its first colon, and only then its end, which "..." shows. 0 or negative errno. */
 int connecting_fail(int far_end, int error, const char *why);
 
 #endif

@@ -20,7 +20,7 @@
 #define SETUP_VALUE_MAX 4095 /* of a value that is read */
 /* of one that is written: in a message to xenstored it shares 4096 bytes with its path */
 #define SETUP_WRITE_MAX 4000
-#define SETUP_WHY_MAX 512
+#define SETUP_WHY_MAX 4608 /* a path has up to 4096 bytes */
 
 struct setup_store;
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/text_cut.h"
 #include "libidc/internal.h"
 
 static __thread char last_error[LIBIDC_TEXT_MAX];
@@ -12,7 +13,8 @@ int libidc_fail(int error, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(last_error, sizeof(last_error), format, args);
+    int length = vsnprintf(last_error, sizeof(last_error), format, args);
+    text_mark_cut(last_error, sizeof(last_error), length);
     va_end(args);
     errno = error;
     return -1;

@@ -21,7 +21,8 @@
 #include "link_mgr/options.h"
 #include "link_mgr/rpc/rpc.h"
 
-#define STORE_MS 5000 /* for the store's first answer */
+#define MAIN_WHY_MAX 4608 /* a path has up to 4096 bytes */
+#define STORE_MS 5000     /* for the store's first answer */
 
 struct daemon {
     struct options options;
@@ -99,7 +100,7 @@ static int main_fail(const char *why)
 
 static int open_platform(struct daemon *daemon)
 {
-    char why[512] = "";
+    char why[MAIN_WHY_MAX] = "";
     struct platform_config config = {
         .store = daemon->options.store, .domid = daemon->options.domid, .log = platform_log};
     if (daemon->options.ops->open(&config, &daemon->platform, why, sizeof(why)) < 0)
@@ -145,7 +146,7 @@ static int wait_for_policy(struct daemon *daemon)
 
 static int main_start(struct daemon *daemon)
 {
-    char why[512] = "";
+    char why[MAIN_WHY_MAX] = "";
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     daemon->base = event_base_new();

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "common/connecting.h"
+#include "common/text_cut.h"
+#include "libidc/internal.h"
 #include "vsock/vsock.h"
 
 #define MAGIC "IDCvsock"
@@ -331,9 +333,9 @@ void vsock_say(const char *format, ...)
     int error = errno;
     const char *asked = secure_getenv("IDC_VSOCK_VERBOSE");
     if (asked != NULL && asked[0] != '\0') {
-        char line[400];
+        char line[LIBIDC_TEXT_MAX];
         va_start(args, format);
-        vsnprintf(line, sizeof(line), format, args);
+        text_mark_cut(line, sizeof(line), vsnprintf(line, sizeof(line), format, args));
         va_end(args);
         dprintf(STDERR_FILENO, "idc-vsock: %s\n", line);
     }

@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/text_cut.h"
 #include "link_mgr/base/clock.h"
 
 #define LINES_PER_SECOND 10
 #define ALL_LINES_PER_SECOND 100
+#define LINE_MAX_BYTES 8192 /* two paths, and words */
 
 static int verbose;
 
@@ -28,10 +30,10 @@ static bool is_shown(int priority)
 
 static void write_line(int priority, const char *format, va_list args)
 {
-    char text[600], line[640];
+    char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 32];
     if (!is_shown(priority))
         return;
-    vsnprintf(text, sizeof(text), format, args);
+    text_mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), format, args));
     /* systemd reads a priority at the start of each line of a service's stderr. */
     int length = getenv("JOURNAL_STREAM") ? snprintf(line, sizeof(line), "<%d>%s\n", priority, text)
                                           : snprintf(line, sizeof(line), "link_mgr: %s\n", text);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "common/text_cut.h"
 #include "link_mgr/core/judge.h"
 #include "link_mgr/core/link.h"
 
@@ -21,7 +22,7 @@ void core_log(struct core *core, int priority, const char *format, ...)
     char text[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    text_mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), format, args));
     va_end(args);
     core->host->log(core->host, &core->log_limit, priority, text);
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "common/text_cut.h"
 #include "link_mgr/core/judge.h"
 #include "link_mgr/core/link.h"
 
@@ -35,8 +36,9 @@ void peer_log(struct peer *peer, int priority, const char *format, ...)
     va_list args;
     int length = snprintf(text, sizeof(text), "domain %d: ", peer->domid);
     va_start(args, format);
-    vsnprintf(text + length, sizeof(text) - (size_t)length, format, args);
+    length += vsnprintf(text + length, sizeof(text) - (size_t)length, format, args);
     va_end(args);
+    text_mark_cut(text, sizeof(text), length);
     peer_host(peer)->log(peer_host(peer), &peer->log_limit, priority, text);
 }
 
@@ -127,7 +129,7 @@ void peer_drop_link(struct peer *peer, enum reason reason, const char *text)
 
 static void peer_misbehaved(struct peer *peer, enum reason reason, const char *text)
 {
-    char line[96];
+    char line[PEER_TEXT_MAX];
     if (reason == REASON_OK || reason == REASON_SHUTDOWN) {
         peer_drop_link(peer, reason == REASON_OK ? REASON_OK : REASON_LINK_LOST, text);
         return;

@@ -45,6 +45,7 @@ enum peer_state {
 #define PEER_RETRY_MS 100    /* before another attempt; it doubles, up to PEER_BACKOFF_MS */
 #define PEER_DOUBLINGS 3     /* of the time that an attempt has */
 #define PEER_NO_DEADLINE UINT64_MAX
+#define PEER_TEXT_MAX 160 /* of what status shows */
 
 struct peer {
     struct core *core;
@@ -86,9 +87,10 @@ struct peer {
     struct conn_list waiting;
     struct conn_list hungry; /* those whose message waits for memory */
     unsigned conn_count;
-    char last_error[96];
-    char own_error[96]; /* why this side cannot do its part of making a link; "": it can */
-    bool alive_missing; /* `alive` could not be published */
+    char last_error[PEER_TEXT_MAX];
+    char own_error
+        [PEER_TEXT_MAX]; /* why this side cannot do its part of making a link; "": it can */
+    bool alive_missing;  /* `alive` could not be published */
     struct log_limit log_limit;
     struct {
         uint64_t links, notifications_received, notifications_sent, bytes_sent, bytes_received,

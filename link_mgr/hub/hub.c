@@ -70,8 +70,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     char why[HUB_WHY_MAX];
     (void)fd, (void)what;
     if (event_pending(&pending->retry, EV_TIMEOUT, NULL)) {
-        snprintf(why, sizeof(why), "%.*s (it was waited for, %lld ms)", HUB_WHY_MAX - 64,
-                 pending->why, (long long)pending->request.timeout_ms);
+        snprintf(why, sizeof(why), "%.*s (waited %lld ms)", HUB_WHY_MAX - 64, pending->why,
+                 (long long)pending->request.timeout_ms);
         hub_answer(pending, -ETIMEDOUT, why, NULL);
         return;
     }

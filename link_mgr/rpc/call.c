@@ -29,6 +29,7 @@
 
 #include "common/compact.h"
 #include "common/connecting.h"
+#include "common/text_cut.h"
 #include "link_mgr/rpc/methods.h"
 #include "link_mgr/rpc/document.h"
 #include "link_mgr/rpc/handle.h"
@@ -199,7 +200,8 @@ void rpc_fault(struct rpc_call *call, int error, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(call->why, sizeof(call->why), format, args);
+    int length = vsnprintf(call->why, sizeof(call->why), format, args);
+    text_mark_cut(call->why, sizeof(call->why), length);
     va_end(args);
     rpc_make_printable(call->why);
     call->error = error;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/service_name.h"
+#include "common/text_cut.h"
 
 #define TEXT_MAX 128 /* room for any text that a member may hold */
 
@@ -22,7 +23,7 @@ void rpc_params_refuse(struct rpc_params *params, const char *format, ...)
     if (params->failed)
         return;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    text_mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), format, args));
     va_end(args);
     params->failed = true;
     rpc_fault(params->call, EINVAL, "%s: %s", params->method->name, text);
@@ -407,7 +408,8 @@ void rpc_struct_bool(struct rpc_struct *s, const char *name, bool value)
 void rpc_struct_text(struct rpc_struct *s, const char *name, const char *value)
 {
     char text[HUB_WHY_MAX];
-    snprintf(text, sizeof(text), "%s", value != NULL ? value : "");
+    int length = snprintf(text, sizeof(text), "%s", value != NULL ? value : "");
+    text_mark_cut(text, sizeof(text), length);
     rpc_make_printable(text);
     if (is_compact(s))
         compact_put_text(&s->compact, name, text);

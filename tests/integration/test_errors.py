@@ -56,6 +56,21 @@ class Errors(Observed):
     def test_econnrefused_nobody_listens(self):
         self.observe(self.b.domid, 80, errno.ECONNREFUSED, "nothing listens")
 
+    def test_the_longest_text_is_whole(self):
+        name = "a" * 79
+        words = "nothing listens on that port or service"
+        for domain in self.a, self.b:
+            with self.a.rpc() as rpc, self.assertRaises(xmlrpc.client.Fault) as fault:
+                rpc.connect({"domid": domain.domid, "name": name})
+            self.assertTrue(fault.exception.faultString.endswith(name + (" of this domain: " if domain is self.a else ": ") + words),
+                            fault.exception.faultString)
+            for way in {}, {"nowait": 1}:
+                error = self.assert_errno(errno.ECONNREFUSED, self.a.puppet().do, "connect", 1, domid=domain.domid, name=name, **way)
+                self.assertTrue(error.text.endswith(words), error.text)
+                self.assertTrue(way or name in error.text, error.text)
+            result = self.a.run(["idc", "cat", str(domain.domid), name])
+            self.assertIn(words + " (what it offers: idc services", result.stderr.decode())
+
     def test_econnrefused_backlog_full(self):
         server, client = self.b.puppet(), self.a.puppet()
         server.do("listen", 1, port=80, backlog=2)

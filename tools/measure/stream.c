@@ -7,16 +7,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/text_cut.h"
 #include "tools/measure/measure.h"
 
-static _Thread_local char error_text[256];
+static _Thread_local char error_text[2048];
 
 int measure_fail(const char *format, ...)
 {
     va_list args;
     int error = errno; /* stays */
     va_start(args, format);
-    vsnprintf(error_text, sizeof(error_text), format, args);
+    int length = vsnprintf(error_text, sizeof(error_text), format, args);
+    text_mark_cut(error_text, sizeof(error_text), length);
     va_end(args);
     errno = error;
     return -1;

@@ -24,8 +24,8 @@ struct writer {
     uint64_t written; /* atomic */
     bool answered;    /* wait for the reader's answer */
     int result;
-    char error[128]; /* of its thread */
-    bool *stop;      /* atomic */
+    char error[2048]; /* of its thread */
+    bool *stop;       /* atomic */
     uint64_t begin_ns, end_ns;
 };
 

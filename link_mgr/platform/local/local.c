@@ -30,6 +30,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "common/text_cut.h"
 #include "link_mgr/platform/local/channel.h"
 #include "link_mgr/platform/local/rendezvous.h"
 
@@ -51,7 +52,7 @@ void platform_poll_end(struct platform *platform, int fd)
 
 void platform_log_limited(struct platform *platform, int priority, const char *format, ...)
 {
-    char text[256];
+    char text[PLATFORM_PATH_MAX + 256];
     va_list arguments;
     time_t now = time(NULL);
     if (now != platform->log_second)
@@ -60,7 +61,7 @@ void platform_log_limited(struct platform *platform, int priority, const char *f
     if (platform->log == NULL || platform->log_count++ >= LOG_LINES_A_SECOND)
         return;
     va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
+    text_mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), format, arguments));
     va_end(arguments);
     platform->log(priority, text);
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "common/text_cut.h"
+
 #define TRANSACTION_ATTEMPTS 100
 
 void xen_store_complain(struct store *store, const char *format, ...)
@@ -19,7 +21,7 @@ void xen_store_complain(struct store *store, const char *format, ...)
     char text[PLATFORM_PATH_MAX + 128];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
+    text_mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), format, arguments));
     va_end(arguments);
     if (store->log)
         store->log(LOG_WARNING, text);

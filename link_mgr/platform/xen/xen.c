@@ -23,6 +23,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "common/text_cut.h"
 #include "link_mgr/platform/xen/foreign.h"
 
 #define OPEN_LIMIT_MS 5000
@@ -33,7 +34,7 @@ void xen_log(struct platform *platform, int priority, const char *format, ...)
     char text[512];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
+    text_mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), format, arguments));
     va_end(arguments);
     if (platform->log)
         platform->log(priority, text);
