@@ -174,5 +174,5 @@ class XenIdcWorld:
                 if "/data/idc/" in path and value}
 
     def stray_files(self):
-        sockets = [domain for domain in self.domains if domain.domid is not None and "rpc.sock" in domain.shell("ls /run/idc")]
+        sockets = [domain for domain in self.domains if domain.domid is not None and "rpc.sock" in domain.list_directory("/run/idc")]
         return sorted(self.store()) + ["%s of %r" % (SOCKET, domain) for domain in sockets]

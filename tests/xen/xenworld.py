@@ -406,26 +406,24 @@ class XenWorld:
             nodes[name] = value[1:-1]
         return nodes
 
-    def hypervisor_key(self, key, timeout=60):
-        """What Xen prints for a debug key (xl debug-keys)."""
+    def hypervisor_key(self, key, done, timeout=60):
+        """What Xen prints for a debug key (xl debug-keys), up to the text done at least."""
         mark = "IDC-%d" % time.monotonic_ns()
         self.dom0.run(["sh", "-c", "echo %s > /dev/hvc0" % mark], check=True)
         self.xl("debug-keys", key)
         end = time.monotonic() + timeout * self.slowness
-        text, before = "", None
         while time.monotonic() < end:
             text = self.log("xen").partition(mark)[2]
-            if text and text == before:
+            if done in text:
                 return text
-            before = text
-            time.sleep(0.5)
+            time.sleep(0.05)
         raise TimeoutError("Xen still prints for key %s" % key)
 
     def grants(self):
         """How many grants each domain has given out and are allocated, as Xen's debug key 'g' shows."""
         counts = collections.Counter()
         domid = None
-        for line in self.hypervisor_key("g").splitlines():
+        for line in self.hypervisor_key("g", "gnttab_usage_print_all ] done").splitlines():
             match = re.search(r"grant-table for remote d(\d+)", line)
             if match:
                 domid = int(match.group(1))
