@@ -4,25 +4,24 @@
  * connections of IDC.
  *
  * The library is looked for where this program is (the build directory), then where `make install`
- * puts it. A program that the library cannot be preloaded into, because it is static, setuid or has
- * file capabilities, is run all the same, after a line that says so.
+ * puts it. A program that the library cannot serve is run all the same, after a line that says so
+ * (run_program.c finds out). One that is linked with another C library is not told to preload ours:
+ * its loader would refuse to start it.
  * Exit statuses are those of env(1): 127 when the program is not found, 126 when it cannot be run.
  */
-#include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "tools/command.h"
+#include "tools/run_program.h"
 
 #define LIBRARY "libidc-vsock.so"
+#define ASAN_ACCEPT "verify_asan_link_order=0"
 #define EXIT_CANNOT_RUN 126
 #define EXIT_NOT_FOUND 127
 
@@ -85,78 +84,45 @@ static bool find_program(const char *name, char path[PATH_MAX])
     return false;
 }
 
-static bool has_interpreter(int fd, const Elf64_Ehdr *header)
+static void run_warn(const struct command *command, const char *path, enum run_kind kind)
 {
-    for (unsigned i = 0; i < header->e_phnum; i++) {
-        Elf64_Phdr part;
-        off_t at = (off_t)(header->e_phoff + (uint64_t)i * header->e_phentsize);
-        if (pread(fd, &part, sizeof(part), at) == sizeof(part) && part.p_type == PT_INTERP)
-            return true;
-    }
-    return false;
+    failure(command,
+            "warning: %s %s: its AF_VSOCK sockets stay the kernel's; \"idc cat\" can carry its "
+            "traffic",
+            path, run_kind_text(kind));
 }
 
-/* The interpreter of a script, in place of the script. */
-static bool follow_script(char *start, ssize_t len, char path[PATH_MAX])
+/* It is told to accept what is preloaded, after what it is told already; unless that says so. 0, or
+ * an exit status. */
+static int set_sanitizer(const struct command *command, const char *path)
 {
-    start[len] = '\0';
-    if (strncmp(start, "#!", 2) != 0)
-        return false;
-    char *name = start + 2 + strspn(start + 2, " \t");
-    name[strcspn(name, " \t\n")] = '\0';
-    return name[0] != '\0' && (size_t)snprintf(path, PATH_MAX, "%s", name) < PATH_MAX;
+    const char *others = getenv("ASAN_OPTIONS");
+    char *value = NULL;
+    if (others != NULL && strstr(others, ASAN_ACCEPT) != NULL)
+        return 0;
+    failure(command, "warning: %s %s: it gets ASAN_OPTIONS=%s, to accept what is preloaded", path,
+            run_kind_text(RUN_ADDRESS_SANITIZER), ASAN_ACCEPT);
+    bool some = others != NULL && others[0] != '\0';
+    if (asprintf(&value, "%s%s%s", some ? others : "", some ? ":" : "", ASAN_ACCEPT) < 0)
+        return failure(command, "out of memory");
+    int error = setenv("ASAN_OPTIONS", value, 1);
+    free(value);
+    return error == 0 ? 0 : failure(command, "out of memory");
 }
 
-static bool is_privileged(const struct stat *status)
-{
-    return ((status->st_mode & S_ISUID) && status->st_uid != getuid()) ||
-           ((status->st_mode & S_ISGID) && status->st_gid != getgid());
-}
-
-/* They give root nothing that it has not, and then the dynamic linker takes no notice. */
-static bool has_capabilities(int fd)
-{
-    return getuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0;
-}
-
-/* Why the library cannot be preloaded into the program; NULL when nothing speaks against it. */
-static const char *run_obstacle(char path[PATH_MAX], int depth)
-{
-    union {
-        Elf64_Ehdr elf;
-        char text[256];
-    } start = {0};
-    struct stat status;
-    const char *why = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd >= 0 ? read(fd, start.text, sizeof(start.text) - 1) : -1;
-    if (len > 0 && follow_script(start.text, len, path)) {
-        why = depth > 0 ? run_obstacle(path, depth - 1) : NULL;
-    } else if (len >= (ssize_t)sizeof(start.elf) &&
-               memcmp(start.elf.e_ident, ELFMAG, SELFMAG) == 0) {
-        if (start.elf.e_ident[EI_CLASS] != ELFCLASS64)
-            why = "is no 64-bit program";
-        else if (!has_interpreter(fd, &start.elf))
-            why = "is a static program";
-        else if (fstat(fd, &status) == 0 && is_privileged(&status))
-            why = "is setuid or setgid";
-        else if (has_capabilities(fd))
-            why = "has file capabilities";
-    }
-    if (fd >= 0)
-        close(fd);
-    return why;
-}
-
-static void run_warn(const struct command *command, const char *name)
+/* What the program is to be told by its environment. 0, or an exit status. */
+static int run_prepare(const struct command *command, const char *name)
 {
     char path[PATH_MAX];
-    const char *why = find_program(name, path) ? run_obstacle(path, 1) : NULL;
-    if (why != NULL)
-        failure(command,
-                "warning: %s %s: nothing can be preloaded into it, its AF_VSOCK sockets stay the "
-                "kernel's",
-                path, why);
+    enum run_kind kind = find_program(name, path) ? run_kind_of(path) : RUN_ORDINARY;
+    int status = kind == RUN_OTHER_LIBRARY ? 0 : set_preload(command);
+    if (status != 0)
+        return status;
+    if (kind == RUN_ADDRESS_SANITIZER)
+        return set_sanitizer(command, path);
+    if (kind != RUN_ORDINARY)
+        run_warn(command, path, kind);
+    return 0;
 }
 
 int run_run(const struct command *command, int argc, char **argv)
@@ -170,12 +136,11 @@ int run_run(const struct command *command, int argc, char **argv)
             return status;
     if (optind >= argc)
         return usage_error(command, "needs a PROGRAM");
-    status = set_preload(command);
+    status = run_prepare(command, argv[optind]);
     if (status != 0)
         return status;
     if (command_socket != NULL && setenv("IDC_SOCKET", command_socket, 1) < 0)
         return failure(command, "out of memory");
-    run_warn(command, argv[optind]);
     execvp(argv[optind], argv + optind);
     status = errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
     failure(command, "%s: %s", argv[optind], strerror(errno));

@@ -191,6 +191,66 @@ class TestRun(VsockCase):
         self.a.run(["gcc", "-nostdlib", "-static", "-o", static, source])
         self.check_fails(self.run_idc(static), 3, b"is a static program")
 
+    def compile(self, name, *options, source="int main(void) { return 3; }"):
+        """A program, in the world's directory; its path. options are gcc's."""
+        program = os.path.join(self.world.directory, name)
+        with open(program + ".c", "w", encoding="ascii") as stream:
+            stream.write(source)
+        made = self.a.run(["gcc", "-o", program, program + ".c"] + list(options))
+        self.assertEqual(made.returncode, 0, made.stderr)
+        return program
+
+    def test_program_of_another_c_library_is_warned_about(self):
+        """As musl's: its loader would not start the program with our library. Here the name of the loader is another."""
+        loader = os.path.join(self.world.directory, "ld-musl-x86_64.so.1")
+        os.symlink("/lib64/ld-linux-x86-64.so.2", loader)
+        self.addCleanup(os.unlink, loader)
+        program = self.compile("other", "-Wl,--dynamic-linker=" + loader, source="""#include <stdlib.h>
+            int main(void) { return getenv("LD_PRELOAD") ? 4 : 3; }""")
+        result = self.run_idc(program)
+        self.check_fails(result, 3, b"is linked with another C library than glibc")
+        self.assertIn(b"idc cat", result.stderr)
+        script = os.path.join(self.world.directory, "script")
+        with open(script, "w", encoding="ascii") as stream:
+            stream.write("#!%s\n" % program)
+        os.chmod(script, 0o755)
+        self.check_fails(self.run_idc(script), 3, b"is linked with another C library than glibc")
+
+    def test_program_of_go_is_warned_about(self):
+        """The note that Go's linker leaves in a program is what tells; or the section, where notes were joined."""
+        note = """__asm__(".pushsection %s,\\"a\\",@%s\\n.balign 4\\n.long 4, 4, 4\\n.asciz \\"Go\\"\\n.balign 4\\n"
+            ".ascii \\"abcd\\"\\n.popsection");
+            int main(void) { return 3; }"""
+        for number, place in enumerate(((".note.any", "note"), (".go.buildinfo", "progbits"))):
+            result = self.run_idc(self.compile("go%d" % number, source=note % place))
+            self.check_fails(result, 3, b"is written in Go")
+            self.assertIn(b"idc cat", result.stderr)
+
+    def test_program_with_address_sanitizer_is_served(self):
+        """It would end with a message of the sanitizer. It is told to accept the library, and has it."""
+        program = self.compile("sanitized", "-fsanitize=address", source="""#include <sys/socket.h>
+            int main(void) { int type = 0; socklen_t len = sizeof(type), fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+            struct sockaddr_storage peer; socklen_t peer_len = sizeof(peer);
+            return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &type, &len) == 0 && type == AF_VSOCK && fd >= 0 &&
+                   recv(fd, &peer, 0, MSG_ERRQUEUE) == -1 && peer_len ? 3 : 4; }""")
+        environment = {"ASAN_OPTIONS": "detect_leaks=0"}
+        result = self.a.run(["idc", "run", "--", program], env=environment)
+        self.check_fails(result, 3, b"is built with AddressSanitizer")
+        self.assertIn(b"ASAN_OPTIONS=verify_asan_link_order=0", result.stderr)
+        environment["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+        self.assertEqual(self.a.run(["idc", "run", "--", program], env=environment).stderr, b"")
+
+    def test_other_files_are_run_as_they_are(self):
+        """Cut, and with nonsense behind a header that seems right: what is wrong is execve's to say."""
+        with open("/bin/true", "rb") as stream:
+            whole = stream.read()
+        for length in (4, 63, 64, 100, 1000, len(whole) // 2):
+            program = os.path.join(self.world.directory, "cut")
+            with open(program, "wb") as stream:
+                stream.write(whole[:64] + b"\xff" * (length - 64) if length > 64 else whole[:length])
+            os.chmod(program, 0o755)
+            self.assertEqual(self.run_idc(program).returncode, self.a.run(["env", program]).returncode)
+
     def test_setuid_program_is_warned_about(self):
         if not self.world.can_change_uid:
             self.skipTest("needs another user")
