@@ -526,6 +526,32 @@ START_TEST(silent_callers_harm_nobody)
 }
 END_TEST
 
+/* One that was killed leaves its socket and its nodes behind; one that is stopped does not answer.
+ */
+START_TEST(who_runs_is_known)
+{
+    enum { DOMID = 77 };
+    char path[96];
+    int status;
+    ck_assert_int_eq(ops->presence(low, DOMID), PLATFORM_GONE);
+    pid_t child = fork_child();
+    if (child == 0) {
+        open_domain(DOMID);
+        raise(SIGSTOP);
+    }
+    ck_assert_int_eq(waitpid(child, &status, WUNTRACED), child);
+    ck_assert(WIFSTOPPED(status));
+    ck_assert_int_eq(ops->presence(low, DOMID), PLATFORM_RUNS);
+    kill(child, SIGKILL);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    snprintf(path, sizeof(path), "%s/.link-%d", store_dir, DOMID);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    ck_assert_int_eq(ops->presence(low, DOMID), PLATFORM_GONE);
+    ck_assert_int_eq(ops->presence(low, OFFERER), PLATFORM_RUNS);
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
 /* Takes the hand-over as an attaching side would, without attaching. */
 static int take_over_raw(struct shared *shared)
 {
@@ -805,6 +831,7 @@ int main(void)
     tcase_add_test(c, lying_attachers_are_refused);
     tcase_add_test(c, a_second_attacher_is_refused);
     tcase_add_test(c, silent_callers_harm_nobody);
+    tcase_add_test(c, who_runs_is_known);
     tcase_add_loop_test(c, bad_acks_end_the_channel, 0, 4);
     tcase_add_loop_test(c, whatever_is_said_later_ends_the_channel, 0, 3);
 
