@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/status.h"
 #include "link_mgr/core/conn.h"
 #include "link_mgr/core/host.h"
 #include "link_mgr/core/listener.h"
@@ -73,6 +74,10 @@ struct conn *core_connect(struct core *core, const struct core_request *request,
 void core_catch_up(struct core *core);
 /* Resets the connections that listener's program has not taken, and removes it. */
 void core_unlisten(struct core *core, struct listener *listener);
+
+/* Calls the visitor for each link, connection (if it has something for them), listener that a
+ * program listens on, and counter. */
+void core_visit(struct core *core, const struct status_visitor *visitor);
 
 /* Events. */
 void core_store_event(struct core *core, const struct store_event *event);

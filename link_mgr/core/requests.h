@@ -8,8 +8,8 @@
  * rate (docs/protocol.md, Rates). Refused requests would therefore soon be all that is unanswered,
  * and those that would be granted would wait for them. So they are kept apart by how the latest
  * request of the same uid to the same place was answered: granted, not known, refused. Requests of
- * the first kind may take all of the unanswered ones, those of the other two at most half, and those
- * of the last at most a quarter.
+ * the first kind may take all of the unanswered ones. Those of the other two may take half, and
+ * those of the last a quarter.
  *
  * Users have turns. Each uid falls into one of some rows, and of what the doubtful kinds may take,
  * a row gets no more than it leaves to the others. So a user who tries all ports delays the first

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/status.h"
 #include "idc.h"
 
 /* One line for a program: a cause, what it was about before it (a service's name has up to 79
@@ -124,61 +125,11 @@ int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
 /* How many bytes its program has written that the hub has not yet taken. */
 int64_t hub_unsent(struct hub *hub, const struct hub_question *question);
 
-/* ---- status: a snapshot for the status call; the visitor is called for each object in turn ----
- */
+/* ---- status ---- */
 
-struct hub_link_info {
-    int peer;
-    /* "down", "offering", "waiting", "attaching", "greeting", "up", "closing", "backoff" */
-    const char *state;
-    uint64_t generation;
-    uint32_t ring_size; /* bytes each way */
-    uint32_t connections;
-    uint64_t bytes_sent, bytes_received, frames_sent, frames_received;
-    uint64_t notifications_sent, notifications_received;
-    uint64_t memory_held, memory_ceiling; /* bytes */
-    const char *last_error;               /* why the latest link to this peer ended, or "" */
-    bool allowed;                         /* the policy has an entry for this peer */
-    bool present; /* its link_mgr says in the store that it is there for us */
-};
-
-struct hub_connection_info {
-    uint64_t serial;
-    int peer_domid;
-    uint32_t local_port, peer_port;
-    const char *service;
-    const char *state; /* "connecting", "open", "closing" */
-    const char *type;  /* "stream", "seqpacket" */
-    bool incoming;
-    uint32_t uid; /* of the connecting program */
-    uint64_t bytes_sent, bytes_received;
-    uint64_t buffered; /* bytes that the local program has not taken yet */
-};
-
-struct hub_listener_info {
-    uint32_t port;
-    const char *service;
-    const char *type;
-    uint32_t uid;
-    bool local_only;
-    int backlog, waiting;
-    uint64_t accepted;
-};
-
-struct hub_counter {
-    const char *name;
-    uint64_t value;
-};
-
-struct hub_visitor {
-    void *arg;
-    void (*link)(void *arg, const struct hub_link_info *info);
-    void (*connection)(void *arg, const struct hub_connection_info *info);
-    void (*listener)(void *arg, const struct hub_listener_info *info);
-    void (*counter)(void *arg, const struct hub_counter *counter);
-};
-
-void hub_visit(struct hub *hub, const struct hub_visitor *visitor);
+/* Visits each link, each connection (if the visitor has something for them), each listener, and the
+ * counters, as they are now. */
+void hub_visit(struct hub *hub, const struct status_visitor *visitor);
 int hub_domid(const struct hub *hub);
 const char *hub_platform(const struct hub *hub);
 

@@ -29,7 +29,6 @@
 #include <stdint.h>
 
 #include "link_mgr/core/core.h"
-#include "link_mgr/hub/hub.h"
 
 #define ACCEPTOR_UNDERWAY 64
 #define ACCEPTOR_LOOK 16 /* from so many on, it is looked whether the program has taken some */

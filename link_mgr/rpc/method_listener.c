@@ -12,7 +12,6 @@
 #include "link_mgr/rpc/value.h"
 
 #define BACKLOG_DEFAULT 128
-#define BACKLOG_MAX 4096
 /* The hub closes its end in its next turn; this is only in case that it cannot. */
 #define UNLISTEN_TIMEOUT_MS 5000
 
@@ -29,13 +28,6 @@ static void reply_listening(struct rpc_call *call, const struct hub_listening *r
     rpc_struct_reply(&s);
 }
 
-static int clamp_backlog(int64_t backlog)
-{
-    if (backlog < 1)
-        return 1;
-    return backlog > BACKLOG_MAX ? BACKLOG_MAX : (int)backlog;
-}
-
 static void read_listen(struct rpc_params *params, struct hub_listen *request)
 {
     *request = (struct hub_listen){.caller = params->call->session->caller};
@@ -43,7 +35,7 @@ static void read_listen(struct rpc_params *params, struct hub_listen *request)
     rpc_params_service(params, "name", request->name);
     request->type = rpc_params_type(params);
     request->backlog =
-        clamp_backlog(rpc_params_int(params, "backlog", INT32_MIN, INT32_MAX, BACKLOG_DEFAULT));
+        (int)rpc_params_int(params, "backlog", INT32_MIN, INT32_MAX, BACKLOG_DEFAULT);
     request->local_only = rpc_params_bool(params, "local", false);
     request->reserve = rpc_params_bool(params, "reserve", false);
     request->reset_is_end = rpc_params_bool(params, "reset_is_end", false);

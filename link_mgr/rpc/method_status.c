@@ -31,7 +31,7 @@ static void status_append(struct status *status, xmlrpc_value *array, struct rpc
     xmlrpc_env_clean(&env);
 }
 
-static void on_link(void *arg, const struct hub_link_info *info)
+static void on_link(void *arg, const struct status_link *info)
 {
     struct status *status = arg;
     struct rpc_struct s;
@@ -57,7 +57,7 @@ static void on_link(void *arg, const struct hub_link_info *info)
     status_append(status, status->links, &s);
 }
 
-static void on_connection(void *arg, const struct hub_connection_info *info)
+static void on_connection(void *arg, const struct status_connection *info)
 {
     struct status *status = arg;
     struct rpc_struct s;
@@ -79,7 +79,7 @@ static void on_connection(void *arg, const struct hub_connection_info *info)
     status_append(status, status->connections, &s);
 }
 
-static void on_listener(void *arg, const struct hub_listener_info *info)
+static void on_listener(void *arg, const struct status_listener *info)
 {
     struct status *status = arg;
     struct rpc_struct s;
@@ -95,7 +95,7 @@ static void on_listener(void *arg, const struct hub_listener_info *info)
     status_append(status, status->listeners, &s);
 }
 
-static void on_counter(void *arg, const struct hub_counter *counter)
+static void on_counter(void *arg, const struct status_counter *counter)
 {
     struct status *status = arg;
     rpc_struct_int(&status->counters, counter->name, (int64_t)counter->value);
@@ -155,7 +155,7 @@ static xmlrpc_value *new_array(void)
 
 static void status_gather(struct status *status, struct rpc_server *server)
 {
-    const struct hub_visitor visitor = {status, on_link, on_connection, on_listener, on_counter};
+    const struct status_visitor visitor = {status, on_link, on_connection, on_listener, on_counter};
     status->links = new_array();
     status->connections = new_array();
     status->listeners = new_array();

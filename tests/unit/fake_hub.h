@@ -386,15 +386,14 @@ int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
 
 /* ---- status ---- */
 
-void hub_visit(struct hub *hub, const struct hub_visitor *visitor)
+void hub_visit(struct hub *hub, const struct status_visitor *visitor)
 {
-    struct hub_link_info link = {
-        .peer = 4, .state = "up", .generation = UINT64_MAX, .allowed = true};
+    struct status_link link = {.peer = 4, .state = "up", .generation = UINT64_MAX, .allowed = true};
     link.last_error = "a\x80<b>";
     visitor->link(visitor->arg, &link);
     for (int i = 0; i < FAKE_ENDS; i++) {
         const struct fake_end *end = &hub->ends[i];
-        struct hub_connection_info info = {
+        struct status_connection info = {
             .serial = end->serial, .peer_domid = FAKE_DOMID, .peer_port = end->port};
         info.service = "", info.state = "open", info.type = "stream";
         if (end->fd >= 0)
@@ -402,14 +401,14 @@ void hub_visit(struct hub *hub, const struct hub_visitor *visitor)
     }
     for (int i = 0; i < FAKE_LISTENERS; i++) {
         const struct fake_listener *l = &hub->listeners[i];
-        struct hub_listener_info info = {
+        struct status_listener info = {
             .port = l->request.port, .service = l->request.name, .waiting = l->waiting};
         if (l->fd >= 0)
             visitor->listener(visitor->arg, &info);
     }
-    struct hub_counter pending = {"fake_pending", (uint64_t)hub->pending};
-    struct hub_counter cancelled = {"fake_cancelled", (uint64_t)hub->cancelled};
-    struct hub_counter large = {"fake_large", (uint64_t)1 << 40};
+    struct status_counter pending = {"fake_pending", (uint64_t)hub->pending};
+    struct status_counter cancelled = {"fake_cancelled", (uint64_t)hub->cancelled};
+    struct status_counter large = {"fake_large", (uint64_t)1 << 40};
     visitor->counter(visitor->arg, &pending);
     visitor->counter(visitor->arg, &cancelled);
     visitor->counter(visitor->arg, &large);

@@ -169,8 +169,8 @@ static uint32_t next_answer(void)
     return 0;
 }
 
-/* A flood waits for its refusals. Whoever is granted has the answer at once, and another user who is
- * refused waits for one refusal of the flood at most. */
+/* A flood waits for its refusals. Whoever is granted has the answer at once, and another user who
+ * is refused waits for one refusal of the flood at most. */
 START_TEST(refusals_go_to_users_in_turn)
 {
     uint32_t id = 1;

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* core_visit: the core's objects as others may see them, one by one. */
+#include "link_mgr/core/core.h"
+#include "link_mgr/core/link.h"
+
+static const char *visit_type(enum idc_type type)
+{
+    return type == IDC_STREAM ? "stream" : "seqpacket";
+}
+
+static void visit_link(const struct peer *peer, const struct status_visitor *visitor)
+{
+    struct status_link info = {
+        .peer = peer->domid,
+        .state = peer_state_name(peer),
+        .generation = peer->generation,
+        .connections = peer->conn_count,
+        .bytes_sent = peer->total.bytes_sent,
+        .bytes_received = peer->total.bytes_received,
+        .frames_sent = peer->total.frames_sent,
+        .frames_received = peer->total.frames_received,
+        .notifications_sent = peer->total.notifications_sent,
+        .notifications_received = peer->total.notifications_received,
+        .memory_held = peer->budget.charged,
+        .memory_ceiling = peer->core->config.memory_ceiling,
+        .last_error = peer->last_error,
+        .allowed = peer->allowed,
+        .present = peer->alive != 0,
+    };
+    if (peer->link) {
+        struct link_stats stats;
+        link_stats(peer->link, &stats);
+        info.ring_size = link_ring_size(peer->link);
+        info.bytes_sent += stats.bytes_sent;
+        info.bytes_received += stats.bytes_received;
+        info.frames_sent += stats.frames_sent;
+        info.frames_received += stats.frames_received;
+    }
+    visitor->link(visitor->arg, &info);
+}
+
+static void visit_connection(const struct conn *conn, const struct status_visitor *visitor)
+{
+    static const char *const states[] = {[CONN_WAITING] = "connecting",
+                                         [CONN_REQUESTED] = "connecting",
+                                         [CONN_OPEN] = "open",
+                                         [CONN_ENDING] = "closing"};
+    struct status_connection info = {
+        .serial = conn->serial,
+        .peer_domid = (uint32_t)conn->peer->domid,
+        .local_port = conn->local_port,
+        .peer_port = conn->peer_port,
+        .service = conn->incoming ? conn->service : conn->name,
+        .state = states[conn->phase],
+        .type = visit_type(conn->type),
+        .incoming = conn->incoming,
+        .uid = conn->uid,
+        .bytes_sent = conn->bytes_sent,
+        .bytes_received = conn->bytes_received,
+        .buffered = conn->queue.bytes,
+    };
+    visitor->connection(visitor->arg, &info);
+}
+
+static void visit_listener(const struct listener *listener, const struct status_visitor *visitor)
+{
+    struct status_listener info = {
+        .port = listener->port,
+        .service = listener->name,
+        .type = visit_type(listener->type),
+        .uid = listener->uid,
+        .local_only = listener->local_only,
+        .backlog = listener->backlog,
+        .waiting = listener->waiting,
+        .accepted = listener->accepted,
+    };
+    visitor->listener(visitor->arg, &info);
+}
+
+static void visit_counters(const struct core *core, const struct status_visitor *visitor)
+{
+    const struct status_counter counters[] = {
+        {"connects", core->count.connects},
+        {"connected", core->count.connected},
+        {"refused", core->count.refused},
+        {"accepted", core->count.accepted},
+        {"requests_refused", core->count.requests_refused},
+        {"links_made", core->count.links_made},
+        {"links_lost", core->count.links_lost},
+        {"protocol_errors", core->count.protocol_errors},
+    };
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+        visitor->counter(visitor->arg, &counters[i]);
+}
+
+void core_visit(struct core *core, const struct status_visitor *visitor)
+{
+    const struct peer *peer;
+    const struct conn *conn;
+    struct listener *listener;
+    TAILQ_FOREACH (peer, &core->peers, all) {
+        visit_link(peer, visitor);
+        if (visitor->connection)
+            TAILQ_FOREACH (conn, &peer->conns, of_peer)
+                visit_connection(conn, visitor);
+    }
+    for (int i = 0; i < LISTENER_BUCKETS; i++)
+        LIST_FOREACH (listener, &core->listeners.ports[i], by_port)
+            if (core->host->listening(core->host, listener))
+                visit_listener(listener, visitor);
+    visit_counters(core, visitor);
+}
