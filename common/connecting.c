@@ -277,8 +277,8 @@ static uint64_t unique_number(void)
     return (uint64_t)now.tv_sec << 32 | (uint32_t)atomic_fetch_add(&count, 1);
 }
 
-/* A name has little room. What the connect was about stands first, and is what the program knows: it
- * goes first, so that the cause stays whole. Its length. */
+/* A name has little room. What the connect was about stands first, and is what the program knows:
+ * it goes first, so that the cause stays whole. Its length. */
 static size_t connecting_shorten(const char *why, char text[CONNECTING_WHY_MAX])
 {
     const char *cause = strstr(why, ": ");

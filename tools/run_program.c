@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * run_program.c - see run_program.h. What is read of the file: the interpreter (PT_INTERP), whose
- * name tells glibc's loader from others; the libraries that it needs (DT_NEEDED), of which gcc's and
- * clang's address sanitizer is one; and what Go's linker leaves in each program, the note of its
- * build (PT_NOTE, and the section .note.go.buildid). A file that is not as it should be counts as
- * ordinary: whatever is wrong with it, execve says.
+ * name tells glibc's loader from others; the libraries that it needs (DT_NEEDED), of which gcc's
+ * and clang's address sanitizer is one; and what Go's linker leaves in each program, the note of
+ * its build (PT_NOTE, and the section .note.go.buildid). A file that is not as it should be counts
+ * as ordinary: whatever is wrong with it, execve says.
  */
 #include <elf.h>
 #include <fcntl.h>

@@ -2,8 +2,8 @@
 /*
  * interpose_receive.c - the functions that receive. They pass on at once, and look again only when
  *
- *   the call failed with ECONNRESET, and the connection is within the domain: there the kernel tells
- *   so that the peer closed with data unread, once, and vsock's reader does not learn it;
+ *   the call failed with ECONNRESET, and the connection is within the domain: there the kernel
+ *   tells so that the peer closed with data unread, once, and vsock's reader does not learn it;
  *   it asks for what vsock has not: a sender's address, urgent data, messages of the error queue;
  *   it asks for nothing, which vsock gives at once;
  *   descriptors came with it: what was known of their numbers is old.

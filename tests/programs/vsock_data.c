@@ -566,8 +566,8 @@ static void test_what_vsock_has_not(const struct other *other)
     CHECK_ERRNO(recvmsg(fresh, &message, MSG_ERRQUEUE), EAGAIN);
 }
 
-/* Two megabytes of messages wait for a server that does not read. Between domains it depends on more
- * than this buffer how much may wait, and without privilege it is less. */
+/* Two megabytes of messages wait for a server that does not read. Between domains it depends on
+ * more than this buffer how much may wait, and without privilege it is less. */
 static void test_large_buffer(const struct other *other)
 {
     char text[32] = "", *bytes = vsock_data_pattern(10000);
