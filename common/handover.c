@@ -20,6 +20,11 @@
  * so that case is an error (EMFILE) and not a message without a descriptor. What came beyond the
  * caller's room is closed here.
  *
+ * The end. Linux looks for a message first and then whether there will be any more, so recvmsg may
+ * say 0 on a SOCK_SEQPACKET socket though a message came just before the end. A second look finds
+ * it. An empty message is told from the end by its sender's name, since both ends of a connection
+ * have one.
+ *
  * Long messages. The receiver takes a memfd's bytes with pread, never by mmap, and only from a file
  * that is sealed against writing and shrinking. Only memory files can have seals, so the receiver
  * never waits for a file system of the sender's making (FUSE, a pipe, a device), gets no SIGBUS,
@@ -218,14 +223,34 @@ static void close_fds(const int *fds, int count)
         close(fds[i]);
 }
 
-ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int flags)
+/* 0 is said of an empty message, which has a sender's name, and at the end, for which HANDOVER_END
+ * is returned. It is believed the second time only (handover.h). */
+static ssize_t receive_twice(int sock, struct msghdr *message, int flags)
+{
+    struct sockaddr_un sender;
+    size_t control_len = message->msg_controllen;
+    for (int look = 0; look < 2; look++) {
+        message->msg_name = &sender;
+        message->msg_namelen = sizeof(sender);
+        message->msg_controllen = control_len;
+        ssize_t got = recvmsg(sock, message, MSG_CMSG_CLOEXEC | flags);
+        if (got < 0 && (look == 0 || errno != EAGAIN))
+            return -errno;
+        if (got > 0 || (got == 0 && message->msg_namelen > 0))
+            return got;
+        flags |= MSG_DONTWAIT;
+    }
+    return HANDOVER_END;
+}
+
+/* As handover_recv, but that the end is HANDOVER_END. */
+static ssize_t receive_with_fds(int sock, struct iovec *bytes, int *fds, int *count, int flags)
 {
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
     } control;
-    struct iovec bytes = {buf, len};
-    struct msghdr message = {.msg_iov = &bytes,
+    struct msghdr message = {.msg_iov = bytes,
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof(control)};
@@ -233,9 +258,9 @@ ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int
     int came[HANDOVER_FDS_MAX];
 
     *count = 0;
-    ssize_t got = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | flags);
+    ssize_t got = receive_twice(sock, &message, flags);
     if (got < 0)
-        return -errno;
+        return got;
     int total = take_fds(&message, came);
     if ((message.msg_flags & MSG_CTRUNC) && total < HANDOVER_FDS_MAX) {
         close_fds(came, total);
@@ -245,6 +270,13 @@ ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int
         fds[(*count)++] = came[i];
     close_fds(came + *count, total - *count);
     return got;
+}
+
+ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int flags)
+{
+    struct iovec bytes = {buf, len};
+    ssize_t got = receive_with_fds(sock, &bytes, fds, count, flags);
+    return got == HANDOVER_END ? 0 : got;
 }
 
 /* ---- the message on a listener: domid, port, uid, type (2 bytes), marked (2), service name padded
@@ -432,12 +464,17 @@ static bool memfd_is_sound(int fd, size_t len)
            fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size == (off_t)len;
 }
 
+bool handover_is_stub(const uint8_t *message, size_t len)
+{
+    return len == HANDOVER_STUB_SIZE &&
+           memcmp(message, HANDOVER_STUB_MAGIC, sizeof(HANDOVER_STUB_MAGIC) - 1) == 0;
+}
+
 int handover_stub(const uint8_t *message, size_t len, int fd, size_t *total)
 {
-    const size_t magic = sizeof(HANDOVER_STUB_MAGIC) - 1;
-    if (fd < 0 || len != HANDOVER_STUB_SIZE || memcmp(message, HANDOVER_STUB_MAGIC, magic) != 0)
+    if (fd < 0 || !handover_is_stub(message, len))
         return 0;
-    *total = get_le(message + magic, 4);
+    *total = get_le(message + sizeof(HANDOVER_STUB_MAGIC) - 1, 4);
     return memfd_is_sound(fd, *total) ? 1 : -EPROTO;
 }
 
@@ -455,22 +492,39 @@ static ssize_t read_memfd(int fd, size_t message_len, uint8_t *buf, size_t len)
     return (ssize_t)wanted;
 }
 
-ssize_t handover_recv_message(int sock, void *buf, size_t len, int flags)
+/* Waits for a message. A stub whose descriptor cannot be placed would be lost when it is taken, so
+ * it is left where it is. (If another thread takes this one, the next has not been looked at.) */
+static int message_has_room(int sock, int flags)
+{
+    uint8_t head[HANDOVER_STUB_SIZE];
+    ssize_t there = recv(sock, head, sizeof(head), MSG_PEEK | MSG_TRUNC | flags);
+    if (there < 0)
+        return -errno;
+    return handover_is_stub(head, (size_t)there) ? check_room(sock) : 0;
+}
+
+ssize_t handover_recv_message(int sock, void *buf, size_t len, int flags, size_t *length)
 {
     /* Room for a stub is needed even when the caller wants fewer bytes than a stub has. */
     uint8_t small[HANDOVER_STUB_SIZE];
     bool use_small = len < sizeof(small);
-    uint8_t *message = use_small ? small : buf;
+    struct iovec bytes = {use_small ? small : buf, use_small ? sizeof(small) : len};
     int fd = -1, count = 1;
+    int error = message_has_room(sock, flags & MSG_DONTWAIT);
+    if (error < 0)
+        return error;
 
-    ssize_t got = handover_recv(sock, message, use_small ? sizeof(small) : len, &fd, &count, flags);
-    size_t total;
-    int stub = got >= 0 ? handover_stub(message, (size_t)got, count == 1 ? fd : -1, &total) : 0;
+    ssize_t got = receive_with_fds(sock, &bytes, &fd, &count, MSG_TRUNC | flags);
+    if (got < 0)
+        return got;
+    int stub = handover_stub(bytes.iov_base, (size_t)got, count == 1 ? fd : -1, length);
     if (stub != 0) {
-        got = stub < 0 ? stub : read_memfd(fd, total, buf, len);
-    } else if (use_small && got > 0) {
+        got = stub < 0 ? stub : read_memfd(fd, *length, buf, len);
+    } else {
+        *length = (size_t)got;
         got = (size_t)got < len ? got : (ssize_t)len;
-        memcpy(buf, small, (size_t)got);
+        if (use_small && got > 0)
+            memcpy(buf, small, (size_t)got);
     }
     if (count == 1)
         close(fd);

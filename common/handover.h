@@ -28,6 +28,7 @@
 #ifndef IDC_HANDOVER_H
 #define IDC_HANDOVER_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -109,15 +110,19 @@ void handover_make_stream_room(int fd);
  * bytes, which can be read from fd and never change; -EPROTO: it claims to be, but fd is not such a
  * file. */
 int handover_stub(const uint8_t *message, size_t len, int fd, size_t *total);
-/* One whole message of a seqpacket connection, by memfd when it is long; used by libidc and for RPC
- * handles. send: length or negative errno (EAGAIN when the socket is full and does not block).
- * recv: bytes put in buf (the rest is lost), 0 at the end or for an empty message, negative errno.
- * flags as for send(2) and recv(2). */
+/* Has it a stub's bytes? */
+bool handover_is_stub(const uint8_t *message, size_t len);
+/* One whole message of a seqpacket connection, by memfd when it is long; used by libidc and for
+ * RPC handles. send: length or negative errno (EAGAIN when the socket is full and does not block).
+ * recv: bytes put in buf (the rest is lost), and *length the message's own; HANDOVER_END at the
+ * end; negative errno: EMFILE, with nothing lost, if there is no descriptor for a long one. flags
+ * as for send(2) and recv(2). */
+#define HANDOVER_END (-ESHUTDOWN)
 ssize_t handover_send_message(int sock, const void *buf, size_t len, int flags);
 /* As handover_send_message, from several places of len bytes together, and by memfd however short
  * it is. */
 ssize_t handover_send_by_memfd(int sock, const struct iovec *spans, size_t count, size_t len,
                                int flags);
-ssize_t handover_recv_message(int sock, void *buf, size_t len, int flags);
+ssize_t handover_recv_message(int sock, void *buf, size_t len, int flags, size_t *length);
 
 #endif

@@ -168,10 +168,34 @@ IDC_API int idc_accept(int listener, struct idc_addr *peer);
  * reason the daemon knows (EACCES after a revoked permission, say) where the plain calls can only
  * report ECONNRESET, and that messages of a seqpacket connection may have up to IDC_MESSAGE_MAX
  * bytes where the kernel lets the descriptor carry less. idc_recv returns 0 at the end of the
- * stream; a message longer than len is cut to len and the rest of it is lost.
+ * connection, and for an empty message, too, which idc_recv_with tells from it. A message longer
+ * than len is cut to len and the rest of it is lost. If there is no descriptor for a long message,
+ * idc_recv fails with EMFILE and the message stays where it is.
+ *
+ * The plain recv(2) gets 16 bytes of IDC's own in place of a message of more than 320 KiB (128 KiB
+ * within a domain): use idc_recv where a peer may send such.
  */
 IDC_API ssize_t idc_send(int fd, const void *buf, size_t len);
 IDC_API ssize_t idc_recv(int fd, void *buf, size_t len);
+
+/*
+ * As idc_recv, with flags of recv(2):
+ *   MSG_PEEK      what is returned stays there
+ *   MSG_DONTWAIT  EAGAIN when there is nothing
+ *   MSG_TRUNC     of a message: return its true length, even if that is more than len
+ *   MSG_WAITALL   of a stream: wait until there are len bytes
+ * Other flags: EINVAL. *length (which may be NULL) gets the true length of the message, for a
+ * stream the number of bytes returned, and IDC_END at the end. So the size of the next message is
+ * asked by idc_recv_with(fd, NULL, 0, MSG_PEEK | MSG_TRUNC, &length).
+ *
+ * Resets and MSG_WAITALL or SO_RCVLOWAT: a recv that waits for several bytes when the connection
+ * is reset returns those that came, and the kernel forgets the reset, so the plain recv then
+ * returns 0 as at a clean end. This call (and idc_recv, if SO_RCVLOWAT is set) asks link_mgr
+ * before it returns 0, and fails if the connection was cut off: with ECONNRESET also if its
+ * link_mgr has ended since. Connections within a domain are as the kernel's own.
+ */
+#define IDC_END ((size_t)-1)
+IDC_API ssize_t idc_recv_with(int fd, void *buf, size_t len, int flags, size_t *length);
 
 /* Close a connection: what was sent is delivered first. As close(2). */
 IDC_API int idc_disconnect(int fd);

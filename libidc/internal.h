@@ -8,7 +8,7 @@
  *   connect.c     idc_connect*, idc_connect_finish, idc_disconnect
  *   patience.c    waiting for a daemon that is not there yet
  *   listen.c      idc_listen*, idc_accept, idc_unlisten
- *   io.c          idc_send, idc_recv
+ *   io.c          idc_send, idc_recv, idc_recv_with
  *   address.c     idc_getsockname, idc_getpeername
  *
  * Functions return 0 or a descriptor, or -1 after libidc_fail; the public ones return that as it

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * io.c - idc_send and idc_recv: send(2) and recv(2), long messages, and the reason when a
- * connection was cut off.
+ * io.c - idc_send, idc_recv and idc_recv_with: send(2) and recv(2), long messages, and the reason
+ * when a connection was cut off.
  *
  * The reason is known to the link_mgr that had the connection, and to none that was started later.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +15,8 @@
 #include "libidc/internal.h"
 
 #define REASON_WAIT_MS 1000
+#define NOT_KNOWN (-1)
+#define RECV_FLAGS (MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_WAITALL)
 
 static int socket_type(int fd)
 {
@@ -23,7 +26,7 @@ static int socket_type(int fd)
 }
 
 /* Asks the link_mgr at path, and shows fd: a program that has changed its uid may ask too. An
- * errno, 0 when it knows of none. */
+ * errno, 0 when the connection ended cleanly, or NOT_KNOWN. */
 static int ask_reason(const char *path, int fd, uint64_t serial, char *why, size_t why_size)
 {
     struct compact_writer call;
@@ -32,10 +35,9 @@ static int ask_reason(const char *path, int fd, uint64_t serial, char *why, size
     compact_put_number(&call, "serial", (int64_t)serial);
     compact_put_boolean(&call, "shown", true);
     if (libidc_call_with(path, &call, REASON_WAIT_MS, &fd, 1, &answer, NULL) < 0)
-        return 0;
+        return NOT_KNOWN;
     libidc_answer_text(&answer, "why", why, why_size);
-    int error = (int)libidc_answer_int(&answer, "errno", 0);
-    return error;
+    return (int)libidc_answer_int(&answer, "errno", 0);
 }
 
 static ssize_t fail_io(int fd, int error, const char *operation)
@@ -43,12 +45,12 @@ static ssize_t fail_io(int fd, int error, const char *operation)
     char why[COMPACT_MAX] = "";
     struct handover_name name;
     const char *path = NULL;
-    int reason = 0;
+    int reason = NOT_KNOWN;
     if ((error == ECONNRESET || error == EPIPE) && handover_name(fd, &name) == 0 && !name.listener)
         path = libidc_path_of_maker(fd);
     if (path != NULL)
         reason = ask_reason(path, fd, name.serial, why, sizeof(why));
-    if (reason != 0)
+    if (reason > 0)
         return libidc_fail(reason, "%s", why[0] != '\0' ? why : strerror(reason));
     return libidc_fail(error, "%s: %s", operation, strerror(error));
 }
@@ -65,14 +67,70 @@ ssize_t idc_send(int fd, const void *buf, size_t len)
     return sent < 0 ? fail_io(fd, (int)-sent, "send") : sent;
 }
 
+/* Might the kernel have dropped a reset? A recv that waits for more than one byte ends with what it
+ * has when the reset comes, and the next one sees an end. */
+static bool may_hide_reset(int fd, int flags)
+{
+    int least = 1;
+    socklen_t len = sizeof(least);
+    return (flags & MSG_WAITALL) ||
+           (getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, &len) == 0 && least > 1);
+}
+
+/* The end of a stream, or of a connection that link_mgr has reset or has left: if that link_mgr is
+ * not there any more, it cannot say that the end was a clean one. */
+static ssize_t end_of_stream(int fd)
+{
+    char why[COMPACT_MAX] = "";
+    struct handover_name name;
+    if (handover_name(fd, &name) < 0 || name.local.domid == name.peer.domid)
+        return 0;
+    const char *path = libidc_path_of_maker(fd);
+    int reason = path != NULL ? ask_reason(path, fd, name.serial, why, sizeof(why)) : NOT_KNOWN;
+    if (reason == 0)
+        return 0;
+    if (reason > 0)
+        return libidc_fail(reason, "%s", why[0] != '\0' ? why : strerror(reason));
+    return libidc_fail(ECONNRESET, "recv: the connection's link_mgr has ended, or does not answer");
+}
+
+static ssize_t recv_stream(int fd, void *buf, size_t len, int flags, size_t *length)
+{
+    ssize_t got = recv(fd, buf, len, flags & ~MSG_TRUNC);
+    if (got < 0)
+        return fail_io(fd, errno, "recv");
+    *length = (size_t)got;
+    if (got > 0 || len == 0)
+        return got;
+    *length = IDC_END;
+    return may_hide_reset(fd, flags) ? end_of_stream(fd) : 0;
+}
+
+static ssize_t recv_message(int fd, void *buf, size_t len, int flags, size_t *length)
+{
+    ssize_t got = handover_recv_message(fd, buf, len, flags & (MSG_PEEK | MSG_DONTWAIT), length);
+    if (got == HANDOVER_END) {
+        *length = IDC_END;
+        return 0;
+    }
+    if (got < 0)
+        return fail_io(fd, (int)-got, "recv");
+    return flags & MSG_TRUNC ? (ssize_t)*length : got;
+}
+
+ssize_t idc_recv_with(int fd, void *buf, size_t len, int flags, size_t *length)
+{
+    size_t unused;
+    if (flags & ~RECV_FLAGS)
+        return libidc_fail(EINVAL, "recv: a flag that idc_recv_with does not have");
+    if (length == NULL)
+        length = &unused;
+    *length = 0;
+    return socket_type(fd) == SOCK_SEQPACKET ? recv_message(fd, buf, len, flags, length)
+                                             : recv_stream(fd, buf, len, flags, length);
+}
+
 ssize_t idc_recv(int fd, void *buf, size_t len)
 {
-    ssize_t got;
-    if (socket_type(fd) == SOCK_SEQPACKET) {
-        got = handover_recv_message(fd, buf, len, 0);
-    } else {
-        got = recv(fd, buf, len, 0);
-        got = got < 0 ? -errno : got;
-    }
-    return got < 0 ? fail_io(fd, (int)-got, "recv") : got;
+    return idc_recv_with(fd, buf, len, 0, NULL);
 }

@@ -98,9 +98,11 @@ static bool read_answers(struct acceptor *acceptor)
 {
     char answer;
     ssize_t n;
-    while ((n = recv(acceptor->fd, &answer, 1, MSG_DONTWAIT)) == 1 && answer == HANDOVER_TAKEN)
+    int none = 0;
+    while ((n = handover_recv(acceptor->fd, &answer, 1, NULL, &none, MSG_DONTWAIT)) == 1 &&
+           answer == HANDOVER_TAKEN)
         take_first(acceptor);
-    return n < 0 && errno == EAGAIN;
+    return n == -EAGAIN;
 }
 
 /* Reads as many answers as can have come in one go. An end, and what is no answer, are told by an

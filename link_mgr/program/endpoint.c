@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "common/connecting.h"
+#include "link_mgr/base/log.h"
+#include "link_mgr/base/own_error.h"
 #include "link_mgr/program/endpoint_private.h"
 
 uint8_t endpoint_scratch[64 * 1024];
@@ -216,11 +218,23 @@ ssize_t endpoint_pull(struct endpoint *ep, const struct iovec *spans, int count)
 
 /* ---- to the program ---- */
 
+/* Is it something that the daemon, or the kernel, has not got just now? */
+static bool push_lacks(int error)
+{
+    return error == ENOBUFS || error == ENOMEM || error == ETOOMANYREFS || error == EMFILE ||
+           error == ENFILE || error == ENOSPC;
+}
+
 static ssize_t push_error(struct endpoint *ep, int error)
 {
-    if (error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM ||
-        error == ETOOMANYREFS) {
+    if (error == EAGAIN || error == EINTR) {
         event_add(&ep->writable, NULL);
+        return -EAGAIN;
+    }
+    if (push_lacks(error)) {
+        log_limited(LOG_WARNING, "data for a program wait: %s", own_error_text(-error));
+        ep->stuffed = true;
+        endpoint_lag_begin(ep);
         return -EAGAIN;
     }
     return error == EPIPE && !endpoint_gone(ep) ? -EPIPE : -ECONNRESET;

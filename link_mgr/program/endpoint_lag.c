@@ -2,7 +2,8 @@
 /*
  * What is done for an endpoint when its program has sent nothing for a while: what lags is
  * consumed, the second look is had that was spared, and a writer that could never be woken is freed
- * (endpoint_room.c).
+ * (endpoint_room.c). What failed because the daemon lacks memory or descriptors, of which no event
+ * would tell, is tried again.
  *
  * There is one list and one timer for each of a few waits. An endpoint is on one list at most, at
  * its end, so a list is ordered by the time at which its endpoints are due.
@@ -58,7 +59,7 @@ void endpoint_lag_end(struct endpoint *ep)
 void endpoint_lag_begin(struct endpoint *ep)
 {
     struct endpoint_list *lists = ep->config.all->lists;
-    if (ep->pieces > 0)
+    if (ep->pieces > 0 || ep->starved || ep->stuffed)
         list_enter(ep, &lists[0]);
     else if (endpoint_may_be_tight(ep))
         list_enter(ep, ep->measured ? &lists[1] : &lists[0]);
@@ -86,11 +87,14 @@ static void look_after(struct endpoint *ep, unsigned *asked)
     endpoint_lag_end(ep);
     endpoint_let_lag_go(ep);
     ask_for_room(ep, list, asked);
-    if (ep->drained) {
-        ep->drained = false;
+    bool readable = ep->drained || ep->starved, writable = ep->stuffed;
+    ep->drained = ep->starved = ep->stuffed = false;
+    if (readable)
         conn_readable(conn);
+    if (writable)
+        conn_writable(conn); /* may free the endpoint */
+    if (readable || writable)
         conn_settle(conn);
-    }
 }
 
 static void on_lag(evutil_socket_t fd, short what, void *arg)

@@ -14,6 +14,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "link_mgr/base/log.h"
+#include "link_mgr/base/own_error.h"
 #include "link_mgr/program/endpoint_private.h"
 
 void endpoint_forget_memfd(struct endpoint *ep)
@@ -42,42 +44,70 @@ static int descriptor_of(struct msghdr *msg)
     return fd;
 }
 
-/* Looks at the next message without consuming anything. */
-static ssize_t message_look(struct endpoint *ep)
+static int set_peek_offset(struct endpoint *ep, size_t length)
 {
+    int offset = (int)length;
+    return setsockopt(ep->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset));
+}
+
+/* The start of the next message, and what came with it. */
+struct look {
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
     } control;
     uint8_t head[HANDOVER_STUB_SIZE];
-    struct iovec span = {head, sizeof(head)};
-    struct msghdr msg = {.msg_iov = &span,
-                         .msg_iovlen = 1,
-                         .msg_control = &control,
-                         .msg_controllen = sizeof(control)};
+};
+
+/* As endpoint_receive; -ENODATA at the end, which is believed the second time (common/handover.c).
+ * Credentials come with each message, an empty one too. */
+static ssize_t look_once(struct endpoint *ep, struct look *look, struct msghdr *msg)
+{
+    struct iovec span = {look->head, sizeof(look->head)};
+    *msg = (struct msghdr){.msg_iov = &span,
+                           .msg_iovlen = 1,
+                           .msg_control = &look->control,
+                           .msg_controllen = sizeof(look->control)};
     const int flags = MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
-    ssize_t n = recvmsg(ep->fd, &msg, flags);
+    ssize_t n = recvmsg(ep->fd, msg, flags);
     if (n < 0 && errno == ECONNRESET) {
         ep->reset = true;
-        n = recvmsg(ep->fd, &msg, flags);
+        n = recvmsg(ep->fd, msg, flags);
     }
+    msg->msg_iov = NULL;
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? -EAGAIN : -ECONNRESET;
-    if (n == 0 && msg.msg_controllen == 0)
-        return ep->reset ? -ECONNRESET : -ENODATA;
+    return n == 0 && msg->msg_controllen == 0 ? -ENODATA : n;
+}
+
+/* A stub came without its descriptor, because the daemon can have no more: it waits. */
+static ssize_t message_wait_for_descriptor(struct endpoint *ep)
+{
+    log_limited(LOG_WARNING, "a long message waits for a descriptor: %s", own_error_text(-EMFILE));
+    ep->starved = true;
+    endpoint_lag_begin(ep);
+    return set_peek_offset(ep, ep->held) < 0 ? -ECONNRESET : -EAGAIN;
+}
+
+/* Looks at the next message without consuming anything. */
+static ssize_t message_look(struct endpoint *ep)
+{
+    struct look look;
+    struct msghdr msg;
+    ssize_t n = look_once(ep, &look, &msg);
+    if (n == -ENODATA)
+        n = look_once(ep, &look, &msg);
+    if (n < 0)
+        return n == -ENODATA && ep->reset ? -ECONNRESET : n;
     ep->length = (size_t)n;
     ep->memfd = descriptor_of(&msg);
-    int stub = handover_stub(head, (size_t)n, ep->memfd, &ep->length);
+    if (ep->memfd < 0 && (msg.msg_flags & MSG_CTRUNC) && handover_is_stub(look.head, (size_t)n))
+        return message_wait_for_descriptor(ep);
+    int stub = handover_stub(look.head, (size_t)n, ep->memfd, &ep->length);
     if (stub <= 0)
         /* if it was a descriptor for the other program: none can pass between domains */
         endpoint_forget_memfd(ep);
     return stub < 0 || ep->length > IDC_MESSAGE_MAX ? -EMSGSIZE : (ssize_t)ep->length;
-}
-
-static int set_peek_offset(struct endpoint *ep, size_t length)
-{
-    int offset = (int)length;
-    return setsockopt(ep->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset));
 }
 
 /* The message was pulled: it becomes the held one, and the one before is consumed. */

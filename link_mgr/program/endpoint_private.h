@@ -21,8 +21,10 @@ struct endpoint {
     bool known;         /* seqpacket: the next message was looked at */
     size_t length;      /* ... its length */
     size_t offset;      /* ... how much of it was pulled */
+    bool starved;       /* ... waits until there is a descriptor for it */
     int memfd;          /* ... where it is, or -1: in the socket */
     bool reset;         /* ... the kernel has told a reset, which it tells once */
+    bool stuffed;       /* there was no memory or no descriptor to give the program something */
     unsigned pieces;    /* stream: looks since everything but the held byte was consumed */
     bool answered;      /* stream: the program was given something since the last look */
     bool cut;           /* the last read ended at a descriptor that the program sent along */

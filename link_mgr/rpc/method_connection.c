@@ -357,11 +357,13 @@ static void fault_of_connection(struct rpc_call *call, int error)
 
 /* ---- recv ---- */
 
-static void reply_received(struct rpc_call *call, const void *bytes, size_t len)
+static void reply_received(struct rpc_call *call, const void *bytes, size_t len, bool end)
 {
     struct rpc_struct s;
     rpc_struct_begin(&s, call);
     rpc_struct_bytes(&s, "data", bytes, len);
+    if (end)
+        rpc_struct_bool(&s, "end", true);
     rpc_struct_reply(&s);
 }
 
@@ -370,14 +372,17 @@ static bool attempt_recv(struct rpc_call *call)
     const struct rpc_handle *handle = call->wait.handle;
     void *buf = malloc(call->recv_max);
     ssize_t got = -ENOMEM;
+    size_t length = 0;
     if (buf != NULL && handle->type == IDC_SEQPACKET) {
-        got = handover_recv_message(handle->fd, buf, call->recv_max, MSG_DONTWAIT);
+        got = handover_recv_message(handle->fd, buf, call->recv_max, MSG_DONTWAIT, &length);
     } else if (buf != NULL) {
         got = recv(handle->fd, buf, call->recv_max, MSG_DONTWAIT);
         got = got < 0 ? -errno : got;
     }
     if (got >= 0)
-        reply_received(call, buf, (size_t)got);
+        reply_received(call, buf, (size_t)got, got == 0 && handle->type != IDC_SEQPACKET);
+    else if (got == HANDOVER_END)
+        reply_received(call, buf, 0, true);
     else if (got != -EAGAIN && got != -EINTR)
         fault_of_connection(call, (int)-got);
     free(buf);

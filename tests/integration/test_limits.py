@@ -57,6 +57,31 @@ class Limits(IdcTestCase):
         return [line for line in text.splitlines() if "voluntary_ctxt_switches" in line]
 
 
+class LongMessages(IdcTestCase):
+    """A long message passes by a descriptor. Without one it waits, on either side, and that is logged; then it arrives."""
+    platforms = ("local",)
+
+    def wait_without_descriptors(self, domain, words, len):  # pylint: disable=redefined-builtin
+        client, server = self.pair(type="seqpacket")
+        before = resource.prlimit(domain.daemon.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(domain.daemon.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        client.do("send", 1, len=len, seed=1)
+        client.do("close", 1)
+        receiving = server.begin("recv", 1, max=len, seed=1)
+        domain.wait_log(words)
+        self.assertFalse(receiving.done())
+        resource.prlimit(domain.daemon.pid, resource.RLIMIT_NOFILE, before)
+        answer = receiving.result()
+        self.assertEqual((answer["n"], answer["good"]), (len, 1))
+        self.assertEqual(server.do("recv", 1, **{"with": 1})["end"], 1)
+
+    def test_of_the_sender_s_link_mgr(self):
+        self.wait_without_descriptors(self.a, b"a long message waits", 200000)
+
+    def test_of_the_receiver_s_link_mgr(self):
+        self.wait_without_descriptors(self.b, b"data for a program wait", 400000)
+
+
 class Descriptors(Limits):
     def setUp(self):
         super().setUp()

@@ -96,6 +96,37 @@ class Streams(IdcTestCase):
             server.do("check", 1, len=count, seed=1)
             wait_until(lambda: client.do("queued", 1)["n"] <= least, what="an empty socket")
 
+    def test_a_reset_behind_waitall(self):
+        """The kernel forgets the reset when a recv that waits for more returns what it has. idc_recv_with asks."""
+        client, server = self.pair()
+        for number, victim in enumerate((None, self.b, self.a)):
+            client, server = self.pair(1001 + number)
+            waiting = client.begin("recv", 1, max=200, waitall=1, **{"with": 1})
+            server.do("send", 1, len=100)
+            wait_until(lambda: server.do("queued", 1)["n"] <= 1000, what="the data")
+            if victim:
+                victim.kill()
+            else:
+                client.do("send", 1, len=5000)
+                self.assertEqual(server.do("poll", 1, events="in", timeout=20000)["in"], 1)
+                server.do("close", 1)
+            try:
+                self.assertEqual(waiting.result()["n"], 100)
+            except OSError as error:
+                # they had not arrived
+                self.assertEqual(error.errno, errno.ECONNRESET)
+            self.assert_errno(errno.ECONNRESET, client.do, "recv", 1, waitall=1, **{"with": 1})
+            if victim:
+                victim.start(*self.options)
+
+    def test_a_clean_end_behind_waitall(self):
+        client, server = self.pair()
+        server.do("send", 1, len=100)
+        server.do("close", 1)
+        for n, end in ((100, 0), (0, 1)):
+            answer = client.do("recv", 1, max=200, waitall=1, **{"with": 1})
+            self.assertEqual((answer["n"], answer["end"]), (n, end))
+
     def test_killed_program(self):
         """Its peer sees the end of what was sent; with unread data, a reset."""
         client, server = self.pair()
@@ -225,6 +256,17 @@ class Messages(IdcTestCase):
             self.assertEqual(server.do("recv", 1, max=100, seed=1)["n"], 100)
             got = server.do("recv", 1, max=100, seed=2)
             self.assertEqual((got["n"], got["good"]), (10, 1))
+
+    def test_empty_messages_are_not_the_end(self):
+        client, server = self.pair(type="seqpacket")
+        for length in (0, 0, 3, 400000, 0):
+            client.do("send", 1, len=length)
+        client.do("close", 1)
+        for length in (0, 0, 3, 400000, 0):
+            for room, peek in ((1, 1), (2, 0)):
+                answer = server.do("recv", 1, max=room, peek=peek, **{"with": 1})
+                self.assertEqual((answer["n"], answer["length"], answer["end"]), (min(length, room), length, 0))
+        self.assertEqual(server.do("recv", 1, **{"with": 1})["end"], 1)
 
     def test_too_long_a_message(self):
         client, server = self.pair(type="seqpacket")

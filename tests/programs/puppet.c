@@ -17,7 +17,8 @@
  * verbs are in the table at the end. With unix=PATH listen and connect make ordinary AF_UNIX
  * sockets, on which the same script can be played; raw=1 makes send and recv use the plain system
  * calls on IDC's descriptors; nowait=1 makes connect the one that does not wait, and is waited for
- * otherwise. The end of standard input ends the program.
+ * otherwise; with=1 makes recv idc_recv_with, with the flags peek, trunc and waitall. The end of
+ * standard input ends the program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -306,6 +307,19 @@ static ssize_t recv_some(const struct command *command, int place, void *buf, si
     return idc_recv(sockets[place].fd, buf, length);
 }
 
+/* idc_recv_with: peek, trunc, waitall; and what it tells besides. */
+static ssize_t recv_with(struct command *command, int place, void *buf, size_t max)
+{
+    size_t length;
+    int flags = (number_of(command, "peek", 0) ? MSG_PEEK : 0) |
+                (number_of(command, "trunc", 0) ? MSG_TRUNC : 0) |
+                (number_of(command, "waitall", 0) ? MSG_WAITALL : 0);
+    ssize_t n = idc_recv_with(sockets[place].fd, buf, max, flags, &length);
+    if (n >= 0)
+        say(command, " length=%zu end=%d", length == IDC_END ? 0 : length, length == IDC_END);
+    return n;
+}
+
 static bool is_stream(int place)
 {
     int type = 0;
@@ -379,8 +393,12 @@ static int run_recv(struct command *command)
 {
     size_t max = (size_t)number_of(command, "max", 65536);
     uint8_t *buf = malloc(max + 1);
-    ssize_t n = recv_some(command, place_of(command, 2), buf, max);
+    int place = place_of(command, 2);
+    ssize_t n = number_of(command, "with", 0) ? recv_with(command, place, buf, max)
+                                              : recv_some(command, place, buf, max);
     int error = n < 0 ? errno : 0;
+    if (n > (ssize_t)max) /* trunc */
+        n = (ssize_t)max;
     if (n >= 0) {
         bool good = pattern_check((uint64_t)number_of(command, "seed", 0),
                                   (uint64_t)number_of(command, "offset", 0), buf, (size_t)n) < 0;

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -558,13 +559,16 @@ static uint8_t *handover_pattern(size_t len)
     return bytes;
 }
 
+static size_t length; /* of the message that was received */
+
 static void check_message(size_t len, size_t room)
 {
     uint8_t *sent = handover_pattern(len), *got = malloc(room + 1);
     size_t expected = len < room ? len : room;
     got[room] = 0x5A;
     ck_assert_int_eq(handover_send_message(pair[0], sent, len, 0), (ssize_t)len);
-    ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0), (ssize_t)expected);
+    ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0, &length), (ssize_t)expected);
+    ck_assert_uint_eq(length, len);
     ck_assert(memcmp(got, sent, expected) == 0);
     ck_assert_uint_eq(got[room], 0x5A);
     free(sent);
@@ -607,14 +611,99 @@ START_TEST(message_end_and_error)
 {
     char buf[100];
     open_pair(SOCK_SEQPACKET);
-    ck_assert_int_eq(handover_recv_message(pair[1], buf, sizeof(buf), MSG_DONTWAIT), -EAGAIN);
-    ck_assert_int_eq(handover_recv_message(pair[1], buf, 3, MSG_DONTWAIT), -EAGAIN);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, sizeof(buf), MSG_DONTWAIT, &length),
+                     -EAGAIN);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, 3, MSG_DONTWAIT, &length), -EAGAIN);
     shutdown(pair[0], SHUT_WR);
-    ck_assert_int_eq(handover_recv_message(pair[1], buf, sizeof(buf), 0), 0);
-    ck_assert_int_eq(handover_recv_message(pair[1], buf, 3, 0), 0);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, sizeof(buf), 0, &length), HANDOVER_END);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, 3, 0, &length), HANDOVER_END);
     close(pair[1]);
     ck_assert_int_eq(handover_send_message(pair[0], "abc", 3, 0), -EPIPE);
     close(pair[0]);
+}
+END_TEST
+
+/* Linux may say 0 though a message came just before the end. */
+static bool lie_once;
+
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+    if (!lie_once || (flags & MSG_PEEK))
+        return syscall(SYS_recvmsg, fd, message, flags);
+    lie_once = false;
+    message->msg_namelen = 0;
+    message->msg_controllen = 0;
+    return 0;
+}
+
+START_TEST(an_end_is_looked_at_twice)
+{
+    uint8_t *bytes = handover_pattern(HANDOVER_INLINE_MAX + 1);
+    char *buf = malloc(IDC_MESSAGE_MAX);
+    static const size_t sizes[] = {1, HANDOVER_INLINE_MAX + 1};
+    open_pair(SOCK_SEQPACKET);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(handover_send_message(pair[0], bytes, sizes[i], 0), (ssize_t)sizes[i]);
+        lie_once = true;
+        ck_assert_int_eq(handover_recv_message(pair[1], buf, IDC_MESSAGE_MAX, 0, &length),
+                         (ssize_t)sizes[i]);
+    }
+    ck_assert_int_eq(send(pair[0], "x", 1, 0), 1);
+    shutdown(pair[0], SHUT_WR);
+    lie_once = true;
+    int none = 0;
+    ck_assert_int_eq(handover_recv(pair[1], buf, 10, NULL, &none, 0), 1);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, 10, 0, &length), HANDOVER_END);
+    free(bytes);
+    free(buf);
+    close_pair();
+}
+END_TEST
+
+/* An empty message of a connection, whose ends have names, is not the end. */
+START_TEST(empty_message)
+{
+    struct handover_name name = sample_name();
+    char buf[10];
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(handover_bind(pair[0], &name), 0);
+    ck_assert_int_eq(send(pair[0], "", 0, 0), 0);
+    ck_assert_int_eq(send(pair[0], "abc", 3, 0), 3);
+    shutdown(pair[0], SHUT_WR);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, 10, 0, &length), 0);
+    ck_assert_uint_eq(length, 0);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, 10, MSG_PEEK, &length), 3);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, 2, 0, &length), 2);
+    ck_assert_uint_eq(length, 3);
+    ck_assert_int_eq(handover_recv_message(pair[1], buf, 10, 0, &length), HANDOVER_END);
+    close_pair();
+}
+END_TEST
+
+static void limit_descriptors(bool none)
+{
+    struct rlimit limit;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = none ? 3 : limit.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* Without a descriptor a long message stays where it is. */
+START_TEST(long_message_without_a_descriptor)
+{
+    size_t len = HANDOVER_INLINE_MAX + 1;
+    uint8_t *bytes = handover_pattern(len), *got = malloc(len);
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(handover_send_message(pair[0], bytes, len, 0), (ssize_t)len);
+    limit_descriptors(true);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(handover_recv_message(pair[1], got, len, 0, &length), -EMFILE);
+    limit_descriptors(false);
+    ck_assert_int_eq(handover_recv_message(pair[1], got, len, 0, &length), (ssize_t)len);
+    ck_assert_mem_eq(got, bytes, len);
+    free(bytes);
+    free(got);
+    close_pair();
 }
 END_TEST
 
@@ -639,7 +728,7 @@ START_TEST(stub_without_descriptor)
     uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC, got[100];
     open_pair(SOCK_SEQPACKET);
     ck_assert_int_eq(handover_send(pair[0], stub, sizeof(stub), NULL, 0, 0), sizeof(stub));
-    ck_assert_int_eq(handover_recv_message(pair[1], got, sizeof(got), 0), sizeof(stub));
+    ck_assert_int_eq(handover_recv_message(pair[1], got, sizeof(got), 0, &length), sizeof(stub));
     ck_assert_mem_eq(got, stub, sizeof(stub));
     close_pair();
 }
@@ -652,7 +741,7 @@ START_TEST(message_with_stray_descriptor)
     open_pair(SOCK_SEQPACKET);
     for (size_t room = 2; room < 50; room += 40) {
         ck_assert_int_eq(handover_send(pair[0], "hello", 5, pair, 2, 0), 5);
-        ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0),
+        ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0, &length),
                          room < 5 ? (ssize_t)room : 5);
         ck_assert_mem_eq(got, "hello", room < 5 ? room : 5);
     }
@@ -660,13 +749,13 @@ START_TEST(message_with_stray_descriptor)
 }
 END_TEST
 
-static void check_stub_refused(int fd, uint32_t length)
+static void check_stub_refused(int fd, uint32_t claimed)
 {
     uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC, got[300];
     for (int i = 0; i < 4; i++)
-        stub[8 + i] = (uint8_t)(length >> (8 * i));
+        stub[8 + i] = (uint8_t)(claimed >> (8 * i));
     ck_assert_int_eq(handover_send(pair[0], stub, sizeof(stub), &fd, 1, 0), sizeof(stub));
-    ck_assert_int_eq(handover_recv_message(pair[1], got, sizeof(got), 0), -EPROTO);
+    ck_assert_int_eq(handover_recv_message(pair[1], got, sizeof(got), 0, &length), -EPROTO);
 }
 
 START_TEST(stub_hostile_files)
@@ -744,6 +833,9 @@ int main(void)
     tcase_add_test(tests, message_sizes);
     tcase_add_test(tests, message_too_long);
     tcase_add_test(tests, message_end_and_error);
+    tcase_add_test(tests, an_end_is_looked_at_twice);
+    tcase_add_test(tests, empty_message);
+    tcase_add_test(tests, long_message_without_a_descriptor);
     tcase_add_test(tests, message_to_a_full_socket);
     tcase_add_test(tests, stub_without_descriptor);
     tcase_add_test(tests, message_with_stray_descriptor);
