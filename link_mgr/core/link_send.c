@@ -297,7 +297,7 @@ static bool send_one(struct link *link, uint64_t now, uint32_t space, bool *bloc
     bool control = !TAILQ_EMPTY(&link->control);
     bool refusal = may_refuse(link, now);
     bool data = !TAILQ_EMPTY(&link->fresh) || !TAILQ_EMPTY(&link->ready);
-    *blocked = control || refusal || request != NULL || data;
+    *blocked = control || refusal || request || data;
     if (space < CONTROL_ROOM)
         return false;
     if (control)

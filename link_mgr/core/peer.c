@@ -238,7 +238,7 @@ static void setup_expired(struct peer *peer)
         ++peer->looks <= 1u << peer_min(peer->attempts, PEER_DOUBLINGS)) {
         peer_log(peer, LOG_DEBUG, "link still %s", state_names[peer->state]);
         /* What is waited for may have come while this side was held up. */
-        peer->channel_event = peer->channel != NULL;
+        peer->channel_event = peer->channel;
         peer_set_deadline(peer, peer_now(peer) + PEER_SETUP_MS);
         return;
     }
@@ -353,7 +353,7 @@ void peer_set_policy(struct peer *peer, const char *value)
 {
     const char *why = NULL;
     bool before = peer->allowed;
-    peer->allowed = value != NULL;
+    peer->allowed = value;
     if (policy_parse(&peer->policy, value ? value : "", &why))
         peer_log(peer, LOG_ERR, "its policy allows nothing, because it can't be read: %s", why);
     if (peer->allowed && !before) {
