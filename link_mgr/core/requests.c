@@ -68,17 +68,16 @@ void requests_remove(struct requests *requests, struct conn *conn)
     requests->waiting--;
 }
 
-/* The first of a kind. Those at the head of the list of which something else is known by now go to
- * the list where they belong. */
-static struct conn *requests_of_kind(struct requests *requests, struct request_row *row,
-                                     unsigned kind)
+/* Those at the head of a list of which something else is known by now go to the list where they
+ * belong. */
+static void requests_sort(struct requests *requests, struct request_row *row)
 {
     struct conn *conn;
-    while ((conn = TAILQ_FIRST(&row->waiting[kind])) && requests_kind(requests, conn) != kind) {
-        requests_remove(requests, conn);
-        requests_insert(requests, conn);
-    }
-    return conn;
+    for (unsigned kind = 0; kind < REQUEST_KINDS; kind++)
+        while ((conn = TAILQ_FIRST(&row->waiting[kind])) && requests_kind(requests, conn) != kind) {
+            requests_remove(requests, conn);
+            requests_insert(requests, conn);
+        }
 }
 
 /* May one more of that kind be sent? Each kind may take half of what the one before may. */
@@ -95,11 +94,11 @@ static bool requests_have_room(const struct requests *requests, const struct req
 static struct conn *requests_of_row(struct requests *requests, struct request_row *row,
                                     uint32_t max)
 {
+    bool room = true;
+    requests_sort(requests, row);
     for (unsigned kind = 0; kind < REQUEST_KINDS; kind++) {
-        bool room = true;
-        struct conn *conn = requests_of_kind(requests, row, kind);
-        for (unsigned k = 0; k <= kind; k++)
-            room = room && requests_have_room(requests, row, k, max);
+        struct conn *conn = TAILQ_FIRST(&row->waiting[kind]);
+        room = room && requests_have_room(requests, row, kind, max);
         if (conn && room)
             return conn;
     }

@@ -57,6 +57,11 @@ static void answer_request(const struct request_seen *seen, uint32_t status)
                                              .connection = seen->id,
                                              .credit = status ? 0 : 4096},
                         payload));
+}
+
+/* The core looks. */
+static void flood_look(void)
+{
     peer_channel_event(lone.core->by_domid[2]);
     lone_run(&lone);
 }
@@ -78,6 +83,7 @@ static void granted_once(uint32_t uid)
     core_asks(uid, OPEN);
     others_before(uid, OPEN, &seen);
     answer_request(&seen, 0);
+    flood_look();
     ck_assert_int_eq(lone.end_count, 1);
 }
 
@@ -89,8 +95,10 @@ static void flood_begins(uint32_t ports)
     for (uint32_t i = 0; i < FLOOD; i++)
         core_asks(FLOODER, CLOSED + i % ports);
     lone_run(&lone);
-    for (int i = 0; i < FLOOD / 2 && next_request(&seen); i++)
+    for (int i = 0; i < FLOOD / 2 && next_request(&seen); i++) {
         answer_request(&seen, REASON_NO_LISTENER);
+        flood_look();
+    }
     while (next_request(&seen))
         lone_run(&lone);
 }
@@ -138,6 +146,29 @@ START_TEST(the_first_one_of_the_same_user_is_sent_at_once)
     flood_begins(1);
     core_asks(FLOODER, OPEN);
     others_before(FLOODER, OPEN, &seen);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* More than may be sent as long as nothing is known of the place: the answers let all the others
+ * go on, whatever they are, though no more of them come. */
+START_TEST(what_is_learned_stalls_nobody)
+{
+    static const uint32_t answers[] = {0, REASON_NO_LISTENER};
+    struct request_seen seen[16];
+    int answered = 0, sent;
+    lone_start(&lone);
+    for (int i = 0; i < 40; i++)
+        core_asks(OTHER, OPEN);
+    lone_run(&lone);
+    do {
+        for (sent = 0; sent < 16 && next_request(&seen[sent]);)
+            sent++;
+        for (int i = 0; i < sent; i++, answered++)
+            answer_request(&seen[i], answers[_i < 2 ? _i : answered % 2]);
+        flood_look();
+    } while (sent > 0);
+    ck_assert_int_eq(answered, 40);
     lone_stop(&lone);
 }
 END_TEST
@@ -200,6 +231,7 @@ int main(void)
     tcase_add_test(tests, the_first_one_of_the_same_user_is_sent_at_once);
     tcase_add_loop_test(tests, granted_ones_of_the_same_user_are_sent_at_once, 1, 3);
     tcase_add_loop_test(tests, the_first_one_of_another_user_is_sent_at_once, 1, 3);
+    tcase_add_loop_test(tests, what_is_learned_stalls_nobody, 0, 3);
     tcase_add_test(tests, refusals_go_to_users_in_turn);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
