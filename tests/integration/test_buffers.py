@@ -6,6 +6,7 @@ still ends by a reset when a link_mgr is killed.
 Each transfer is of more than the buffer takes, so that the writer has to wait many times, and every byte is checked."""
 
 import errno
+import os
 
 from case import IdcTestCase
 
@@ -92,3 +93,98 @@ class Buffers(IdcTestCase):
 
     def test_killed_link_mgr_of_the_peer(self):
         self.assert_reset(self.b)
+
+
+# Sends three megabytes by the call that is named, and tells their hash.
+SENDER = """
+import asyncio, hashlib, os, socket, sys, tempfile
+data = os.urandom(3 << 20)
+file = tempfile.TemporaryFile()
+file.write(data), file.flush(), file.seek(0)
+s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+s.connect((int(sys.argv[2]), 5000))
+
+async def by_asyncio():
+    s.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendfile(s, file, fallback=False)
+
+async def by_transport():
+    s.setblocking(False)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=s)
+    await loop.sendfile(transport, file, fallback=False)
+    transport.close()
+
+if sys.argv[1] == "socket":
+    s.sendfile(file)
+else:
+    asyncio.run({"sock_sendfile": by_asyncio, "sendfile": by_transport}[sys.argv[1]]())
+if s.fileno() >= 0:
+    s.close()
+print(hashlib.sha256(data).hexdigest())
+"""
+RECEIVER = """
+import hashlib, socket
+s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+s.bind((0xFFFFFFFF, 5000)), s.listen()
+print("ready", flush=True)
+while True:
+    c, _ = s.accept()
+    hash = hashlib.sha256()
+    while data := c.recv(65536):
+        hash.update(data)
+    print(hash.hexdigest(), flush=True)
+"""
+
+GIVER = """
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.bind(""), s.listen()
+print(s.getsockname()[1:].decode(), flush=True)
+while True:
+    c, _ = s.accept()
+    c.sendall(bytes(3 << 20))
+    c.close()
+"""
+TAKER = """
+import socket, sys, time
+for _ in range(300):
+    s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    try:
+        s.connect((int(sys.argv[1]), 5000))
+        break
+    except ConnectionResetError:
+        time.sleep(0.1)  # nobody listens yet
+count = 0
+while data := s.recv(65536):
+    count += len(data)
+print(count)
+"""
+
+
+class PythonPrograms(IdcTestCase):
+    """sendfile of Python's socket module, and of asyncio, under idc run."""
+
+    def test_sendfile(self):
+        if not self.world.has_python:
+            self.skipTest("no Python in the domains")
+        server = self.b.spawn(["idc", "run", "--", "python3", "-c", RECEIVER])
+        self.assertEqual(server.stdout.readline(60 * self.world.slowness), b"ready\n")
+        for how in ("socket", "sock_sendfile", "sendfile"):
+            result = self.a.run(["idc", "run", "--", "python3", "-c", SENDER, how, str(self.b.domid + 2)])
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(server.stdout.readline(60 * self.world.slowness), result.stdout)
+
+    def test_systemd_socket_proxyd(self):
+        """It splices. Its server in the domain sends three megabytes to each client."""
+        activate, proxy = "/usr/bin/systemd-socket-activate", "/lib/systemd/systemd-socket-proxyd"
+        if not (self.world.has_python and os.path.exists(activate) and os.path.exists(proxy)):
+            self.skipTest("no systemd in the domains")
+        server = self.b.spawn(["python3", "-c", GIVER])
+        name = server.stdout.readline(60 * self.world.slowness).decode().strip()
+        self.b.spawn(["idc", "run", "--", activate, "-E", "LD_PRELOAD", "-E", "IDC_SOCKET", "-l", "vsock::5000",
+                      proxy, "@" + name])
+        for _ in range(5):
+            result = self.a.run(["idc", "run", "--", "python3", "-c", TAKER, str(self.b.domid + 2)])
+            self.assertEqual((result.returncode, result.stdout), (0, b"3145728\n"), result.stderr)
