@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc_accept.c - theory of operation
+ * accept.c - theory of operation
  *
  * We accept ourselves and give each connection to libmicrohttpd. It could accept too, but at a
  * limit it stops looking at the listening socket until it is next run, and nobody would know when
  * to: clients would wait for ever.
  *
  * At a limit (no descriptor left, or RPC_CONNECTIONS_MAX connections) one more is accepted all the
- * same, in the place of a spare descriptor that is kept for this. It is refused: rpc_http.c answers
- * its request with 503 and why, and closes it. No other one is accepted meanwhile, so all who come
- * hear why, one after the other; who connects and then asks nothing is given REFUSED_SECONDS. When
- * the refused one is gone the spare descriptor is taken back, and things go on.
+ * same, in the place of a spare descriptor that is kept for this. It is refused: transport_http.c
+ * answers its request with 503 and why, and closes it. No other one is accepted meanwhile, so all
+ * who come hear why, one after the other; who connects and then asks nothing is given
+ * REFUSED_SECONDS. When the refused one is gone the spare descriptor is taken back, and things go
+ * on.
  *
  * There is a timer only while clients may be waiting and nothing can be done for them: no
  * descriptor, not even a spare one.

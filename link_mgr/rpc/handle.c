@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "link_mgr/base/own_error.h"
+/* handle.c - see handle.h. */
 #include "link_mgr/rpc/handle.h"
 
 #include <errno.h>
@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/rpc/delivery.h"
+#include "link_mgr/rpc/text.h"
 #include "link_mgr/rpc/value.h"
 
 /* Numbers are positive 32-bit signed integers: 16 bits of place (0 is not used), 15 bits of
@@ -92,17 +94,24 @@ static struct rpc_handle *handle_lookup(const struct rpc_handle_table *table, in
     return p->handle != NULL && p->handle->number == number ? p->handle : NULL;
 }
 
-static void end_queue(struct rpc_queue *queue)
+static void end_queue(struct rpc_queue *queue, int error, const char *why)
 {
-    struct rpc_call *call;
-    while ((call = TAILQ_FIRST(&queue->calls)) != NULL)
-        rpc_fault(call, EBADF, "the handle was closed");
+    struct rpc_wait *wait;
+    while ((wait = TAILQ_FIRST(&queue->waits)) != NULL)
+        rpc_fault(wait->call, error, "%s", why);
 }
 
 void rpc_handle_end_waits(struct rpc_handle *handle)
 {
-    end_queue(&handle->readers);
-    end_queue(&handle->writers);
+    static const char closed[] = "the handle was closed";
+    end_queue(&handle->readers, EBADF, closed);
+    end_queue(&handle->writers, EBADF, closed);
+}
+
+void rpc_handle_lose(struct rpc_handle *handle)
+{
+    handle->lost = true;
+    end_queue(&handle->readers, ECONNRESET, RPC_LOST);
 }
 
 static void handle_free(struct rpc_handle *handle)
@@ -117,24 +126,24 @@ static void handle_free(struct rpc_handle *handle)
 
 /* ---- waiting ---- */
 
-void rpc_wait_end(struct rpc_call *call)
+void rpc_wait_end(struct rpc_wait *wait)
 {
-    struct rpc_wait *wait = &call->wait;
-    if (wait->queue == NULL)
+    if (!wait->queued)
         return;
-    TAILQ_REMOVE(&wait->queue->calls, call, wait.in_queue);
-    if (TAILQ_EMPTY(&wait->queue->calls))
+    wait->queued = false;
+    TAILQ_REMOVE(&wait->queue->waits, wait, in_queue);
+    if (TAILQ_EMPTY(&wait->queue->waits))
         event_del(wait->queue->ready);
     if (wait->timer != NULL)
         event_free(wait->timer);
     wait->timer = NULL;
-    wait->queue = NULL;
 }
 
 static void time_is_up(evutil_socket_t fd, short what, void *arg)
 {
+    const struct rpc_wait *wait = arg;
     (void)fd, (void)what;
-    rpc_fault(arg, ETIMEDOUT, "not ready in time");
+    rpc_fault(wait->call, ETIMEDOUT, "not ready in time");
 }
 
 /* Serves calls from the head of the queue. One of them may close the handle (unlisten), which is
@@ -143,41 +152,43 @@ static void handle_serve(evutil_socket_t fd, short what, void *arg)
 {
     struct rpc_queue *queue = arg;
     struct rpc_handle *handle = queue->handle;
-    struct rpc_call *call;
+    struct rpc_wait *wait;
     (void)fd, (void)what;
     handle->serving = true;
-    for (int i = 0; i < SERVED_AT_ONCE && (call = TAILQ_FIRST(&queue->calls)) != NULL; i++)
-        if (!call->wait.attempt(call))
+    for (int i = 0; i < SERVED_AT_ONCE && (wait = TAILQ_FIRST(&queue->waits)) != NULL; i++)
+        if (!wait->attempt(wait))
             break;
     handle->serving = false;
     if (handle->closed)
         handle_free(handle);
 }
 
-static int start_timer(struct rpc_call *call, int64_t timeout_ms)
+static int start_timer(struct rpc_wait *wait)
 {
-    struct timeval time = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-    call->wait.timer = evtimer_new(call->session->server->base, time_is_up, call);
-    return call->wait.timer != NULL && evtimer_add(call->wait.timer, &time) == 0 ? 0 : -ENOMEM;
+    struct timeval time = {.tv_sec = wait->timeout_ms / 1000,
+                           .tv_usec = wait->timeout_ms % 1000 * 1000};
+    wait->timer = evtimer_new(wait->call->session->server->base, time_is_up, wait);
+    return wait->timer != NULL && evtimer_add(wait->timer, &time) == 0 ? 0 : -ENOMEM;
 }
 
-bool rpc_wait(struct rpc_call *call, struct rpc_handle *handle, struct rpc_queue *queue,
-              bool (*attempt)(struct rpc_call *call), int64_t timeout_ms)
+bool rpc_wait_attempt(struct rpc_wait *wait)
 {
-    call->wait.handle = handle;
-    call->wait.attempt = attempt;
-    if (TAILQ_EMPTY(&queue->calls) && attempt(call))
-        return true;
-    if (timeout_ms == 0)
-        return false;
-    TAILQ_INSERT_TAIL(&queue->calls, call, wait.in_queue);
-    call->wait.queue = queue;
-    if (event_add(queue->ready, NULL) < 0 ||
-        (timeout_ms > 0 && start_timer(call, timeout_ms) < 0)) {
-        rpc_wait_end(call);
-        rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));
+    return TAILQ_EMPTY(&wait->queue->waits) && wait->attempt(wait);
+}
+
+void rpc_wait(struct rpc_wait *wait, const char *not_now)
+{
+    struct rpc_call *call = wait->call;
+    if (rpc_wait_attempt(wait))
+        return;
+    if (wait->timeout_ms == 0) {
+        rpc_fault(call, EAGAIN, "%s", not_now);
+        return;
     }
-    return true;
+    TAILQ_INSERT_TAIL(&wait->queue->waits, wait, in_queue);
+    wait->queued = true;
+    if (event_add(wait->queue->ready, NULL) < 0 || (wait->timeout_ms > 0 && start_timer(wait) < 0))
+        rpc_fault_own(call, ENOMEM);
 }
 
 /* ---- handles ---- */
@@ -186,7 +197,7 @@ static int queue_init(struct rpc_queue *queue, struct rpc_handle *handle, struct
                       short what)
 {
     queue->handle = handle;
-    TAILQ_INIT(&queue->calls);
+    TAILQ_INIT(&queue->waits);
     queue->ready = event_new(base, handle->fd, what | EV_PERSIST, handle_serve, queue);
     return queue->ready != NULL ? 0 : -ENOMEM;
 }
@@ -206,6 +217,7 @@ static struct rpc_handle *handle_alloc(struct event_base *base, int fd)
         return NULL;
     }
     handle->fd = fd;
+    LIST_INIT(&handle->deliveries);
     if (queue_init(&handle->readers, handle, base, EV_READ) == 0 &&
         queue_init(&handle->writers, handle, base, EV_WRITE) == 0)
         return handle;
@@ -257,6 +269,7 @@ void rpc_handle_close(struct rpc_handle *handle)
     free_place(table, (unsigned)handle->number % PLACES);
     table->count--;
     LIST_REMOVE(handle, in_session);
+    rpc_delivery_handle_ends(handle);
     rpc_handle_end_waits(handle);
     handle->closed = true;
     if (!handle->serving)

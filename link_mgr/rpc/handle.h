@@ -19,12 +19,25 @@
 
 #include "link_mgr/rpc/call.h"
 
+struct rpc_params;
 struct rpc_struct;
 
 struct rpc_queue {
     struct rpc_handle *handle;
     struct event *ready;
-    TAILQ_HEAD(, rpc_call) calls;
+    TAILQ_HEAD(, rpc_wait) waits;
+};
+
+/* A call that waits for its turn on a handle. It stands in what the call's method keeps. */
+struct rpc_wait {
+    struct rpc_call *call;
+    struct rpc_handle *handle;
+    struct rpc_queue *queue;                /* of the handle: readers or writers */
+    bool (*attempt)(struct rpc_wait *wait); /* true: the call was answered, and the wait is gone */
+    int64_t timeout_ms;                     /* < 0: no limit */
+    bool queued;
+    struct event *timer;
+    TAILQ_ENTRY(rpc_wait) in_queue;
 };
 
 struct rpc_handle {
@@ -36,6 +49,8 @@ struct rpc_handle {
     struct rpc_session *owner;
     LIST_ENTRY(rpc_handle) in_session;
     struct rpc_queue readers, writers;
+    LIST_HEAD(, rpc_delivery) deliveries;
+    bool lost;            /* delivery.h: nothing can be received any more */
     bool serving, closed; /* closed while its queue is being served: freed afterwards */
 };
 
@@ -56,15 +71,15 @@ struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener);
 /* Answers the calls that wait on it, with EBADF. */
 void rpc_handle_end_waits(struct rpc_handle *handle);
 void rpc_handle_close(struct rpc_handle *handle);
+/* Data that had come on it were lost (delivery.h). */
+void rpc_handle_lose(struct rpc_handle *handle);
 
-/*
- * Attempts the call now or, when it would block, lets it wait in the queue, up to timeout_ms (< 0:
- * no limit). attempt answers the call and returns true, or returns false. Returns false when the
- * call would have to wait and timeout_ms is 0: it is the caller's to answer.
- */
-bool rpc_wait(struct rpc_call *call, struct rpc_handle *handle, struct rpc_queue *queue,
-              bool (*attempt)(struct rpc_call *call), int64_t timeout_ms);
-/* Takes a call out of its queue, if it is in one. */
-void rpc_wait_end(struct rpc_call *call);
+/* Answers the call now, or lets it wait in the queue until its time is up. When it
+ * may not wait (timeout_ms 0), it fails with EAGAIN and says not_now. */
+void rpc_wait(struct rpc_wait *wait, const char *not_now);
+/* Attempts it now, if no other call waits before it. False: it was not answered. */
+bool rpc_wait_attempt(struct rpc_wait *wait);
+/* Takes it out of its queue, if it is in one. */
+void rpc_wait_end(struct rpc_wait *wait);
 
 #endif

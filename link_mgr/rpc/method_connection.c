@@ -1,30 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc_connection.c - idc.connect, disconnect, send, recv, reason.
+ * method_connection.c - idc.connect, disconnect, send, recv, reason.
  *
  * A connect that does not wait (member far_end) is bound to the program's near end, not to the RPC
  * connection that it came over: a program may close that, or end, while another one has the socket.
- * The hub gets the program's far end, and the call
- * keeps a duplicate until the outcome is known. By that it sees the program close the near end
- * (then the attempt is given up), and names the far end with the error. When the connection is
- * there, the hub gives it its name and takes the filler out. A duplicate of the near end, which
- * would hide that the program has closed it, is passed on only within the domain, where nothing
- * takes time: the hub gives it the name that the accepting program will see.
+ * The hub gets the program's far end, and the call keeps a duplicate until the outcome is known. By
+ * that it sees the program close the near end (then the attempt is given up), and names the far end
+ * with the error. When the connection is there, the hub gives it its name and takes the filler out.
+ * A duplicate of the near end, which would hide that the program has closed it, is passed on only
+ * within the domain, where nothing takes time: the hub gives it the name that the accepting program
+ * will see.
  */
-#include "link_mgr/base/own_error.h"
-#include "link_mgr/rpc/methods.h"
-
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "common/connecting.h"
 #include "common/handover.h"
+#include "link_mgr/base/own_error.h"
+#include "link_mgr/rpc/delivery.h"
+#include "link_mgr/rpc/descriptor.h"
 #include "link_mgr/rpc/handle.h"
+#include "link_mgr/rpc/methods.h"
+#include "link_mgr/rpc/text.h"
 #include "link_mgr/rpc/value.h"
 
 #define CONNECT_TIMEOUT_DEFAULT 30000
@@ -33,35 +37,57 @@
 
 /* ---- connect ---- */
 
-bool rpc_params_want_fd(struct rpc_params *params)
-{
-    bool wanted = rpc_params_bool(params, "fd", false);
-    if (wanted && !params->call->session->transport->descriptors)
-        rpc_params_refuse(
-            params, "member \"fd\": a descriptor cannot travel over plain HTTP (docs/rpc.md, 4)");
-    if (wanted && params->call->multicall)
-        rpc_params_refuse(params, "member \"fd\" is not for a system.multicall");
-    return wanted;
-}
+/* What a connect keeps. */
+struct connecting {
+    struct rpc_call *call;
+    struct hub_pending *pending;
+    enum idc_type type;
+    bool want_fd;
+    int far_end; /* a duplicate of the program's far end, -1: none */
+    struct event *near_gone;
+};
 
-void rpc_connecting_end(struct rpc_call *call)
+static void connect_undo(void *state)
 {
-    struct rpc_connecting *connect = &call->connect;
+    struct connecting *connect = state;
     if (connect->pending != NULL)
         hub_cancel(connect->pending);
     if (connect->near_gone != NULL)
         event_free(connect->near_gone);
     if (connect->far_end >= 0)
         close(connect->far_end);
-    connect->pending = NULL;
-    connect->near_gone = NULL;
-    connect->far_end = -1;
+    free(connect);
 }
 
-static void reply_connected(struct rpc_call *call, const struct hub_connected *result)
+/* A far end that cannot be named is closed all the same, and the program takes it that link_mgr
+ * has ended. */
+static void connect_fault(void *state, int error, const char *why)
+{
+    const struct connecting *connect = state;
+    if (connect->far_end >= 0)
+        connecting_fail(connect->far_end, error, why);
+}
+
+static const struct rpc_hooks connect_hooks = {.fault = connect_fault, .undo = connect_undo};
+
+/* NULL: the call was answered. */
+static struct connecting *connect_keep(struct rpc_call *call)
+{
+    struct connecting *connect = calloc(1, sizeof(*connect));
+    if (connect == NULL) {
+        rpc_fault_own(call, ENOMEM);
+        return NULL;
+    }
+    connect->call = call;
+    connect->far_end = -1;
+    rpc_call_keep(call, &connect_hooks, connect);
+    return connect;
+}
+
+static void reply_connected(struct connecting *connect, const struct hub_connected *result)
 {
     struct rpc_struct s;
-    if (!rpc_handle_reply(&s, call, result->fd, call->connect.want_fd, false, call->connect.type))
+    if (!rpc_handle_reply(&s, connect->call, result->fd, connect->want_fd, false, connect->type))
         return;
     rpc_struct_int(&s, "local_port", result->local_port);
     rpc_struct_int(&s, "peer_domid", result->peer_domid);
@@ -72,15 +98,14 @@ static void reply_connected(struct rpc_call *call, const struct hub_connected *r
 
 static void connect_done(void *arg, int error, const char *why, const struct hub_connected *result)
 {
-    struct rpc_call *call = arg;
-    call->connect.pending = NULL;
-    if (error != 0) {
-        rpc_fault(call, -error, "%s", why);
-    } else if (call->connect.far_end >= 0) {
-        rpc_reply_empty(call);
-    } else {
-        reply_connected(call, result);
-    }
+    struct connecting *connect = arg;
+    connect->pending = NULL;
+    if (error != 0)
+        rpc_fault(connect->call, -error, "%s", why);
+    else if (connect->far_end >= 0)
+        rpc_reply_empty(connect->call);
+    else
+        reply_connected(connect, result);
 }
 
 static void near_end_event(evutil_socket_t fd, short what, void *arg)
@@ -91,42 +116,10 @@ static void near_end_event(evutil_socket_t fd, short what, void *arg)
         rpc_call_give_up(arg);
 }
 
-static int socket_option(int fd, int option)
-{
-    int value = -1;
-    socklen_t len = sizeof(value);
-    return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 ? value : -1;
-}
-
-/* A socket pair's ends have no names. The ends of connections to us, and of those that we made,
- * have peers with names: as a far end they would make a loop that outlives the client. */
-static bool has_nameless_peer(int fd)
-{
-    struct sockaddr_un address = {0};
-    socklen_t len = sizeof(address);
-    return getpeername(fd, (struct sockaddr *)&address, &len) == 0 &&
-           address.sun_family == AF_UNIX && len <= offsetof(struct sockaddr_un, sun_path);
-}
-
-bool rpc_is_fitting_end(int fd, enum idc_type type)
-{
-    int wanted = type == IDC_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM;
-    return socket_option(fd, SO_TYPE) == wanted && has_nameless_peer(fd);
-}
-
-int rpc_take_fd(struct rpc_call *call, int at)
-{
-    bool there = at >= 0 && at < call->fd_count;
-    int fd = there ? call->fds[at] : -1;
-    if (there)
-        call->fds[at] = -1;
-    return fd;
-}
-
 /* The duplicate that the call keeps, and its watch. The descriptor itself stays in call->fds. */
-static int watch_far_end(struct rpc_call *call)
+static int watch_far_end(struct connecting *connect)
 {
-    struct rpc_connecting *connect = &call->connect;
+    struct rpc_call *call = connect->call;
     connect->far_end = fcntl(call->fds[0], F_DUPFD_CLOEXEC, 0);
     if (connect->far_end < 0) {
         int error = -errno;
@@ -144,7 +137,7 @@ static void refuse_end(struct rpc_params *params)
     rpc_params_refuse(params, "that is no end of an AF_UNIX socket pair of the connection's type");
 }
 
-static void read_far_end(struct rpc_params *params)
+static void read_far_end(struct rpc_params *params, struct connecting *connect)
 {
     struct rpc_call *call = params->call;
     bool announced = rpc_params_bool(params, "far_end", false);
@@ -152,15 +145,15 @@ static void read_far_end(struct rpc_params *params)
     int ends = call->fd_count - reserved;
     if (announced ? ends < 1 || ends > 2 : call->fd_count != 0)
         rpc_params_refuse(params, "%d descriptors came with the call", call->fd_count);
-    if (rpc_params_ok(params) && announced && !rpc_is_fitting_end(call->fds[0], call->connect.type))
+    if (rpc_params_ok(params) && announced && !rpc_is_fitting_end(call->fds[0], connect->type))
         refuse_end(params);
     if (!rpc_params_ok(params) || !announced)
         return;
     call->silent = true;
-    int error = watch_far_end(call);
+    int error = watch_far_end(connect);
     if (error < 0) {
         params->failed = true;
-        rpc_fault(call, own_error(-error), "%s", own_error_text(error));
+        rpc_fault_own(call, error);
     }
 }
 
@@ -185,26 +178,28 @@ static uint32_t read_reserved(struct rpc_params *params)
 /* A program that connects without waiting closes its end; any other one ends, or hangs up. */
 static bool connect_gone(void *arg)
 {
-    const struct rpc_call *call = arg;
-    struct pollfd p = {.fd = call->connect.far_end};
+    const struct connecting *connect = arg;
+    struct pollfd p = {.fd = connect->far_end};
     if (p.fd < 0)
-        return rpc_session_gone(call->session);
+        return rpc_session_gone(connect->call->session);
     return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
 }
 
-static void read_connect(struct rpc_params *params, struct hub_connect *request)
+static void read_connect(struct rpc_params *params, struct connecting *connect,
+                         struct hub_connect *request)
 {
     struct rpc_call *call = params->call;
     *request = (struct hub_connect){
         .caller = call->session->caller, .far_end = -1, .held_end = -1, .gone = connect_gone};
-    request->type = call->connect.type;
-    call->connect.want_fd = rpc_params_want_fd(params);
+    request->type = connect->type;
+    connect->want_fd = rpc_params_want_fd(params);
     request->domid = (uint32_t)rpc_params_int(params, "domid", 0, IDC_DOMID_SELF, RPC_REQUIRED);
     request->port = (uint32_t)rpc_params_int(params, "port", 1, UINT32_MAX, 0);
     request->local_port = read_reserved(params);
     request->reset_is_end = rpc_params_bool(params, "reset_is_end", false);
     rpc_params_service(params, "name", request->name);
     request->timeout_ms = rpc_params_timeout(params, 1, CONNECT_TIMEOUT_DEFAULT);
+    request->wait = rpc_params_bool(params, "wait", false);
     request->wait = rpc_params_bool(params, "wait", false);
     if ((request->port != 0) == (request->name[0] != '\0'))
         rpc_params_refuse(params, "needs either \"port\" or \"name\"");
@@ -230,23 +225,29 @@ static void pass_ends_on(struct rpc_params *params, struct hub_connect *request)
 void rpc_do_connect(struct rpc_call *call, struct rpc_params *params)
 {
     struct hub_connect request;
-    call->connect.type = rpc_params_type(params);
-    read_far_end(params); /* first, so that whatever else is wrong can be told by it */
-    read_connect(params, &request);
+    struct connecting *connect = connect_keep(call);
+    if (connect == NULL)
+        return;
+    connect->type = rpc_params_type(params);
+    read_far_end(params, connect); /* first, so that whatever else is wrong can be told by it */
+    read_connect(params, connect, &request);
     if (rpc_params_ok(params))
         pass_ends_on(params, &request);
     if (!rpc_params_ok(params))
         return;
-    call->connect.pending = hub_connect(call->session->server->hub, &request, connect_done, call);
-    if (call->connect.pending == NULL)
-        rpc_fault(call, ENOBUFS, "%s", own_error_text(ENOMEM));
+    connect->pending = hub_connect(call->session->server->hub, &request, connect_done, connect);
+    if (connect->pending == NULL)
+        rpc_fault_own(call, ENOMEM);
 }
 
 void rpc_refuse_connect(struct rpc_call *call, struct rpc_params *params, int error,
                         const char *why)
 {
-    call->connect.type = rpc_params_type(params);
-    read_far_end(params);
+    struct connecting *connect = connect_keep(call);
+    if (connect == NULL)
+        return;
+    connect->type = rpc_params_type(params);
+    read_far_end(params, connect);
     if (!rpc_params_ok(params))
         return;
     params->failed = true;
@@ -340,9 +341,10 @@ static const char *transfer_error_text(int error)
 }
 
 /* A send or recv failed: with the reason that the hub knows when the connection was cut off. */
-static void fault_of_connection(struct rpc_call *call, int error)
+static void fault_of_connection(const struct rpc_wait *wait, int error)
 {
-    const struct rpc_handle *handle = call->wait.handle;
+    struct rpc_call *call = wait->call;
+    const struct rpc_handle *handle = wait->handle;
     /* Whoever may use the handle may ask. */
     const struct hub_question question = {
         .caller = call->session->caller, .serial = handle->serial, .shown = handle->fd};
@@ -357,48 +359,171 @@ static void fault_of_connection(struct rpc_call *call, int error)
 
 /* ---- recv ---- */
 
-static void reply_received(struct rpc_call *call, const void *bytes, size_t len, bool end)
+/* Begins with the wait, for handle.c. */
+struct receiving {
+    struct rpc_wait wait;
+    size_t max;
+};
+
+static void recv_undo(void *state)
+{
+    struct receiving *receiving = state;
+    rpc_wait_end(&receiving->wait);
+    free(receiving);
+}
+
+static bool reply_received(struct rpc_call *call, const void *bytes, size_t len, bool end)
 {
     struct rpc_struct s;
     rpc_struct_begin(&s, call);
     rpc_struct_bytes(&s, "data", bytes, len);
     if (end)
         rpc_struct_bool(&s, "end", true);
-    rpc_struct_reply(&s);
+    return rpc_struct_reply(&s);
 }
 
-static bool attempt_recv(struct rpc_call *call)
+/* How much there is room to be made for: no more than there is, of a stream. */
+static size_t recv_room(const struct rpc_handle *handle, size_t max)
 {
-    const struct rpc_handle *handle = call->wait.handle;
-    void *buf = malloc(call->recv_max);
-    ssize_t got = -ENOMEM;
-    size_t length = 0;
-    if (buf != NULL && handle->type == IDC_SEQPACKET) {
-        got = handover_recv_message(handle->fd, buf, call->recv_max, MSG_DONTWAIT, &length);
-    } else if (buf != NULL) {
-        got = recv(handle->fd, buf, call->recv_max, MSG_DONTWAIT);
-        got = got < 0 ? -errno : got;
-    }
-    if (got >= 0)
-        reply_received(call, buf, (size_t)got, got == 0 && handle->type != IDC_SEQPACKET);
-    else if (got == HANDOVER_END)
-        reply_received(call, buf, 0, true);
-    else if (got != -EAGAIN && got != -EINTR)
-        fault_of_connection(call, (int)-got);
-    free(buf);
-    return got != -EAGAIN && got != -EINTR;
+    int queued = 0;
+    if (handle->type != IDC_STREAM || ioctl(handle->fd, SIOCINQ, &queued) < 0)
+        return max;
+    if (queued < 1)
+        return 1; /* for the end, or an error */
+    return (size_t)queued < max ? (size_t)queued : max;
 }
+
+/* What recv memory costs: the bytes, and the document with them in base64 and lines. */
+static size_t recv_cost(size_t room)
+{
+    return room + RPC_ANSWER_SHORT + room / 57 * 78 + 78;
+}
+
+/* Looks at what is next, without taking it. How many bytes, HANDOVER_END, or negative errno. */
+static ssize_t recv_look(const struct rpc_handle *handle, void *buf, size_t room)
+{
+    size_t length;
+    if (handle->type == IDC_SEQPACKET)
+        return handover_recv_message(handle->fd, buf, room, MSG_DONTWAIT | MSG_PEEK, &length);
+    ssize_t got = recv(handle->fd, buf, room, MSG_DONTWAIT | MSG_PEEK);
+    if (got == 0)
+        return HANDOVER_END;
+    return got < 0 ? -errno : got;
+}
+
+/* Takes what was looked at. A message goes as a whole, also if it was cut. */
+static void recv_take(const struct rpc_handle *handle, void *buf, size_t len)
+{
+    if (recv(handle->fd, buf, len, MSG_DONTWAIT) < 0)
+        shutdown(handle->fd, SHUT_RDWR); /* cannot be: it was there */
+}
+
+/* Answers with what is in buf, and only then takes it. A handle that ends with its client's
+ * connection needs no delivery: nobody reads on. */
+static void recv_hand_over(struct rpc_call *call, struct rpc_handle *handle, void *buf, size_t len)
+{
+    bool others = handle->owner != call->session;
+    struct rpc_delivery *delivery = others ? rpc_delivery_new(call->session, handle) : NULL;
+    if (others && delivery == NULL) {
+        rpc_fault_own(call, ENOMEM);
+    } else if (reply_received(call, buf, len, false)) {
+        if (others)
+            rpc_delivery_begin(delivery);
+        recv_take(handle, buf, len);
+    } else if (others) {
+        rpc_delivery_cancel(delivery);
+    }
+}
+
+/* True: the call was answered. */
+static bool recv_attempt_in(struct rpc_wait *wait, void *buf, size_t room)
+{
+    struct rpc_call *call = wait->call;
+    struct rpc_handle *handle = wait->handle;
+    ssize_t got = buf != NULL ? recv_look(handle, buf, room) : -ENOMEM;
+    if (got == -EAGAIN || got == -EINTR)
+        return false;
+    if (got == HANDOVER_END)
+        reply_received(call, buf, 0, true);
+    else if (got < 0)
+        fault_of_connection(wait, (int)-got);
+    else
+        recv_hand_over(call, handle, buf, (size_t)got);
+    return true;
+}
+
+static bool recv_attempt(struct rpc_wait *wait)
+{
+    const struct receiving *receiving = (const struct receiving *)wait;
+    struct rpc_call *call = wait->call;
+    struct rpc_server *server = call->session->server;
+    if (wait->handle->lost) {
+        rpc_fault(call, ECONNRESET, "%s", RPC_LOST);
+        return true;
+    }
+    size_t room = recv_room(wait->handle, receiving->max), cost = recv_cost(room);
+    if (!rpc_memory_take(server, cost)) {
+        rpc_fault(call, ENOBUFS, "%s", RPC_NO_ROOM);
+        return true;
+    }
+    call->counted += cost; /* until its answer is counted */
+    void *buf = malloc(room);
+    bool answered = recv_attempt_in(wait, buf, room);
+    free(buf);
+    if (!answered) {
+        call->counted -= cost;
+        rpc_memory_give(server, cost);
+    }
+    return answered;
+}
+
+static void recv_begin(void *state)
+{
+    rpc_wait(state, "nothing to receive now");
+}
+
+static const struct rpc_hooks recv_hooks = {.begin = recv_begin, .undo = recv_undo};
 
 void rpc_do_recv(struct rpc_call *call, struct rpc_params *params)
 {
-    call->recv_max = (size_t)rpc_params_int(params, "max", 1, IDC_MESSAGE_MAX, RECV_MAX_DEFAULT);
+    size_t max = (size_t)rpc_params_int(params, "max", 1, IDC_MESSAGE_MAX, RECV_MAX_DEFAULT);
     int64_t timeout = rpc_params_timeout(params, 0, -1);
     struct rpc_handle *handle = rpc_params_ok(params) ? rpc_handle_of(params, false) : NULL;
-    if (handle != NULL && !rpc_wait(call, handle, &handle->readers, attempt_recv, timeout))
-        rpc_fault(call, EAGAIN, "nothing to receive now");
+    if (handle == NULL)
+        return;
+    struct receiving *receiving = calloc(1, sizeof(*receiving));
+    if (receiving == NULL) {
+        rpc_fault_own(call, ENOMEM);
+        return;
+    }
+    receiving->max = max;
+    receiving->wait = (struct rpc_wait){.call = call,
+                                        .handle = handle,
+                                        .queue = &handle->readers,
+                                        .attempt = recv_attempt,
+                                        .timeout_ms = timeout};
+    rpc_call_keep(call, &recv_hooks, receiving);
 }
 
 /* ---- send ---- */
+
+/* Begins with the wait, for handle.c. */
+struct sending {
+    struct rpc_wait wait;
+    xmlrpc_value *data; /* with what was counted for it */
+    size_t counted;
+    bool end;
+};
+
+static void send_undo(void *state)
+{
+    struct sending *sending = state;
+    rpc_wait_end(&sending->wait);
+    if (sending->data != NULL)
+        xmlrpc_DECREF(sending->data);
+    rpc_memory_give(sending->wait.call->session->server, sending->counted);
+    free(sending);
+}
 
 static void reply_accepted(struct rpc_call *call, size_t accepted)
 {
@@ -418,58 +543,80 @@ static ssize_t send_data(const struct rpc_handle *handle, const void *bytes, siz
     return sent < 0 ? -errno : sent;
 }
 
-static bool attempt_send(struct rpc_call *call)
+static bool send_attempt(struct rpc_wait *wait)
 {
-    const struct rpc_handle *handle = call->wait.handle;
+    const struct sending *sending = (const struct sending *)wait;
     const unsigned char *bytes = NULL;
     size_t len = 0;
     xmlrpc_env env;
     xmlrpc_env_init(&env);
-    xmlrpc_read_base64(&env, call->send_data, &len, &bytes);
-    ssize_t sent = env.fault_occurred ? -ENOMEM : send_data(handle, bytes, len);
+    xmlrpc_read_base64(&env, sending->data, &len, &bytes);
+    ssize_t sent = env.fault_occurred ? -ENOMEM : send_data(wait->handle, bytes, len);
     xmlrpc_env_clean(&env);
     free((void *)(uintptr_t)bytes);
     if (sent == -EAGAIN || sent == -EINTR)
         return false;
-    if (sent == (ssize_t)len && call->send_end)
-        shutdown(handle->fd, SHUT_WR);
+    if (sent == (ssize_t)len && sending->end)
+        shutdown(wait->handle->fd, SHUT_WR); /* cannot fail on a Unix socket */
     if (sent >= 0)
-        reply_accepted(call, (size_t)sent);
+        reply_accepted(wait->call, (size_t)sent);
     else
-        fault_of_connection(call, (int)-sent);
+        fault_of_connection(wait, (int)-sent);
     return true;
 }
 
+static void send_begin(void *state)
+{
+    struct sending *sending = state;
+    struct rpc_call *call = sending->wait.call;
+    if (sending->wait.timeout_ms != 0)
+        rpc_wait(&sending->wait, NULL);
+    else if (!rpc_wait_attempt(&sending->wait))
+        reply_accepted(call, 0);
+}
+
+static const struct rpc_hooks send_hooks = {.begin = send_begin, .undo = send_undo};
+
 /* Keeps a reference to the data, for as long as the call may have to wait. */
-static void read_send(struct rpc_params *params)
+static void read_data(struct rpc_params *params, struct sending *sending)
 {
     struct rpc_call *call = params->call;
     xmlrpc_env env;
     size_t len = 0;
-    call->send_end = rpc_params_bool(params, "end", false);
-    xmlrpc_value *data = rpc_params_bytes(params, "data");
-    if (data == NULL)
+    sending->data = rpc_params_bytes(params, "data");
+    if (sending->data == NULL)
         return;
     xmlrpc_env_init(&env);
-    xmlrpc_read_base64_size(&env, data, &len);
+    xmlrpc_read_base64_size(&env, sending->data, &len);
     xmlrpc_env_clean(&env);
     if (!rpc_memory_take(call->session->server, len)) {
-        xmlrpc_DECREF(data);
         params->failed = true;
-        rpc_fault(call, ENOBUFS, "too much data is under way; try again later");
+        rpc_fault(call, ENOBUFS, "%s", RPC_NO_ROOM);
         return;
     }
-    call->send_data = data;
-    call->send_counted = len;
-    if (len == 0 && !call->send_end)
+    sending->counted = len;
+    if (len == 0 && !sending->end)
         rpc_params_refuse(params, "member \"data\" is empty");
 }
 
 void rpc_do_send(struct rpc_call *call, struct rpc_params *params)
 {
+    struct sending *sending = calloc(1, sizeof(*sending));
+    if (sending == NULL) {
+        rpc_fault_own(call, ENOMEM);
+        return;
+    }
+    sending->wait.call = call;
+    rpc_call_keep(call, &send_hooks, sending);
+    sending->end = rpc_params_bool(params, "end", false);
     int64_t timeout = rpc_params_timeout(params, 0, SEND_TIMEOUT_DEFAULT);
-    read_send(params);
+    if (rpc_params_ok(params))
+        read_data(params, sending);
     struct rpc_handle *handle = rpc_params_ok(params) ? rpc_handle_of(params, false) : NULL;
-    if (handle != NULL && !rpc_wait(call, handle, &handle->writers, attempt_send, timeout))
-        reply_accepted(call, 0);
+    if (handle != NULL)
+        sending->wait = (struct rpc_wait){.call = call,
+                                          .handle = handle,
+                                          .queue = &handle->writers,
+                                          .attempt = send_attempt,
+                                          .timeout_ms = timeout};
 }

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* rpc_listener.c - idc.listen, accept, unlisten. */
+/* method_listener.c - idc.listen, accept, unlisten. */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
-#include "link_mgr/rpc/methods.h"
+#include "link_mgr/rpc/descriptor.h"
 #include "link_mgr/rpc/handle.h"
+#include "link_mgr/rpc/methods.h"
 #include "link_mgr/rpc/value.h"
 
 #define BACKLOG_DEFAULT 128
@@ -95,14 +98,37 @@ void rpc_do_listen(struct rpc_call *call, struct rpc_params *params)
 
 /* ---- accept ---- */
 
-static void reply_accepted(struct rpc_call *call, int fd, const struct idc_addr *peer)
+/* What accept and unlisten keep. */
+static void wait_undo(void *state)
+{
+    struct rpc_wait *wait = state;
+    rpc_wait_end(wait);
+    free(wait);
+}
+
+/* For a call that waits for what comes from the listener. False: it was answered. */
+static bool wait_keep(struct rpc_call *call, const struct rpc_hooks *hooks,
+                      struct rpc_handle *handle, bool (*attempt)(struct rpc_wait *wait),
+                      int64_t timeout_ms)
+{
+    struct rpc_wait *wait = calloc(1, sizeof(*wait));
+    if (wait == NULL) {
+        rpc_fault_own(call, ENOMEM);
+        return false;
+    }
+    *wait = (struct rpc_wait){.call = call,
+                              .handle = handle,
+                              .queue = &handle->readers,
+                              .attempt = attempt,
+                              .timeout_ms = timeout_ms};
+    rpc_call_keep(call, hooks, wait);
+    return true;
+}
+
+static bool reply_taken(struct rpc_call *call, const struct rpc_handle *handle,
+                        const struct idc_addr *peer)
 {
     struct rpc_struct s;
-    struct rpc_handle *handle = rpc_handle_new(call->session, fd, false, (enum idc_type)peer->type);
-    if (handle == NULL) {
-        rpc_fault(call, ENOBUFS, "too many handles");
-        return;
-    }
     rpc_struct_begin(&s, call);
     rpc_struct_int(&s, "handle", handle->number);
     rpc_struct_int(&s, "peer_domid", peer->domid);
@@ -111,72 +137,136 @@ static void reply_accepted(struct rpc_call *call, int fd, const struct idc_addr 
     rpc_struct_text(&s, "type", rpc_type_name((enum idc_type)peer->type));
     rpc_struct_text(&s, "service", peer->service);
     rpc_struct_int(&s, "serial", (int64_t)handle->serial);
-    rpc_struct_reply(&s);
+    return rpc_struct_reply(&s);
 }
 
-/* handover_accept could wait for us, who have to read its answers, so room for the answer is asked
- * for first. */
-static bool attempt_accept(struct rpc_call *call)
+/* Looks at the connection that waits first: its descriptor (one more of the same), or negative
+ * errno. It stays where it is. */
+static int accept_look(int listener, struct idc_addr *peer, bool *marked)
 {
-    int listener = call->wait.handle->fd;
+    uint8_t message[HANDOVER_WAITING_SIZE + 1];
+    int fd = -1, count = 1;
+    ssize_t got =
+        handover_recv(listener, message, sizeof(message), &fd, &count, MSG_DONTWAIT | MSG_PEEK);
+    if (got == 0 || got == -ECONNRESET)
+        return -ECONNABORTED;
+    if (got < 0)
+        return (int)got;
+    if (count == 1 && handover_decode_waiting(message, (size_t)got, peer, marked) == 0)
+        return fd;
+    if (count == 1)
+        close(fd);
+    return -EPROTO;
+}
+
+/* Takes it off the listener. There is room for the answer to the hub: it was looked for. */
+static void accept_take(int listener)
+{
+    uint8_t message[HANDOVER_WAITING_SIZE];
+    int none = 0;
+    if (handover_recv(listener, message, sizeof(message), NULL, &none, MSG_DONTWAIT) >= 0 &&
+        handover_send(listener, &(char){HANDOVER_TAKEN}, 1, NULL, 0, MSG_DONTWAIT) != 1)
+        log_limited(LOG_WARNING, "a listener's connection was taken, and not counted as taken");
+}
+
+/* Answers with the connection, and only then takes it off the listener. */
+static void accept_hand_over(struct rpc_wait *wait, int fd, const struct idc_addr *peer,
+                             bool marked)
+{
+    struct rpc_call *call = wait->call;
+    int listener = wait->handle->fd;
+    struct rpc_handle *handle = rpc_handle_new(call->session, fd, false, (enum idc_type)peer->type);
+    if (handle == NULL) {
+        rpc_fault(call, ENOBUFS, "too many handles");
+    } else if (!reply_taken(call, handle, peer)) {
+        rpc_handle_close(handle);
+    } else {
+        accept_take(listener);
+        if (marked && handover_take_mark(handle->fd) < 0)
+            shutdown(handle->fd, SHUT_RDWR); /* cannot be: it came with the mark */
+    }
+}
+
+/* The hub has to read the answer to it, and is this process, so it may not be waited for: room for
+ * the answer is asked for first. */
+static bool accept_attempt(struct rpc_wait *wait)
+{
+    int listener = wait->handle->fd;
     struct pollfd p = {.fd = listener, .events = POLLOUT};
     struct idc_addr peer;
+    bool marked = false;
 
     if (poll(&p, 1, 0) == 1 && !(p.revents & (POLLOUT | POLLHUP | POLLERR)))
         return false;
-    int fd = handover_accept(listener, &peer, MSG_DONTWAIT);
+    int fd = accept_look(listener, &peer, &marked);
     if (fd == -EAGAIN || fd == -EINTR)
         return false;
+    if (fd == -EPROTO)
+        accept_take(listener); /* or it would be in the way for ever */
     if (fd >= 0)
-        reply_accepted(call, fd, &peer);
+        accept_hand_over(wait, fd, &peer, marked);
     else if (fd == -ECONNABORTED)
-        rpc_fault(call, ECONNABORTED, "the listener was ended");
+        rpc_fault(wait->call, ECONNABORTED, "the listener was ended");
     else
-        rpc_fault(call, own_error(-fd), "the connection cannot be taken: %s", own_error_text(fd));
+        rpc_fault(wait->call, own_error(-fd), "the connection cannot be taken: %s",
+                  own_error_text(fd));
     return true;
+}
+
+static void accept_begin(void *state)
+{
+    rpc_wait(state, "no connection waits now");
 }
 
 void rpc_do_accept(struct rpc_call *call, struct rpc_params *params)
 {
+    static const struct rpc_hooks hooks = {.begin = accept_begin, .undo = wait_undo};
     int64_t timeout = rpc_params_timeout(params, 0, -1);
     struct rpc_handle *handle = rpc_params_ok(params) ? rpc_handle_of(params, true) : NULL;
-    if (handle != NULL && !rpc_wait(call, handle, &handle->readers, attempt_accept, timeout))
-        rpc_fault(call, EAGAIN, "no connection waits now");
+    if (handle != NULL)
+        wait_keep(call, &hooks, handle, accept_attempt, timeout);
 }
 
 /* ---- unlisten ---- */
 
-static void reply_unlistened(struct rpc_call *call, struct rpc_handle *handle)
+static void reply_unlistened(struct rpc_wait *wait)
 {
-    rpc_wait_end(call);
+    struct rpc_call *call = wait->call;
+    struct rpc_handle *handle = wait->handle;
+    rpc_call_undo(call); /* or closing the handle would answer the call */
     rpc_handle_close(handle);
     rpc_reply_empty(call);
 }
 
 /* Connections that waited are dropped until the hub has closed its end. */
-static bool attempt_unlisten(struct rpc_call *call)
+static bool unlisten_attempt(struct rpc_wait *wait)
 {
     uint8_t message[HANDOVER_WAITING_SIZE];
     int count = 0;
     ssize_t got;
     do
-        got = handover_recv(call->wait.handle->fd, message, sizeof(message), NULL, &count,
-                            MSG_DONTWAIT);
+        got = handover_recv(wait->handle->fd, message, sizeof(message), NULL, &count, MSG_DONTWAIT);
     while (got > 0);
     if (got == -EAGAIN || got == -EINTR)
         return false;
-    reply_unlistened(call, call->wait.handle);
+    reply_unlistened(wait);
     return true;
+}
+
+static void unlisten_begin(void *state)
+{
+    struct rpc_wait *wait = state;
+    rpc_handle_end_waits(wait->handle);
+    if (shutdown(wait->handle->fd, SHUT_WR) < 0)
+        reply_unlistened(wait);
+    else
+        rpc_wait(wait, NULL);
 }
 
 void rpc_do_unlisten(struct rpc_call *call, struct rpc_params *params)
 {
+    static const struct rpc_hooks hooks = {.begin = unlisten_begin, .undo = wait_undo};
     struct rpc_handle *handle = rpc_handle_of(params, true);
-    if (handle == NULL)
-        return;
-    rpc_handle_end_waits(handle);
-    if (shutdown(handle->fd, SHUT_WR) < 0)
-        reply_unlistened(call, handle);
-    else
-        rpc_wait(call, handle, &handle->readers, attempt_unlisten, UNLISTEN_TIMEOUT_MS);
+    if (handle != NULL)
+        wait_keep(call, &hooks, handle, unlisten_attempt, UNLISTEN_TIMEOUT_MS);
 }

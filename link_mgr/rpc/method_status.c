@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* rpc_status.c - idc.status: what the hub's visitor shows, as structs. */
+/* method_status.c - idc.status: what the hub's visitor shows, as structs. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "link_mgr/base/clock.h"
-#include "link_mgr/rpc/methods.h"
 #include "link_mgr/rpc/handle.h"
+#include "link_mgr/rpc/methods.h"
 #include "link_mgr/rpc/value.h"
 
 struct status {

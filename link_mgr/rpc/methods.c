@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* rpc_methods.c - every method in one table. docs/rpc.md says the same at more length; a test
+/* methods.c - every method in one table. docs/rpc.md says the same at more length; a test
  * compares the names. */
 #include "link_mgr/rpc/methods.h"
 
@@ -18,27 +18,27 @@ const struct rpc_method rpc_methods[] = {
      "there, 110 timed out, "
      "105 out of resources, 71 no common protocol version, 91 listener of the other type, 104 "
      "reset.",
-     false, rpc_do_connect},
+     false, rpc_do_connect, rpc_refuse_connect},
     {"idc.disconnect", S_S, "handle ",
      "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false,
-     rpc_do_disconnect},
+     rpc_do_disconnect, NULL},
     {"idc.listen", S_S, "port name type backlog local fd far_end reserve reset_is_end ",
      "Listens on a port (0: one is picked), or on a service name, or both.\n"
      "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128); "
      "local, true: only for connections of this domain.\n"
      "Out: handle, port.\n"
      "Faults (errno): 98 in use, 13 ports below 1024 need privilege.",
-     false, rpc_do_listen},
+     false, rpc_do_listen, NULL},
     {"idc.accept", S_S, "handle timeout_ms ",
      "Takes the next connection of a listener, waiting for one.\n"
      "In: handle; timeout_ms, -1 none (default), 0 fails at once with 11.\n"
      "Out: handle of the connection, peer_domid, peer_port, peer_uid, type, service, serial.\n"
      "Faults (errno): 110 timed out, 103 the listener was ended.",
-     false, rpc_do_accept},
+     false, rpc_do_accept, NULL},
     {"idc.unlisten", S_S, "handle ",
      "Ends a listener; its port and name are free again, connections that waited are reset.\nIn: "
      "handle.\nOut: empty.",
-     false, rpc_do_unlisten},
+     false, rpc_do_unlisten, NULL},
     {"idc.send", S_S, "handle data timeout_ms end ",
      "Sends on a connection; waits until at least one byte (seqpacket: the whole message) is "
      "taken.\n"
@@ -47,27 +47,27 @@ const struct rpc_method rpc_methods[] = {
      "Out: accepted, the number of bytes that were taken.\n"
      "Faults (errno): 110 timed out, 32 this direction has ended, 90 message too long, or why it "
      "was cut off.",
-     true, rpc_do_send},
+     true, rpc_do_send, NULL},
     {"idc.recv", S_S, "handle max timeout_ms ",
      "Receives from a connection, waiting for data.\n"
      "In: handle; max bytes, default 65536; timeout_ms, -1 none (default), 0 fails at once with "
      "11.\n"
      "Out: data (base64), empty at the end of the stream.\n"
      "Faults (errno): 110 timed out, 104 reset, or why it was cut off.",
-     true, rpc_do_recv},
+     true, rpc_do_recv, NULL},
     {"idc.reason", S_S, "serial shown ",
      "Why a connection ended.\nIn: serial, as idc.connect or idc.accept told it.\n"
      "Out: errno (0: open, or ended cleanly), why.\nFaults (errno): 2 not known (any more), 13 not "
      "yours.",
-     false, rpc_do_reason},
+     false, rpc_do_reason, NULL},
     {"idc.unsent", S_S, "serial shown ",
      "How much of what the program has written link_mgr has not taken yet.\nIn: serial.\nOut: "
      "bytes.\nFaults (errno): 2 not known, 13 not yours.",
-     false, rpc_do_unsent},
+     false, rpc_do_unsent, NULL},
     {"idc.status", "S:,S:S", "detail ",
      "The daemon's state.\nIn: nothing, or detail (false leaves out the connections).\n"
      "Out: domid, platform, version, pid, threads, uptime_ms, links, connections, listeners, "
      "counters.",
-     false, rpc_do_status},
+     false, rpc_do_status, NULL},
 };
 const size_t rpc_method_count = sizeof(rpc_methods) / sizeof(rpc_methods[0]);

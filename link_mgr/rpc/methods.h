@@ -1,33 +1,43 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* methods.h - the methods that have to do with one connection, and with one listener. */
-#ifndef IDC_RPC_CONNECTION_H
-#define IDC_RPC_CONNECTION_H
+/* methods.h - what a method is, all methods in one table, and their prototypes. */
+#ifndef IDC_RPC_METHODS_H
+#define IDC_RPC_METHODS_H
 
-#include "link_mgr/rpc/call.h"
+#include <stdbool.h>
+#include <stddef.h>
 
+struct rpc_call;
+struct rpc_params;
+
+struct rpc_method {
+    const char *name, *signature;
+    const char *members; /* that it understands, each followed by a blank */
+    const char *help;
+    bool xml_only; /* its data or its answer need more than compact documents have */
+    void (*run)(struct rpc_call *call, struct rpc_params *params);
+    /* The call is refused before it is run. NULL: a fault is all that it needs. */
+    void (*refuse)(struct rpc_call *call, struct rpc_params *params, int error, const char *why);
+};
+
+extern const struct rpc_method rpc_methods[];
+extern const size_t rpc_method_count;
+
+/* method_connection.c */
 void rpc_do_connect(struct rpc_call *call, struct rpc_params *params);
+void rpc_refuse_connect(struct rpc_call *call, struct rpc_params *params, int error,
+                        const char *why);
 void rpc_do_disconnect(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_send(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_recv(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_reason(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_unsent(struct rpc_call *call, struct rpc_params *params);
 
+/* method_listener.c */
 void rpc_do_listen(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_accept(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_unlisten(struct rpc_call *call, struct rpc_params *params);
 
+/* method_status.c */
 void rpc_do_status(struct rpc_call *call, struct rpc_params *params);
-
-/* Member "fd": whether the client wants the descriptor itself; refused where none can travel. */
-bool rpc_params_want_fd(struct rpc_params *params);
-/* Is fd an end of a nameless AF_UNIX socket pair of the type? */
-bool rpc_is_fitting_end(int fd, enum idc_type type);
-/* The call takes its descriptor number `at` (-1: there is none), to close it or pass it on. */
-int rpc_take_fd(struct rpc_call *call, int at);
-/* A connect that is not begun: its far end, if it brought one, tells why. */
-void rpc_refuse_connect(struct rpc_call *call, struct rpc_params *params, int error,
-                        const char *why);
-/* Ends a connect that is still under way, if the call is one. */
-void rpc_connecting_end(struct rpc_call *call);
 
 #endif

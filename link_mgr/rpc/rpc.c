@@ -3,7 +3,7 @@
  * rpc.c - libmicrohttpd on the daemon's loop. libmicrohttpd has an epoll set of its own, without a
  * thread; its descriptor is one event in our loop, and MHD_run does what is due. Between events it
  * costs nothing: the timer is armed only when libmicrohttpd asks for it, which it does when it left
- * work undone. New connections it gets from us (rpc_accept.c).
+ * work undone. New connections it gets from us (accept.c).
  */
 #include "link_mgr/rpc/rpc.h"
 
@@ -14,30 +14,18 @@
 #include <unistd.h>
 
 #include "link_mgr/base/clock.h"
-#include "link_mgr/rpc/call.h"
+#include "link_mgr/rpc/delivery.h"
+#include "link_mgr/rpc/dispatch.h"
 #include "link_mgr/rpc/handle.h"
 #include "link_mgr/rpc/transport.h"
 
 /* Head of a request and a part of its body; libmicrohttpd allocates it for each connection. */
 #define CONNECTION_MEMORY (16u * 1024)
 
-bool rpc_memory_take(struct rpc_server *server, size_t bytes)
-{
-    size_t limit = bytes > RPC_SMALL ? RPC_MEMORY_MAX - RPC_MEMORY_RESERVE : RPC_MEMORY_MAX;
-    if (server->memory > limit || bytes > limit - server->memory)
-        return false;
-    server->memory += bytes;
-    return true;
-}
-
-void rpc_memory_give(struct rpc_server *server, size_t bytes)
-{
-    server->memory -= bytes;
-}
-
 void rpc_run(struct rpc_server *server)
 {
     MHD_UNSIGNED_LONG_LONG ms;
+    rpc_delivery_look_around(server);
     MHD_run(server->mhd);
     rpc_accept_go_on(server);
     if (MHD_get_timeout(server->mhd, &ms) == MHD_YES) {
@@ -88,7 +76,7 @@ static int start_events(struct rpc_server *server)
     return 0;
 }
 
-static int rpc_do_start(struct rpc_server *server, const char *path, char *why, size_t why_size)
+static int rpc_open(struct rpc_server *server, const char *path, char *why, size_t why_size)
 {
     server->handles = rpc_handle_table_new();
     server->registry = rpc_registry_new(server);
@@ -122,9 +110,10 @@ int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, c
     server->accepting.spare = -1;
     LIST_INIT(&server->sessions);
     server->kept = (struct rpc_session){.server = server};
+    TAILQ_INIT(&server->delivering);
     /* xmlrpc-c's limit is the process's; the transports have lower ones of their own. */
     xmlrpc_limit_set(XMLRPC_XML_SIZE_LIMIT_ID, RPC_DOCUMENT_MAX);
-    int error = rpc_do_start(server, config->path, why, why_size);
+    int error = rpc_open(server, config->path, why, why_size);
     if (error != 0)
         rpc_stop(server);
     else

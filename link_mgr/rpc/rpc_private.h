@@ -2,29 +2,32 @@
 /*
  * rpc_private.h - what the parts of the RPC server share.
  *
- *   rpc.c            start and stop, libmicrohttpd on our event loop
- *   rpc_socket.c     the listening socket's path
- *   rpc_accept.c     new connections, and what becomes of them at a limit
- *   rpc_http.c       HTTP requests                     } the two transports
- *   rpc_upgraded.c   libidc's upgraded connections     }
- *   rpc_session.c    a client's connection: its calls, its handles
- *   rpc_call.c       a call from its document to its answer, dispatch
- *   rpc_handle.c     handles, and the calls that wait on them
- *   rpc_value.c      members of structs, in and out
- *   rpc_methods.c    the table of methods
- *   rpc_connection.c, rpc_listener.c, rpc_status.c     the methods
+ *   rpc.c                  start and stop, libmicrohttpd on our event loop
+ *   socket.c               the listening socket's path
+ *   accept.c               new connections, and what becomes of them at a limit
+ *   memory.c               memory that is held for clients
+ *   session.c              a client's connection: its calls, its handles
+ *   transport_http.c       HTTP requests                     } the two transports
+ *   transport_upgraded.c   libidc's upgraded connections     }
+ *   dispatch.c             from a call's document to its method
+ *   call.c                 a call and its answer
+ *   handle.c               handles, and the calls that wait on them
+ *   delivery.c             data that are on their way to a client
+ *   value.c                members of structs, in and out
+ *   descriptor.c           descriptors that come with calls
+ *   methods.c              the table of methods
+ *   method_connection.c, method_listener.c, method_status.c     the methods
  *
  * Who owns what. The server owns sessions; a session owns its calls under way and the handles that
  * it made. A call belongs to the session until it is answered (rpc_reply, rpc_fault) or given up
- * (rpc_call_give_up), which frees it. While it waits it is in exactly one place: with the hub (a
- * pending connect), or in the queue of a handle.
+ * (rpc_call_give_up), which frees it. What a method keeps while its call waits belongs to the call.
  *
  * Nothing that answers a call destroys a session or a handle on the way: a transport that finds its
  * client gone says so later, from an event of its own. So whoever answers calls in a loop may go
  * on.
  */
-#ifndef IDC_RPC_SERVER_H
-#define IDC_RPC_SERVER_H
+#ifndef IDC_RPC_PRIVATE_H
+#define IDC_RPC_PRIVATE_H
 
 #include <event2/event.h>
 #include <stdbool.h>
@@ -35,11 +38,11 @@
 #include <xmlrpc-c/server.h>
 
 #include "link_mgr/hub/hub.h"
-#include "link_mgr/rpc/rpc.h"
 
 struct MHD_Daemon;
 struct compact_writer;
 struct rpc_call;
+struct rpc_delivery;
 struct rpc_handle;
 struct rpc_handle_table;
 
@@ -49,6 +52,8 @@ struct rpc_handle_table;
  * little */
 #define RPC_MEMORY_RESERVE (32u * 1024 * 1024)
 #define RPC_SMALL (64u * 1024)
+/* Any answer but those of idc.recv and idc.status. */
+#define RPC_ANSWER_SHORT 3072u
 #define RPC_CONNECTIONS_MAX 8192
 #define RPC_CALLS_MAX 4096 /* under way, per session */
 
@@ -56,20 +61,29 @@ struct rpc_counters {
     uint64_t connections, calls, calls_now, faults, given_up;
 };
 
+/* An answer's document, with what was counted for it. */
+struct rpc_answer {
+    struct rpc_server *server;
+    xmlrpc_mem_block *block;
+    size_t counted;
+    struct rpc_session *session; /* whose `sending` ends when it was written; NULL: nobody's */
+};
+
 /* How a session's answers travel. */
 struct rpc_transport {
     bool descriptors; /* they can go with an answer */
-    /* Takes over the document (NULL: none could be made) and fd (-1: none). */
-    void (*answer)(void *carrier, uint32_t tag, xmlrpc_mem_block *document, int fd);
+    /* Takes over the answer (NULL: none could be made) and fd (-1: none). False: it cannot be sent,
+     * and the connection is going to end. */
+    bool (*answer)(void *carrier, uint32_t tag, struct rpc_answer *answer, int fd);
     /* The same for a call that came as a compact document; the document stays the caller's. */
-    void (*answer_compact)(void *carrier, uint32_t tag, const struct compact_writer *document,
+    bool (*answer_compact)(void *carrier, uint32_t tag, const struct compact_writer *document,
                            int fd);
 };
 
 struct rpc_session {
     struct rpc_server *server;
     struct hub_caller caller;
-    int fd; /* of the client's connection, which is libmicrohttpd's */
+    int fd; /* of the connection; the transport's */
     const struct rpc_transport *transport;
     void *carrier; /* of the transport */
     bool compact;  /* compact documents were agreed on */
@@ -77,10 +91,13 @@ struct rpc_session {
     unsigned call_count;
     const char *refusal; /* not NULL: all that it gets is a 503 with this text */
     LIST_HEAD(, rpc_handle) handles;
+    LIST_HEAD(, rpc_delivery) deliveries;
+    bool sending; /* an answer with data of a delivery is not written whole */
+    TAILQ_ENTRY(rpc_session) delivering;
     LIST_ENTRY(rpc_session) in_server;
 };
 
-/* rpc_accept.c has the theory. */
+/* accept.c has the theory. */
 struct rpc_accepting {
     struct event *waiting, *retry;
     int spare;                   /* -1: in use for the refused one, or could not be had */
@@ -99,6 +116,7 @@ struct rpc_server {
     struct rpc_call *dispatching; /* the call that the registry is working on */
     struct rpc_handle_table *handles;
     LIST_HEAD(, rpc_session) sessions;
+    TAILQ_HEAD(, rpc_session) delivering; /* those that have deliveries */
     unsigned session_count;
     struct rpc_session kept; /* has calls that outlive the connection they came over, and no more */
     struct rpc_accepting accepting;
@@ -116,11 +134,19 @@ void rpc_run(struct rpc_server *server);
 /* The same, a little later: to be called after a connection was resumed or closed. libmicrohttpd,
  * without a thread, does not see it by itself. */
 void rpc_run_soon(struct rpc_server *server);
+
+/* ---- memory.c ---- */
+
 /* Counts bytes held for clients. False, and nothing counted, when it would be too much. */
 bool rpc_memory_take(struct rpc_server *server, size_t bytes);
 void rpc_memory_give(struct rpc_server *server, size_t bytes);
+/* Takes the document over in every case. NULL: it would be too much, or no memory. */
+struct rpc_answer *rpc_answer_new(struct rpc_server *server, xmlrpc_mem_block *block);
+/* It is about to be counted elsewhere. */
+void rpc_answer_uncount(struct rpc_answer *answer);
+void rpc_answer_free(struct rpc_answer *answer);
 
-/* ---- rpc_session.c ---- */
+/* ---- session.c ---- */
 
 struct rpc_session *rpc_session_new(struct rpc_server *server, int fd);
 /* Has the client closed, or will it send no more, unnoticed so far? */
@@ -129,14 +155,14 @@ bool rpc_session_gone(const struct rpc_session *session);
 void rpc_session_end(struct rpc_session *session);
 void rpc_session_free(struct rpc_session *session);
 
-/* ---- rpc_socket.c ---- */
+/* ---- socket.c ---- */
 
 int rpc_socket_open(const char *path, struct rpc_socket **socket_out, char *why, size_t why_size);
 int rpc_socket_fd(const struct rpc_socket *socket);
 /* Closes and frees it, and removes the path, if it is still ours. */
 void rpc_socket_remove(struct rpc_socket *socket);
 
-/* ---- rpc_accept.c ---- */
+/* ---- accept.c ---- */
 
 /* Once libmicrohttpd runs. server->accepting.spare is -1 before. */
 int rpc_accept_start(struct rpc_server *server);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* rpc_session.c - a client's connection: who it is, its calls under way and the handles that it
+/* session.c - a client's connection: who it is, its calls under way and the handles that it
  * made. */
 #include <poll.h>
 #include <stdlib.h>
@@ -27,6 +27,7 @@ struct rpc_session *rpc_session_new(struct rpc_server *server, int fd)
     session->caller = caller_of(fd);
     LIST_INIT(&session->calls);
     LIST_INIT(&session->handles);
+    LIST_INIT(&session->deliveries);
     LIST_INSERT_HEAD(&server->sessions, session, in_server);
     server->session_count++;
     server->counters.connections++;
@@ -45,7 +46,7 @@ void rpc_session_end(struct rpc_session *session)
     struct rpc_handle *handle;
     while ((call = LIST_FIRST(&session->calls)) != NULL)
         if (call->silent && !session->server->stopping)
-            rpc_call_keep(call);
+            rpc_call_outlive(call);
         else
             rpc_call_give_up(call);
     while ((handle = LIST_FIRST(&session->handles)) != NULL)

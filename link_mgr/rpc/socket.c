@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc_socket.c - the listening socket and its path. A path on which nobody answers is left over
+ * socket.c - the listening socket and its path. A path on which nobody answers is left over
  * from a daemon that was killed, and is replaced; one on which somebody answers is not touched. Of
  * directories only the usual one is made, and removed at the end.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* transport.h - the two transports, as rpc.c starts and stops them. */
-#ifndef IDC_RPC_HTTP_H
-#define IDC_RPC_HTTP_H
+#ifndef IDC_RPC_TRANSPORT_H
+#define IDC_RPC_TRANSPORT_H
 
 #include <microhttpd.h>
 

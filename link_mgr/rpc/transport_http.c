@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc_http.c - theory of operation
+ * transport_http.c - theory of operation
  *
  * libmicrohttpd calls rpc_http_request for the head of a request, for each part of its body, and
  * when it is whole. Then the call is run. If it is answered at once, so is the request. If not, the
@@ -20,7 +20,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "link_mgr/rpc/call.h"
+#include "link_mgr/rpc/delivery.h"
+#include "link_mgr/rpc/dispatch.h"
+
+#define ANSWER_PART (32u * 1024) /* what is copied at a time of an answer that is watched */
 
 /* Of a connection, as long as it is not upgraded: the session's carrier. */
 struct http_carrier {
@@ -35,16 +38,9 @@ struct http_request {
     char *body;
     size_t body_len, body_room; /* room is counted in the server's memory */
     unsigned refused;           /* HTTP status with which it ends, once its body is over */
-    bool run, suspended, given_up;
+    bool run, suspended;
     bool answered;
-    xmlrpc_mem_block *answer;
-};
-
-/* Owns the answer of a request while libmicrohttpd sends it. */
-struct http_document {
-    struct rpc_server *server;
-    xmlrpc_mem_block *block;
-    size_t counted;
+    bool given_up; /* there is no answer: the connection ends */
 };
 
 /* ---- responses ---- */
@@ -107,44 +103,50 @@ static enum MHD_Result respond_refusal(struct MHD_Connection *connection, const 
     return http_respond(connection, MHD_HTTP_SERVICE_UNAVAILABLE, response);
 }
 
-static void document_free(void *arg)
+static void answer_free(void *arg)
 {
-    struct http_document *document = arg;
-    rpc_memory_give(document->server, document->counted);
-    xmlrpc_mem_block_free(document->block);
-    free(document);
+    rpc_answer_free(arg);
 }
 
-/* Takes the block over. */
-static struct http_document *document_new(struct rpc_server *server, xmlrpc_mem_block *block)
+/* libmicrohttpd does not tell when an answer was written, if the client closes at once. But it asks
+ * for the last byte, a line's end, only when everything before was written. */
+static ssize_t answer_part(void *arg, uint64_t at, char *buf, size_t room)
 {
-    struct http_document *document = malloc(sizeof(*document));
-    size_t len = xmlrpc_mem_block_size(block);
-    if (document != NULL && rpc_memory_take(server, len)) {
-        *document = (struct http_document){server, block, len};
-        return document;
+    const struct rpc_answer *answer = arg;
+    const char *bytes = xmlrpc_mem_block_contents(answer->block);
+    size_t last = xmlrpc_mem_block_size(answer->block) - 1;
+    size_t len = at < last ? last - (size_t)at : 1;
+    if (at == last && answer->session != NULL)
+        answer->session->sending = false;
+    len = len < room ? len : room;
+    memcpy(buf, bytes + at, len);
+    return (ssize_t)len;
+}
+
+/* The answer that brings data of another session's handle is watched on its way (delivery.h). */
+static struct MHD_Response *new_answer(struct rpc_session *session, struct rpc_answer *answer)
+{
+    size_t len = xmlrpc_mem_block_size(answer->block);
+    if (!session->sending)
+        return MHD_create_response_from_buffer_with_free_callback_cls(
+            len, xmlrpc_mem_block_contents(answer->block), answer_free, answer);
+    answer->session = session;
+    return MHD_create_response_from_callback(len, ANSWER_PART, answer_part, answer, answer_free);
+}
+
+/* Takes the answer over; libmicrohttpd has it until it is sent. */
+static enum MHD_Result respond_answer(struct http_carrier *carrier, struct rpc_answer *answer)
+{
+    struct MHD_Response *response = new_answer(carrier->session, answer);
+    if (response == NULL) {
+        rpc_answer_free(answer);
+        return MHD_NO;
     }
-    xmlrpc_mem_block_free(block);
-    free(document);
-    return NULL;
-}
-
-static enum MHD_Result respond_answer(struct http_request *request)
-{
-    struct MHD_Connection *connection = request->carrier->connection;
-    struct http_document *document = NULL;
-    if (request->answer != NULL)
-        document = document_new(request->carrier->session->server, request->answer);
-    request->answer = NULL;
-    if (document == NULL)
-        return respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE);
-    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
-        document->counted, xmlrpc_mem_block_contents(document->block), document_free, document);
-    if (response == NULL)
-        document_free(document);
-    else
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/xml");
-    return http_respond(connection, MHD_HTTP_OK, response);
+    if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/xml") != MHD_YES) {
+        MHD_destroy_response(response);
+        return MHD_NO;
+    }
+    return http_respond(carrier->connection, MHD_HTTP_OK, response);
 }
 
 /* ---- the call ---- */
@@ -156,22 +158,21 @@ static void http_resume(struct http_request *request)
     rpc_run_soon(request->carrier->session->server);
 }
 
-static void http_answer(void *arg, uint32_t tag, xmlrpc_mem_block *document, int fd)
+static bool http_answer(void *arg, uint32_t tag, struct rpc_answer *answer, int fd)
 {
     struct http_carrier *carrier = arg;
     struct http_request *request = carrier->request;
     (void)tag, (void)fd; /* no descriptors on this transport, and one call at a time */
     request->answered = true;
-    request->answer = document;
-    if (request->suspended) {
-        request->given_up = respond_answer(request) != MHD_YES;
+    request->given_up = answer == NULL || respond_answer(carrier, answer) != MHD_YES;
+    if (request->suspended)
         http_resume(request);
-    }
+    return !request->given_up;
 }
 
 static const struct rpc_transport http_transport = {.descriptors = false, .answer = http_answer};
 
-static void give_up(struct http_carrier *carrier)
+static void http_give_up(struct http_carrier *carrier)
 {
     struct http_request *request = carrier->request;
     struct rpc_call *call = LIST_FIRST(&carrier->session->calls);
@@ -189,7 +190,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
     struct pollfd p = {.fd = fd, .events = POLLRDHUP};
     (void)what;
     if (carrier->request != NULL && carrier->request->suspended && poll(&p, 1, 0) == 1)
-        give_up(carrier);
+        http_give_up(carrier);
 }
 
 static bool start_watch(struct http_carrier *carrier)
@@ -214,14 +215,20 @@ static void drop_body(struct http_request *request)
 static enum MHD_Result run_call(struct http_request *request)
 {
     struct http_carrier *carrier = request->carrier;
+    struct rpc_server *server = carrier->session->server;
+    if (!rpc_memory_take(server, RPC_ANSWER_SHORT)) /* before anything is done */
+        return respond_text(carrier->connection, MHD_HTTP_SERVICE_UNAVAILABLE);
     struct rpc_call *call = rpc_call_new(carrier->session, 0);
-    if (call == NULL)
+    if (call == NULL) {
+        rpc_memory_give(server, RPC_ANSWER_SHORT);
         return respond_text(carrier->connection, MHD_HTTP_INTERNAL_SERVER_ERROR);
+    }
+    call->counted = RPC_ANSWER_SHORT;
     request->run = true;
-    rpc_call_run(call, request->body, request->body_len);
+    rpc_dispatch(call, request->body, request->body_len);
     drop_body(request);
     if (request->answered)
-        return respond_answer(request);
+        return request->given_up ? MHD_NO : MHD_YES;
     if (!start_watch(carrier))
         return MHD_NO;
     request->suspended = true;
@@ -357,8 +364,6 @@ void rpc_http_request_over(void *cls, struct MHD_Connection *connection, void **
         drop_body(request);
         request->carrier->request = NULL;
     }
-    if (request->answer != NULL)
-        xmlrpc_mem_block_free(request->answer);
     free(request);
     *request_cls = NULL;
 }
@@ -406,6 +411,7 @@ void rpc_http_connection(void *cls, struct MHD_Connection *connection, void **so
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         *socket_context = open_session(cls, connection);
     } else if (session != NULL) {
+        rpc_delivery_session_ends(session, !session->sending);
         rpc_session_end(session);
         rpc_accept_ended(session);
         if (session->transport == &http_transport)
@@ -424,5 +430,5 @@ void rpc_http_limit(struct rpc_session *session, unsigned seconds)
 void rpc_http_stop(struct rpc_session *session)
 {
     if (session->transport == &http_transport)
-        give_up(session->carrier);
+        http_give_up(session->carrier);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rpc_upgraded.c - libidc's connections: tagged calls in both directions' order, with descriptors
- * (docs/rpc.md, 4).
+ * transport_upgraded.c - libidc's connections: tagged calls in both directions' order, with
+ * descriptors (docs/rpc.md, 4).
  *
  * Theory of operation
  *
@@ -30,7 +30,8 @@
 #include "common/handover.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
-#include "link_mgr/rpc/call.h"
+#include "link_mgr/rpc/delivery.h"
+#include "link_mgr/rpc/dispatch.h"
 #include "link_mgr/rpc/transport.h"
 
 #define HEADER_SIZE 8
@@ -133,6 +134,7 @@ static void upgraded_flush(struct upgraded *u)
             output_free(u, o);
     }
     event_del(u->writable);
+    u->session->sending = false;
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
@@ -173,36 +175,44 @@ static size_t write_now(struct upgraded *u, const struct iovec parts[2], int *fd
     return (size_t)sent;
 }
 
-/* Takes fd over. document NULL: none could be made. */
-static void send_document(struct upgraded *u, uint32_t tag, const void *document, size_t len,
+/* Takes fd over. document NULL: none could be made. False: it cannot be sent. */
+static bool send_document(struct upgraded *u, uint32_t tag, const void *document, size_t len,
                           int fd)
 {
     uint32_t header[2] = {htole32((uint32_t)len), htole32(tag)};
     const struct iovec parts[2] = {{header, HEADER_SIZE}, {(void *)(uintptr_t)document, len}};
     bool idle = TAILQ_EMPTY(&u->outputs);
     size_t sent = document != NULL && !u->broken && idle ? write_now(u, parts, &fd) : 0;
-    if (sent == HEADER_SIZE + len)
-        return;
+    if (sent == HEADER_SIZE + len) {
+        u->session->sending = false;
+        return true;
+    }
     if (document == NULL || u->broken || !upgraded_enqueue(u, parts, sent, fd)) {
         if (fd >= 0)
             close(fd);
         mark_broken(u);
-    } else if (idle) {
-        upgraded_flush(u);
+        return false;
     }
+    if (idle)
+        upgraded_flush(u);
+    u->session->sending = !TAILQ_EMPTY(&u->outputs);
+    return true;
 }
 
-static void upgraded_answer(void *arg, uint32_t tag, xmlrpc_mem_block *document, int fd)
+static bool upgraded_answer(void *arg, uint32_t tag, struct rpc_answer *answer, int fd)
 {
-    const void *bytes = document != NULL ? xmlrpc_mem_block_contents(document) : NULL;
-    send_document(arg, tag, bytes, document != NULL ? xmlrpc_mem_block_size(document) : 0, fd);
-    if (document != NULL)
-        xmlrpc_mem_block_free(document);
+    if (answer == NULL)
+        return send_document(arg, tag, NULL, 0, fd);
+    rpc_answer_uncount(answer); /* what the socket does not take is counted in the queue */
+    bool sent = send_document(arg, tag, xmlrpc_mem_block_contents(answer->block),
+                              xmlrpc_mem_block_size(answer->block), fd);
+    rpc_answer_free(answer);
+    return sent;
 }
 
-static void answer_compact(void *arg, uint32_t tag, const struct compact_writer *document, int fd)
+static bool answer_compact(void *arg, uint32_t tag, const struct compact_writer *document, int fd)
 {
-    send_document(arg, tag, document->failed ? NULL : document->bytes, document->len, fd);
+    return send_document(arg, tag, document->failed ? NULL : document->bytes, document->len, fd);
 }
 
 static const struct rpc_transport upgraded_transport = {
@@ -253,7 +263,7 @@ static int upgraded_run(struct upgraded *u, const uint8_t header[HEADER_SIZE], c
     memcpy(call->fds, u->fds, sizeof(call->fds));
     call->fd_count = u->fd_count;
     u->fd_count = 0;
-    rpc_call_run(call, document, len);
+    rpc_dispatch(call, document, len);
     return 0;
 }
 
@@ -338,7 +348,7 @@ static int take_extra(struct upgraded *u)
     return error;
 }
 
-/* The same. */
+/* The same; -ESHUTDOWN when the client has closed the connection. */
 static int read_input(struct upgraded *u)
 {
     struct descriptors came = {.count = RPC_CALL_FDS};
@@ -353,7 +363,7 @@ static int read_input(struct upgraded *u)
             "a program's descriptors could not be received, and its RPC connection ends: %s",
             own_error_text(-EMFILE));
     if (got <= 0)
-        return got < 0 ? (int)got : -ECONNRESET;
+        return got < 0 ? (int)got : -ESHUTDOWN;
     int error = take_input(u, piece, (size_t)got, &came);
     for (int i = 0; i < came.count; i++)
         close(came.fds[i]);
@@ -378,12 +388,14 @@ static void upgraded_free(struct upgraded *u)
     free(u);
 }
 
-/* The session stays, empty, until libmicrohttpd closes the connection. */
-static void upgraded_end(struct upgraded *u)
+/* The session stays, empty, until libmicrohttpd closes the connection. in_order: the client has
+ * closed it, and had read everything that was written. */
+static void upgraded_end(struct upgraded *u, bool in_order)
 {
     struct rpc_session *session = u->session;
     struct MHD_UpgradeResponseHandle *mhd = u->mhd;
     u->broken = true;
+    rpc_delivery_session_ends(session, in_order && TAILQ_EMPTY(&u->outputs));
     rpc_session_end(session);
     shutdown(u->fd, SHUT_RDWR);
     upgraded_free(u);
@@ -411,7 +423,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     if (error == 0 && !u->broken)
         error = read_input(u);
     if (u->broken || error < 0)
-        upgraded_end(u);
+        upgraded_end(u, !u->broken && error == -ESHUTDOWN);
     else
         watch_progress(u);
 }
@@ -461,7 +473,7 @@ static void on_upgrade(void *cls, struct MHD_Connection *connection, void *reque
     session->carrier = u;
     evutil_make_socket_nonblocking(fd);
     if (upgraded_init(u, extra, extra_len) < 0)
-        upgraded_end(u);
+        upgraded_end(u, false);
     else if (extra_len > 0)
         event_active(u->readable, EV_READ, 0);
 }
@@ -485,5 +497,5 @@ bool rpc_is_upgraded(const struct rpc_session *session)
 
 void rpc_upgraded_stop(struct rpc_session *session)
 {
-    upgraded_end(session->carrier);
+    upgraded_end(session->carrier, false);
 }

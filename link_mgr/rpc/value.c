@@ -11,6 +11,8 @@
 
 #include "common/service_name.h"
 #include "common/text_cut.h"
+#include "link_mgr/rpc/methods.h"
+#include "link_mgr/rpc/text.h"
 
 #define TEXT_MAX 128 /* room for any text that a member may hold */
 
@@ -27,6 +29,14 @@ void rpc_params_refuse(struct rpc_params *params, const char *format, ...)
     va_end(args);
     params->failed = true;
     rpc_fault(params->call, EINVAL, "%s: %s", params->method->name, text);
+}
+
+static void params_lack_memory(struct rpc_params *params)
+{
+    if (params->failed)
+        return;
+    params->failed = true;
+    rpc_fault_own(params->call, ENOMEM);
 }
 
 bool rpc_params_ok(const struct rpc_params *params)
@@ -67,7 +77,7 @@ static void check_member(struct rpc_params *params, xmlrpc_value *key)
     xmlrpc_env_init(&env);
     xmlrpc_read_string(&env, key, &name);
     if (env.fault_occurred)
-        rpc_params_refuse(params, "a member's name is no text");
+        params_lack_memory(params); /* a name is always a text */
     else
         check_name(params, name, strlen(name));
     free((void *)(uintptr_t)name);
@@ -79,12 +89,14 @@ static void check_members(struct rpc_params *params)
     xmlrpc_env env;
     xmlrpc_env_init(&env);
     int count = xmlrpc_struct_size(&env, params->members);
-    for (int i = 0; i < count && rpc_params_ok(params); i++) {
+    for (int i = 0; i < count && !env.fault_occurred && rpc_params_ok(params); i++) {
         xmlrpc_value *key, *value;
         xmlrpc_struct_get_key_and_value(&env, params->members, i, &key, &value);
         if (!env.fault_occurred)
             check_member(params, key);
     }
+    if (env.fault_occurred)
+        params_lack_memory(params);
     xmlrpc_env_clean(&env);
 }
 
@@ -368,7 +380,7 @@ void rpc_struct_value(struct rpc_struct *s, const char *name, xmlrpc_value *valu
     if (!s->env.fault_occurred && value != NULL)
         xmlrpc_struct_set_value(&s->env, s->value, name, value);
     else if (!s->env.fault_occurred)
-        xmlrpc_env_set_fault(&s->env, XMLRPC_INTERNAL_ERROR, "out of memory");
+        xmlrpc_env_set_fault(&s->env, XMLRPC_INTERNAL_ERROR, "no memory");
     if (value != NULL)
         xmlrpc_DECREF(value);
 }
@@ -434,12 +446,10 @@ xmlrpc_value *rpc_struct_end(struct rpc_struct *s)
     return value;
 }
 
-void rpc_struct_reply(struct rpc_struct *s)
+bool rpc_struct_reply(struct rpc_struct *s)
 {
-    if (is_compact(s))
-        rpc_reply_compact(s->call, &s->compact);
-    else
-        rpc_reply(s->call, rpc_struct_end(s));
+    return is_compact(s) ? rpc_reply_compact(s->call, &s->compact)
+                         : rpc_reply(s->call, rpc_struct_end(s));
 }
 
 void rpc_reply_empty(struct rpc_call *call)
@@ -454,11 +464,4 @@ void rpc_reply_empty(struct rpc_call *call)
 const char *rpc_type_name(enum idc_type type)
 {
     return type == IDC_SEQPACKET ? "seqpacket" : "stream";
-}
-
-void rpc_make_printable(char *text)
-{
-    for (; *text != '\0'; text++)
-        if (*text < ' ' || *text > '~')
-            *text = '?';
 }

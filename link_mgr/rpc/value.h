@@ -15,6 +15,8 @@
 #define RPC_TIMEOUT_MAX INT32_MAX
 #define RPC_MEMBERS_MAX 16 /* of a compact call */
 
+struct rpc_method;
+
 struct rpc_params {
     struct rpc_call *call;
     const struct rpc_method *method;
@@ -66,11 +68,10 @@ void rpc_struct_bytes(struct rpc_struct *s, const char *name, const void *bytes,
 /* takes it over; may be NULL */
 void rpc_struct_value(struct rpc_struct *s, const char *name, xmlrpc_value *value);
 xmlrpc_value *rpc_struct_end(struct rpc_struct *s);
-void rpc_struct_reply(struct rpc_struct *s);
+/* As rpc_reply. */
+bool rpc_struct_reply(struct rpc_struct *s);
 void rpc_reply_empty(struct rpc_call *call);
 
 const char *rpc_type_name(enum idc_type type);
-/* What is not printable ASCII becomes '?': texts may quote what a peer or a client said. */
-void rpc_make_printable(char *text);
 
 #endif

@@ -22,7 +22,8 @@
 #include <sys/un.h>
 
 #include "common/compact.h"
-#include "link_mgr/rpc/call.h"
+#include "link_mgr/rpc/methods.h"
+#include "link_mgr/rpc/rpc_private.h"
 #include "tests/unit/fake_hub.h"
 
 #define BYTES_MAX 65536

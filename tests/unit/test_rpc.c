@@ -3,7 +3,7 @@
  * once. */
 #include "tests/unit/rpc_fixture.h"
 
-#include "link_mgr/rpc/call.h"
+#include "link_mgr/rpc/methods.h"
 #include "tests/unit/suite.h"
 
 #define DOMID "domid", "<int>3</int>"

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * delivery.h - data that were taken from a connection and are on their way to a client.
+ *
+ * Theory of operation
+ *
+ * idc.recv takes data off a handle once its answer has been handed to the transport. The client may
+ * go away before it has read that answer. Then the data are gone, and another client of the same
+ * uid that goes on reading from the handle would see a gap without knowing it. So a delivery
+ * remembers that data of a handle are on their way to a session. It ends in one of two ways:
+ *
+ *   read    the client has read everything that was written to its socket (SIOCOUTQ is 0), or it
+ *           has closed its connection without leaving anything unread
+ *   lost    the answer could not be written whole, or the client has closed its connection and left
+ *           something unread; the kernel tells the latter as ECONNRESET
+ *
+ * What is lost makes the handle lost: from then on idc.recv fails with ECONNRESET.
+ *
+ * libmicrohttpd reads from the socket too, and the kernel tells an error only once. So the sessions
+ * that have deliveries are looked at just before libmicrohttpd is run.
+ */
+#ifndef IDC_RPC_DELIVERY_H
+#define IDC_RPC_DELIVERY_H
+
+#include "link_mgr/rpc/rpc_private.h"
+
+/* Before the answer is handed to the transport, which clears session->sending when it has written
+ * the answer whole. NULL: no memory. */
+struct rpc_delivery *rpc_delivery_new(struct rpc_session *session, struct rpc_handle *handle);
+/* The transport has the answer, and the data were taken; or it could not take it. */
+void rpc_delivery_begin(struct rpc_delivery *delivery);
+void rpc_delivery_cancel(struct rpc_delivery *delivery);
+
+/* Looks at some of the sessions that have deliveries. */
+void rpc_delivery_look_around(struct rpc_server *server);
+/* All deliveries of a session whose connection ends are read, or lost. in_order: it ends by the
+ * client's will, and all answers were written. */
+void rpc_delivery_session_ends(struct rpc_session *session, bool in_order);
+/* The handle is closed. */
+void rpc_delivery_handle_ends(struct rpc_handle *handle);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* text.h - texts of the RPC server. */
+#ifndef IDC_RPC_TEXT_H
+#define IDC_RPC_TEXT_H
+
+/* Why a call fails when RPC_MEMORY_MAX is reached. */
+#define RPC_NO_ROOM "too much data is under way; try again later"
+
+/* Why idc.recv fails on a handle that is lost (delivery.h). */
+#define RPC_LOST "data were lost: a client that had asked for them went away before it had them"
+
+/* What is not printable ASCII becomes '?': texts may quote what a peer or a client said. */
+static inline void rpc_make_printable(char *text)
+{
+    for (; *text != '\0'; text++)
+        if (*text < ' ' || *text > '~')
+            *text = '?';
+}
+
+#endif
