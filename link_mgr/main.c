@@ -71,16 +71,24 @@ static bool is_ignored(int number)
     return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
+static int main_fail(const char *why)
+{
+    fprintf(stderr, "link_mgr: %s\n", why);
+    return 1;
+}
+
 /* A terminal that is closed ends it too, but not under nohup. */
-static void watch_signals(struct daemon *daemon)
+static int watch_signals(struct daemon *daemon)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         if (numbers[i] == SIGHUP && is_ignored(SIGHUP))
             continue;
         daemon->signals[i] = evsignal_new(daemon->base, numbers[i], on_signal, daemon);
-        event_add(daemon->signals[i], NULL);
+        if (!daemon->signals[i] || event_add(daemon->signals[i], NULL) < 0)
+            return main_fail("signals cannot be watched");
     }
+    return 0;
 }
 
 static void raise_descriptor_limit(void)
@@ -90,12 +98,6 @@ static void raise_descriptor_limit(void)
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-}
-
-static int main_fail(const char *why)
-{
-    fprintf(stderr, "link_mgr: %s\n", why);
-    return 1;
 }
 
 static int open_platform(struct daemon *daemon)
@@ -113,7 +115,8 @@ static int open_platform(struct daemon *daemon)
         return main_fail("it could not set itself up in the store");
     daemon->store_event = event_new(daemon->base, daemon->options.ops->event_fd(daemon->platform),
                                     EV_READ | EV_PERSIST, on_store, daemon);
-    event_add(daemon->store_event, NULL);
+    if (!daemon->store_event || event_add(daemon->store_event, NULL) < 0)
+        return main_fail("the store cannot be watched");
     return 0;
 }
 
@@ -137,7 +140,11 @@ static int wait_for_policy(struct daemon *daemon)
     uint64_t end = clock_now_ms() + STORE_MS;
     struct event *tick = event_new(daemon->base, -1, EV_PERSIST, on_tick, NULL);
     bool busy = true;
-    event_add(tick, &interval);
+    if (!tick || event_add(tick, &interval) < 0) {
+        if (tick)
+            event_free(tick);
+        return main_fail("no timer can be set");
+    }
     while (!hub_is_ready(daemon->hub) && !daemon->stop && clock_now_ms() < end)
         main_step(daemon, &busy);
     event_free(tick);
@@ -152,8 +159,7 @@ static int main_start(struct daemon *daemon)
     daemon->base = event_base_new();
     if (!daemon->base)
         return main_fail("no event loop could be made");
-    watch_signals(daemon);
-    if (open_platform(daemon) || wait_for_policy(daemon))
+    if (watch_signals(daemon) || open_platform(daemon) || wait_for_policy(daemon))
         return 1;
     struct rpc_config rpc = {
         .base = daemon->base, .hub = daemon->hub, .path = daemon->options.socket};

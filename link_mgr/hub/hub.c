@@ -218,8 +218,11 @@ struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *reque
                                 hub_connect_done *done, void *arg)
 {
     struct hub_pending *pending = calloc(1, sizeof(*pending));
-    if (!pending)
-        abort(); /* a few hundred bytes: nothing can be said or done any more */
+    if (!pending) {
+        hub_close_if_open(request->far_end);
+        hub_close_if_open(request->held_end);
+        return NULL;
+    }
     *pending = (struct hub_pending){
         .hub = hub, .request = *request, .done = done, .arg = arg, .result = {.fd = -1}};
     pending->pause_ms = PAUSE_FIRST_MS;

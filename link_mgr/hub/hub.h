@@ -72,7 +72,7 @@ typedef void hub_connect_done(void *arg, int error, const char *why,
                               const struct hub_connected *result);
 
 /* Starts a connect. Returns a handle, valid until done was called, with which the caller may
- * cancel. */
+ * cancel. NULL: no memory, and done will not be called. */
 struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request,
                                 hub_connect_done *done, void *arg);
 /* done will not be called; the attempt is given up. */

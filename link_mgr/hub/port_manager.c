@@ -159,7 +159,10 @@ struct port_manager *port_manager_new(struct event_base *base, struct core *core
     }
     *manager = (struct port_manager){.base = base, .core = core, .fd = fd, .event = event};
     LIST_INIT(&manager->clients);
-    event_add(event, NULL);
+    if (event_add(event, NULL) < 0) {
+        port_manager_free(manager);
+        return NULL;
+    }
     return manager;
 }
 

@@ -109,6 +109,13 @@ static int endpoint_prepare(const struct endpoint_config *config, int fd)
     return 0;
 }
 
+static void endpoint_close_pair(const int fds[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
 int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoint, int *program_fd)
 {
     int fds[2] = {config->far_end, -1};
@@ -117,10 +124,7 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     if (!error)
         error = endpoint_prepare(config, fds[0]);
     if (error) {
-        if (fds[0] >= 0)
-            close(fds[0]);
-        if (fds[1] >= 0)
-            close(fds[1]);
+        endpoint_close_pair(fds);
         free(ep);
         return error;
     }
@@ -131,7 +135,11 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     event_assign(&ep->readable, config->all->base, ep->fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST,
                  on_readable, ep);
     event_assign(&ep->writable, config->all->base, ep->fd, EV_WRITE | EV_ET, on_writable, ep);
-    event_add(&ep->readable, NULL);
+    if (event_add(&ep->readable, NULL) < 0) { /* it would carry nothing */
+        endpoint_close_pair(fds);
+        free(ep);
+        return -ENOMEM;
+    }
     *endpoint = ep;
     *program_fd = fds[1];
     return 0;
