@@ -4,6 +4,8 @@
  *
  *   the call failed with ECONNRESET, and the connection is within the domain: there the kernel
  *   tells so that the peer closed with data unread, once, and vsock's reader does not learn it;
+ *   a seqpacket socket has given nothing: Linux may say so of an end although a message came just
+ *   before it, and of an empty message, which on vsock is nothing at all;
  *   it asks for what vsock has not: a sender's address, urgent data, messages of the error queue;
  *   it asks for nothing, which vsock gives at once;
  *   descriptors came with it: what was known of their numbers is old.
@@ -31,36 +33,40 @@ static bool receive_unusual(int fd, size_t len, int flags, ssize_t *result)
     return true;
 }
 
+/* What a call on fd has returned: is the result of a second one to be taken in its place? */
+static inline bool receive_again(int fd, ssize_t got)
+{
+    return got <= 0 && (interpose_try_again(fd, got) || (got == 0 && vsock_is_first_end(fd)));
+}
+
 ssize_t on_read(int fd, void *buf, size_t len)
 {
     ssize_t got = vsock_next()->read(fd, buf, len);
-    return interpose_try_again(fd, got) ? vsock_next()->read(fd, buf, len) : got;
+    return receive_again(fd, got) ? vsock_next()->read(fd, buf, len) : got;
 }
 
 ssize_t on___read_chk(int fd, void *buf, size_t len, size_t size)
 {
     ssize_t got = vsock_next()->__read_chk(fd, buf, len, size);
-    return interpose_try_again(fd, got) ? vsock_next()->__read_chk(fd, buf, len, size) : got;
+    return receive_again(fd, got) ? vsock_next()->__read_chk(fd, buf, len, size) : got;
 }
 
 ssize_t on_readv(int fd, const struct iovec *spans, int count)
 {
     ssize_t got = vsock_next()->readv(fd, spans, count);
-    return interpose_try_again(fd, got) ? vsock_next()->readv(fd, spans, count) : got;
+    return receive_again(fd, got) ? vsock_next()->readv(fd, spans, count) : got;
 }
 
 ssize_t on_preadv2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
     ssize_t got = vsock_next()->preadv2(fd, spans, count, offset, flags);
-    return interpose_try_again(fd, got) ? vsock_next()->preadv2(fd, spans, count, offset, flags)
-                                        : got;
+    return receive_again(fd, got) ? vsock_next()->preadv2(fd, spans, count, offset, flags) : got;
 }
 
 ssize_t on_preadv64v2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
     ssize_t got = vsock_next()->preadv64v2(fd, spans, count, offset, flags);
-    return interpose_try_again(fd, got) ? vsock_next()->preadv64v2(fd, spans, count, offset, flags)
-                                        : got;
+    return receive_again(fd, got) ? vsock_next()->preadv64v2(fd, spans, count, offset, flags) : got;
 }
 
 ssize_t on_recv(int fd, void *buf, size_t len, int flags)
@@ -69,7 +75,7 @@ ssize_t on_recv(int fd, void *buf, size_t len, int flags)
     if (receive_unusual(fd, len, flags, &got))
         return got;
     got = vsock_next()->recv(fd, buf, len, flags);
-    return interpose_try_again(fd, got) ? vsock_next()->recv(fd, buf, len, flags) : got;
+    return receive_again(fd, got) ? vsock_next()->recv(fd, buf, len, flags) : got;
 }
 
 ssize_t on___recv_chk(int fd, void *buf, size_t len, size_t size, int flags)
@@ -78,7 +84,7 @@ ssize_t on___recv_chk(int fd, void *buf, size_t len, size_t size, int flags)
     if (receive_unusual(fd, len, flags, &got))
         return got;
     got = vsock_next()->__recv_chk(fd, buf, len, size, flags);
-    return interpose_try_again(fd, got) ? vsock_next()->__recv_chk(fd, buf, len, size, flags) : got;
+    return receive_again(fd, got) ? vsock_next()->__recv_chk(fd, buf, len, size, flags) : got;
 }
 
 /* ---- with the sender's address, of which vsock gives none ---- */
@@ -92,7 +98,7 @@ ssize_t on_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *a
         if (receive_unusual(fd, len, flags, &got))
             return got;
         got = vsock_next()->recvfrom(fd, buf, len, flags, address, address_len);
-        return interpose_try_again(fd, got)
+        return receive_again(fd, got)
                    ? vsock_next()->recvfrom(fd, buf, len, flags, address, address_len)
                    : got;
     }
@@ -123,7 +129,7 @@ static ssize_t receive_message(int fd, struct msghdr *message, int flags)
     if (message != NULL && receive_unusual(fd, receive_room(message), flags, &got))
         return got;
     got = vsock_next()->recvmsg(fd, message, flags);
-    return interpose_try_again(fd, got) ? vsock_next()->recvmsg(fd, message, flags) : got;
+    return receive_again(fd, got) ? vsock_next()->recvmsg(fd, message, flags) : got;
 }
 
 static ssize_t receive_nameless(int fd, struct msghdr *message, int flags)
@@ -170,9 +176,8 @@ static int receive_several(int fd, struct mmsghdr *messages, unsigned count, int
     if (receive_unusual(fd, 1, flags, &none))
         return -1;
     int got = vsock_next()->recvmmsg(fd, messages, count, flags, timeout);
-    return interpose_try_again(fd, got)
-               ? vsock_next()->recvmmsg(fd, messages, count, flags, timeout)
-               : got;
+    return receive_again(fd, got) ? vsock_next()->recvmmsg(fd, messages, count, flags, timeout)
+                                  : got;
 }
 
 int on_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,

@@ -325,6 +325,15 @@ bool vsock_is_reset_within(int fd)
            socket.state == VSOCK_CONNECTED && socket.name.local.domid == socket.name.peer.domid;
 }
 
+bool vsock_is_first_end(int fd)
+{
+    struct vsock_socket socket;
+    enum vsock_mark mark = vsock_mark(fd);
+    return vsock_has_messages && fd >= 0 && (mark == VSOCK_OURS || mark == VSOCK_UNKNOWN) &&
+           vsock_look(fd, &socket) && socket.state == VSOCK_CONNECTED &&
+           vsock_type(fd) == SOCK_SEQPACKET;
+}
+
 /* ---- telling ---- */
 
 void vsock_say(const char *format, ...)

@@ -162,6 +162,9 @@ bool vsock_is_nonblocking(int fd);
  * tells so, once, that the peer has closed with data unread. vsock's calls go on to read, and then
  * find the end. errno is kept. */
 bool vsock_is_reset_within(int fd);
+/* A call that receives on fd has returned 0: is it a seqpacket connection? The kernel looks for a
+ * message first, and then whether any can come, so only a second 0 is the end. errno is kept. */
+bool vsock_is_first_end(int fd);
 /* One line on stderr, if $IDC_VSOCK_VERBOSE is set; errno is kept. */
 void vsock_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 
@@ -263,6 +264,9 @@ static void test_empty_message(const struct other *other)
         check_echo(stream);
     }
     CHECK(sendmsg(fd, &nothing, 0) == 0 && send(fd, NULL, 0, 0) == 0);
+    check_echo(fd);
+    /* one that is sent past the library: its reader looks a second time */
+    CHECK(syscall(SYS_sendto, fd, &byte, 0, MSG_NOSIGNAL, NULL, 0) == 0);
     check_echo(fd);
 }
 
