@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_endpoint_end.c - how a connection ends for its program: as a reset, or, with reset_is_end, as
- * the end that AF_VSOCK knows; and what a program sends before it resets. Each test runs for a
+ * test_endpoint_end.c - how a connection ends for its program: as a reset, or, with reset_is_end,
+ * as the end that AF_VSOCK knows; and what a program sends before it resets. Each test runs for a
  * stream and for messages.
  */
 #include <check.h>
