@@ -29,19 +29,19 @@ struct options {
 };
 
 static const char usage[] =
-    "usage: idc-setup [OPTION]... DOMID DOMID...      let all pairs among the DOMIDs connect\n"
-    "       idc-setup --remove DOMID [DOMID]...       take that back (one DOMID: all of its "
-    "rules)\n"
-    "       idc-setup --list [--json] [DOMID]...      show the rules\n"
+    "usage: idc-setup [OPTION]... DOMID DOMID...    let all pairs of them connect\n"
+    "       idc-setup --remove DOMID [DOMID]...     take that back; one DOMID: all of\n"
+    "                                               its rules\n"
+    "       idc-setup --list [--json] [DOMID]...    show the rules\n"
     "\n"
-    "  --add              to what the pairs are allowed already; else that is replaced\n"
-    "  --ports LIST       only to these services: ports, ranges and service names, separated by\n"
-    "                     commas (80,5000-5010,org.example.clipboard); default *, which is all\n"
-    "  --platform NAME    xen, local, or auto (default): local if there is a store directory, else "
-    "xen\n"
-    "  --store DIR        the local platform's store directory; default $IDC_STORE. It is made if "
-    "its\n"
-    "                     parent exists\n"
+    "  --add              to what the pairs are allowed; else that is replaced\n"
+    "  --ports LIST       only to these services: ports, ranges and service names,\n"
+    "                     separated by commas (80,5000-5010,org.example.clipboard);\n"
+    "                     default *, which is all\n"
+    "  --platform NAME    xen, local, or auto (default): local if there is a store\n"
+    "                     directory, else xen\n"
+    "  --store DIR        the local platform's store directory; default $IDC_STORE.\n"
+    "                     It is made if its parent exists\n"
     "  --help, --version\n"
     "\n"
     "DOMIDs are 0 to 32751. See idc-setup(8).\n";
@@ -138,8 +138,8 @@ static int parse_domids(struct options *options, char **arguments)
     for (size_t i = 0; i < count; i++) {
         int domid = setup_parse_domid(arguments[i]);
         if (domid < 0)
-            return setup_fail(EXIT_USAGE, "'%s' is not a DOMID; give a number from 0 to %d",
-                              arguments[i], SETUP_DOMID_MAX);
+            return setup_fail(EXIT_USAGE, "\"%s\" is not a DOMID, 0 to %d", arguments[i],
+                              SETUP_DOMID_MAX);
         if (domids->has[domid])
             return setup_fail(EXIT_USAGE, "DOMID %d is given twice", domid);
         domids->has[domid] = true;
@@ -203,7 +203,7 @@ static int choose_platform(struct options *options)
                    ? setup_fail(EXIT_USAGE, "--store is for the local platform")
                    : choose_xen(options);
     if (!automatic && strcmp(options->platform, "local") != 0)
-        return setup_fail(EXIT_USAGE, "there is no platform '%s'; it is auto, xen or local",
+        return setup_fail(EXIT_USAGE, "--platform takes auto, xen or local, not \"%s\"",
                           options->platform);
     if (automatic && options->directory == NULL && platform_xen_is_here())
         return choose_xen(options);

@@ -15,19 +15,24 @@
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 static const char help[] =
-    "Usage: link_mgr [OPTION]...\n"
-    "Carries the connections of this domain's programs to other domains. Runs in the foreground.\n"
+    "usage: link_mgr [OPTION]...\n"
     "\n"
-    "  --platform auto|xen|local  what links are made of (auto: xen where there is Xen)\n"
-    "  --store DIR       local: the directory that stands for Xenstore (default $IDC_STORE)\n"
-    "  --domid N         this domain's id, 0 to 32751 (local; on xen it is known)\n"
-    "  --socket PATH     where programs reach it (default $IDC_SOCKET, else " DEFAULT_SOCKET ")\n"
-    "  --ring-size KIB   size of each ring of a link that this domain offers: 4 to 1024, a power "
-    "of two (256)\n"
-    "  --memory MIB      most memory held for one other domain: 1 to 65536 (64)\n"
-    "  --idle MS         how long a link without connections is kept: 1 to 86400000 (10000)\n"
-    "  --ready-fd N      write a newline to descriptor N, and close it, when programs are served\n"
-    "  --verbose         log more\n"
+    "Carries the connections of this domain's programs to other domains. Runs in the\n"
+    "foreground.\n"
+    "\n"
+    "  --platform NAME    what links are made of: auto (xen where there is Xen), xen,\n"
+    "                     local\n"
+    "  --store DIR        local: stands for Xenstore; default $IDC_STORE\n"
+    "  --domid N          this domain's id, 0 to 32751 (local; on xen it is known)\n"
+    "  --socket PATH      where programs reach it; default $IDC_SOCKET, else\n"
+    "                     " DEFAULT_SOCKET "\n"
+    "  --ring-size KIB    of each ring of a link that this domain offers: 4 to 1024,\n"
+    "                     a power of two (256)\n"
+    "  --memory MIB       most memory held for one other domain: 1 to 65536 (64)\n"
+    "  --idle MS          how long a link without connections is kept: 1 to 86400000\n"
+    "                     (10000)\n"
+    "  --ready-fd N       write a newline to descriptor N when programs are served\n"
+    "  --verbose          log more\n"
     "  --help, --version\n";
 
 enum {
@@ -61,8 +66,10 @@ static const struct option long_options[] = {
 
 static int options_usage(const char *what, const char *value)
 {
-    fprintf(stderr, "link_mgr: %s%s%s (see link_mgr --help)\n", what, value ? ": " : "",
-            value ? value : "");
+    if (value)
+        fprintf(stderr, "link_mgr: %s, not \"%s\" (see link_mgr --help)\n", what, value);
+    else
+        fprintf(stderr, "link_mgr: %s (see link_mgr --help)\n", what);
     return 2;
 }
 
@@ -125,7 +132,9 @@ static int check_socket(const char *path)
 static int not_understood(const char *what, char **argv)
 {
     char letter[3] = {'-', (char)optopt};
-    return options_usage(what, optopt > OPT_VERSION ? letter : argv[optind - 1]);
+    fprintf(stderr, "link_mgr: %s %s (see link_mgr --help)\n",
+            optopt > OPT_VERSION ? letter : argv[optind - 1], what);
+    return 2;
 }
 
 static int options_take(int option, char **argv, struct options *options, const char **platform)
@@ -180,9 +189,9 @@ static int options_take(int option, char **argv, struct options *options, const 
         puts("link_mgr " IDC_VERSION);
         return 0;
     case ':':
-        return not_understood("an option that needs an argument", argv);
+        return not_understood("needs an argument", argv);
     default:
-        return not_understood("no option, or one that takes no argument", argv);
+        return not_understood("is not an option, or takes no argument", argv);
     }
 }
 
@@ -201,8 +210,11 @@ int options_parse(int argc, char **argv, struct options *options)
         if (status >= 0)
             return status;
     }
-    if (optind < argc)
-        return options_usage("an argument that is no option", argv[optind]);
+    if (optind < argc) {
+        fprintf(stderr, "link_mgr: unexpected argument \"%s\" (see link_mgr --help)\n",
+                argv[optind]);
+        return 2;
+    }
     if (!options->socket || !options->socket[0])
         options->socket = DEFAULT_SOCKET;
     int status = check_socket(options->socket);

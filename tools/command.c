@@ -18,7 +18,7 @@
 const char *command_socket;
 
 /* What getopt_long stumbled over, which may be one letter of several. */
-static int command_complain(const struct command *command, int option, char **argv)
+int command_complain(const struct command *command, int option, char **argv)
 {
     const char *word = argv[optind - 1];
     char letter[3] = {'-', (char)optopt, '\0'};
@@ -37,8 +37,7 @@ bool common_option(const struct command *command, int option, char **argv, int *
     }
     if (option == 'h') {
         printf("usage: idc %s [--socket PATH] %s\n\n%s\n\n%s"
-               "  --socket PATH      link_mgr's RPC socket; else $IDC_SOCKET, else "
-               "/run/idc/rpc.sock\n",
+               "  --socket PATH      of link_mgr; else $IDC_SOCKET, else /run/idc/rpc.sock\n",
                command->name, command->usage, command->what, command->help);
         *status = 0;
     } else {
@@ -51,9 +50,10 @@ int usage_error(const struct command *command, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "idc %s: ", command->name);
+    const char *blank = command->name[0] != '\0' ? " " : "";
+    fprintf(stderr, "idc%s%s: ", blank, command->name);
     vfprintf(stderr, format, args);
-    fprintf(stderr, "; idc %s --help tells more\n", command->name);
+    fprintf(stderr, " (see idc%s%s --help)\n", blank, command->name);
     va_end(args);
     return EXIT_USAGE;
 }
@@ -108,6 +108,19 @@ double command_now_ms(void)
 bool parse_domid(const char *text, uint32_t *out)
 {
     return parse_number(text, 0, IDC_DOMID_SELF, out);
+}
+
+bool take_domid(const struct command *command, char **arguments, int count, uint32_t *out)
+{
+    if (count == 1 && parse_domid(arguments[0], out))
+        return true;
+    if (count == 0)
+        usage_error(command, "needs a DOMID");
+    else if (count > 1)
+        usage_error(command, "unexpected argument \"%s\"", arguments[1]);
+    else
+        usage_error(command, "\"%s\" is not a DOMID, 0 to %u", arguments[0], IDC_DOMID_SELF);
+    return false;
 }
 
 #define NAME_RULE "up to %d of A-Z a-z 0-9 . _ - with a letter among them"

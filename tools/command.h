@@ -42,6 +42,8 @@ extern const char *command_socket;
  * command is over, with *status.
  */
 bool common_option(const struct command *command, int option, char **argv, int *status);
+/* What getopt_long stumbled over (option is ':' or '?'). */
+int command_complain(const struct command *command, int option, char **argv);
 int usage_error(const struct command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* "idc NAME: ..." on stderr; EXIT_FAILED. */
@@ -57,6 +59,8 @@ double command_now_ms(void);
 /* A decimal number of min..max. */
 bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out);
 bool parse_domid(const char *text, uint32_t *out);
+/* The only argument of a command; if it is not that it complains. */
+bool take_domid(const struct command *command, char **arguments, int count, uint32_t *out);
 /* Can a service have this name? If not it complains. */
 bool check_service(const struct command *command, const char *name);
 

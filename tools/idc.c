@@ -15,11 +15,11 @@ static const struct command commands[] = {
      "  --connections      every connection too\n"
      "  --timeout S        seconds to wait for link_mgr's answer, default 5\n",
      run_status},
-    {"ping", "[-c COUNT] [-i MS] [-W MS] DOMID", "measure the way to a domain's link_mgr and back",
+    {"ping", "[-c COUNT] [-i S] [-W S] DOMID", "measure the way to a domain's link_mgr and back",
      "  -c, --count COUNT  stop after so many; else Ctrl-C stops it\n"
-     "  -i, --interval MS  milliseconds between two, default 1000\n"
-     "  -W, --timeout MS   milliseconds to wait for the connection, default 30000, and for each "
-     "answer, default 5000\n",
+     "  -i, --interval S   seconds between two, default 1; 0.2 is a fifth of one\n"
+     "  -W, --timeout S    seconds to wait for the connection, default 30, and for\n"
+     "                     each answer, default 5\n",
      run_ping},
     {"cat",
      "[OPTION]... DOMID PORT|SERVICE\n"
@@ -29,21 +29,19 @@ static const struct command commands[] = {
      "  --timeout MS       milliseconds to wait for the connection, default 30000\n"
      "  -d, --recv-only    don't read stdin and send nothing\n"
      "  --send-only        throw away what comes; end at the end of stdin\n"
-     "  -N, --no-wait      end when the other side has, and stdin has no more just then\n"
+     "  -N, --no-wait      end when the other side has and stdin has no more just then\n"
      "  -l, --listen       wait for a connection instead of making one\n"
      "  --port PORT        ... on this port\n"
      "  --name SERVICE     ... on this service name\n"
      "  --once             ... end after the first connection (default)\n"
      "  -k, --keep         ... then wait for the next; stdin goes to the one there is,\n"
      "                     which is over when it has ended\n"
-     "  -c, --exec COMMAND ... a shell command for each, with the connection as its stdin\n"
-     "                     and stdout; with --keep several at once\n"
-     "At the end of stdin the sending side is shut down; the other side may still answer,\n"
-     "and is waited for. -d, --send-only and -N say which side is not.\n",
+     "  -c, --exec COMMAND ... a shell command for each, with the connection as its\n"
+     "                     stdin and stdout; with --keep several at once\n"
+     "At the end of stdin the sending side is shut down; the other side may still\n"
+     "answer, and is waited for. -d, --send-only and -N say which side is not.\n",
      run_cat},
-    {"bench",
-     "[--seconds S] [--json] [--port PORT|--name SERVICE] DOMID\n   or: idc bench --listen [--port "
-     "PORT|--name SERVICE]",
+    {"bench", "[OPTION]... DOMID\n   or: idc bench --listen [--port PORT|--name SERVICE]",
      "measure connections to a domain",
      "  --listen           be the other side: serve until killed\n"
      "  --port PORT        connect to, or listen on, this port\n"
@@ -52,27 +50,28 @@ static const struct command commands[] = {
      "  --json             the figures as JSON\n",
      run_bench},
     {"run", "[--] PROGRAM [ARG]...", "run a program whose AF_VSOCK sockets are connections of IDC",
-     "CID 2 is domain 0, and so on: CID = DOMID + 2. With IDC_VSOCK_VERBOSE=1 in its environment "
-     "the program says on stderr\n"
-     "why a connection failed. IDC_VSOCK_TIMEOUT_MS is how long it waits for one that doesn't "
-     "come, 2000 by default.\n",
+     "CID 2 is domain 0, and so on: CID = DOMID + 2. In the program's environment:\n"
+     "  IDC_VSOCK_VERBOSE=1        it says on stderr why a call failed\n"
+     "  IDC_VSOCK_TIMEOUT_MS=MS    how long it waits for a connection, default 2000\n",
      run_run},
     {"wait", "[--timeout S] [DOMID [PORT|SERVICE]]", "wait until a program could connect",
-     "Waits for the domain's own link_mgr; with DOMID, for that of this domain, and the\n"
-     "permission to reach it; with PORT or SERVICE, for a program that listens there.\n"
-     "No connection to it is made.\n"
+     "Waits for the own domain's link_mgr; with DOMID, for that of this domain, and\n"
+     "the permission to reach it; with PORT or SERVICE, for a program that listens\n"
+     "there. No connection to it is made.\n"
      "  --timeout S        seconds until it is given up, default 30; 0: only look\n",
      run_wait},
     {"services", "DOMID", "list what a domain offers: port, type, name", "", run_services},
 };
+/* For mistakes before the command. */
+static const struct command whole = {.name = ""};
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
 static int print_help(FILE *to)
 {
-    fprintf(to, "usage: idc COMMAND [--socket PATH] [OPTIONS]\n\n");
+    fprintf(to, "usage: idc [--socket PATH] COMMAND [OPTION]...\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
-    fprintf(to, "\nidc COMMAND --help tells more.\n");
+    fprintf(to, "\nidc COMMAND --help, or idc help COMMAND, tells more. idc --version.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
 
@@ -84,23 +83,57 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
+static int no_command(const char *name)
+{
+    fprintf(stderr, "idc: there is no command \"%s\" (see idc --help)\n", name);
+    return EXIT_USAGE;
+}
+
+/* idc help COMMAND */
+static int help_about(const char *name)
+{
+    static char help[] = "--help";
+    const struct command *command = find_command(name);
+    char *arguments[] = {(char *)(uintptr_t)name, help, NULL};
+    return command != NULL ? command->run(command, 2, arguments) : no_command(name);
+}
+
+static int print_version(void)
+{
+    printf("idc %s\n", idc_version());
+    return 0;
+}
+
+static int run_command(int argc, char **argv)
+{
+    const struct command *command = find_command(argv[0]);
+    if (strcmp(argv[0], "help") == 0)
+        return argc > 1 ? help_about(argv[1]) : print_help(stdout);
+    return command != NULL ? command->run(command, argc, argv) : no_command(argv[0]);
+}
+
 int main(int argc, char **argv)
 {
+    static const struct option options[] = {{"socket", required_argument, NULL, 'S'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {NULL, 0, NULL, 0}};
+    int option;
     signal(SIGPIPE, SIG_IGN);
     opterr = 0; /* the commands complain themselves */
-    if (argc < 2)
+    while ((option = getopt_long(argc, argv, "+:hV", options, NULL)) != -1) {
+        if (option == 'h')
+            return print_help(stdout);
+        if (option == 'V')
+            return print_version();
+        if (option != 'S')
+            return command_complain(&whole, option, argv);
+        command_socket = optarg;
+    }
+    if (optind == argc)
         return print_help(stderr);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0)
-        return print_help(stdout);
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("idc %s\n", idc_version());
-        return 0;
-    }
-    const struct command *command = find_command(argv[1]);
-    if (command == NULL) {
-        fprintf(stderr, "idc: no command \"%s\"; idc --help lists them\n", argv[1]);
-        return EXIT_USAGE;
-    }
-    return command->run(command, argc - 1, argv + 1);
+    argc -= optind;
+    argv += optind;
+    optind = 0; /* getopt_long begins anew, with what is behind the command */
+    return run_command(argc, argv);
 }

@@ -142,16 +142,16 @@ int run_ping(const struct command *command, int argc, char **argv)
     while ((option = getopt_long(argc, argv, ":c:i:W:h", options, NULL)) != -1) {
         if (option == 'c' && !parse_number(optarg, 1, UINT32_MAX, &ping.count))
             return usage_error(command, "COUNT must be a number from 1 up, not \"%s\"", optarg);
-        if (option == 'i' && !parse_number(optarg, 0, MS_MAX, &ping.interval_ms))
-            return usage_error(command, "MS must be 0 to %d, not \"%s\"", MS_MAX, optarg);
-        if (option == 'W' && !parse_number(optarg, 1, MS_MAX, &ping.timeout_ms))
-            return usage_error(command, MS_RULE, MS_MAX, optarg);
+        if (option == 'i' && !parse_time(optarg, 0, &ping.interval_ms))
+            return usage_error(command, "--interval " TIME_RULE, 0.0, optarg);
+        if (option == 'W' && !parse_time(optarg, 1, &ping.timeout_ms))
+            return usage_error(command, "--timeout " TIME_RULE, 0.001, optarg);
         if (option != 'c' && option != 'i' && option != 'W' &&
             !common_option(command, option, argv, &status))
             return status;
     }
-    if (optind + 1 != argc || !parse_domid(argv[optind], &ping.domid))
-        return usage_error(command, "needs one DOMID, 0 to %u", IDC_DOMID_SELF);
+    if (!take_domid(command, argv + optind, argc - optind, &ping.domid))
+        return EXIT_USAGE;
     setvbuf(stdout, NULL, _IOLBF, 0);
     return ping_loop(&ping);
 }

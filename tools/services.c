@@ -60,7 +60,7 @@ int run_services(const struct command *command, int argc, char **argv)
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1)
         if (!common_option(command, option, argv, &status))
             return status;
-    if (optind + 1 != argc || !parse_domid(argv[optind], &domid))
-        return usage_error(command, "needs one DOMID, 0 to %u", IDC_DOMID_SELF);
+    if (!take_domid(command, argv + optind, argc - optind, &domid))
+        return EXIT_USAGE;
     return list_services(command, domid);
 }

@@ -13,34 +13,73 @@
 
 #define ANSWER_MAX (256u * 1024 * 1024)
 
+#define WIDTH 80 /* of a terminal */
+#define ROW_MAX 512
+
+enum look {
+    PLAIN,
+    BYTES,     /* with a unit */
+    DIRECTION, /* a boolean: in, or out */
+    USER,      /* a uid, or none */
+    BESIDE,    /* text that goes below the row, behind its title, if there is any and no room */
+};
+
 /* One column: a member of each struct in a list. */
 struct column {
     const char *title, *member;
     int width; /* negative: left-aligned */
+    enum look look;
 };
 
-static const struct column link_columns[] = {{"PEER", "peer", 5},
-                                             {"STATE", "state", -9},
-                                             {"ALLOWED", "allowed", -7},
-                                             {"CONNS", "connections", 5},
-                                             {"SENT", "bytes_sent", 14},
-                                             {"RECEIVED", "bytes_received", 14},
-                                             {"MEMORY", "memory_held", 10},
-                                             {"LAST ERROR", "last_error", -1},
-                                             {NULL, NULL, 0}};
-static const struct column listener_columns[] = {
-    {"PORT", "port", 10},      {"TYPE", "type", -9},       {"LOCAL", "local", -5},
-    {"BACKLOG", "backlog", 7}, {"WAITING", "waiting", 7},  {"ACCEPTED", "accepted", 9},
-    {"UID", "uid", 6},         {"SERVICE", "service", -1}, {NULL, NULL, 0}};
+static const struct column link_columns[] = {{"PEER", "peer", 5, PLAIN},
+                                             {"STATE", "state", -9, PLAIN},
+                                             {"ALLOWED", "allowed", -7, PLAIN},
+                                             {"PRESENT", "present", -7, PLAIN},
+                                             {"CONNS", "connections", 5, PLAIN},
+                                             {"SENT", "bytes_sent", 8, BYTES},
+                                             {"RECEIVED", "bytes_received", 8, BYTES},
+                                             {"MEMORY", "memory_held", 8, BYTES},
+                                             {"last error", "last_error", WIDTH, BESIDE},
+                                             {NULL, NULL, 0, PLAIN}};
+static const struct column listener_columns[] = {{"PORT", "port", 10, PLAIN},
+                                                 {"TYPE", "type", -9, PLAIN},
+                                                 {"LOCAL", "local", -5, PLAIN},
+                                                 {"BACKLOG", "backlog", 7, PLAIN},
+                                                 {"WAITING", "waiting", 7, PLAIN},
+                                                 {"ACCEPTED", "accepted", 8, PLAIN},
+                                                 {"UID", "uid", 5, USER},
+                                                 {"SERVICE", "service", -7, BESIDE},
+                                                 {NULL, NULL, 0, PLAIN}};
 static const struct column connection_columns[] = {
-    {"PEER", "peer_domid", 5},   {"LOCAL", "local_port", 10},
-    {"REMOTE", "peer_port", 10}, {"STATE", "state", -10},
-    {"TYPE", "type", -9},        {"IN", "incoming", -3},
-    {"SENT", "bytes_sent", 12},  {"RECEIVED", "bytes_received", 12},
-    {"BUFFERED", "buffered", 9}, {"UID", "uid", 6},
-    {"SERVICE", "service", -1},  {NULL, NULL, 0}};
+    {"PEER", "peer_domid", 5, PLAIN},      {"LOCAL", "local_port", 10, PLAIN},
+    {"REMOTE", "peer_port", 10, PLAIN},    {"DIR", "incoming", -3, DIRECTION},
+    {"STATE", "state", -10, PLAIN},        {"TYPE", "type", -9, PLAIN},
+    {"SENT", "bytes_sent", 8, BYTES},      {"RECEIVED", "bytes_received", 8, BYTES},
+    {"BUFFERED", "buffered", 8, BYTES},    {"uid", "uid", WIDTH, USER},
+    {"service", "service", WIDTH, BESIDE}, {NULL, NULL, 0, PLAIN}};
 
-static void format_value(xmlrpc_value *value, char *out, size_t size)
+/* At most three digits, and a unit: 0 B, 999 B, 1.5 KiB, 12 MiB. */
+static void format_bytes(int64_t bytes, char *out, size_t size)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double number = (double)bytes;
+    unsigned unit = 0;
+    for (; number >= 999.5 && unit < 5; unit++)
+        number /= 1024;
+    snprintf(out, size, unit > 0 && number < 9.95 ? "%.1f %s" : "%.0f %s", number, units[unit]);
+}
+
+static void format_number(const struct column *column, int64_t number, char *out, size_t size)
+{
+    if (column->look == BYTES)
+        format_bytes(number, out, size);
+    else if (column->look == USER && number == UINT32_MAX)
+        snprintf(out, size, "-");
+    else
+        snprintf(out, size, "%" PRId64, number);
+}
+
+static void format_value(const struct column *column, xmlrpc_value *value, char *out, size_t size)
 {
     xmlrpc_env env;
     xmlrpc_bool flag = 0;
@@ -49,7 +88,10 @@ static void format_value(xmlrpc_value *value, char *out, size_t size)
     switch (xmlrpc_value_type(value)) {
     case XMLRPC_TYPE_BOOL:
         xmlrpc_read_bool(&env, value, &flag);
-        snprintf(out, size, "%s", flag ? "yes" : "no");
+        if (column->look == DIRECTION)
+            snprintf(out, size, "%s", flag ? "in" : "out");
+        else
+            snprintf(out, size, "%s", flag ? "yes" : "no");
         break;
     case XMLRPC_TYPE_STRING:
         xmlrpc_read_string(&env, value, &text);
@@ -62,23 +104,115 @@ static void format_value(xmlrpc_value *value, char *out, size_t size)
     xmlrpc_env_clean(&env);
 }
 
-static void print_member(xmlrpc_value *item, const struct column *column)
+static void format_member(xmlrpc_value *item, const struct column *column, char *out, size_t size)
 {
     xmlrpc_env env;
     xmlrpc_value *value = NULL;
-    char text[256] = "-";
+    snprintf(out, size, "-");
     xmlrpc_env_init(&env);
     xmlrpc_struct_find_value(&env, item, column->member, &value);
     if (!env.fault_occurred && value != NULL) {
         xmlrpc_type type = xmlrpc_value_type(value);
         if (type == XMLRPC_TYPE_INT || type == XMLRPC_TYPE_I8)
-            snprintf(text, sizeof(text), "%" PRId64, ask_int(item, column->member, 0));
+            format_number(column, ask_int(item, column->member, 0), out, size);
         else
-            format_value(value, text, sizeof(text));
+            format_value(column, value, out, size);
         xmlrpc_DECREF(value);
     }
-    printf("%*s%s", column->width, text, column[1].title != NULL ? "  " : "\n");
     xmlrpc_env_clean(&env);
+}
+
+/* ---- rows ---- */
+
+struct row {
+    char line[WIDTH + 1];
+    size_t length;
+    char below[ROW_MAX]; /* what had no room, by words */
+};
+
+/* False: it doesn't fit. */
+static bool row_add(struct row *row, int width, const char *text)
+{
+    char cell[ROW_MAX];
+    int length = snprintf(cell, sizeof(cell), "%s%*s", row->length > 0 ? " " : "", width, text);
+    if (length < 0 || row->length + (size_t)length > WIDTH)
+        return false;
+    memcpy(row->line + row->length, cell, (size_t)length + 1);
+    row->length += (size_t)length;
+    return true;
+}
+
+static void row_add_below(struct row *row, const char *title, const char *text)
+{
+    size_t at = strlen(row->below);
+    snprintf(row->below + at, sizeof(row->below) - at, "%s%s: %s", at > 0 ? ", " : "", title, text);
+}
+
+/* Below a row, no line longer than a terminal is wide; a name can be as long as that. */
+static void print_below(char *text)
+{
+    size_t column = 0;
+    for (char *word = strtok(text, " "); word != NULL; word = strtok(NULL, " ")) {
+        size_t length = strlen(word);
+        if (column > 0 && column + 1 + length > WIDTH) {
+            printf("\n");
+            column = 0;
+        }
+        if (column == 0)
+            column = (size_t)printf("%*s%s", length + 6 <= WIDTH ? 6 : 1, "", word);
+        else
+            column += (size_t)printf(" %s", word);
+    }
+    printf("\n");
+}
+
+static void row_print(struct row *row)
+{
+    while (row->length > 0 && row->line[row->length - 1] == ' ')
+        row->line[--row->length] = '\0';
+    printf("%s\n", row->line);
+    if (row->below[0] != '\0')
+        print_below(row->below);
+}
+
+static void print_titles(const struct column *columns)
+{
+    struct row row = {.length = 0};
+    for (const struct column *c = columns; c->title != NULL; c++)
+        row_add(&row, c->width, c->title);
+    row_print(&row);
+}
+
+static bool is_yes(xmlrpc_value *item, const char *member)
+{
+    const struct column column = {.member = member};
+    char text[8];
+    format_member(item, &column, text, sizeof(text));
+    return strcmp(text, "yes") == 0;
+}
+
+/* Why nothing happens with a peer that may be connected to. */
+static void add_absence(struct row *row, xmlrpc_value *item)
+{
+    if (is_yes(item, "allowed") && !is_yes(item, "present"))
+        row_add_below(row, "not present",
+                      "it has no link_mgr, or one that may not reach this domain");
+}
+
+static void print_item(xmlrpc_value *item, const struct column *columns)
+{
+    struct row row = {.length = 0};
+    char text[ROW_MAX / 2];
+    for (const struct column *c = columns; c->title != NULL; c++) {
+        format_member(item, c, text, sizeof(text));
+        bool nothing = (c->look == BESIDE && text[0] == '\0') ||
+                       (c->look == USER && c->width == WIDTH && text[0] == '-');
+        if (!nothing && !row_add(&row, c->width, text))
+            row_add_below(&row, c->title, text);
+    }
+    if (columns == link_columns)
+        add_absence(&row, item);
+    row_print(&row);
 }
 
 static void print_list(xmlrpc_value *status, const char *name, const struct column *columns)
@@ -89,11 +223,10 @@ static void print_list(xmlrpc_value *status, const char *name, const struct colu
     xmlrpc_struct_find_value(&env, status, name, &list);
     int count = list != NULL ? xmlrpc_array_size(&env, list) : 0;
     printf("\n%s: %d\n", name, count);
-    for (const struct column *c = columns; count > 0 && c->title != NULL; c++)
-        printf("%*s%s", c->width, c->title, c[1].title != NULL ? "  " : "\n");
+    if (count > 0)
+        print_titles(columns);
     for (int i = 0; i < count; i++)
-        for (const struct column *c = columns; c->title != NULL; c++)
-            print_member(xmlrpc_array_get_item(&env, list, i), c);
+        print_item(xmlrpc_array_get_item(&env, list, i), columns);
     if (list != NULL)
         xmlrpc_DECREF(list);
     xmlrpc_env_clean(&env);
@@ -106,7 +239,7 @@ static void print_counter(xmlrpc_value *counters, xmlrpc_value *key)
     xmlrpc_env_init(&env);
     xmlrpc_read_string(&env, key, &name);
     if (!env.fault_occurred)
-        printf("%-28s %" PRId64 "\n", name, ask_int(counters, name, 0));
+        printf("  %-22s %" PRId64 "\n", name, ask_int(counters, name, 0));
     free((void *)(uintptr_t)name);
     xmlrpc_env_clean(&env);
 }

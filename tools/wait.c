@@ -153,8 +153,8 @@ static int wait_arguments(struct wait *wait, char **args, int count)
     wait->remote = count > 0;
     wait->service = count > 1;
     if (wait->remote && !parse_domid(args[0], &wait->target.domid))
-        return usage_error(wait->command, "DOMID must be 0 to %u, not \"%s\"", IDC_DOMID_SELF,
-                           args[0]);
+        return usage_error(wait->command, "\"%s\" is not a DOMID, 0 to %u", args[0],
+                           IDC_DOMID_SELF);
     if (wait->service)
         return parse_service(wait->command, args[1], &wait->target) ? 0 : EXIT_USAGE;
     wait->target.port = IDC_PORT_MANAGER;

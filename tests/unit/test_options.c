@@ -39,13 +39,13 @@ static const struct {
     {{NULL}, true, 1, "built without Xen"},
     {{"--platform", "xen"}, false, 1, "built without Xen"},
     {{"--platform", "local"}, true, 2, "the local platform needs --store DIR"},
-    {{"--platform", "other"}, false, 2, "--platform takes auto, xen or local: other"},
-    {{"--bogus"}, false, 2, "takes no argument: --bogus (see link_mgr --help)"},
-    {{"--verbose", "--bogus=3"}, false, 2, "takes no argument: --bogus=3 (see link_mgr --help)"},
-    {{"--verbose=1"}, false, 2, "takes no argument: --verbose=1 (see link_mgr --help)"},
-    {{"-xy"}, false, 2, "takes no argument: -x (see link_mgr --help)"},
-    {{"--store"}, false, 2, "needs an argument: --store (see link_mgr --help)"},
-    {{"one"}, false, 2, "no option: one (see link_mgr --help)"},
+    {{"--platform", "other"}, false, 2, "--platform takes auto, xen or local, not \"other\""},
+    {{"--bogus"}, false, 2, "--bogus is not an option, or takes no argument (see link_mgr --help)"},
+    {{"--verbose", "--bogus=3"}, false, 2, "--bogus=3 is not an option, or takes no argument (see link_mgr --help)"},
+    {{"--verbose=1"}, false, 2, "--verbose=1 is not an option, or takes no argument (see link_mgr --help)"},
+    {{"-xy"}, false, 2, "-x is not an option, or takes no argument (see link_mgr --help)"},
+    {{"--store"}, false, 2, "--store needs an argument (see link_mgr --help)"},
+    {{"one"}, false, 2, "unexpected argument \"one\" (see link_mgr --help)"},
 };
 
 START_TEST(said)
