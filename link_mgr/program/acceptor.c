@@ -26,6 +26,10 @@ struct waiting {
 
 #define ACCEPTOR_EVENTS 64 /* looked at in one go */
 
+/* After this what failed for lack of memory or descriptors is tried again: no event tells when
+ * there is some. */
+static const struct timeval retry_wait = {.tv_usec = 20000};
+
 struct acceptor {
     struct core *core;
     struct listener *listener;
@@ -33,6 +37,7 @@ struct acceptor {
     int fd;
     uint64_t serial; /* in the name of fd */
     bool listening;  /* wakes up for answers */
+    struct event retry;
     TAILQ_HEAD(, waiting) queue;
     int underway;
 };
@@ -59,7 +64,7 @@ void acceptor_conn_ended(void *ticket)
 }
 
 /* Sends what has room. 0, or -EPIPE: the program takes no more. Other errors pass: it goes on when
- * the program has taken some. */
+ * the program has taken some, or a little later. */
 static int acceptor_flush(struct acceptor *acceptor)
 {
     struct waiting *waiting;
@@ -72,6 +77,8 @@ static int acceptor_flush(struct acceptor *acceptor)
             return 0;
         handover_encode_waiting(message, &waiting->peer, waiting->marked);
         sent = handover_send(acceptor->fd, message, sizeof(message), &waiting->fd, 1, MSG_DONTWAIT);
+        if (sent < 0 && sent != -EAGAIN && sent != -EPIPE)
+            event_add(&acceptor->retry, &retry_wait);
         if (sent < 0)
             return sent == -EPIPE ? -EPIPE : 0;
         close(waiting->fd);
@@ -93,7 +100,8 @@ static void take_first(struct acceptor *acceptor)
     acceptor_drop(first);
 }
 
-/* Reads the answers that have come. False: the program has closed it, or sent rubbish. */
+/* Reads the answers that have come. False: the program has closed it, or sent rubbish. What could
+ * not be read for lack of memory is still there, and makes an event again. */
 static bool read_answers(struct acceptor *acceptor)
 {
     char answer;
@@ -102,7 +110,7 @@ static bool read_answers(struct acceptor *acceptor)
     while ((n = handover_recv(acceptor->fd, &answer, 1, NULL, &none, MSG_DONTWAIT)) == 1 &&
            answer == HANDOVER_TAKEN)
         take_first(acceptor);
-    return n == -EAGAIN;
+    return n < 0 && n != -ECONNRESET;
 }
 
 /* Reads as many answers as can have come in one go. An end, and what is no answer, are told by an
@@ -133,9 +141,19 @@ static void choose_events(struct acceptor *acceptor)
         listener->waiting > acceptor->underway || listener->waiting >= listener->backlog;
     struct epoll_event event = {.events = listening ? EPOLLIN | EPOLLRDHUP : EPOLLRDHUP,
                                 .data.ptr = acceptor};
-    if (listening != acceptor->listening &&
-        epoll_ctl(acceptor->all->epoll, EPOLL_CTL_MOD, acceptor->fd, &event) == 0)
+    if (listening == acceptor->listening)
+        return;
+    if (epoll_ctl(acceptor->all->epoll, EPOLL_CTL_MOD, acceptor->fd, &event) == 0)
         acceptor->listening = listening;
+    else
+        event_add(&acceptor->retry, &retry_wait);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    acceptor_flush(arg);
+    choose_events(arg);
 }
 
 static void on_event(struct acceptor *acceptor)
@@ -212,6 +230,7 @@ int acceptor_new(struct acceptors *all, struct core *core, struct listener *list
     *new = (struct acceptor){
         .core = core, .listener = listener, .all = all, .fd = fds[0], .serial = serial};
     TAILQ_INIT(&new->queue);
+    evtimer_assign(&new->retry, event_get_base(&all->event), on_retry, new);
     int error = acceptor_serve(new, fds[0], serial);
     if (error) {
         close(fds[0]);
@@ -261,6 +280,7 @@ void acceptor_free(struct acceptor *acceptor)
     shutdown(acceptor->fd, SHUT_RDWR);
     close_end(acceptor);
     core_unlisten(acceptor->core, listener);
+    event_del(&acceptor->retry);
     free(acceptor);
 }
 

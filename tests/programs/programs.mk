@@ -3,7 +3,7 @@
 #     make -f Makefile -f tests/programs/programs.mk BUILD=build test-programs
 
 TEST_PROGRAMS := $(BUILD)/tests/puppet $(BUILD)/tests/flows $(BUILD)/tests/rpcpipe $(BUILD)/tests/hostile \
-                 $(BUILD)/tests/vsock $(BUILD)/tests/vsock_uv $(BUILD)/bench
+                 $(BUILD)/tests/vsock $(BUILD)/tests/vsock_uv $(BUILD)/tests/libfaults.so $(BUILD)/bench
 
 test-programs: $(TEST_PROGRAMS)
 # The Makefile's recipe for this target calls make with this file too: here it has nothing more to do.
@@ -27,6 +27,11 @@ $(BUILD)/tests/vsock_uv: $(call preload,tests/programs/vsock_uv.c)
 $(BUILD)/tests/vsock: $(call preload,$(patsubst %,tests/programs/%.c,vsock vsock_server vsock_cases vsock_data vsock_uring vsock_process))
 	@mkdir -p $(@D)
 	$(CC) $(filter-out $(SAN),$(LDFLAGS)) $^ -lpthread -o $@
+
+# Preloaded into the programs that are to meet a lack of resources.
+$(BUILD)/tests/libfaults.so: $(call preload,tests/programs/faults.c)
+	@mkdir -p $(@D)
+	$(CC) -shared $(filter-out $(SAN),$(LDFLAGS)) $^ -ldl -o $@
 
 # Speaks on the rings itself, with the daemon's own platforms and codec.
 $(BUILD)/tests/hostile: $(patsubst %,$(BUILD)/obj/tests/programs/%.o,hostile hostile_lies hostile_link) $(DAEMON_LIB)

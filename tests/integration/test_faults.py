@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A lack of memory, descriptors or room in the kernel: the n-th call of a kind fails (tests/programs/faults.c), in link_mgr or in a
+program, while a session of connections goes on: connect in three ways, listen, accept, data, half-close, short and long messages, a
+refusal. Whatever comes of it: link_mgr lives, what arrived is what was sent, an end of file comes after the last byte, each failure
+says why, nothing is left over, and the next session works.
+
+In `make check` some of the n are tried, others each time; FAULTS=all tries all of them, up to 500 of a kind;
+FAULT_KINDS="malloc sendmsg" only those kinds."""
+
+import errno
+import mmap
+import os
+import struct
+import time
+
+from case import IdcTestCase
+
+KINDS = ("malloc", "epoll_ctl", "sendmsg", "recvmsg", "socketpair", "mmap", "memfd", "dup", "accept", "setsockopt", "bind", "socket",
+         "eventfd")
+OF_PROGRAM = ("epoll_ctl", "sendmsg", "recvmsg", "socketpair", "memfd", "dup", "setsockopt", "bind", "socket")
+MOST = 500  # n of a kind
+SOME = 6    # ... in make check
+WAIT_S = 10  # for a step that hangs
+# What a lack may be told as, at this end and at the other one.
+LACKS = {errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENOSPC, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH,
+         errno.ECONNABORTED, errno.ECONNREFUSED}
+PORT = 1000
+LONG = 400000
+
+
+class Control:
+    """The file by which calls are made to fail."""
+
+    def __init__(self, path):
+        self.path = path
+        size = 4 * (4 + len(KINDS))
+        with open(path, "wb") as stream:
+            stream.write(bytes(size))
+        with open(path, "r+b") as stream:
+            self._map = mmap.mmap(stream.fileno(), size)
+
+    def _numbers(self):
+        return struct.unpack("=%di" % (len(self._map) // 4), self._map)
+
+    def arm(self, kind, left):
+        """Fails call number `left` of the kind."""
+        self._map[0:12] = struct.pack("=iii", 0, left, 0)
+        self._map[0:4] = struct.pack("=i", KINDS.index(kind) + 1)
+
+    def disarm(self):
+        """True: a call has failed."""
+        self._map[0:4] = bytes(4)
+        return self._numbers()[2] > 0
+
+    def calls(self, kind):
+        return self._numbers()[4 + KINDS.index(kind)]
+
+    def environment(self, library):
+        return {"LD_PRELOAD": library, "IDC_FAULTS": self.path}
+
+
+class Faults(IdcTestCase):
+    platforms = ("local",)
+    timeout = 1200
+
+    def setUp(self):
+        super().setUp()
+        if self.world._instrumented():
+            self.skipTest("its memory is its own")
+        self.library = os.path.join(self.world.programs, "tests", "libfaults.so")
+        self.port = PORT
+        self.puppets = None
+
+    def control(self, name):
+        return Control(os.path.join(self.world.directory, "faults-" + name))
+
+    def begin_faulty(self, domain, control):
+        """link_mgr of the domain, anew."""
+        self.faulty = domain, control
+        if domain.daemon.returncode is None:
+            domain.stop()
+        argv = ["link_mgr"] + self.world.daemon_options(domain, self.options)
+        domain.daemon = domain.spawn_program(argv, control.environment(self.library), 0)
+        domain._daemons.append(domain.daemon)
+        domain.wait_ready()
+
+    # ---- a session: what it does, or an OSError of one of its steps ----
+
+    def new_puppets(self, client_env=None):
+        for domain in self.domains:
+            domain.kill_programs()
+        self.client_env = client_env
+        client = self.a.spawn(["puppet"], env=client_env)
+        self.puppets = type(self.b.puppet())(client, WAIT_S), self.b.puppet()
+
+    def exchange(self, client, server, place, taking, nbytes):
+        """Bytes both ways, with a half-close; each end sees all, and then the end, or an error."""
+        taking.result(WAIT_S)
+        checking = server.begin("check", place, seed=place)
+        client.do("send", place, len=nbytes, seed=place)
+        client.do("shutdown", place)
+        self.assertEqual(checking.result(WAIT_S)["n"], nbytes)
+        checking = client.begin("check", place, seed=place + 1)
+        server.do("send", place, len=nbytes, seed=place + 1)
+        server.do("close", place)
+        self.assertEqual(checking.result(WAIT_S)["n"], nbytes)
+        client.do("close", place)
+
+    def session(self, client, server):
+        port = self.port = PORT + (self.port - PORT + 2) % 20000
+        server.do("listen", 1, port=port)
+        server.do("listen", 2, port=port + 1, type="seqpacket")
+        client.do("listen", 3, port=port)
+        for place, domid, listener, options in ((11, self.b.domid, 1, {}), (12, self.b.domid, 1, {"nowait": 1}),
+                                                (13, self.a.domid, 3, {})):
+            taker = server if listener == 1 else client
+            if taker is server:
+                client.do("connect", place, domid=domid, port=port, **options)
+                self.exchange(client, server, place, server.begin("accept", listener, place), 100000)
+            else:
+                client.do("connect", place, domid=domid, port=port, **options)
+                client.do("accept", listener, 14)
+                client.do("send", place, len=5000, seed=1)
+                client.do("close", place)
+                self.assertEqual(client.do("check", 14, seed=1)["n"], 5000)
+                client.do("close", 14)
+        client.do("connect", 15, domid=self.b.domid, port=port + 1, type="seqpacket")
+        server.do("accept", 2, 15)
+        for number, nbytes in enumerate((100, LONG, 7)):
+            client.do("send", 15, len=nbytes, max=LONG, seed=number)
+            self.assertEqual(server.do("check", 15, len=nbytes, max=LONG, seed=number)["count"], 1)
+        client.do("close", 15)
+        self.assertEqual(server.do("check", 15, max=LONG)["n"], 0)
+        server.do("close", 15)
+        self.refused(client)
+        for puppet, place in ((server, 1), (server, 2), (client, 3)):
+            puppet.do("unlisten", place)
+
+    def refused(self, client):
+        try:
+            client.do("connect", 16, domid=self.b.domid, port=999)
+        except OSError as error:
+            self.assertIn(error.errno, LACKS)
+            self.assertTrue(error.strerror)
+            if error.errno != errno.ECONNREFUSED:
+                raise
+        else:
+            self.fail("connected to where nobody listens")
+
+    def good_session(self, what):
+        """What comes after a lack works; a link that it has cost may be in the way for a moment."""
+        try:
+            self.session(*self.puppets)
+        except OSError as error:
+            self.fail("%s: the next session: %s" % (what, error))
+
+    def faulty_session(self, what):
+        try:
+            self.session(*self.puppets)
+        except OSError as error:
+            self.assertIn(error.errno, LACKS, "%s: %s" % (what, error))
+            self.assertTrue(error.strerror, what)
+            return False
+        return True
+
+    # ---- n over all kinds ----
+
+    def kinds(self, usual):
+        return os.environ.get("FAULT_KINDS", " ".join(usual)).split()
+
+    def numbers(self, calls):
+        """Those n of 1 to calls that are tried."""
+        most = min(calls, MOST)
+        if os.environ.get("FAULTS") == "all" or most <= SOME:
+            return range(1, most + 1)
+        step = most / SOME
+        shift = time.time_ns() % 1000 / 1000
+        return sorted({1 + int(step * (i + shift)) for i in range(SOME)})
+
+    def settle(self, what):
+        """No descriptor more than before; the links may come and go."""
+        for domain in self.domains:
+            if domain.daemon.returncode is not None:
+                status = domain.daemon.returncode
+                self.begin_faulty(*self.faulty)
+                self.new_puppets(self.client_env)
+                self.fail("%s: link_mgr of %r ended with status %d" % (what, domain, status))
+            self.assert_quiet(domain, 20)
+
+    def check_kind(self, control, kind, env):
+        before = control.calls(kind)
+        self.good_session(kind)
+        for number in self.numbers(control.calls(kind) - before):
+            what = "%s number %d" % (kind, number)
+            with self.subTest(what):
+                control.arm(kind, number)
+                whole = self.faulty_session(what)
+                control.disarm()
+                if not whole:
+                    self.new_puppets(env)
+                    self.settle(what)
+                self.good_session(what)
+        self.settle(kind)
+
+    def test_link_mgr_that_connects(self):
+        control = self.control("a")
+        self.begin_faulty(self.a, control)
+        self.new_puppets()
+        for kind in self.kinds(KINDS):
+            self.check_kind(control, kind, None)
+
+    def test_link_mgr_that_accepts(self):
+        control = self.control("b")
+        self.begin_faulty(self.b, control)
+        self.new_puppets()
+        for kind in self.kinds(KINDS):
+            self.check_kind(control, kind, None)
+
+    def test_program(self):
+        control = self.control("program")
+        env = control.environment(self.library)
+        self.new_puppets(env)
+        for kind in self.kinds(OF_PROGRAM):
+            self.check_kind(control, kind, env)
