@@ -318,7 +318,10 @@ int handover_decode_waiting(const uint8_t *in, size_t len, struct idc_addr *peer
 int handover_take_mark(int fd)
 {
     char mark;
-    return recv(fd, &mark, 1, MSG_DONTWAIT) == 1 ? 0 : -EPROTO;
+    ssize_t got = recv(fd, &mark, 1, MSG_DONTWAIT);
+    if (got == 1)
+        return 0;
+    return got < 0 && errno != EAGAIN ? -errno : -EPROTO;
 }
 
 /* accept(2) fails before it takes a connection when there is no room for its descriptor; so does
@@ -353,14 +356,19 @@ int handover_accept(int listener, struct idc_addr *peer, int flags)
     ssize_t got = handover_recv(listener, message, sizeof(message), &fd, &count, flags);
     if (got == 0 || got == -ECONNRESET)
         return -ECONNABORTED;
+    /* The message has gone if another thread took the last descriptor since: the answers must stay
+     * in step with the connections. */
+    if (got >= 0 || got == -EMFILE)
+        answer_taken(listener);
     if (got < 0)
         return (int)got;
-    answer_taken(listener);
-    if (count == 1 && handover_decode_waiting(message, (size_t)got, peer, &marked) == 0 &&
-        (!marked || handover_take_mark(fd) == 0))
+    int error = count == 1 ? handover_decode_waiting(message, (size_t)got, peer, &marked) : -EPROTO;
+    if (error == 0 && marked)
+        error = handover_take_mark(fd);
+    if (error == 0)
         return fd;
     close_fds(&fd, count);
-    return -EPROTO;
+    return error == -EINVAL ? -EPROTO : error;
 }
 
 /* ---- messages of seqpacket connections ---- */

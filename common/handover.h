@@ -84,7 +84,7 @@ ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int
 void handover_encode_waiting(uint8_t out[HANDOVER_WAITING_SIZE], const struct idc_addr *peer,
                              bool marked);
 int handover_decode_waiting(const uint8_t *in, size_t len, struct idc_addr *peer, bool *marked);
-/* Takes the mark out of a connection. 0 or -EPROTO. */
+/* Takes the mark out of a connection. 0, -EPROTO: there is none, or what recv failed with. */
 int handover_take_mark(int fd);
 
 /* Takes the next waiting connection off a listener and tells the daemon so. Its descriptor, or
