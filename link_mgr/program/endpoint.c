@@ -236,8 +236,9 @@ static bool push_lacks(int error)
 static ssize_t push_error(struct endpoint *ep, int error)
 {
     if (error == EAGAIN || error == EINTR) {
-        event_add(&ep->writable, NULL);
-        return -EAGAIN;
+        if (event_add(&ep->writable, NULL) == 0)
+            return -EAGAIN;
+        error = ENOSPC; /* of epoll's watches, as a rule */
     }
     if (push_lacks(error)) {
         log_limited(LOG_WARNING, "data for a program wait: %s", own_error_text(-error));
