@@ -70,8 +70,8 @@ struct host {
     /* ---- loop ---- */
 
     /* The descriptor of a peer's channel is to be watched (fd >= 0; token for core_channel_event)
-     * or no more (-1). */
-    void (*watch)(struct host *host, void *token, int fd, void **watch);
+     * or no more (-1). 0 or negative errno: then it is not watched. */
+    int (*watch)(struct host *host, void *token, int fd, void **watch);
     uint64_t (*now)(struct host *host); /* monotonic, ms */
     uint64_t (*random64)(struct host *host);
     /* limit: of the peer that the line is about, so that one which causes many doesn't hide those

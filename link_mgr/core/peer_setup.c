@@ -152,14 +152,6 @@ static uint64_t peer_setup_patience(const struct peer *peer)
     return peer->silent ? PEER_SILENT_MS : PEER_SETUP_MS;
 }
 
-static void watch_channel(struct peer *peer)
-{
-    struct host *host = peer_host(peer);
-    host->watch(host, peer, host->ops->channel_fd(peer->channel), &peer->watch);
-    /* It may be open already, and say so by no event. */
-    peer->channel_event = peer->again = true;
-}
-
 /* This side's part of it can't be done now; own_error says why. */
 static void fail_own(struct peer *peer)
 {
@@ -174,6 +166,20 @@ static void fail_own(struct peer *peer)
 static bool lacks_own(int error)
 {
     return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOSPC;
+}
+
+/* A link that cannot be watched would be up and carry nothing. */
+static void watch_channel(struct peer *peer)
+{
+    struct host *host = peer_host(peer);
+    int error = host->watch(host, peer, host->ops->channel_fd(peer->channel), &peer->watch);
+    if (error) {
+        note_own_error(peer, "watch a link", error);
+        fail_own(peer);
+        return;
+    }
+    /* It may be open already, and say so by no event. */
+    peer->channel_event = peer->again = true;
 }
 
 static void peer_setup_offer(struct peer *peer)

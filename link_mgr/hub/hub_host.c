@@ -158,14 +158,22 @@ static void on_channel(evutil_socket_t fd, short what, void *arg)
     peer_channel_event(arg);
 }
 
-static void host_watch(struct host *host, void *token, int fd, void **watch)
+static int host_watch(struct host *host, void *token, int fd, void **watch)
 {
     if (*watch)
         event_free(*watch);
-    *watch =
-        fd >= 0 ? event_new(hub_of(host)->base, fd, EV_READ | EV_PERSIST, on_channel, token) : NULL;
-    if (*watch)
-        event_add(*watch, NULL);
+    *watch = NULL;
+    if (fd < 0)
+        return 0;
+    struct event *event =
+        event_new(hub_of(host)->base, fd, EV_READ | EV_PERSIST, on_channel, token);
+    if (!event || event_add(event, NULL) < 0) {
+        if (event)
+            event_free(event);
+        return -ENOMEM;
+    }
+    *watch = event;
+    return 0;
 }
 
 static uint64_t host_now(struct host *host)

@@ -111,10 +111,11 @@ static bool host_listening(struct host *host, struct listener *listener)
     return !((struct lone *)host->ctx)->listeners_gone;
 }
 
-static void host_watch(struct host *host, void *token, int fd, void **watch)
+static int host_watch(struct host *host, void *token, int fd, void **watch)
 {
     (void)host;
     *watch = fd >= 0 ? token : NULL;
+    return 0;
 }
 
 static uint64_t host_now(struct host *host)

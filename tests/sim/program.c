@@ -328,10 +328,11 @@ static void host_log(struct host *host, struct log_limit *limit, int priority, c
         fprintf(stderr, "%lu dom%d: %s\n", domain->sim->steps, domain->domid, text);
 }
 
-static void host_watch(struct host *host, void *token, int fd, void **watch)
+static int host_watch(struct host *host, void *token, int fd, void **watch)
 {
     (void)watch;
     world_watch(host->platform, token, fd);
+    return 0;
 }
 
 void program_fill_host(struct host *host)
