@@ -299,7 +299,7 @@ TIDY        := $(patsubst %.c,$(BUILD)/lint/%.tidy,$(LINT_C))
 lint: ## clang-tidy, cppcheck, shellcheck, pyflakes, clang-format, the length of lines, the rooms of link_mgr, the core without a C library
 	$(BOOTSTRAP) test lint
 	$(SUBMAKE_J) --output-sync=target -k lint-c lint-cppcheck lint-sh lint-py \
-	    lint-format lint-lines lint-rooms lint-prose lint-freestanding
+	    lint-format lint-lines lint-names lint-rooms lint-prose lint-freestanding
 
 lint-c: $(TIDY)
 
@@ -335,6 +335,11 @@ lint-format:
 lint-lines:
 	$(call say,LINES,$(words $(LINT_C) $(LINT_H)) files)
 	$(Q)scripts/lint-lines $(LINT_C) $(LINT_H)
+
+# No static function is called by one word alone.
+lint-names:
+	$(call say,NAMES,$(words $(LINT_C) $(LINT_H)) files)
+	$(Q)scripts/lint-names $(LINT_C) $(LINT_H)
 
 # Which room of link_mgr/ may know which.
 lint-rooms:
@@ -449,7 +454,7 @@ help: ## this list
 FORCE:
 .PHONY: bench bench-xen bench-xen-programs
 .PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-freestanding lint-sh lint-py \
-        lint-format lint-lines lint-rooms lint-prose \
+        lint-format lint-lines lint-names lint-rooms lint-prose \
         man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen check-vsock-kernel \
         fuzz \
         run-demo run-demo-xen run-check run-check-short run-check-tsan run-check-valgrind run-check-xen run-fuzz

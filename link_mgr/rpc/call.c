@@ -96,7 +96,7 @@ void rpc_call_outlive(struct rpc_call *call)
 
 /* ---- documents ---- */
 
-static xmlrpc_mem_block *encode(int error, const char *why, xmlrpc_value *result)
+static xmlrpc_mem_block *call_encode(int error, const char *why, xmlrpc_value *result)
 {
     xmlrpc_env env, fault;
     xmlrpc_env_init(&env);
@@ -119,7 +119,7 @@ static xmlrpc_mem_block *encode(int error, const char *why, xmlrpc_value *result
 
 xmlrpc_mem_block *rpc_fault_document(int code, const char *why)
 {
-    return encode(code, why, NULL);
+    return call_encode(code, why, NULL);
 }
 
 /* ---- sending ---- */
@@ -207,7 +207,7 @@ static bool call_answered(struct rpc_call *call)
         return true;
     }
     xmlrpc_value *result = call->result;
-    xmlrpc_mem_block *document = encode(call->error, call->why, result);
+    xmlrpc_mem_block *document = call_encode(call->error, call->why, result);
     call->result = NULL;
     if (result != NULL)
         xmlrpc_DECREF(result);

@@ -77,7 +77,7 @@ __attribute__((constructor)) static void faults_begin(void)
         control = at;
 }
 
-static bool fails(enum kind kind)
+static bool faults_fails(enum kind kind)
 {
     if (control == NULL)
         return false;
@@ -97,30 +97,30 @@ void *__libc_realloc(void *at, size_t size);
 
 void *malloc(size_t size)
 {
-    return fails(MALLOC) ? NULL : __libc_malloc(size);
+    return faults_fails(MALLOC) ? NULL : __libc_malloc(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return fails(MALLOC) ? NULL : __libc_calloc(count, size);
+    return faults_fails(MALLOC) ? NULL : __libc_calloc(count, size);
 }
 
 void *realloc(void *at, size_t size)
 {
-    return fails(MALLOC) ? NULL : __libc_realloc(at, size);
+    return faults_fails(MALLOC) ? NULL : __libc_realloc(at, size);
 }
 
 /* ---- system calls ---- */
 
 /* The function behind ours. */
 #define NEXT(name) ((__typeof__(&(name)))(uintptr_t)dlsym(RTLD_NEXT, #name))
-#define FAULT(kind, type, name, parameters, arguments) \
-    type name parameters                               \
-    {                                                  \
-        static __typeof__(&(name)) next;               \
-        if (next == NULL)                              \
-            next = NEXT(name);                         \
-        return fails(kind) ? -1 : next arguments;      \
+#define FAULT(kind, type, name, parameters, arguments)   \
+    type name parameters                                 \
+    {                                                    \
+        static __typeof__(&(name)) next;                 \
+        if (next == NULL)                                \
+            next = NEXT(name);                           \
+        return faults_fails(kind) ? -1 : next arguments; \
     }
 
 FAULT(EPOLL_CTL, int, epoll_ctl, (int epfd, int op, int fd, struct epoll_event *event),
@@ -145,13 +145,13 @@ FAULT(EVENTFD, int, eventfd, (unsigned count, int flags), (count, flags))
 
 void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
 {
-    return fails(MMAP) ? MAP_FAILED
-                       : (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
+    return faults_fails(MMAP) ? MAP_FAILED
+                              : (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
 }
 
 static int faults_fcntl(int fd, int command, long argument)
 {
-    if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) && fails(DUP))
+    if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) && faults_fails(DUP))
         return -1;
     return (int)syscall(SYS_fcntl, fd, command, argument);
 }

@@ -440,7 +440,7 @@ START_TEST(little_needs_no_looking_after)
 END_TEST
 
 /* All that there is. */
-static void collect(char *got, size_t *length)
+static void endpoint_collect(char *got, size_t *length)
 {
     char out[100];
     for (ssize_t n; (n = endpoint_do_pull(out, sizeof(out))) > 0; *length += (size_t)n)
@@ -460,12 +460,12 @@ START_TEST(urgent_bytes_come_in_their_place)
         if (!(_i & 1 << i))
             continue;
         take_events();
-        collect(got, &length);
+        endpoint_collect(got, &length);
         wait_until_at_rest();
     }
     while (length < 7) {
         wait_until_readable();
-        collect(got, &length);
+        endpoint_collect(got, &length);
     }
     ck_assert_str_eq(got, "abcXdef");
 }

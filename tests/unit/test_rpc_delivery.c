@@ -31,7 +31,7 @@ static void await_answer(int fd)
 }
 
 /* Frees body. Was it a result with these data? */
-static bool brings(char *body, const char *base64)
+static bool answer_brings(char *body, const char *base64)
 {
     char data[64] = "";
     ck_assert_ptr_nonnull(body);
@@ -144,9 +144,9 @@ static void recv_when_others_fill_the_memory(bool seqpacket)
     free(body);
     give_memory_back();
     ck_assert_int_eq(send(own, "bye", 3, 0), 3);
-    ck_assert(
-        brings(CALL(fd, "idc.recv", HANDLE(h), "max", "<int>5</int>", TIMEOUT(0)), "aGVsbG8="));
-    ck_assert(brings(CALL(fd, "idc.recv", HANDLE(h), TIMEOUT(0)), "Ynll"));
+    ck_assert(answer_brings(CALL(fd, "idc.recv", HANDLE(h), "max", "<int>5</int>", TIMEOUT(0)),
+                            "aGVsbG8="));
+    ck_assert(answer_brings(CALL(fd, "idc.recv", HANDLE(h), TIMEOUT(0)), "Ynll"));
     ck_assert_msg(told, "the answer was %d", http_status);
     close(own);
     close(waiting);
@@ -212,7 +212,7 @@ static void reads_on(int fd, int64_t h, bool lost)
     ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(h), BYE), "accepted"), 3);
     char *body = CALL(fd, "idc.recv", HANDLE(h), TIMEOUT(30000));
     if (!lost) {
-        ck_assert(brings(body, "Ynll"));
+        ck_assert(answer_brings(body, "Ynll"));
         return;
     }
     ck_assert_int_eq(fault_of(body), ECONNRESET);
@@ -275,8 +275,9 @@ START_TEST(a_client_that_stays)
     int64_t h = number_free(CALL(fd, "idc.connect", ECHO), "handle");
     for (int i = 0; i < 100; i++) {
         ck_assert_int_eq(number_free(CALL(fd, "idc.send", HANDLE(h), HELLO), "accepted"), 5);
-        ck_assert(brings(CALL(reader, "idc.recv", HANDLE(h), "max", "<int>2</int>"), "aGU="));
-        ck_assert(brings(CALL(reader, "idc.recv", HANDLE(h)), "bGxv"));
+        ck_assert(
+            answer_brings(CALL(reader, "idc.recv", HANDLE(h), "max", "<int>2</int>"), "aGU="));
+        ck_assert(answer_brings(CALL(reader, "idc.recv", HANDLE(h)), "bGxv"));
     }
     close(reader);
     await_counter("rpc_connections_now", 2);

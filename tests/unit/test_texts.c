@@ -19,7 +19,7 @@
 #define NAME NAME_5 NAME_5 NAME_5 NAME_5 "a.bcdefghijklmn"
 
 /* What a program is told of a connect that did not wait and that failed so. */
-static void told(const char *why, char text[CONNECTING_WHY_MAX])
+static void text_told(const char *why, char text[CONNECTING_WHY_MAX])
 {
     int pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
@@ -35,11 +35,11 @@ START_TEST(reason_of_a_connect_is_whole)
     const char *reason = reason_text((enum reason)_i);
     ck_assert_uint_eq(strlen(NAME), IDC_SERVICE_MAX);
     snprintf(why, sizeof(why), "domain 32751, service %s: %s", NAME, reason);
-    told(why, text);
+    text_told(why, text);
     ck_assert_str_eq(text, reason);
-    told(reason, text);
+    text_told(reason, text);
     ck_assert_str_eq(text, reason);
-    told("domain 2, port 80: short", text);
+    text_told("domain 2, port 80: short", text);
     ck_assert_str_eq(text, "domain 2, port 80: short");
 }
 END_TEST
@@ -49,7 +49,7 @@ START_TEST(what_was_cut_shows_it)
     char why[400], text[CONNECTING_WHY_MAX], small[8];
     memset(why, 'x', sizeof(why) - 1);
     why[sizeof(why) - 1] = '\0';
-    told(why, text);
+    text_told(why, text);
     ck_assert_uint_eq(strlen(text), CONNECTING_WHY_MAX - 1);
     ck_assert_str_eq(text + strlen(text) - 4, "x...");
     text_mark_cut(small, sizeof(small), snprintf(small, sizeof(small), "%s", "1234567"));
