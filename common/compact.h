@@ -3,10 +3,10 @@
  * compact.h - calls and answers of RPC in few bytes, for upgraded connections (docs/rpc.md,
  * "Compact documents").
  *
- * The same methods and members as in XML, but only whole numbers, booleans and texts, and at most
- * COMPACT_MAX bytes: what libidc needs to connect and to listen. Coding one costs some hundred
- * instructions, where XML costs a hundred thousand. A compact document starts with a NUL, which no
- * XML document does.
+ * Methods and members are the same as in XML. But values are only whole numbers, booleans and
+ * texts, and a document has at most COMPACT_MAX bytes. That is what libidc needs to connect and to
+ * listen. Coding one costs some hundred instructions, where XML costs a hundred thousand. A compact
+ * document starts with a NUL, and no XML document does.
  *
  *      offset  size
  *           0     1  0
@@ -18,8 +18,8 @@
  *                    8, 1 or 2 + n  value: little-endian, signed; 0 or 1; length in two bytes,
  *                                   little-endian, and the text
  *
- * A fault has the members "code" and "text". Nothing here allocates memory; what is read points
- * into the document.
+ * A fault has the members "code" and "text". Nothing here allocates memory; what the reader returns
+ * points into the document.
  */
 #ifndef IDC_COMPACT_H
 #define IDC_COMPACT_H
@@ -69,7 +69,8 @@ struct compact_reader {
 };
 
 bool compact_is(const void *document, size_t len);
-/* kind: what it has to be. method is filled in for a call. False: it is no such document. */
+/* kind: the kind that it has to be. method is filled in for a call. False: it is not such a
+ * document. */
 bool compact_open(struct compact_reader *reader, const void *document, size_t len, char kind,
                   struct compact_text *method);
 /* The next member: 1, 0 at the end, -1 when the document is malformed. */

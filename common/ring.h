@@ -3,22 +3,22 @@
  * ring.h - the two shared-memory rings of a link, in the layout of libxenvchan
  * (xen/io/libxenvchan.h, Xen 4.17).
  *
- * The code is pure, and the same for both platforms of link_mgr, the tests, and whoever else holds
- * a side of a link.
+ * The code is pure. Both platforms of link_mgr, the tests, and anybody else who holds a side of a
+ * link use it.
  *
  * One page, struct ring_page, describes both rings: left carries client to server, right carries
  * server to client. The attaching side is the client, the offering side the server. The data of
  * each ring are elsewhere.
  *
- * The peer may write anything anywhere at any time. So: the own indexes live in private memory and
- * are only ever written to the page; the peer's index is read once per operation and checked (it
- * may neither run ahead of what was written nor fall behind what was consumed); sizes come from the
- * set-up, never from the page. A bad index is reported as -EPROTO, for ever after. Data in the ring
- * may change while it is looked at: copy, then check, then use.
+ * The peer may write anything anywhere at any time. Therefore the own indexes live in private
+ * memory and are only ever written to the page. The peer's index is read once per operation and
+ * checked: it may neither run ahead of what was written nor fall behind what was consumed. Sizes
+ * come from the set-up, never from the page. After a bad index every operation reports -EPROTO.
+ * Data in the ring may change at any time: copy, then check, then use.
  *
- * Notification is libxenvchan's: a side that is about to sleep sets its wish in the page
- * (ring_want), looks at the ring once more, and sleeps; a side that wrote or consumed clears the
- * wish and notifies if it was set (ring_take_wish).
+ * Notification is libxenvchan's. A side that is about to sleep sets its wish in the page
+ * (ring_want), looks at the ring once more, and sleeps. A side that wrote or consumed clears the
+ * wish, and notifies if it was set (ring_take_wish).
  */
 #ifndef IDC_RING_H
 #define IDC_RING_H
@@ -54,11 +54,11 @@ struct ring {
 struct ring_pair {
     struct ring in, out;
     uint8_t *my_wish;   /* where this side says what it wants to be told */
-    uint8_t *peer_wish; /* where the peer does */
+    uint8_t *peer_wish; /* where the peer says what it wants to be told */
 };
 
-/* page and data stay the caller's. Sizes are powers of two. Takes the present indexes of the page
- * as the beginning; for a new channel they are zero. */
+/* page and data stay the caller's. Sizes are powers of two. The rings begin at the present indexes
+ * of the page, which are zero for a new channel. */
 void ring_pair_init(struct ring_pair *pair, bool server, struct ring_page *page, void *left_data,
                     uint32_t left_size, void *right_data, uint32_t right_size);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * status.h - what a daemon is seen to do: one struct for each kind of object, and a visitor that is
- * called for each object in turn. The core fills them in, the hub adds what it knows, and whoever
- * asks needs to know neither. Texts are valid during the call.
+ * status.h - the state of a daemon as it is shown: one struct for each kind of object, and a
+ * visitor that is called for each object in turn. The core fills the structs in, the hub adds what
+ * it knows, and whoever asks needs to know neither. Texts are valid during the call.
  */
 #ifndef IDC_STATUS_H
 #define IDC_STATUS_H
@@ -22,7 +22,7 @@ struct status_link {
     uint64_t memory_held, memory_ceiling; /* bytes */
     const char *last_error;               /* why the latest link to this peer ended, or "" */
     bool allowed;                         /* the policy has an entry for this peer */
-    bool present; /* its link_mgr says in the store that it is there for us */
+    bool present; /* its link_mgr has published in the store that it is there for us */
 };
 
 struct status_connection {

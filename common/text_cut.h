@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * text_cut.h - texts that people read, in places of a fixed size. Each is large enough for what is
- * meant for it; should one not fit all the same (a path of 4,096 bytes), then it can be seen that
- * it was cut.
+ * text_cut.h - texts that people read, in places of a fixed size. Each place is large enough for
+ * what is meant for it. If a text does not fit all the same (with a path of 4,096 bytes, for
+ * example), a mark shows that it was cut.
  */
 #ifndef IDC_TEXT_CUT_H
 #define IDC_TEXT_CUT_H

@@ -9,7 +9,7 @@
  *
  * Conventions
  *   Errors      Calls that return int or ssize_t return -1 and set errno; idc_last_error() then
- *               tells why in words.
+ *               returns the reason in words.
  *   Threads     Every function may be called from any thread at any time. Two threads may use one
  *               descriptor under the same rules as for any socket.
  *   Fork, exec  A child may use descriptors that it inherited and may make calls of its own. The
@@ -17,27 +17,27 @@
  *               to another program.
  *   Signals     No call raises SIGPIPE. A blocking call that a signal handler interrupts fails with
  *               EINTR, unless the handler was installed with SA_RESTART. (A connect or listen goes
- *               on only if that is true of all handlers of the process.)
- *   Time        No call but idc_accept, idc_recv and idc_send waits without a limit. When link_mgr
- *               is stopped or hangs, a connect fails with ETIMEDOUT two seconds after its own limit
- *               (not with IDC_TIMEOUT_NONE), a nonblocking one after two seconds, a listen after
- *               ten, idc_unlisten after five.
+ *               on only if all handlers of the process were installed so.)
+ *   Time        Only idc_accept, idc_recv and idc_send wait without a limit. When link_mgr is
+ *               stopped or hangs, the other calls fail with ETIMEDOUT: a connect two seconds after
+ *               its own limit (never with IDC_TIMEOUT_NONE), a nonblocking connect after two
+ *               seconds, a listen after ten, idc_unlisten after five.
  *   Buffers     A stream has a SO_SNDBUF of 416 KiB where net.core.wmem_max allows it. A program
- *               may make it smaller, but then its end may be told an end of file in place of
- *               ECONNRESET when a daemon or a link dies (docs/design.md, "End of file, or reset?").
- *   Urgent data MSG_OOB is taken, and its byte arrives in its place among the others. Nothing tells
- *               the receiver that it was urgent.
+ *               may make it smaller. But then its end may see an end of file instead of ECONNRESET
+ *               when a daemon or a link dies (docs/design.md, "End of file, or reset?").
+ *   Urgent data MSG_OOB is accepted, and its byte arrives in its place among the others. Nothing
+ *               tells the receiver that it was urgent.
  *   Daemon gone Calls fail with ENOENT or ECONNREFUSED when no link_mgr serves the socket path.
- *               Connections of a
- *               daemon that died fail with ECONNRESET; its listeners report ECONNABORTED.
+ *               Connections of a daemon that died fail with ECONNRESET; its listeners report
+ *               ECONNABORTED.
  *
  * Errors of a connect (docs/protocol.md, "Reasons", has the full table)
  *   ECONNREFUSED  nothing listens there, or its backlog is full
  *   EACCES        policy does not allow it (see idc-setup(8))
  *   EHOSTUNREACH  there is no such domain, or no link_mgr runs in it
  *   ETIMEDOUT     the other side did not answer in time
- *   ENOBUFS       the other side, or this one, is out of resources; or a thread has more than
- *                 4,096 connects under way that do not wait
+ *   ENOBUFS       one of the two sides is out of resources; or a thread has more than 4,096
+ *                 nonblocking connects under way
  *   EPROTO        the two daemons have no protocol version in common
  *   EPROTOTYPE    the listener is of the other type (stream or seqpacket)
  *   ECONNRESET    the link was lost meanwhile
@@ -90,8 +90,9 @@ struct idc_addr {
 };
 
 /*
- * Options of the extensible calls. Initialise with IDC_OPTIONS_INIT and set what differs; members
- * that a later version adds are taken as absent when size tells that the caller did not know them.
+ * Options of the extensible calls. Initialise them with IDC_OPTIONS_INIT and set what differs.
+ * Later versions may add members; size tells the library which of them the caller knows, and the
+ * others have their defaults.
  */
 struct idc_options {
     size_t size; /* sizeof(struct idc_options) of the caller; IDC_OPTIONS_INIT sets it */
@@ -104,14 +105,15 @@ struct idc_options {
     /* path of the daemon's RPC socket; NULL: $IDC_SOCKET, else /run/idc/rpc.sock */
     const char *socket;
     /*
-     * connect: what is not there yet is waited for, as long as timeout_ms allows: the own daemon,
-     * the other domain's, the listener, a place in its backlog. Then it is ETIMEDOUT, and
-     * idc_last_error tells what was missing. A refusal by policy is final. With nonblocking the own
-     * daemon has to be there. listen: the own daemon is waited for, in the same way.
+     * connect: waits for whatever is not there yet, as long as timeout_ms allows: the own daemon,
+     * the other domain's daemon, the listener, a place in its backlog. When the time is up, the
+     * call fails with ETIMEDOUT, and idc_last_error says what was missing. A refusal by policy is
+     * final. With nonblocking, the own daemon has to be there. listen: waits for the own daemon in
+     * the same way.
      */
     int wait;
 };
-/* which has no designated initialisers before C++20, and warns of members that are left out */
+/* C++ has no designated initialisers before C++20, and warns of members that are left out. */
 #ifdef __cplusplus
 #define IDC_OPTIONS_INIT                                      \
     {                                                         \
@@ -135,86 +137,88 @@ IDC_API int idc_connect_name_with(uint32_t domid, const char *service,
                                   const struct idc_options *options);
 
 /*
- * End of a connect with options.nonblocking: the descriptor polls writable (POLLOUT) once the
- * attempt has ended either way. Returns 0 when connected; -1 with EINPROGRESS while it is under
- * way; -1 with the error that ended it (then close the descriptor). May be called again; on any
- * connected descriptor of IDC it returns 0.
+ * Outcome of a connect with options.nonblocking. The descriptor polls writable (POLLOUT) once the
+ * attempt has succeeded or failed. Returns 0 when connected; -1 with EINPROGRESS while the attempt
+ * is under way; -1 with the error that ended it (then close the descriptor). It may be called
+ * again; on any connected descriptor of IDC it returns 0.
  */
 IDC_API int idc_connect_finish(int fd);
 
 /*
- * Accept connections on a port (IDC_PORT_ANY: one is picked) or on a service name (with a port that
- * is picked). backlog: how many connections may wait to be accepted, 1..4096 (less is taken as 1,
- * more as 4096). Returns a listener: a descriptor that polls readable when a connection waits, for
- * idc_accept only; close it with close or idc_unlisten. Errors: EADDRINUSE, EACCES (privileged
- * port), EINVAL (name or port out of range), ENOBUFS.
+ * Accept connections on a port (IDC_PORT_ANY: the daemon picks one) or on a service name (the
+ * daemon picks the port). backlog: how many connections may wait to be accepted, 1..4096 (less
+ * counts as 1, more as 4096). Returns a listener, a descriptor that is only for idc_accept. It
+ * polls readable when a connection waits; close it with close or idc_unlisten. Errors: EADDRINUSE,
+ * EACCES (privileged port), EINVAL (name or port out of range), ENOBUFS.
  */
 IDC_API int idc_listen(uint32_t port, int backlog);
 IDC_API int idc_listen_name(const char *service, int backlog);
-/* Both at once, with options: service may be NULL, port may be IDC_PORT_ANY. */
+/* Listens on both at once, with options. service may be NULL, port may be IDC_PORT_ANY. */
 IDC_API int idc_listen_with(uint32_t port, const char *service, int backlog,
                             const struct idc_options *options);
 
 /*
- * Take the next waiting connection, waiting for one unless the listener has O_NONBLOCK (then
- * EAGAIN). peer, if not NULL, gets who calls: domid is known from the link itself and cannot be
- * forged by the peer. Returns a connected descriptor that the caller closes. Errors: ECONNABORTED
- * when the listener was closed or its daemon ended; EINVAL when the descriptor is not a listener.
+ * Take the next waiting connection. The call waits for one, unless the listener has O_NONBLOCK
+ * (then EAGAIN). peer, if not NULL, gets the caller's address. Its domid comes from the link
+ * itself, and the peer cannot forge it. Returns a connected descriptor that the caller closes.
+ * Errors: ECONNABORTED when the listener was closed or its daemon ended; EINVAL when the descriptor
+ * is not a listener.
  */
 IDC_API int idc_accept(int listener, struct idc_addr *peer);
 
 /*
- * As send(2) with MSG_NOSIGNAL and recv(2), except that a connection that was cut off reports the
- * reason the daemon knows (EACCES after a revoked permission, say) where the plain calls can only
- * report ECONNRESET, and that messages of a seqpacket connection may have up to IDC_MESSAGE_MAX
- * bytes where the kernel lets the descriptor carry less. idc_recv returns 0 at the end of the
- * connection, and for an empty message, too, which idc_recv_with tells from it. A message longer
- * than len is cut to len and the rest of it is lost. If there is no descriptor for a long message,
- * idc_recv fails with EMFILE and the message stays where it is.
+ * As send(2) with MSG_NOSIGNAL and recv(2), with two differences. A connection that was cut off
+ * reports the reason that the daemon knows (EACCES after a revoked permission, for example), where
+ * the plain calls can only report ECONNRESET. And messages of a seqpacket connection may have up to
+ * IDC_MESSAGE_MAX bytes, where the kernel lets the descriptor carry less. idc_recv returns 0 at the
+ * end of the connection, and also for an empty message; idc_recv_with can tell the two apart. A
+ * message longer than len is cut to len, and its rest is lost. If the process has no descriptor
+ * left for a long message, idc_recv fails with EMFILE and the message stays where it is.
  *
  * The plain recv(2) gets 16 bytes of IDC's own in place of a message of more than 320 KiB (128 KiB
- * within a domain): use idc_recv where a peer may send such.
+ * within a domain). Use idc_recv where a peer may send such messages.
  */
 IDC_API ssize_t idc_send(int fd, const void *buf, size_t len);
 IDC_API ssize_t idc_recv(int fd, void *buf, size_t len);
 
 /*
  * As idc_recv, with flags of recv(2):
- *   MSG_PEEK      what is returned stays there
+ *   MSG_PEEK      the data that it returns stay there
  *   MSG_DONTWAIT  EAGAIN when there is nothing
  *   MSG_TRUNC     of a message: return its true length, even if that is more than len
  *   MSG_WAITALL   of a stream: wait until there are len bytes
  * Other flags: EINVAL. *length (which may be NULL) gets the true length of the message, for a
- * stream the number of bytes returned, and IDC_END at the end. So the size of the next message is
- * asked by idc_recv_with(fd, NULL, 0, MSG_PEEK | MSG_TRUNC, &length).
+ * stream the number of bytes returned, and IDC_END at the end. So idc_recv_with(fd, NULL, 0,
+ * MSG_PEEK | MSG_TRUNC, &length) asks for the size of the next message.
  *
- * Resets and MSG_WAITALL or SO_RCVLOWAT: a recv that waits for several bytes when the connection
- * is reset returns those that came, and the kernel forgets the reset, so the plain recv then
- * returns 0 as at a clean end. This call (and idc_recv, if SO_RCVLOWAT is set) asks link_mgr
- * before it returns 0, and fails if the connection was cut off: with ECONNRESET also if its
- * link_mgr has ended since. Connections within a domain are as the kernel's own.
+ * Resets and MSG_WAITALL or SO_RCVLOWAT: when the connection is reset while a recv waits for
+ * several bytes, the recv returns the bytes that came. The kernel then forgets the reset, so the
+ * next plain recv returns 0 as at a clean end. This call (and idc_recv, if SO_RCVLOWAT is set) asks
+ * link_mgr before it returns 0, and fails if the connection was cut off. If that link_mgr has ended
+ * since, it fails with ECONNRESET. Connections within a domain behave like the kernel's own.
  */
 #define IDC_END ((size_t)-1)
 IDC_API ssize_t idc_recv_with(int fd, void *buf, size_t len, int flags, size_t *length);
 
-/* Close a connection: what was sent is delivered first. As close(2). */
+/* Close a connection, as close(2) does. What was sent is still delivered. */
 IDC_API int idc_disconnect(int fd);
 
 /*
  * Stop listening, also for other processes that share the descriptor, and close it. When the call
- * returns the port and name are free again; connections that waited are reset. ETIMEDOUT: the
- * daemon does not answer. The listener is closed all the same, and they are free once it goes on.
+ * returns, the port and the name are free again; connections that waited are reset. ETIMEDOUT: the
+ * daemon does not answer. The listener is closed all the same, and port and name become free once
+ * the daemon goes on.
  */
 IDC_API int idc_unlisten(int listener);
 
-/* Address of this end and of the other end; work on inherited and duplicated descriptors too, and
- * sockname on listeners. Error: ENOTSOCK or EINVAL when fd is no descriptor of IDC's, ENOTCONN for
- * the peer of a listener. */
+/* Address of this end and of the other end. Both work on inherited and duplicated descriptors too;
+ * idc_getsockname also works on listeners. Errors: ENOTSOCK or EINVAL when fd is not a descriptor
+ * of IDC, ENOTCONN for the peer of a listener. */
 IDC_API int idc_getsockname(int fd, struct idc_addr *address);
 IDC_API int idc_getpeername(int fd, struct idc_addr *address);
 
-/* Why the calling thread's latest failing call failed, in words without a final newline; valid
- * until the thread's next call of the library. Never NULL. */
+/* Says in words, without a final newline, why the latest failing call of this thread failed. The
+ * text is valid until the thread's next call of the library. Never NULL. */
 IDC_API const char *idc_last_error(void);
 
 /* The library's version, "MAJOR.MINOR.PATCH". */
