@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,10 +90,11 @@ bool parse_time(const char *text, uint32_t min, uint32_t *ms)
     if (!is_number || end == text ||
         (*end != '\0' && strcmp(end, "s") != 0 && strcmp(end, "ms") != 0))
         return false;
-    number = ceil(number - 1e-6);
-    if (!(number >= min && number <= MS_MAX))
+    if (!(number >= 0 && number <= MS_MAX))
         return false;
-    *ms = (uint32_t)number;
+    *ms = (uint32_t)number + (number > (uint32_t)number + 1e-6); /* upwards, but for rounding */
+    if (*ms < min)
+        return false;
     return true;
 }
 

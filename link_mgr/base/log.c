@@ -29,6 +29,8 @@ static bool is_shown(int priority)
 }
 
 static void write_line(int priority, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+static void write_line(int priority, const char *format, va_list args)
 {
     char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 32];
     if (!is_shown(priority))

@@ -52,11 +52,11 @@ static int set_peek_offset(struct endpoint *ep, size_t length)
 
 /* The start of the next message, and what came with it. */
 struct look {
+    uint8_t head[HANDOVER_STUB_SIZE];
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
     } control;
-    uint8_t head[HANDOVER_STUB_SIZE];
 };
 
 /* As endpoint_receive; -ENODATA at the end, which is believed the second time (common/handover.c).

@@ -155,7 +155,7 @@ START_TEST(test_spans_kept_and_skipped)
             struct spans spans = spans_cut((size_t)_i);
             spans_skip(&spans, skip);
             spans_keep(&spans, keep);
-            spans_are(&spans, SPANS_TEXT + skip, keep < most ? keep : most);
+            spans_are(&spans, &SPANS_TEXT[skip], keep < most ? keep : most);
             spans = spans_cut((size_t)_i);
             spans_keep(&spans, skip);
             spans_are(&spans, SPANS_TEXT, skip);

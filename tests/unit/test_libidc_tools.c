@@ -205,8 +205,8 @@ static const char *const scripts[] = {
     "idc cat -l --port 4000 -c 'cat; exit 7' & " AWAIT(
         "4000") "test \"$(echo hi | idc cat 3 4000)\" = hi; wait $!; test $? = 7",
     /* Ctrl-C ends a ping, with its summary */
-    "idc ping 4 >$D/out & until grep -q time= $D/out; do sleep 0.1; done; kill -INT $!; wait $!; "
-    "grep -q 'rtt min/avg/max' $D/out",
+    ("idc ping 4 >$D/out & until grep -q time= $D/out; do sleep 0.1; done; kill -INT $!; wait $!; "
+     "grep -q 'rtt min/avg/max' $D/out"),
 };
 
 START_TEST(script)
