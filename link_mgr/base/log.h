@@ -9,8 +9,8 @@
 
 /* One line to stderr (and the journal's priority prefix when stderr is the journal). Thread-safe.
  * Lines that a peer or a program can trigger are limited: 10 in a second for one peer
- * (log_limited_line with its limit) or call site (log_limited), and 100 of all together. How many
- * were left out is said with the next one that passes. */
+ * (log_limited_line with its limit) or for one call site (log_limited), and 100 for all together.
+ * The next line that passes says how many were left out. */
 void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_set_verbose(int level);
 void log_limited_line(struct log_limit *limit, int priority, const char *format, ...)

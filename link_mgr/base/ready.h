@@ -8,7 +8,8 @@
 #ifndef IDC_READY_H
 #define IDC_READY_H
 
-/* Once, when programs are served. fd: of --ready-fd, -1 if there is none; it is closed. */
+/* Called once, when the daemon serves programs. fd: that of --ready-fd, -1 if there is none; it is
+ * closed. */
 void ready_tell(int fd, int domid, const char *socket);
 /* The daemon begins to end. */
 void ready_tell_stopping(void);

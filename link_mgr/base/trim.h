@@ -2,10 +2,10 @@
 /*
  * trim.h - gives memory back to the system after connections have ended.
  *
- * The allocator keeps what is freed below something that is still in use, some kilobytes for each
- * connection of a thousand. So when connections have ended, and in a whole second only few more
- * have, it is asked to give back what it can (malloc_trim). Where connections come and go all the
- * time, the memory is about to be used again, and nothing is done.
+ * The allocator keeps freed memory that lies below something still in use: some kilobytes for each
+ * of a thousand connections. So when connections have ended, and only few more end within a whole
+ * second, the allocator is asked to give back what it can (malloc_trim). Where connections come and
+ * go all the time, the memory is about to be used again, and nothing is done.
  */
 #ifndef IDC_TRIM_H
 #define IDC_TRIM_H

@@ -2,8 +2,8 @@
 /*
  * unix_diag.h - what the kernel knows of the other end of a Unix socket pair (sock_diag(7)).
  *
- * No privilege is needed. The kernel answers for the network namespace of the asker only, and not
- * at all where it was built without CONFIG_UNIX_DIAG. Each question is two system calls that do not
+ * No privilege is needed. The kernel answers only for the asker's network namespace. A kernel built
+ * without CONFIG_UNIX_DIAG does not answer at all. Each question is two system calls that do not
  * wait.
  */
 #ifndef IDC_UNIX_DIAG_H
@@ -11,7 +11,8 @@
 
 #include <stdint.h>
 
-/* What a socket has sent and nobody has consumed, as the kernel charges it; and its SO_SNDBUF. */
+/* The bytes that a socket has sent and nobody has consumed, as the kernel charges them; and its
+ * SO_SNDBUF. */
 struct unix_diag_memory {
     uint32_t charged;
     uint32_t send_buffer;

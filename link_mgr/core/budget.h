@@ -2,15 +2,15 @@
 /*
  * budget.h - the memory set aside for one peer, and how it is shared among the peer's connections.
  *
- * Every byte that a connection's sender may still send, and every byte that arrived and waits for
- * the program, is charged here, as is a fixed cost for each connection. The sum never exceeds the
- * ceiling, so a peer can't make this domain hold more, whatever it does.
+ * Charged here are every byte that a connection's sender may still send, every byte that arrived
+ * and waits for the program, and a fixed cost for each connection. The sum never exceeds the
+ * ceiling. So a peer can't make this domain hold more, whatever it does.
  *
  * The shares follow the dynamic-threshold scheme of shared-memory switches (Choudhury and Hahne,
- * IEEE/ACM ToN 6(2), 1998): a connection's window is a fraction of what is still free. A few busy
- * connections get the largest window, many get less each, by themselves. A quarter is kept from
- * growing windows, for new connections; the smallest window is reserved for each connection as long
- * as it exists, so a reader that catches up always lets its sender go on.
+ * IEEE/ACM ToN 6(2), 1998): a connection's window is a fraction of what is still free. So a few
+ * busy connections get the largest window each, and many get less each. Growing windows never take
+ * the last quarter, which is for new connections. The smallest window is reserved for each
+ * connection as long as it exists, so a reader that catches up always lets its sender go on.
  */
 #ifndef IDC_BUDGET_H
 #define IDC_BUDGET_H
@@ -36,7 +36,7 @@ void budget_init(struct budget *budget, uint64_t ceiling);
 /* Takes the fixed cost of a connection and its smallest window; false when they don't fit. */
 bool budget_open(struct budget *budget);
 void budget_close(struct budget *budget);
-/* What a connection with `outstanding` bytes promised or held costs beyond what budget_open took.
+/* The cost of a connection with `outstanding` bytes promised or held, beyond what budget_open took.
  */
 uint64_t budget_extra(uint64_t outstanding);
 /* Changes a connection's charge from one number of outstanding bytes to another; false (nothing

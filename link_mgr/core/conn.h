@@ -11,18 +11,19 @@
  *   in    from the link to the program. Bytes are pushed from the link's spans straight to the
  *         program; what it does not take waits in `queue`, which credit bounds.
  *
- * What carries the bytes is not known here: the link says which spans came, or are to be filled
- * (struct conn_data), and it alone knows rings and frames. Of the protocol a connection knows its
- * terms (terms.h): credit, and what the two sides tell each other about their ends.
+ * A connection does not know what carries the bytes. The link gives it the spans that came, or that
+ * it has to fill (struct conn_data); only the link knows rings and frames. Of the protocol a
+ * connection knows the terms (terms.h): credit, and what the two sides tell each other about their
+ * ends.
  *
- * Events change the state (conn_on_…), and note in `owed` which frames the link has to send; the
- * link sends them when there is room (conn_frame_sent). Frames are never sent from inside an event.
+ * Events (conn_on_…) change the state, and note in `owed` which frames the link has to send. The
+ * link sends them when there is room (conn_disconnect_sent). No event sends a frame itself.
  *
  * A connection consists of a link part and a program part. The link part ends when LAST was sent
  * and received, or the link is lost (link = NULL). The program part ends when the endpoint is
- * closed (ep = NULL). When both have ended it is freed, at one place, conn_settle, which every
- * entry from outside ends with. A program that reads slowly gets what had arrived before a reset or
- * the loss of the link, and then the error.
+ * closed (ep = NULL). When both have ended, conn_settle frees the connection. It is the only place
+ * that does so, and every entry from outside ends with it. When the connection is reset or the link
+ * is lost, a program that reads slowly first gets what had arrived, and then the error.
  */
 #ifndef IDC_CONN_H
 #define IDC_CONN_H
@@ -43,7 +44,7 @@ struct peer;
 
 /* Where the connection is as a whole. */
 enum conn_phase {
-    /* for the link, or for the peer to take another request. No id, no endpoint */
+    /* it waits for the link, or for the peer to take another request. No id, no endpoint */
     CONN_WAITING,
     /* CONNECT_req was sent. An id, no endpoint; the cookie is NULL if the program no longer waits
      */
@@ -98,7 +99,7 @@ struct conn {
     bool sent_last, got_last;
     bool got_end;      /* the peer has sent NO_MORE_DATA */
     bool got_unwanted; /* the peer has sent NO_MORE_WANTED: its program reads no more */
-    /* in: bytes for the program were dropped; when it closes, the peer gets a reset */
+    /* in: bytes for the program were dropped; when the program closes, the peer gets a reset */
     bool dropped;
     bool lost;         /* out: bytes of the program were lost; it ends with a reset */
     enum reason end;   /* how the program part ends, once the queue is empty */
@@ -117,8 +118,8 @@ struct conn {
     uint64_t bytes_sent, bytes_received;
 
     bool on_control, on_ready, on_hungry; /* which of the lists below it is on */
-    bool is_fresh; /* on_ready, and that list is the link's of those that had nothing for a while */
-    uint8_t request_kind; /* these two are of requests.h, while phase is less than OPEN */
+    bool is_fresh;                        /* on_ready is set, and that list is the link's `fresh` */
+    uint8_t request_kind; /* these two belong to requests.h, while phase is less than OPEN */
     uint32_t request_key;
     TAILQ_ENTRY(conn) of_peer, control, ready, hungry;
 };
@@ -126,7 +127,7 @@ TAILQ_HEAD(conn_list, conn);
 
 /* Bytes that came, or that are sent: a piece of a stream, a message, or a part of one. */
 struct conn_data {
-    /* The peer may change them at any time: each byte is read once, or not believed. */
+    /* The peer may change the bytes at any time. So each byte is read once, or not believed. */
     struct spans spans;
     uint32_t length;
     bool more;      /* seqpacket: the message goes on in the next part */
@@ -134,7 +135,8 @@ struct conn_data {
     uint32_t total; /* then, the length of the whole message */
 };
 
-/* A new connection of peer, charged to its budget; NULL when that is used up or memory is short. */
+/* Makes a connection of peer, charged to its budget. NULL: the budget is used up, or memory is
+ * short. */
 struct conn *conn_new(struct peer *peer, enum idc_type type);
 
 /* ---- events from the program ---- */
@@ -143,7 +145,7 @@ void conn_readable(struct conn *conn);
 void conn_writable(struct conn *conn); /* the endpoint may have room, or has closed */
 /* The program has taken it from its listener. */
 void conn_taken(struct conn *conn);
-/* Breaks it off: the peer and the program learn the reason. */
+/* Breaks the connection off: the peer and the program learn the reason. */
 void conn_reset(struct conn *conn, enum reason reason);
 /* The program no longer waits for core_connect's answer. */
 void conn_abandon(struct conn *conn);
@@ -160,22 +162,25 @@ void conn_cut_off(struct conn *conn, enum reason reason);
 /* ---- for the link: what to send ---- */
 /* The flags of the DISCONNECT_ind that is owed, 0 if none. */
 uint8_t conn_disconnect_flags(const struct conn *conn);
-/* The credit field for any frame of this connection; what was owed as CREDIT_ind is thereby done.
+/* The credit field for any frame of this connection. A CREDIT_ind is then no longer owed.
  */
 uint32_t conn_credit_field(struct conn *conn);
-/* Room was found: data->spans, data->length bytes. Fills them from the front, and says in *data
- * what they are now. The first part of a message leaves total_size bytes free at the front, where
- * the link puts the total; they do not count as length. False: there is nothing to send now. */
+/* The link has found room: data->spans, data->length bytes. Fills them from the front, and
+ * describes in *data what they hold now. The first part of a message leaves total_size bytes free
+ * at the front, where the link puts the total; they do not count as length. False: there is nothing
+ * to send now. */
 bool conn_fill_data(struct conn *conn, struct conn_data *data, uint32_t total_size);
-/* Does no program wait for what a DISCONNECT_ind with these flags says? */
+/* Is a DISCONNECT_ind with these flags of no interest to any program? */
 bool conn_is_bookkeeping(const struct conn *conn, uint8_t flags);
 /* An owed DISCONNECT_ind with these flags was put into the ring. */
 void conn_disconnect_sent(struct conn *conn, uint8_t flags);
 
-/* May be on the budget's list of the hungry: tries again to raise the limit. False: still hungry.
+/* For a connection on the peer's list of the hungry: tries again to raise the limit. False: it is
+ * still hungry.
  */
 bool conn_feed(struct conn *conn);
-/* Frees it if both its parts have ended. To be called last by everyone who called an event. */
+/* Frees the connection if both its parts have ended. Everyone who called an event calls this
+ * last. */
 void conn_settle(struct conn *conn);
 
 #endif

@@ -13,20 +13,21 @@ static inline struct host *conn_host(const struct conn *conn)
 
 /* The link has to send these frames (OWED_...). */
 void conn_owe(struct conn *conn, unsigned frames);
-/* Gives credit back: the program took what had cost so much, or it was dropped. */
+/* Gives credit back for bytes that the program took, or that were dropped. */
 void conn_consume(struct conn *conn, uint64_t credit);
-/* Moves the limit on, if that is worth a frame: half a window, or the sender can't go on without.
+/* Moves the limit on if that is worth a frame: it is half a window, or the sender can't go on
+ * without it.
  */
 void conn_update_limit(struct conn *conn);
 
 void conn_drop_queue(struct conn *conn);
 /* Ends the program part. */
 void conn_close_program(struct conn *conn, enum reason reason);
-/* If both directions are over and told: the normal end. */
+/* Ends the connection normally, if both directions are over and both sides know it. */
 void conn_check_end(struct conn *conn);
 /* Is there something in the queue that the program can still get? */
 bool conn_deliverable(const struct conn *conn);
-/* The peer's program has closed, and the local one has got everything that it will. */
+/* The peer's program has closed, and the local program has got everything that it will get. */
 void conn_peer_closed(struct conn *conn);
 /* The program has got everything that will come. */
 void conn_finish_in(struct conn *conn);

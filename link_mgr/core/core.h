@@ -3,9 +3,9 @@
  * core.h - the whole of link_mgr without the operating system: peers, links, connections,
  * listeners, policy.
  *
- * One struct core is one domain. The host (host.h) feeds it events and, after each batch of them,
- * gives it a turn, in which it does what the events have made necessary. The same core runs in the
- * daemon and, several at a time with a virtual clock, in the simulation.
+ * One struct core is one domain. The host (host.h) feeds it events. After each batch of events it
+ * gives the core a turn, in which the core does what the events have made necessary. The same core
+ * runs in the daemon and, several at a time with a virtual clock, in the simulation.
  */
 #ifndef IDC_CORE_H
 #define IDC_CORE_H
@@ -22,7 +22,7 @@
 struct core_config {
     uint32_t ring_size;      /* bytes each way, a power of two, 4096..1 MiB */
     uint64_t memory_ceiling; /* bytes for each peer */
-    uint64_t idle_ms;        /* until a link without connections is ended */
+    uint64_t idle_ms;        /* after so long a link without connections is ended */
 };
 #define CORE_CONFIG_DEFAULT                                                                 \
     (struct core_config)                                                                    \
@@ -65,12 +65,13 @@ struct core_request {
     void *cookie; /* not NULL; for host->connected */
 };
 
-/* Starts a connection to another domain. Answered by host->connected in a later turn. Returns NULL
- * when it was refused at once; *reason says why, and host->connected is not called. */
+/* Starts a connection to another domain. host->connected gives the answer in a later turn. Returns
+ * NULL when the request was refused at once; then *reason says why, and host->connected is not
+ * called. */
 struct conn *core_connect(struct core *core, const struct core_request *request,
                           enum reason *reason);
-/* To be called before a listener is made: the requests that have come by now are judged without it.
- * Otherwise it could get one whose program has given up since. */
+/* Call this before a listener is made: it judges the requests that have come by now without that
+ * listener. Otherwise the listener could get a request whose program has given up since. */
 void core_catch_up(struct core *core);
 /* Resets the connections that listener's program has not taken, and removes it. */
 void core_unlisten(struct core *core, struct listener *listener);
@@ -83,9 +84,9 @@ void core_visit(struct core *core, const struct status_visitor *visitor);
 void core_store_event(struct core *core, const struct store_event *event);
 void core_channel_event(struct core *core, void *token);
 
-/* Does what is due. Returns true when it wants another turn at once. */
+/* Does what is due. True: the core wants another turn at once. */
 bool core_turn(struct core *core);
-/* When core_turn must be called at the latest: ms, UINT64_MAX for never. */
+/* The latest time at which core_turn must be called, in ms; UINT64_MAX: never. */
 uint64_t core_deadline(const struct core *core);
 
 void core_log(struct core *core, int priority, const char *format, ...)

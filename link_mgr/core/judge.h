@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * judge.h - who may connect to what. The policy is asked here and nowhere else, and here a listener
- * admits a connection or does not, wherever it comes from.
+ * judge.h - who may connect to what. Only this module asks the policy. It also decides whether a
+ * listener admits a connection, wherever the connection comes from.
  *
- * A question carries all that a rule may depend on, also what today's rules do not look at (type,
- * uid). The own domain needs no permission.
+ * A question carries everything that a rule may depend on, including what today's rules do not look
+ * at (type, uid). The own domain needs no permission.
  */
 #ifndef IDC_JUDGE_H
 #define IDC_JUDGE_H
@@ -32,12 +32,12 @@ struct judge_question {
     uint32_t uid; /* of the connecting program */
 };
 
-/* Does the policy of this domain allow that? (The other domain's has a say too.) */
+/* Does the policy of this domain allow that? (The other domain's policy must allow it too.) */
 bool judge_allows(const struct core *core, const struct judge_question *question);
-/* May that domain know of the listener? As above, and somebody listens. */
+/* May that domain know of the listener? Only if it may connect to it, and somebody listens. */
 bool judge_shows(const struct core *core, uint32_t domid, struct listener *listener);
-/* A connection (JUDGE_IN) to a port, or to a name when the port is 0. REASON_OK: *listener takes
- * it. */
+/* Judges a connection (JUDGE_IN) to a port, or to a name when the port is 0. REASON_OK: *listener
+ * takes it. */
 enum reason judge_admits(struct core *core, const struct judge_question *question,
                          struct listener **listener);
 

@@ -2,22 +2,23 @@
 /*
  * link.h - the one link to a peer: frames in and out of the rings, ids, scheduling.
  *
- * In: link_receive takes whole frames out of the ring, checks them (first by themselves, wire.h,
- * then against the state of the link and the connection), and hands them to the connection.
- * Anything wrong ends the link; the text says what.
+ * In: link_receive takes whole frames out of the ring, checks them, and hands them to the
+ * connection. It checks each frame first by itself (wire.h), then against the state of the link and
+ * of the connection. A wrong frame ends the link; the text says what was wrong.
  *
- * Out: link_send fills the ring, control frames first, then the connections that have something,
- * each up to LINK_QUANTUM bytes: first those that had nothing for a while, then the others in turn.
- * One that was served goes to the end of the line, and is not taken for fresh again before it was
- * found there with nothing to send; so a small request does not wait for bulk flows, and who writes
- * little by little gets no more than his share (the scheme of FQ-CoDel, RFC 8290, 4.1). While small
- * requests come, bulk flows leave most of the ring empty. Bytes are read from the program's socket
- * straight into the ring. The peer is notified only if it asked, and for a frame that no program
- * waits for (the last ones of a connection that both programs have closed) only a little later, if
- * nothing else has made it look before.
+ * Out: link_send fills the ring. Control frames go first, then the connections that have something,
+ * each up to LINK_QUANTUM bytes. Connections that had nothing for a while (fresh ones) go before
+ * the others, which take turns. A connection that was served goes to the end of the line. It does
+ * not count as fresh again until its turn has come there and it had nothing to send. So a small
+ * request does not wait for bulk flows, and a program that writes little by little gets no more
+ * than its share. (This is the scheme of FQ-CoDel, RFC 8290, 4.1.) While small requests come, bulk
+ * flows leave most of the ring empty. Bytes are read from the program's socket straight into the
+ * ring. The peer is notified only if it asked. Some frames are ones that no program waits for: the
+ * last ones of a connection that both programs have closed. They are announced only a little later,
+ * if nothing else has made the peer look before.
  *
  * Ids are slots of a table with a generation in the upper bits. A slot is free again when both
- * sides have sent LAST, so there are no stray frames; the generation is a second safeguard, against
+ * sides have sent LAST, so there are no stray frames. The generation is a second safeguard, against
  * mistakes.
  */
 #ifndef IDC_LINK_H
@@ -50,16 +51,17 @@ struct link *link_new(const struct link_config *config);
 /* Every connection loses the link, for this reason. */
 void link_free(struct link *link, enum reason reason);
 
-/* Each returns NULL, or why the link has to end (with *reason). more: there is more to do at once.
+/* Each returns NULL, or the text that says why the link has to end, with *reason set. *more: there
+ * is more to do at once.
  */
 const char *link_receive(struct link *link, bool *more, enum reason *reason);
 const char *link_send(struct link *link, uint64_t now, bool *more, enum reason *reason);
-/* As link_receive, but what is in the ring now, all of it and no more. The next turn does what
- * follows from it. */
+/* As link_receive, but takes exactly what is in the ring now. The next turn does what follows from
+ * it. */
 const char *link_catch_up(struct link *link, enum reason *reason);
 bool link_is_up(const struct link *link); /* HELLO came */
-/* When delayed refusals can go on, or frames have been quiet for long enough; UINT64_MAX: there are
- * none. */
+/* The time at which delayed refusals can go on, or at which frames have waited long enough for
+ * their event. UINT64_MAX: there are none. */
 uint64_t link_deadline(const struct link *link);
 
 /* Queues a request. The connection gets an id when it is sent. */

@@ -10,13 +10,13 @@
 #include "link_mgr/core/requests.h"
 #include "link_mgr/core/wire.h"
 
-/* In one turn, in each direction, so that other links, and programs that have just written
- * something, get theirs. */
+/* A link handles at most so much in one turn, in each direction. Then other links, and programs
+ * that have just written something, get their turns. */
 #define LINK_TURN_FRAMES 64
 #define LINK_TURN_BYTES (128u * 1024)
 
-/* While small requests come, bulk flows leave most of the ring empty: what is in it already, a
- * request has to wait for. */
+/* While small requests come, bulk flows leave most of the ring empty, because a request has to wait
+ * for what is in the ring already. */
 /* a frame that is less, of one that had nothing for a while, is a small request */
 #define LINK_SMALL 4096u
 #define LINK_SMALL_MS 100 /* how long more of them are expected */
@@ -46,12 +46,13 @@ struct link {
     uint32_t slot_count, free_slot; /* free_slot: head of the list, SLOT_MASK when empty */
     uint32_t connections;
 
-    struct conn_list control;   /* frames are owed */
-    struct conn_list fresh;     /* may have data, after a while without */
-    uint32_t bulk_id, small_id; /* whose frame was large last; who made a small request last */
-    uint64_t small_until;       /* small requests are expected until then */
-    struct conn_list ready;     /* may have data */
-    struct requests requests;   /* of ours, to be sent and unanswered */
+    struct conn_list control; /* frames are owed */
+    struct conn_list fresh;   /* may have data, after a while without */
+    uint32_t bulk_id,
+        small_id; /* the connections that sent the last large frame, and the last small request */
+    uint64_t small_until;     /* small requests are expected until then */
+    struct conn_list ready;   /* may have data */
+    struct requests requests; /* of ours, to be sent and unanswered */
     uint32_t unanswered_in;
     struct refusal refusals[LINK_REQUESTS]; /* in the order in which they came */
     uint32_t refusal_count, refusal_row;    /* the row that the latest one sent was of */
@@ -67,7 +68,7 @@ struct link {
 
 /* Gives conn an id. False: memory is short, or there are too many. */
 bool link_enter(struct link *link, struct conn *conn);
-/* The connection with that id of ours, or NULL. */
+/* The connection to which we gave that id, or NULL. */
 struct conn *link_find(const struct link *link, uint32_t id);
 
 #endif

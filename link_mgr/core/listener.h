@@ -2,8 +2,8 @@
 /*
  * listener.h - the ports and service names of this domain on which programs accept.
  *
- * A listener has a port, always, and a name, perhaps. Both are unique. Lookup is by hash, in a
- * fixed number of buckets.
+ * A listener always has a port, and may have a name. Both are unique. Lookup is by hash, in a fixed
+ * number of buckets.
  */
 #ifndef IDC_LISTENER_H
 #define IDC_LISTENER_H
@@ -22,7 +22,7 @@ struct listener {
     char name[IDC_SERVICE_MAX + 1]; /* "": none */
     enum idc_type type;
     uint32_t uid;
-    bool local_only;   /* to the other domains it is as if it were not there */
+    bool local_only;   /* other domains do not see it */
     bool reset_is_end; /* the host's, for the connections that are accepted */
     int backlog;       /* 0: the port is only reserved, nobody listens yet */
     int waiting;       /* handed to the program and not yet taken by it; counted by the host */
@@ -38,14 +38,14 @@ struct listener_table {
 };
 
 void listener_table_init(struct listener_table *table, uint32_t first_port);
-/* Enters a listener; port 0 picks a free one. 0, or -EINVAL (port, name), -EADDRINUSE, with *clash
- * the listener that is in the way, -ENOMEM. */
+/* Enters a listener; port 0 picks a free one. Returns 0, -EINVAL (port, name), -ENOMEM, or
+ * -EADDRINUSE; then *clash is the listener that is in the way. */
 int listener_add(struct listener_table *table, uint32_t port, const char *name,
                  struct listener **listener, struct listener **clash);
 void listener_remove(struct listener *listener);
 struct listener *listener_by_port(struct listener_table *table, uint32_t port);
 struct listener *listener_by_name(struct listener_table *table, const char *name);
-/* A port for a connecting program, that no listener has. */
+/* A port that no listener has, for a connecting program. */
 uint32_t listener_ephemeral_port(struct listener_table *table);
 
 #endif

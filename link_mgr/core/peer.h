@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * peer.h - another domain, as this one sees it: what the policy says about it, whether its link_mgr
- * is there, the link to it and how that comes about (docs/xenstore.md), its connections, and the
- * memory set aside for it.
+ * peer.h - another domain, as this one sees it: the policy about it, the presence of its link_mgr,
+ * its connections, and the memory set aside for it. Here is also the link to it, and how the link
+ * comes about (docs/xenstore.md).
  *
  * The rendezvous is a state machine driven by store events, channel events and one deadline. The
- * domain with the higher domid offers, the other asks and attaches. In every state the way back to
- * PEER_DOWN is peer_drop_link, which needs nothing from the other side.
+ * domain with the higher domid offers, the other asks and attaches. From every state peer_drop_link
+ * leads back to PEER_DOWN, and needs nothing from the other side.
  */
 #ifndef IDC_PEER_H
 #define IDC_PEER_H
@@ -34,12 +34,14 @@ enum peer_state {
     PEER_BACKOFF,
 };
 
-/* how often a step of making a link is looked at, while it is waited for */
+/* how often a step of making a link is looked at while we wait for it */
 #define PEER_SETUP_MS 5000
-/* from a permission on, for the peer's `alive`: it learns of the permission by itself */
+/* time for the peer's `alive` to appear after a permission: the peer learns of the permission by
+ * itself */
 #define PEER_GRACE_MS 1000
 #define PEER_BACKOFF_MS 1000
-/* for the answer of a peer that fell silent; longer than its backoff: it answers nothing then */
+/* time for the answer of a peer that fell silent. It is longer than the peer's backoff, during
+ * which the peer answers nothing */
 #define PEER_SILENT_MS 1500
 #define PEER_CLOSING_MS 1000 /* for the resets of a revoked peer to reach it */
 #define PEER_RETRY_MS 100    /* before another attempt; it doubles, up to PEER_BACKOFF_MS */
@@ -58,10 +60,11 @@ struct peer {
     struct budget budget;
 
     enum peer_state state;
-    uint64_t due;         /* ms: when something has to happen in this state; PEER_NO_DEADLINE */
-    uint64_t deadline;    /* that, or what the link wants to be woken for, if that is earlier */
-    bool known;           /* the store has told what there is of the peer */
-    uint64_t alive;       /* the peer's epoch; 0: no link_mgr there */
+    uint64_t due; /* ms: when something has to happen in this state, or PEER_NO_DEADLINE */
+    uint64_t
+        deadline;   /* `due`, or the time at which the link wants to be woken, if that is earlier */
+    bool known;     /* the store has told what there is of the peer */
+    uint64_t alive; /* the peer's epoch; 0: no link_mgr there */
     uint64_t want_number; /* lower: our latest wish */
     bool want_published;
     uint64_t answered;                /* higher: the peer's latest wish that was answered */
@@ -105,26 +108,26 @@ struct peer *peer_new(struct core *core, int domid);
 /* Ends the link, resets the connections, retracts what was published, and frees it. */
 void peer_free(struct peer *peer, enum reason reason);
 
-/* The policy's entry for this peer: NULL when there is none. Connections that it no longer allows
+/* Sets the policy's entry for this peer; NULL: there is none. Connections that it no longer allows
  * end with REASON_REVOKED. */
 void peer_set_policy(struct peer *peer, const char *value);
-/* A node of the peer's rendezvous directory: "alive", "want", "offer". value NULL: it is gone. leaf
- * NULL: all are gone. */
+/* A node of the peer's rendezvous directory has changed: "alive", "want" or "offer". value NULL: it
+ * is gone. leaf NULL: all are gone. */
 void peer_store_event(struct peer *peer, const char *leaf, const char *value);
 void peer_channel_event(struct peer *peer);
 /* The deadline has passed. */
 void peer_expired(struct peer *peer);
-/* Work that was noted by peer_wake. True: there is more. */
+/* Does the work that peer_wake noted. True: there is more. */
 bool peer_turn(struct peer *peer);
 void peer_wake(struct peer *peer);
 /* Sends an event to the other side. */
 void peer_notify(struct peer *peer);
 
-/* Makes sure that conn, in CONN_WAITING, will be requested or fail. */
+/* Makes sure that conn, which is in CONN_WAITING, will be requested or fail. */
 void peer_request(struct peer *peer, struct conn *conn);
 /* Takes the frames that have come by now. */
 void peer_catch_up(struct peer *peer);
-/* The last connection has gone, or there is one again: for the idle timer. */
+/* For the idle timer: the last connection has gone, or there is one again. */
 void peer_count_changed(struct peer *peer);
 /* Ends the link (if any): connections get reason, text goes to the log and the status. */
 void peer_drop_link(struct peer *peer, enum reason reason, const char *text);

@@ -28,28 +28,28 @@ static inline bool peer_offers(const struct peer *peer)
 }
 
 /* ---- peer.c ---- */
-/* Of the state. */
+/* Sets the deadline of the present state. */
 void peer_set_deadline(struct peer *peer, uint64_t due);
 void peer_set_state(struct peer *peer, enum peer_state state, uint64_t within_ms);
-/* Connects that wait for a link fail. */
+/* Makes the connects that wait for a link fail. */
 void peer_fail_waiting(struct peer *peer, enum reason reason);
 
 /* ---- peer_setup.c ---- */
 /* Does no link_mgr run there, although its `alive` stands? */
 bool peer_is_gone(const struct peer *peer);
-/* The link could not be made: once more, after a while. */
+/* The link could not be made: arranges another attempt after a while. */
 void peer_setup_failed(struct peer *peer, const char *text);
 /* A path below the peer's rendezvous directory for us; leaf "": the directory. */
 void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFORM_PATH_MAX + 1]);
-/* Writes a node below our rendezvous directory for the peer: the epoch, and the number and the
- * reader's epoch unless they are 0. */
+/* Writes a node below our rendezvous directory for the peer. The value is the epoch, then the
+ * number and the reader's epoch unless they are 0. */
 /* 0, or a negative errno that is in the log and in own_error. */
 int peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader);
 void peer_publish_alive(struct peer *peer);
 void peer_retract(struct peer *peer, const char *leaf);
-/* The `want` node, if any, goes. */
+/* Removes the `want` node, if there is one. */
 void peer_stop_wanting(struct peer *peer);
-/* What the nodes of the store and the wishes of programs ask for. */
+/* Does what the nodes of the store and the wishes of programs ask for. */
 void peer_evaluate(struct peer *peer);
 /* The channel is open: HELLO is next. */
 void peer_greet(struct peer *peer);

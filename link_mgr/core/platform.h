@@ -7,12 +7,12 @@
  *
  * Everything above this line (core and daemon) is the same on every platform; everything below
  * knows one of them. An implementation fills in struct platform_ops. All calls come from the one
- * thread of the event loop and return at once: an implementation whose own primitives may block (a
- * hung xenstored) does them on a thread of its own and reports through the event descriptor. So no
- * operation has a result that is waited for:
+ * thread of the event loop and return at once. If an implementation's own primitives may block (a
+ * hung xenstored), it runs them on a thread of its own and reports through the event descriptor. So
+ * nobody waits for the result of an operation:
  *
- *   - publish, retract and subscribe only enqueue; what the store contains is told by events, first
- *     what is there already, later each change;
+ *   - publish, retract and subscribe only enqueue. Events tell what the store contains: first what
+ *     is there already, later each change;
  *   - offer and attach return a channel in state CHANNEL_PENDING that becomes CHANNEL_OPEN or
  *     CHANNEL_DEAD later.
  *
@@ -39,7 +39,7 @@ struct channel;
 enum channel_state {
     CHANNEL_PENDING, /* being made, or the other side has not attached yet */
     CHANNEL_OPEN,    /* both sides are there: rings and events work */
-    /* the other side closed it or died, or it could not be made. Never changes again */
+    /* the other side closed it or died, or it could not be made. This state is final */
     CHANNEL_DEAD,
 };
 
@@ -55,8 +55,8 @@ struct platform_config {
 struct store_event {
     char path[PLATFORM_PATH_MAX + 1];
     char value[PLATFORM_VALUE_MAX + 1]; /* NUL-terminated; may contain any other byte */
-    /* false: the node is gone (or never was, as the answer to subscribe on a path below which there
-     * is nothing: path is the subscribed one) */
+    /* false: the node is gone, or there never was one. The latter answers subscribe when nothing is
+     * below the path; path is then the subscribed one */
     bool present;
 };
 
@@ -70,15 +70,15 @@ enum platform_presence {
 struct platform_ops {
     const char *name;
 
-    /* Opens the platform. On failure returns a negative errno and explains it in why (one line,
-     * what to do). */
+    /* Opens the platform. On failure it returns a negative errno, and why says in one line what to
+     * do. */
     int (*open)(const struct platform_config *config, struct platform **platform, char *why,
                 size_t why_size);
-    /* Closes what is open, channels included. What was published is retracted, within a bound of
+    /* Closes what is open, channels included. It retracts what was published, and takes at most
      * five seconds. */
     void (*close)(struct platform *platform);
-    /* The own domid. Constant, except that on xen it changes when the domain is restored; then
-     * next_event tells of it with path "domid". */
+    /* The own domid. It is constant, except on xen when the domain is restored. Then next_event
+     * reports the change with path "domid". */
     int (*domid)(struct platform *platform);
 
     /* Store. A node is readable by its owner (this domain), by the toolstack, and by reader (a
@@ -86,7 +86,8 @@ struct platform_ops {
     int (*publish)(struct platform *platform, const char *path, const char *value, int reader);
     /* Removes the node and everything below it. */
     int (*retract)(struct platform *platform, const char *path);
-    /* Asks for events for path and everything below it. One watch, however many nodes. */
+    /* Asks for events for path and everything below it. It is one watch, however many nodes there
+     * are. */
     int (*subscribe)(struct platform *platform, const char *path);
     int (*unsubscribe)(struct platform *platform, const char *path);
     /* Readable when next_event has something. */
@@ -96,22 +97,22 @@ struct platform_ops {
 
     enum platform_presence (*presence)(struct platform *platform, int domid);
 
-    /* Channels. path is the base path of the rendezvous nodes, below the own domain for offer (the
-     * implementation writes them, readable by peer, and removes them at close), below the peer's
-     * for attach. ring_size is in bytes for each direction, a power of two of at least 4096 (the
-     * offering side decides for both). */
+    /* Channels. path is the base path of the rendezvous nodes. For offer it is below the own
+     * domain; the implementation writes the nodes, readable by peer, and removes them at close. For
+     * attach it is below the peer's domain. ring_size is in bytes for each direction, a power of
+     * two of at least 4096; the offering side decides for both. */
     int (*offer)(struct platform *platform, int peer, const char *path, size_t ring_size,
                  struct channel **channel);
     int (*attach)(struct platform *platform, int peer, const char *path, struct channel **channel);
     /* Descriptor that becomes readable when the other side notified, attached, closed or died, or
-     * when the state changed. May be -1 while CHANNEL_PENDING only if the platform's event_fd
-     * reports instead (next_event returns 0 then). */
+     * when the state changed. It may be -1 while CHANNEL_PENDING, but only if the platform's
+     * event_fd reports instead (next_event returns 0 then). */
     int (*channel_fd)(struct channel *channel);
     /* Takes the pending notification off the descriptor (so that it polls readable only for a later
      * one) and returns the state. Called before the rings are looked at. */
     enum channel_state (*channel_poll)(struct channel *channel);
-    /* The rings, as this side sees them; CHANNEL_OPEN only. Ordinary memory that the peer may write
-     * at any time. */
+    /* The rings, as this side sees them; only in CHANNEL_OPEN. They are ordinary memory that the
+     * peer may write at any time. */
     void (*channel_rings)(struct channel *channel, struct ring_pair *rings);
     /* Sends an event to the other side. Never blocks. */
     void (*channel_notify)(struct channel *channel);
@@ -119,7 +120,7 @@ struct platform_ops {
     void (*channel_close)(struct channel *channel);
 };
 
-/* Does this system run on Xen? What `--platform auto` goes by, in link_mgr and in idc-setup, unless
+/* Does this system run on Xen? `--platform auto` goes by this, in link_mgr and in idc-setup, unless
  * a store directory is named. */
 bool platform_xen_is_here(void);
 

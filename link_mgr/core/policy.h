@@ -12,12 +12,12 @@
  *           leading zeros
  *
  * A service name has a letter, so no item can be read in two ways. The empty value is good and
- * allows nothing. Anything else that does not fit is refused as a whole, and then allows nothing:
- * half a policy is not a policy.
+ * allows nothing. Any other value that does not fit is refused as a whole and allows nothing: half
+ * a policy is not a policy.
  *
  * A parsed list is canonical: ranges in ascending order, those that touch or overlap merged, names
- * in ascending order, each once. policy_format writes it so: two values that mean the same are
- * written the same.
+ * in ascending order, each once. policy_format writes this form, so two values that mean the same
+ * are written the same.
  *
  * Pure functions on the caller's memory; struct policy owns nothing and may be copied.
  */
@@ -48,10 +48,10 @@ struct policy {
     struct policy_list in, out;
 };
 
-/* 0, or -EINVAL: then policy allows nothing and *why (unless why is NULL) is a constant text: what
- * is wrong. */
+/* 0, or -EINVAL. Then policy allows nothing and *why (unless why is NULL) is a constant text that
+ * says what is wrong. */
 int policy_parse(struct policy *policy, const char *value, const char **why);
-/* The same for one LIST. */
+/* Parses one LIST, as policy_parse does. */
 int policy_parse_list(struct policy_list *list, const char *text, const char **why);
 
 /* May the peer's programs connect to the port, or to the service name that is on that port? name

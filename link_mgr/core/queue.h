@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * queue.h - what arrived on a connection and the program has not taken yet.
+ * queue.h - bytes that arrived on a connection and that the program has not taken yet.
  *
- * A chain of chunks. For a stream, chunks hold QUEUE_CHUNK bytes and are filled one after the
- * other, so that a million writes of one byte cost a million bytes and not a million allocations.
- * For messages, a chunk is one message; the last one may be incomplete. The queue has no limit of
- * its own: what may be put in is bounded by the credit that was given.
+ * A queue is a chain of chunks. For a stream, chunks hold QUEUE_CHUNK bytes and are filled one
+ * after the other. So a million writes of one byte cost a million bytes and not a million
+ * allocations. For messages, a chunk is one message; the last one may be incomplete. The queue has
+ * no limit of its own: the credit that was given bounds what may be put in.
  */
 #ifndef IDC_QUEUE_H
 #define IDC_QUEUE_H

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * requests.h - the requests that wait to be sent over a link, and which of them is next.
+ * requests.h - the requests that wait to be sent over a link, and the choice of the next one.
  *
  * Theory of operation
  *
  * The peer takes a limited number of unanswered requests, grants at once, and refuses at a limited
- * rate (docs/protocol.md, Rates). Refused requests would therefore soon be all that is unanswered,
- * and those that would be granted would wait for them. So they are kept apart by how the latest
- * request of the same uid to the same place was answered: granted, not known, refused. Requests of
+ * rate (docs/protocol.md, Rates). Therefore soon only requests that are going to be refused would
+ * be unanswered, and all others would wait for them. So requests are kept apart by the answer to
+ * the latest request of the same uid to the same place: granted, not known, refused. Requests of
  * the first kind may take all of the unanswered ones. Those of the other two may take half, and
  * those of the last a quarter.
  *
- * Users have turns. Each uid falls into one of some rows, and of what the doubtful kinds may take,
- * a row gets no more than it leaves to the others. So a user who tries all ports delays the first
- * connect of another one by hardly anything.
+ * Users take turns. Each uid falls into one of a few rows. Of what the doubtful kinds may take, a
+ * row gets no more than it leaves to the others. So a user who tries all ports hardly delays
+ * another user's first connect.
  *
- * What is remembered of answers is a table of fixed size. A place that grants is forgotten only for
- * another one that grants.
+ * A table of fixed size remembers the answers. A place that grants is forgotten only for another
+ * place that grants.
  */
 #ifndef IDC_REQUESTS_H
 #define IDC_REQUESTS_H
@@ -53,11 +53,12 @@ uint32_t requests_row(uint32_t uid);
 /* conn->control is the list that it waits on. */
 void requests_add(struct requests *requests, struct conn *conn);
 void requests_remove(struct requests *requests, struct conn *conn);
-/* Any that waits, or NULL. */
+/* Any request that waits, or NULL. */
 struct conn *requests_first(const struct requests *requests);
-/* The next one to be sent to a peer that takes so many unanswered; NULL: none now. It stays. */
+/* The next request to send to a peer that takes max unanswered ones; NULL: none now. It stays in
+ * its list. */
 struct conn *requests_next(struct requests *requests, uint32_t max);
-/* It was sent (and removed before); it was answered. */
+/* The request was sent (and removed before); the request was answered. */
 void requests_sent(struct requests *requests, struct conn *conn);
 void requests_answered(struct requests *requests, const struct conn *conn, bool granted);
 

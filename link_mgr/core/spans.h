@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * spans.h - where bytes lie that pass between a link and a program: in one piece, or in the two
- * pieces before and after the end of a ring. Whose memory it is, the ring's or a copy of it, is
- * only for the link to know. Spans are valid for the length of a call.
+ * spans.h - where the bytes lie that pass between a link and a program: in one piece, or in the two
+ * pieces before and after the end of a ring. Only the link knows whose memory it is, the ring's or
+ * a copy of it. Spans are valid for the length of a call.
  */
 #ifndef IDC_SPANS_H
 #define IDC_SPANS_H
@@ -13,10 +13,10 @@
 
 struct spans {
     struct iovec at[2];
-    int count; /* 0: no bytes; none of those that count is empty */
+    int count; /* 0: no bytes; the spans that count are not empty */
 };
 
-/* Leaves the first length bytes, or all if there are fewer. */
+/* Keeps only the first length bytes, or all if there are fewer. */
 static inline void spans_keep(struct spans *spans, size_t length)
 {
     if (spans->count == 2 && length > spans->at[0].iov_len) {
@@ -29,7 +29,7 @@ static inline void spans_keep(struct spans *spans, size_t length)
     }
 }
 
-/* Leaves out the first length bytes; there are so many. */
+/* Drops the first length bytes. There must be so many. */
 static inline void spans_skip(struct spans *spans, size_t length)
 {
     while (spans->count > 0 && length >= spans->at[0].iov_len) {

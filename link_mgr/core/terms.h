@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * terms.h - what the two sides of a connection have agreed on (docs/protocol.md), whatever carries
- * their words. How it is laid out in frames is in wire.h; a connection knows only this.
+ * terms.h - what the two sides of a connection say to each other (docs/protocol.md), whatever
+ * carries their words. wire.h has the layout in frames; a connection knows only this header.
  */
 #ifndef IDC_TERMS_H
 #define IDC_TERMS_H

@@ -3,9 +3,9 @@
  * wire.h - frames of the link protocol (docs/protocol.md): encode, decode, validate. Pure
  * functions.
  *
- * Decoding takes bytes that were copied out of the ring, and yields a struct only if everything in
- * them that can be judged without knowing the state of the link is right. Otherwise it returns what
- * is wrong, as text for the log.
+ * Decoding takes bytes that were copied out of the ring. It fills in a struct only if the bytes are
+ * right, as far as one can tell without knowing the state of the link. Otherwise it returns a text
+ * for the log that says what is wrong.
  */
 #ifndef IDC_WIRE_H
 #define IDC_WIRE_H
@@ -27,7 +27,7 @@
 #define WIRE_HELLO 56u
 #define WIRE_CONNECT_REQ 20u
 #define WIRE_CONNECT_RSP 12u
-/* longest payload of a frame other than DATA_ind, and of one that is skipped: max_frame */
+/* longest payload of a frame other than DATA_ind and skipped ones, whose limit is max_frame */
 #define WIRE_CONTROL_MAX 1024u
 #define WIRE_TOTAL 4u /* the length of a message, before the bytes of its first part */
 
