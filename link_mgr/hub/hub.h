@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hub.h - what a program can ask of the daemon, free of how the request came in (plain XML-RPC over
- * HTTP, or libidc's upgraded connection) and of how it is carried out (core, own domain).
+ * hub.h - what a program can ask of the daemon. The hub does not know how the request came in
+ * (plain XML-RPC over HTTP, or libidc's upgraded connection). Its callers do not know how it is
+ * carried out (by the core, or within the domain).
  *
- * A connection or a listener is a descriptor, the program's end of a socket pair whose other end
- * the hub serves. The caller of the hub passes it on (SCM_RIGHTS) or keeps it on behalf of a client
- * that cannot take descriptors; closing the last copy ends the connection or listener, there is
- * nothing else to free.
+ * A connection or a listener is a descriptor: the program's end of a socket pair whose other end
+ * the hub serves. The caller of the hub passes it on (SCM_RIGHTS), or keeps it on behalf of a
+ * client that cannot take descriptors. Closing the last copy ends the connection or listener; there
+ * is nothing else to free.
  *
  * Errors are negative errno values with one line of explanation in why.
  */
@@ -20,15 +21,15 @@
 #include "common/status.h"
 #include "idc.h"
 
-/* One line for a program: a cause, what it was about before it (a service's name has up to 79
- * bytes), and what was tried behind it. No text is cut. */
+/* One line for a program. It names the object (a service's name has up to 79 bytes), then the
+ * cause, then what was tried. No text is cut. */
 #define HUB_CAUSE_MAX 256
 #define HUB_WHY_MAX 512
 
 struct hub;
 struct hub_pending;
 
-/* The uid of a client whose uid the kernel did not tell. It owns nothing, and nothing is its own.
+/* The uid of a client whose uid the kernel did not tell. It owns nothing.
  */
 #define HUB_NOBODY UINT32_MAX
 
@@ -45,15 +46,16 @@ struct hub_connect {
     char name[IDC_SERVICE_MAX + 1];
     enum idc_type type;
     int64_t timeout_ms; /* < 0: none */
-    /* A listener, or a link_mgr, that is not there is waited for, as long as timeout_ms allows */
+    /* Waits for a listener, or a link_mgr, that is not there, as long as timeout_ms allows */
     bool wait;
     /* -1, or the far end of the program's own socket pair, with filler (common/connecting.h) */
     int far_end;
-    /* -1, or, within the domain, a duplicate of its near end, to be named. Both are taken over in
-     * every case; whoever asks watches for the program's closing its end, and cancels */
+    /* -1, or, within the domain, a duplicate of its near end, which the hub names. The hub takes
+     * both over in every case. The caller watches whether the program closes its end, and cancels
+     * then */
     int held_end;
-    /* Has whoever asks gone, without our having been told? Called with done's arg, before anything
-     * is done that others see. */
+    /* Has the caller's client gone without the hub knowing yet? Called with done's arg, before the
+     * hub does anything that others see. */
     bool (*gone)(void *arg);
     bool reset_is_end; /* as in struct endpoint_config */
 };
@@ -71,11 +73,11 @@ struct hub_connected {
 typedef void hub_connect_done(void *arg, int error, const char *why,
                               const struct hub_connected *result);
 
-/* Starts a connect. Returns a handle, valid until done was called, with which the caller may
- * cancel. NULL: no memory, and done will not be called. */
+/* Starts a connect. Returns a handle with which the caller may cancel; it is valid until done is
+ * called. NULL: no memory, and done will not be called. */
 struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request,
                                 hub_connect_done *done, void *arg);
-/* done will not be called; the attempt is given up. */
+/* Gives the attempt up; done will not be called. */
 void hub_cancel(struct hub_pending *pending);
 
 struct hub_listen {
@@ -84,8 +86,8 @@ struct hub_listen {
     char name[IDC_SERVICE_MAX + 1]; /* "" : none */
     enum idc_type type;
     int backlog;
-    bool local_only; /* only connections of this domain are let in */
-    /* the port is taken, but connections are refused until hub_listen_reserved; without a name */
+    bool local_only; /* only programs of this domain may connect */
+    /* takes the port, but refuses connections until hub_listen_reserved. It must have no name */
     bool reserve;
     bool reset_is_end; /* of the connections that it accepts, as in struct endpoint_config */
 };
@@ -98,25 +100,25 @@ struct hub_listening {
 int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result,
                char why[HUB_WHY_MAX]);
 
-/* A reservation is the descriptor that hub_listen with reserve gave; the port is free again when
- * its last copy is closed. The port, 0 when fd is none. */
+/* A reservation is the descriptor that hub_listen with reserve returned. The port is free again
+ * when its last copy is closed. Returns the port, 0 when fd is not a reservation. */
 uint32_t hub_reserved_port(struct hub *hub, int fd);
-/* The reserved port is listened on from now on. far_end, which is taken over, is one end of a
- * socket pair (stream or seqpacket, as the reservation) whose other end becomes the program's
- * listener; the reservation has nothing to do with it any more. */
+/* Begins to listen on the reserved port. far_end, which is taken over, is one end of a socket pair
+ * (stream or seqpacket, as the reservation). Its other end becomes the program's listener. The
+ * reservation no longer holds the port. */
 int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog,
                         struct hub_listening *result, char why[HUB_WHY_MAX]);
 
-/* A question about one connection. These may ask: root, the uid whose program connected or
- * listened, and whoever shows the program's end, for example a server that has changed its uid. */
+/* A question about one connection. Root may ask, the uid whose program connected or listened, and
+ * anybody who shows the program's end (for example a server that has changed its uid). */
 struct hub_question {
     struct hub_caller caller;
     uint64_t serial;
     int shown; /* a descriptor that the caller has, -1: none. It stays the caller's */
 };
 
-/* Both fail with -ENOENT when nothing is known of the connection (any more), and with -EACCES when
- * the caller may not ask. */
+/* Both fail with -ENOENT when the hub does not know the connection (any more), and with -EACCES
+ * when the caller may not ask. */
 
 /* Why the connection ended, or was broken off. *end is a negative errno, or 0 when it ended
  * cleanly or is still open. */

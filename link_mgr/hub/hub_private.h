@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hub_private.h - the hub from the inside: what hub.c (requests of programs), hub_host.c (what the
- * core asks for), hub_within.c, hub_records.c and hub_status.c (snapshots) share.
+ * hub_private.h - the hub from the inside: the declarations that hub.c (requests of programs),
+ * hub_host.c (what the core asks for), hub_within.c, hub_records.c and hub_status.c (snapshots)
+ * share.
  */
 #ifndef IDC_HUB_PRIVATE_H
 #define IDC_HUB_PRIVATE_H
@@ -49,20 +50,21 @@ struct hub {
 /* A connect that was not answered yet. */
 struct hub_pending {
     struct hub *hub;
-    struct conn *conn; /* NULL: to be answered by the timer, with error and why */
+    struct conn *conn; /* NULL: the timer will give the answer, with error and why */
     struct hub_connect request;
     hub_connect_done *done;
     void *arg;
     int error;
     char why[HUB_WHY_MAX];
     struct event timer;
-    struct event retry;          /* of a connect that waits: its next attempt */
+    struct event retry;          /* the next attempt of a connect that waits */
     int64_t pause_ms;            /* before that */
     struct hub_connected result; /* of one within the domain; fd -1 otherwise */
 };
 
 uint64_t hub_new_serial(struct hub *hub);
-/* hub_records.c. A connection with a serial number begins, does not come about after all, ends. */
+/* hub_records.c. A connection with a serial number begins; it does not come about after all; it
+ * ends. */
 void hub_records_init(struct hub *hub);
 void hub_records_free(struct hub *hub);
 int hub_record_begin(struct hub *hub, const struct conn *conn, uint32_t uid);
@@ -73,21 +75,21 @@ void hub_fill_host(struct hub *hub);
 /* Calls done and frees pending. */
 void hub_answer(struct hub_pending *pending, int error, const char *why,
                 const struct hub_connected *result);
-/* The answer is known, with its why in pending or in the arguments, but must not be given from
- * inside hub_connect. */
+/* The answer is known, and its why is in pending or in the arguments. It is given later, because it
+ * must not be given from inside hub_connect. */
 void hub_answer_known(struct hub_pending *pending, int error);
 void hub_answer_soon(struct hub_pending *pending, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* A connect that waits is tried again later, if error is one that time can heal; until then the
- * error and why are kept in it. False: error is its outcome. */
+/* Tries a connect that waits again later, if time can heal the error. Until then pending keeps the
+ * error and why. False: the error is the outcome. */
 bool hub_try_again(struct hub_pending *pending, int error, const char *why);
-/* Why a connect was refused, in words, and whose policy it was. */
+/* Says in words why a connect was refused, and whose policy it was. */
 void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason,
                  char *text, size_t size);
 /* Connects to a listener of this domain, and answers or tries again. */
 void hub_connect_within(struct hub *hub, struct hub_pending *pending);
 void hub_close_if_open(int fd);
-/* Within what a listener may have. */
+/* The backlog, limited to what a listener may have. */
 int hub_backlog(int backlog);
 /* The other end of conn, as its local program sees it. */
 struct idc_addr hub_peer_address(const struct conn *conn);

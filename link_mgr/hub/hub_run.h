@@ -20,10 +20,10 @@ struct hub_config {
 int hub_new(const struct hub_config *config, struct hub **result);
 /* Ends all connections and listeners. No connect may be pending. */
 void hub_free(struct hub *hub);
-/* To be called after each batch of events. True: call it again at once. */
+/* Call this after each batch of events. True: call it again at once. */
 bool hub_turn(struct hub *hub);
 void hub_store_event(struct hub *hub, const struct store_event *event);
-/* The store has told what policy there is: requests of programs can be judged. */
+/* Has the store told the policy? Until then no request of a program can be judged. */
 bool hub_is_ready(const struct hub *hub);
 
 #endif

@@ -3,11 +3,11 @@
  * port_manager.h - port 1, the connection manager: a service of the daemon itself, for `idc ping`
  * and `idc services`.
  *
- * Line by line, at most PORT_MANAGER_LINE bytes each: "PING text" is answered by "PONG text";
- * "SERVICES" by a line "PORT TYPE NAME" ("-" for no name) for each listener that the caller may
- * connect to, and an empty line; anything else by "ERROR what". It is an ordinary program behind an
- * ordinary listener, except that it runs in the daemon; a caller that doesn't read its answers is
- * not read from.
+ * Requests are lines of at most PORT_MANAGER_LINE bytes. The answer to "PING text" is "PONG text".
+ * The answer to "SERVICES" is a line "PORT TYPE NAME" ("-" for no name) for each listener that the
+ * caller may connect to, and an empty line. The answer to anything else is "ERROR what". It is an
+ * ordinary program behind an ordinary listener, except that it runs in the daemon. While a caller
+ * doesn't read its answers, nothing is read from it.
  */
 #ifndef IDC_PORT_MANAGER_H
 #define IDC_PORT_MANAGER_H

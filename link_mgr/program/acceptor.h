@@ -6,18 +6,19 @@
  * Theory of operation
  *
  * The program has one end of a SOCK_SEQPACKET pair, the daemon the other. Each connection goes over
- * as a message with its descriptor; the program answers each that it took with a byte. Until that
- * byte is read, the connection counts against the backlog, also if it was reset meanwhile, so a
- * peer that connects and resets can't pile up descriptors here. At most ACCEPTOR_UNDERWAY messages
- * are in the socket, since the kernel bounds the descriptors under way; the rest wait here.
+ * as a message with its descriptor, and the program answers each one that it took with a byte.
+ * Until that byte is read, the connection counts against the backlog, even if it was reset
+ * meanwhile. So a peer that connects and resets can't pile up descriptors here. At most
+ * ACCEPTOR_UNDERWAY messages are in the socket, since the kernel bounds the descriptors under way.
+ * The rest wait here.
  *
- * A daemon that sleeps is not woken by an answer unless something depends on it: answers are read
- * some at a time, when the state is asked for, and when the listener ends. libevent cannot watch
- * for the end only (it would not tell of an error), so acceptors have an epoll set of their own,
+ * An answer does not wake a sleeping daemon unless something depends on it. Answers are read some
+ * at a time, when the state is asked for, and when the listener ends. libevent cannot watch for the
+ * end only, because it would not report an error. So acceptors have an epoll set of their own,
  * whose descriptor is one event of the loop.
  *
- * When the last copy of the program's end is closed, or the end is shut down, the listener is gone,
- * and the connections that it had not taken are reset. The event that says so may come late, so
+ * When the last copy of the program's end is closed, or the end is shut down, the listener is gone.
+ * The connections that it had not taken are then reset. The event for this may come late, so
  * whoever is about to rely on a listener looks first (acceptor_is_gone). The kernel shows no event
  * when the program has shut its end down for reading only: the next message fails, and ends it.
  */
@@ -41,32 +42,32 @@ struct acceptors {
     struct event event;
 };
 
-/* 0 or negative errno. To be ended after the last acceptor. */
+/* 0 or negative errno. acceptors_end is called after the last acceptor has ended. */
 int acceptors_init(struct acceptors *all, struct event_base *base);
 void acceptors_end(struct acceptors *all);
 
-/* Takes over listener (its owner is the acceptor; it ends with core_unlisten). 0 and the program's
- * end, or negative errno. */
+/* Takes over listener: the acceptor becomes its owner, and ends it with core_unlisten. 0 and the
+ * program's end, or negative errno. */
 int acceptor_new(struct acceptors *all, struct core *core, struct listener *listener,
                  uint64_t serial, struct acceptor **acceptor, int *program_fd);
 void acceptor_free(struct acceptor *acceptor);
-/* The program's end is from now on the other end of fd, which is taken over. The queue must be
+/* Makes the other end of fd the program's end from now on; fd is taken over. The queue must be
  * empty. 0, or negative errno and nothing was changed. */
 int acceptor_move(struct acceptor *acceptor, int fd, uint64_t serial);
 /* Is fd, a descriptor that a program has shown, the program's end of it? */
 bool acceptor_has_end(const struct acceptor *acceptor, int fd);
 
-/* A connection for the program. Takes program_fd over. conn: NULL for one within the domain.
- * *ticket is to be given to acceptor_conn_ended if conn ends before the program took it; it is NULL
- * from then on. 0 or negative errno (nothing was taken over); -EPIPE: the program has shut the
- * listener down. */
+/* Offers a connection to the program, and takes program_fd over. conn is NULL for one within the
+ * domain. The caller gives *ticket to acceptor_conn_ended if conn ends before the program takes it;
+ * once the program has taken it, *ticket is NULL. 0 or negative errno (nothing was taken over);
+ * -EPIPE: the program has shut the listener down. */
 int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
                    const struct idc_addr *peer, void **ticket);
 void acceptor_conn_ended(void *ticket);
 
 /* Brings the listener's counts up to date. */
 void acceptor_look(struct acceptor *acceptor);
-/* Has the program closed it, or shut it down, unnoticed so far? */
+/* Has the program closed it or shut it down, without our having noticed yet? */
 bool acceptor_is_gone(const struct acceptor *acceptor);
 
 #endif

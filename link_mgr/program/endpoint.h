@@ -5,44 +5,43 @@
  * Theory of operation
  *
  * End of file or reset? A Unix socket's reader gets ECONNRESET only if the other end is closed with
- * unread bytes in it; otherwise it sees a clean end of file, which after a lost link, or a daemon
- * that was killed, would be a lie. Therefore one byte (stream) or one message (seqpacket), the
- * *held* one, always stays unread in the daemon's end: at first one that the daemon put there
- * itself, later the last one that was forwarded. At a clean end it is consumed before the close. So
- * if the daemon is killed, the kernel resets the programs' connections by itself. The exception: if
- * the held one would keep the program from writing, it is let go (endpoint_room.c).
+ * unread bytes in it. Otherwise it sees a clean end of file, which would be a lie after a lost link
+ * or a killed daemon. Therefore one byte (stream) or one message (seqpacket), the *held* one,
+ * always stays unread in the daemon's end. At first the daemon puts one there itself; later it is
+ * the last one that was forwarded. At a clean end it is consumed before the close. So if the daemon
+ * is killed, the kernel resets the programs' connections by itself. There is one exception: if the
+ * held one would keep the program from writing, it is let go (endpoint_room.c).
  *
- * Reading: SO_PEEK_OFF stands after what was forwarded, so MSG_PEEK yields what is new. A little is
- * only looked at, at first. Consuming it at once would be a system call more, and, what costs most,
- * would wake the program up for nothing if it waits for an answer: Linux wakes who sleeps in recv
- * on a Unix socket also when there is room to send. So while a program asks and is answered in
- * turn, what it sent is consumed some messages later, right after it was given something: then it
- * has been woken already. It is never so late that the program could not send: there are limits of
- * bytes and of looks, and when the program has sent nothing for LAG_MS all of it is consumed
- * anyway.
+ * Reading: SO_PEEK_OFF stands after what was forwarded, so MSG_PEEK yields what is new. A small
+ * piece is only looked at first, and consumed later. Consuming it at once would cost one more
+ * system call. Worse, it would wake a program that waits for an answer for nothing: Linux wakes a
+ * sleeper in recv on a Unix socket also when there is room to send. So while a program asks and is
+ * answered in turn, its bytes are consumed some messages later, right after it was given something.
+ * It has been woken by then anyway. This is never so late that the program could not send: there
+ * are limits of bytes and of looks, and when the program has sent nothing for LAG_MS all of it is
+ * consumed anyway.
  *
- * Much is read straight to its place, and no byte is copied twice: while more waits behind what is
- * read, that is what stays unread, and one call is enough; else the last byte is only peeked. How
- * much there is is asked only when what was known to be there has been read. Which way is taken
- * follows from the last read.
+ * A large piece is read straight to its place, and no byte is copied twice. While more waits behind
+ * what is read, one call is enough, because those bytes stay unread. Otherwise the last byte is
+ * only peeked. The kernel is asked how much there is only when all that was known to be there has
+ * been read. The size of the last read decides between the two ways.
  *
- * Events: always unread bytes make level-triggered polling useless, so it is edge-triggered;
- * EPOLLOUT is asked for only while the program's buffer is full. After -EAGAIN from pull or message
- * the core is told when there is more (conn_readable), after -EAGAIN from push when there is room
- * (conn_writable).
+ * Events: some bytes are always unread, which makes level-triggered polling useless, so it is
+ * edge-triggered. EPOLLOUT is asked for only while the program's buffer is full. After -EAGAIN from
+ * pull or message the endpoint calls conn_readable when there is more. After -EAGAIN from push it
+ * calls conn_writable when there is room.
  *
- * A look that brings less than it has room for has seen all that a stream's queue held: recvmsg
- * ends early only where the queue does, at a descriptor that the program sent along (MSG_CTRUNC
- * tells), or at an urgent byte. So the next pull is answered -EAGAIN without a system call. What
+ * A look that brings less than it has room for has seen all that a stream's queue held. For recvmsg
+ * ends early only at the end of the queue, at a descriptor that the program sent along (MSG_CTRUNC
+ * shows it), or at an urgent byte. So the next pull returns -EAGAIN without a system call. Whatever
  * comes later makes an event: epoll takes a socket off its list before it asks what there is, so
- * whatever it did not see puts the socket on the list again. What was there at the event, behind
- * the data, tells itself if it is the end (EPOLLRDHUP, EV_CLOSED), but not if it is a reset,
- * because libevent makes the same of EPOLLERR as of EPOLLIN. Therefore an endpoint that was spared
- * the second look has it LAG_MS later (endpoint_lag.c). A reset that arrives with data may be
- * noticed that late.
+ * anything that it did not see puts the socket on the list again. If an end stood behind the data
+ * at the event, the event shows it (EPOLLRDHUP, EV_CLOSED). It does not show a reset, because
+ * libevent treats EPOLLERR like EPOLLIN. Therefore an endpoint that was spared the second look has
+ * it LAG_MS later (endpoint_lag.c). A reset that arrives with data may be noticed that late.
  *
  * Urgent data are ordinary bytes here (SO_OOBINLINE). Otherwise the kernel would hide the byte at
- * their mark from recvmsg, and would drop it when the next one is read.
+ * the urgent mark from recvmsg, and would drop it when the next byte is read.
  */
 #ifndef IDC_ENDPOINT_H
 #define IDC_ENDPOINT_H
@@ -64,7 +63,7 @@ struct endpoint;
 #define ENDPOINT_LISTS 6
 struct endpoint_list {
     unsigned wait_ms;
-    TAILQ_HEAD(, endpoint) endpoints; /* to be looked after: whoever sent last is the last */
+    TAILQ_HEAD(, endpoint) endpoints; /* to be looked after; the one that sent last is the last */
     struct event timer;
 };
 struct endpoints {
@@ -82,11 +81,11 @@ struct endpoint_config {
     struct endpoints *all;
     struct conn *conn;
     const struct handover_name *name;
-    /* -1: make a pair; else the daemon's end of the program's own pair, with the filler of
-     * common/connecting.h in it. Taken over in every case */
+    /* -1: make a pair. Else it is the daemon's end of the program's own pair, with the filler of
+     * common/connecting.h in it; it is taken over in every case */
     int far_end;
-    /* when the other program resets the connection, this one gets what has arrived, and then the
-     * end; what it has written is forgotten. AF_VSOCK knows no other end of a peer's program */
+    /* when the other program resets the connection, this one gets what has arrived, and then an end
+     * of file; what it has written is dropped. AF_VSOCK knows no other end of a peer's program */
     bool reset_is_end;
     /* just before the endpoint is freed */
     void (*ended)(void *arg, struct conn *conn, enum reason reason);
@@ -101,7 +100,7 @@ ssize_t endpoint_pull(struct endpoint *ep, const struct iovec *spans, int count)
 ssize_t endpoint_message(struct endpoint *ep);
 /* Bytes in it that were not pulled. */
 int64_t endpoint_unsent(const struct endpoint *ep);
-/* The program has closed, or shut both directions, which looks the same. */
+/* Has the program closed, or shut both directions, which looks the same? */
 bool endpoint_gone(struct endpoint *ep);
 ssize_t endpoint_push(struct endpoint *ep, const struct iovec *spans, int count);
 void endpoint_shut(struct endpoint *ep, int how);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * endpoint_private.h - what endpoint.c (life, and what goes to the program), endpoint_stream.c and
- * endpoint_message.c (what comes from it), endpoint_lag.c (what is done later) and endpoint_room.c
- * (whether its writer has room) share; nobody else includes it.
+ * endpoint_private.h - what the five parts of an endpoint share; nobody else includes it.
+ * endpoint.c has its life, and what goes to the program. endpoint_stream.c and endpoint_message.c
+ * have what comes from the program. endpoint_lag.c has what is done later, and endpoint_room.c
+ * whether the program's writer has room.
  */
 #ifndef IDC_ENDPOINT_PRIVATE_H
 #define IDC_ENDPOINT_PRIVATE_H
@@ -14,8 +15,8 @@ struct endpoint {
     struct endpoint_config config;
     int fd;
     bool bulk; /* the last read was large */
-    /* bytes that were forwarded and are still unread: in the end the last one, or the last message;
-     * stream: none only while others wait behind */
+    /* bytes that were forwarded and are still unread: in the end the last byte, or the last
+     * message. Stream: 0 only while others wait behind */
     size_t held;
     size_t behind;      /* stream: at least so many wait behind them */
     bool known;         /* seqpacket: the next message was looked at */
@@ -23,13 +24,13 @@ struct endpoint {
     size_t offset;      /* ... how much of it was pulled */
     bool starved;       /* ... waits until there is a descriptor for it */
     int memfd;          /* ... where it is, or -1: in the socket */
-    bool reset;         /* ... the kernel has told a reset, which it tells once */
+    bool reset;         /* ... the kernel has reported a reset, which it does once */
     bool stuffed;       /* there was no memory or no descriptor to give the program something */
     unsigned pieces;    /* stream: looks since everything but the held byte was consumed */
     bool answered;      /* stream: the program was given something since the last look */
     bool cut;           /* the last read ended at a descriptor that the program sent along */
-    bool ending;        /* an event has told that nothing comes behind what is there */
-    bool drained;       /* stream: the last look took all, and an event tells of more */
+    bool ending;        /* an event has shown that nothing comes behind what is there */
+    bool drained;       /* stream: the last look took all, and an event will come for more */
     bool bare;          /* nothing is held: it was let go, and nothing has come since */
     bool tight;         /* what is held has kept the program from writing before */
     bool measured;      /* the kernel has said that there is room in the program's buffer */
@@ -45,7 +46,8 @@ struct endpoint {
 /* What is discarded goes here. Nobody looks at it. */
 extern uint8_t endpoint_scratch[64 * 1024];
 
-/* recvmsg that does not wait: how many, or -EAGAIN, or -ECONNRESET for all other errors. */
+/* recvmsg that does not wait. Returns how many bytes, -EAGAIN, or -ECONNRESET for all other
+ * errors. */
 ssize_t endpoint_receive(struct endpoint *ep, struct iovec *spans, int count, int flags);
 size_t endpoint_length_of(const struct iovec *spans, int count);
 
@@ -56,20 +58,23 @@ ssize_t endpoint_pull_message(struct endpoint *ep, const struct iovec *spans, in
 void endpoint_release_stream(struct endpoint *ep);
 void endpoint_release_message(struct endpoint *ep);
 
-/* So much was pulled: bytes of a stream, or a whole message. */
+/* So many bytes were pulled: bytes of a stream, or a whole message. */
 void endpoint_pulled(struct endpoint *ep, size_t len);
 /* Might what is held keep the program from writing? No system call is made for this. */
 bool endpoint_may_be_tight(const struct endpoint *ep);
-/* All that was sent has been pulled: makes sure that what is held does not keep the program from
- * writing. True: it does not now, but may if the program makes its send buffer smaller. */
+/* Called when all that was sent has been pulled. Makes sure that the held bytes do not keep the
+ * program from writing. True: they do not now, but may if the program makes its send buffer
+ * smaller. */
 bool endpoint_make_room(struct endpoint *ep);
 
-/* Has it looked after when the program sends nothing for a while, if there is a reason. */
+/* Arranges that the endpoint is looked after when the program sends nothing for a while, if there
+ * is a reason. */
 void endpoint_lag_begin(struct endpoint *ep);
 void endpoint_lag_end(struct endpoint *ep);
 
-/* Streams: consumes what lags, all of it, or only if it has become much: to be called when the
- * program does not sleep. Messages: forgets the descriptor of one that was looked at. */
+/* Streams: let_lag_go consumes all that lags, catch_up only if it has become much. Call them when
+ * the program does not sleep. Messages: forget_memfd forgets the descriptor of a message that was
+ * looked at. */
 void endpoint_let_lag_go(struct endpoint *ep);
 void endpoint_catch_up(struct endpoint *ep);
 void endpoint_forget_memfd(struct endpoint *ep);

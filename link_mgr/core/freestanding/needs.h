@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * needs.h - all that the core, and the parts of common/ that it uses, need of a C library: the list
- * that a host without one has to fulfil, a kernel module for example.
+ * needs.h - everything that the core, and the parts of common/ that it uses, need from a C library.
+ * A host without a C library, such as a kernel module, has to provide this list.
  *
  * The other headers of this folder only lead here, under the names that the sources include. `make
  * lint-freestanding` compiles the sources with this folder in place of the system's headers. It
- * fails if the objects refer to a function that does not stand below, and runs the simulation on
- * them. A host brings its own needs.h, which is found before this one, and fulfils this:
+ * fails if the objects refer to a function that is not listed below, and runs the simulation on
+ * them. A host brings its own needs.h, which is found before this one, and provides:
  *
- *   memory      malloc, calloc and realloc may fail: the answer is then NULL, and the core copes.
- *               The largest block is a message of 16 MiB, which needs no contiguous pages. struct
- *               core itself has 256 KiB. All calls are made while the host calls the core, so the
- *               host knows whether they may wait for memory.
+ *   memory      malloc, calloc and realloc may fail: they then return NULL, and the core copes. The
+ *               largest block is a message of 16 MiB, which needs no contiguous pages. struct core
+ *               itself has 256 KiB. All calls are made while the host calls the core, so the host
+ *               knows whether they may wait for memory.
  *   strings     as in C and POSIX. strerror gives words for a positive errno value, for the log.
  *   formatting  %s %d %u, PRIx64 and PRIu64, with a width and zeros. The answer is the length that
  *               the whole text would have. It is used for the log, and for paths and values of the
  *               store.
- *   assert      ends everything: a condition fails by a mistake of ours only, never by a peer.
+ *   assert      ends everything. A condition fails only by a mistake of ours, never because of a
+ *               peer.
  *   values      errno and log levels are Linux's, but nothing depends on that.
  *
  * Besides, the compiler must have __atomic_* for bytes and 32-bit words (common/ring.c). It may

@@ -2,9 +2,9 @@
 /*
  * queue.h - the lists of BSD's <sys/queue.h>, as far as the core uses them, in the same layout.
  *
- * LIST: doubly linked, an element is taken out without its head. TAILQ: has an end too, at which
- * elements are put in. Both point back to the pointer that points to an element, so that the first
- * one is no special case.
+ * LIST is doubly linked; an element is taken out without its head. TAILQ also has an end, at which
+ * elements are put in. In both, an element points back to the pointer that points to it, so that
+ * the first one is no special case.
  */
 #ifndef IDC_FREESTANDING_QUEUE_H
 #define IDC_FREESTANDING_QUEUE_H
