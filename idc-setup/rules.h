@@ -20,7 +20,7 @@ struct rule {
     int domid, peer;
     bool mutual;       /* the peer has a rule for domid too */
     bool readable;     /* in and out are good */
-    char *value;       /* as it was found, in an unreadable rule too; NULL: not even text */
+    char *value;       /* as it was found, even in an unreadable rule; NULL: it is not even text */
     char *in, *out;    /* canonical lists; NULL: nothing is allowed in that direction */
     const char *wrong; /* why it is not readable */
 };
@@ -30,8 +30,9 @@ struct rules {
     size_t count, room;
 };
 
-/* Each of the domids and each other one may connect to the services in ports; what rule there was
- * is added to, or else replaced. Then a note says, for each pair, what it was and what ends. */
+/* Each of the domids may connect to the services in ports of each other one. A rule that exists is
+ * extended (add) or replaced. When it is replaced, a note says for each pair what the rule was, and
+ * what it no longer allows. */
 struct rules_allowing {
     const struct domids *domids;
     const struct policy_list *ports;
@@ -41,12 +42,12 @@ struct rules_allowing {
 
 int rules_allow(struct setup_store *store, const struct rules_allowing *allowing,
                 char why[SETUP_WHY_MAX]);
-/* Removes the rules among the domids, or of a single one all rules, of both sides. Returns how many
- * there were. */
+/* Removes the rules among the domids. For a single domid it removes all its rules, on both sides.
+ * Returns how many there were. */
 int rules_forbid(struct setup_store *store, const struct domids *domids, char why[SETUP_WHY_MAX]);
 
-/* The rules among the domids, or of a single one both sides, or all if there are none; ordered by
- * domid and peer. */
+/* Collects the rules among the domids. For a single domid it collects its rules on both sides, for
+ * none all rules. They are ordered by domid and peer. */
 int rules_collect(struct setup_store *store, const struct domids *domids, struct rules *rules,
                   char why[SETUP_WHY_MAX]);
 void rules_free(struct rules *rules);

@@ -18,7 +18,7 @@
 #define SETUP_DOMID_MAX 32751 /* 0x7FEF: the last domid before Xen's special ones */
 #define SETUP_PATH_MAX 64
 #define SETUP_VALUE_MAX 4095 /* of a value that is read */
-/* of one that is written: in a message to xenstored it shares 4096 bytes with its path */
+/* of a value that is written: in a message to xenstored it shares 4096 bytes with its path */
 #define SETUP_WRITE_MAX 4000
 #define SETUP_WHY_MAX 4608 /* a path has up to 4096 bytes */
 
@@ -33,17 +33,17 @@ typedef int setup_visit(void *arg, int domid, int peer);
 
 struct setup_store_ops {
     const char *name;
-    /* directory is the local platform's. make: it is made if it does not exist but its parent does.
+    /* directory is for the local platform. make: the directory is made if only its parent exists.
      */
     int (*open)(struct setup_store **store, const char *directory, bool make,
                 char why[SETUP_WHY_MAX]);
     void (*close)(struct setup_store *store);
-    /* Length of the rule's value, NUL-terminated; -ENOENT: there is none; -EBADMSG: it is no text,
+    /* Length of the rule's value, NUL-terminated. -ENOENT: there is none. -EBADMSG: it is not text,
      * or too long. */
     int (*read)(struct setup_store *store, int domid, int peer, char value[SETUP_VALUE_MAX + 1]);
-    /* Makes all changes or none. Where none can't be had, why tells what is left. Changes of one
-     * domid are neighbours. Removing a rule that does not exist is no error; a rule for a domain
-     * that does not exist is one, on Xen. */
+    /* Makes all changes or none. If changes could not be undone, why says what is left. The changes
+     * of one domid must be neighbours. Removing a rule that does not exist is no error. On Xen,
+     * setting a rule for a domain that does not exist is an error. */
     int (*apply)(struct setup_store *store, const struct setup_change *changes, size_t count,
                  char why[SETUP_WHY_MAX]);
     /* Calls visit for each rule, in no order, until it returns other than 0, which is then the
@@ -62,7 +62,7 @@ extern const struct setup_store_ops setup_store_xen;
 
 /* Path of a rule's node. */
 void setup_path(int domid, int peer, char path[SETUP_PATH_MAX]);
-/* The domid that text is, all of it, or -1. */
+/* The domid that the whole text is, or -1. */
 int setup_parse_domid(const char *text);
 
 #endif

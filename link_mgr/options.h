@@ -10,13 +10,13 @@ struct options {
     const char *store;
     int domid; /* -1: not given */
     const char *socket;
-    int ready_fd; /* to be told when programs are served; -1: none */
+    int ready_fd; /* gets a newline when programs are served; -1: none */
     int verbose;
     struct core_config core;
 };
 
-/* Returns -1 to go on, or the exit status (0 after --help and --version, 2 after a usage error, 1
- * if there is no such platform in it; it has explained those). */
+/* Returns -1 to go on, or the exit status: 0 after --help and --version, 2 after a usage error, 1
+ * if this link_mgr was built without the platform. It has explained the last two. */
 int options_parse(int argc, char **argv, struct options *options);
 
 #endif

@@ -37,12 +37,12 @@ int run_bench(const struct command *command, int argc, char **argv);
 extern const char *command_socket;
 
 /*
- * What every command does with an option of getopt_long (whose string begins with ":") that is not
- * its own: 'S' is --socket, 'h' is --help, and what is no option is complained about. False: the
- * command is over, with *status.
+ * Every command calls this for an option of getopt_long (whose string begins with ":") that is not
+ * its own. 'S' is --socket, 'h' is --help; for anything else it complains. False: the command is
+ * over, with *status.
  */
 bool common_option(const struct command *command, int option, char **argv, int *status);
-/* What getopt_long stumbled over (option is ':' or '?'). */
+/* Complains about what getopt_long could not read (option is ':' or '?'). */
 int command_complain(const struct command *command, int option, char **argv);
 int usage_error(const struct command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -53,15 +53,15 @@ int failure(const struct command *command, const char *format, ...)
 /* A time in seconds (0.25, 3, 2s) or milliseconds (250ms), as milliseconds of min..MS_MAX. */
 bool parse_time(const char *text, uint32_t min, uint32_t *ms);
 #define TIME_RULE "takes seconds, %g to 3600, or milliseconds (250ms), not \"%s\""
-/* The milliseconds of a clock that only goes on. */
+/* The monotonic clock in milliseconds. */
 double command_now_ms(void);
 
 /* A decimal number of min..max. */
 bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out);
 bool parse_domid(const char *text, uint32_t *out);
-/* The only argument of a command; if it is not that it complains. */
+/* Reads the only argument of a command. If it is not a domid, or not the only one, it complains. */
 bool take_domid(const struct command *command, char **arguments, int count, uint32_t *out);
-/* Can a service have this name? If not it complains. */
+/* Can a service have this name? If not, it complains. */
 bool check_service(const struct command *command, const char *name);
 
 /* Where to connect to. */
@@ -74,15 +74,16 @@ struct target {
     bool wait;         /* for what is not there yet */
 };
 
-/* A port or else the name of a service, as it is written; if it is neither it complains. */
+/* Reads a port, or else the name of a service. If the text is neither, it complains. */
 bool parse_service(const struct command *command, const char *text, struct target *target);
 
-/* "cannot connect to ..." with what can be done about this errno; EXIT_FAILED. why: in words. */
+/* Prints "cannot connect to ..." and what can be done about this errno; why says it in words.
+ * Returns EXIT_FAILED. */
 int explain_connect(const struct command *command, const struct target *target, int error,
                     const char *why);
 /* A descriptor, or -1 with errno and idc_last_error. */
 int connect_target(const struct target *target, int type);
-/* The same, but -1 after a line on stderr that explains the failure. */
+/* As connect_target, but if it fails, it prints a line on stderr that explains why. */
 int connect_or_explain(const struct command *command, const struct target *target, int type);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* run_program.h - can libidc-vsock.so serve a program? Told from its file, before it is run. */
+/* run_program.h - can libidc-vsock.so serve a program? The program's file shows it, before it is
+ * run. */
 #ifndef IDC_TOOLS_RUN_PROGRAM_H
 #define IDC_TOOLS_RUN_PROGRAM_H
 
@@ -13,13 +14,14 @@ enum run_kind {
     RUN_SETUID,
     RUN_CAPABLE,
     RUN_OTHER_LIBRARY, /* its loader is not glibc's */
-    /* It calls the kernel by itself, and past what is preloaded. */
+    /* It calls the kernel directly, past any preloaded library. */
     RUN_GO,
-    /* It insists on its own library's being the first. */
+    /* It insists that its own library is the first. */
     RUN_ADDRESS_SANITIZER,
 };
 
-/* Of the program, or of the interpreter of a script, whose path then takes the script's place. */
+/* The kind of the program. Of a script it is the interpreter's kind, and the interpreter's path
+ * takes the script's place. */
 enum run_kind run_kind_of(char path[PATH_MAX]);
 /* "is a static program". NULL for RUN_ORDINARY. */
 const char *run_kind_text(enum run_kind kind);

@@ -11,8 +11,8 @@
 
 #include "vsock/vsock.h"
 
-/* They have names of their own in C, and the program finds them under the usual ones: so the
- * headers' declarations, with unions and inline functions, are in nobody's way.
+/* In C they have names of their own, and the program finds them under the usual names. So the
+ * headers' declarations, with unions and inline functions, do not get in the way.
  * NOLINTNEXTLINE(bugprone-macro-parentheses): they are no expressions */
 #define X(name, type, parameters) \
     __attribute__((visibility("default"))) type on_##name parameters __asm__(#name);
@@ -32,8 +32,8 @@ static inline void interpose_forget(int fd)
         atomic_store_explicit(&entry->mark, VSOCK_UNKNOWN, memory_order_relaxed);
 }
 
-/* What a call on fd has returned: is it an error that vsock does not know, and that the next call
- * will not have? Then that call's result is the one to return. */
+/* Has a call on fd returned an error that vsock does not know, and that the next call will not
+ * return? Then the next call's result is the one to return. */
 static inline bool interpose_try_again(int fd, ssize_t result)
 {
     return __builtin_expect(result < 0 && errno == ECONNRESET, 0) && vsock_is_reset_within(fd);

@@ -5,9 +5,9 @@
  *
  * Theory of operation
  *
- * A vsock socket is the near end of an AF_UNIX socket pair. All that is known of it is kept by the
- * kernel, with the socket itself, so it is the same for each descriptor, thread, child and program
- * that has it:
+ * A vsock socket is the near end of an AF_UNIX socket pair. The kernel keeps its whole state with
+ * the socket itself, so the state is the same for each descriptor, thread, child and program that
+ * has it:
  *
  *   fresh, bound   The far end lies, by SCM_RIGHTS, in the near end's own receive queue, in a
  *                  message that has the bound address. Beside it, once bound, lies the port's
@@ -21,8 +21,8 @@
  *   failed         The far end was closed, and its name tells why. A socket that failed becomes a
  *                  new one when it is connected, bound or listened on again.
  *
- * Whoever takes the message off the queue has the far end alone. So of two threads that connect one
- * socket, one does.
+ * Whoever takes the message off the queue has the far end alone. So when two threads connect one
+ * socket, only one of them does.
  *
  *   next.c        the C library's own functions, behind ours
  *   table.c       what is known of each descriptor's number: is it one of ours?
@@ -37,8 +37,8 @@
  *                 the functions that a program calls in place of the C library's
  *
  * Functions named vsock_NAME do what NAME does to a vsock socket, and return as it does, -1 with
- * errno. No lock is held anywhere here but those of libidc, during a call to link_mgr; these
- * survive fork.
+ * errno. The only locks held here are those of libidc, during a call to link_mgr; they survive
+ * fork.
  */
 #ifndef IDC_VSOCK_H
 #define IDC_VSOCK_H
@@ -60,7 +60,8 @@
 
 enum vsock_mark {
     VSOCK_UNKNOWN, /* look at the descriptor */
-    /* none of ours. Not looked at again, until the number is closed, duplicated to or received */
+    /* not one of ours. It is not looked at again until the number is closed, duplicated to or
+     * received */
     VSOCK_OTHER,
     /* a vsock socket; looked at again before each use, since the number may have another meaning by
      * now */
@@ -74,11 +75,11 @@ struct vsock_options {
     _Atomic uint32_t bound_cid; /* of a listener, when it was bound to one */
     _Atomic int
         told_send_buffer; /* SO_SNDBUF, as the program has set it, and the kernel tells it */
-    /* what SO_SNDBUF was before a connect made it small, 0: is what it was */
+    /* SO_SNDBUF as it was before a connect made it small; 0: it was not made small */
     _Atomic int send_buffer;
     /* what it was bound to when connect began; port 0: nothing */
     _Atomic uint32_t from_cid, from_port;
-    _Atomic bool error_taken; /* the error of a failed connect was told */
+    _Atomic bool error_taken; /* the program has got the error of a failed connect */
 };
 
 struct vsock_entry {
@@ -106,14 +107,14 @@ static inline enum vsock_mark vsock_mark(int fd)
                          : VSOCK_UNKNOWN;
 }
 
-/* Async-signal-safe, as all of these. Options are left as they are. */
+/* Async-signal-safe, like all of these. The options stay as they are. */
 void vsock_set_mark(int fd, enum vsock_mark mark);
 /* A new descriptor with default options. */
 void vsock_enter(int fd, enum vsock_mark mark);
 /* to is now a duplicate of from. */
 void vsock_copy(int from, int to);
 void vsock_forget_range(unsigned first, unsigned last);
-/* Never NULL: where there is no memory for more, descriptors share one. */
+/* Never NULL: when memory is short, descriptors share one. */
 struct vsock_options *vsock_options(int fd);
 
 /* ---- socket.c ---- */
@@ -142,28 +143,29 @@ struct vsock_parts {
 };
 
 int vsock_socket(int type, int protocol);
-/* Looks at a descriptor that is marked unknown or ours, and marks it. False: none of ours. errno is
- * kept. */
+/* Looks at a descriptor that is marked unknown or ours, and marks it. False: it is not one of ours.
+ * errno is kept. */
 bool vsock_look(int fd, struct vsock_socket *socket);
-/* Takes the parts of a fresh socket, which is bound as vsock_look has found. 0, or -1 with errno;
+/* Takes the parts of a fresh socket; bound is what vsock_look has found. 0, or -1 with errno;
  * EAGAIN: another thread or process was faster. */
 int vsock_take(int fd, const struct sockaddr_vm *bound, struct vsock_parts *parts);
-/* Puts them back, and closes our copies. 0, or -1 with errno; the socket is then a failed one. */
+/* Puts the parts back, and closes our copies. 0, or -1 with errno; then the socket has failed. */
 int vsock_put_back(struct vsock_parts *parts);
 void vsock_close_parts(struct vsock_parts *parts);
-/* A failed socket becomes a fresh one, of the same number, type, flags and options, bound as said;
- * the reservation, or -1, is taken over in every case. 0, or -1 with errno. */
+/* Makes a failed socket a fresh one with the same number, type, flags and options, bound to
+ * `bound`. The reservation, or -1, is taken over in every case. 0, or -1 with errno. */
 int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation);
 int vsock_type(int fd);
-/* The same of a socket that vsock_look has seen; mostly without a system call. */
+/* For a socket that vsock_look has seen; this mostly needs no system call. */
 bool vsock_is_seqpacket(int fd);
 bool vsock_is_nonblocking(int fd);
 /* A call on fd has failed with ECONNRESET: is it a connection within the domain? There the kernel
- * tells so, once, that the peer has closed with data unread. vsock's calls go on to read, and then
- * find the end. errno is kept. */
+ * reports in this way, once, that the peer has closed with data unread. With vsock, calls would go
+ * on to read, and then find the end. errno is kept. */
 bool vsock_is_reset_within(int fd);
-/* A call that receives on fd has returned 0: is it a seqpacket connection? The kernel looks for a
- * message first, and then whether any can come, so only a second 0 is the end. errno is kept. */
+/* A call that receives on fd has returned 0: is it a seqpacket connection? The kernel first looks
+ * for a message, and then asks whether any can come. So only a second 0 is the end. errno is
+ * kept. */
 bool vsock_is_first_end(int fd);
 /* One line on stderr, if $IDC_VSOCK_VERBOSE is set; errno is kept. */
 void vsock_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -178,17 +180,18 @@ uint32_t vsock_connect_timeout(int fd);
 
 int vsock_connect(int fd, struct vsock_socket *socket, const struct sockaddr *address,
                   socklen_t len);
-/* The send buffer, if a connect has made it small, gets the size that it had. */
+/* Gives the send buffer the size that it had, if a connect has made it small. */
 void vsock_widen(int fd);
-/* The error that the program is told in place of a failed connect's. */
+/* The error that the program gets in place of a failed connect's own. */
 int vsock_error_of(int error);
 
 /* ---- listen.c ---- */
 
-/* The reservation of a port, and the port that it has in *bound. -1 with errno. */
+/* Reserves a port, and puts the reserved port into *bound. Returns the reservation, or -1 with
+ * errno. */
 int vsock_reserve(int fd, struct sockaddr_vm *bound);
-/* What a socket that connects, or failed to, was bound to before. False, and any address, if it was
- * not. */
+/* The address to which a socket was bound before it connected, or failed to. False, and any
+ * address, if it was not bound. */
 bool vsock_bound_before(int fd, struct sockaddr_vm *bound);
 int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given, socklen_t len);
 int vsock_listen(int fd, struct vsock_socket *socket, int backlog);
@@ -207,7 +210,7 @@ uint32_t vsock_own_cid(void);
 /* 0, or -1 with EINVAL. */
 int vsock_read_address(const struct sockaddr *address, socklen_t len, struct sockaddr_vm *out);
 struct sockaddr_vm vsock_address(uint32_t cid, uint32_t port);
-/* As the kernel does it: cut to *len, *len is then the whole length. */
+/* Does as the kernel does: cuts the address to *len, and sets *len to the whole length. */
 void vsock_give_address(const struct sockaddr_vm *from, struct sockaddr *to, socklen_t *len);
 int vsock_getsockname(int fd, const struct vsock_socket *socket, struct sockaddr *address,
                       socklen_t *len);
@@ -229,7 +232,7 @@ int vsock_shutdown(int fd, const struct vsock_socket *socket, int how);
 bool vsock_ioctl(int fd, unsigned long request, void *argument, int *result);
 /* Is it /dev/vsock? Then flags are those of an open of that. */
 bool vsock_is_device(const char *path);
-/* Its stand-in, which exists; another path as it is. */
+/* The path of a stand-in for /dev/vsock, which exists. Another path is returned as it is. */
 const char *vsock_real_path(const char *path);
 int vsock_open_device(int flags);
 
@@ -238,24 +241,24 @@ int vsock_open_device(int flags);
 /* The process has had a seqpacket socket. */
 extern _Atomic bool vsock_has_messages;
 void vsock_prepare_messages(int fd);
-/* A message that is longer needs care, and so does an empty one. A program that has made the
- * buffers of a socket smaller has made this limit smaller, for all of its sockets. */
+/* A longer message needs care, and so does an empty one. When a program makes the buffers of a
+ * socket smaller, this limit becomes smaller for all of its sockets. */
 #define VSOCK_LONG (40u * 1024)
 extern _Atomic size_t vsock_long;
 static inline bool vsock_is_unusual(size_t len)
 {
     return __builtin_expect(len - 1 >= atomic_load_explicit(&vsock_long, memory_order_relaxed), 0);
 }
-/* True when it was ours to send; *result is what send returns. */
+/* True: we have sent it, and *result is what send returns. */
 bool vsock_send_unusual(int fd, const void *bytes, size_t len, int flags, ssize_t *result);
-/* The same of any length: false when it is not unusual. */
+/* As vsock_send_unusual, for any length. False: the message is not unusual. */
 bool vsock_send_spans(int fd, const struct iovec *spans, size_t count, int flags, ssize_t *result);
-/* The same as sendmmsg does it. */
+/* As vsock_send_unusual, in the way of sendmmsg. */
 bool vsock_send_several(int fd, struct mmsghdr *messages, unsigned count, int flags, int *result);
 
 /* ---- next.c ---- */
 
-/* The functions behind ours, by the names they have there. */
+/* The C library's functions behind ours, by the names that they have there. */
 #define VSOCK_FUNCTIONS(X)                                                                         \
     X(socket, int, (int, int, int))                                                                \
     X(socketpair, int, (int, int, int, int *))                                                     \
@@ -338,7 +341,7 @@ extern struct vsock_next vsock_next_functions;
 extern bool vsock_next_found;
 void vsock_find_next(void);
 
-/* Found before main, as a rule; other libraries' constructors may call us sooner. */
+/* As a rule they are found before main, but other libraries' constructors may call us sooner. */
 static inline const struct vsock_next *vsock_next(void)
 {
     if (__builtin_expect(!vsock_next_found, 0))

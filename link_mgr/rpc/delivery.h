@@ -24,17 +24,18 @@
 
 #include "link_mgr/rpc/rpc_private.h"
 
-/* Before the answer is handed to the transport, which clears session->sending when it has written
- * the answer whole. NULL: no memory. */
+/* Called before the answer is handed to the transport, which clears session->sending when it has
+ * written the whole answer. NULL: no memory. */
 struct rpc_delivery *rpc_delivery_new(struct rpc_session *session, struct rpc_handle *handle);
-/* The transport has the answer, and the data were taken; or it could not take it. */
+/* begin: the transport has the answer, and the data were taken. cancel: the transport could not
+ * take the answer. */
 void rpc_delivery_begin(struct rpc_delivery *delivery);
 void rpc_delivery_cancel(struct rpc_delivery *delivery);
 
 /* Looks at some of the sessions that have deliveries. */
 void rpc_delivery_look_around(struct rpc_server *server);
-/* All deliveries of a session whose connection ends are read, or lost. in_order: it ends by the
- * client's will, and all answers were written. */
+/* Ends all deliveries of a session whose connection ends, as read or as lost. in_order: the client
+ * ended the connection, and all answers were written. */
 void rpc_delivery_session_ends(struct rpc_session *session, bool in_order);
 /* The handle is closed. */
 void rpc_delivery_handle_ends(struct rpc_handle *handle);

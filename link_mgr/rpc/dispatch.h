@@ -7,7 +7,7 @@
 
 /* Makes the registry, with all methods of the table (methods.h). NULL: no memory. */
 xmlrpc_registry *rpc_registry_new(struct rpc_server *server);
-/* Carries the document out. The answer goes by the session's transport, now or later. */
+/* Carries the call in the document out. The session's transport gets the answer, now or later. */
 void rpc_dispatch(struct rpc_call *call, const char *document, size_t len);
 
 #endif

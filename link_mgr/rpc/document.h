@@ -5,8 +5,8 @@
  * That parser builds a tree of the whole document and walks it by recursion before any limit is
  * applied: elements nested a hundred thousand deep overflow the stack, millions of empty ones fill
  * the memory, and entities of a document type make much out of little. So a document's tags are
- * counted first, in one pass, by the rules of XML: what passes is well enough formed that the
- * parser sees the same tags.
+ * counted first, in one pass, by the rules of XML. A document that passes is well enough formed
+ * that the parser sees the same tags.
  */
 #ifndef IDC_RPC_DOCUMENT_H
 #define IDC_RPC_DOCUMENT_H

@@ -5,14 +5,14 @@
  *
  * Theory of operation
  *
- * A number is a place in the table and the generation of that place, so a number of old is not
- * taken for a new handle. A handle belongs to the session that made it and ends with it; any
- * session of the same uid may use it meanwhile.
+ * A number consists of a place in the table and the generation of that place, so an old number is
+ * not taken for a new handle. A handle belongs to the session that made it, and ends with that
+ * session. Any session of the same uid may use it meanwhile.
  *
- * Calls wait in two queues of a handle, for reading (accept, recv) and for writing (send), first
- * come first served. A queue has one event, armed while the queue is not empty; when it fires,
- * calls are attempted from the head of the queue until one would still have to wait. So one
- * arriving connection wakes one of three hundred accepts, not all of them.
+ * Calls wait in two queues of a handle, one for reading (accept, recv) and one for writing (send).
+ * The first to come is served first. A queue has one event, armed while the queue is not empty.
+ * When it fires, calls are attempted from the head of the queue until one would still have to wait.
+ * So one arriving connection wakes one of three hundred accepts, not all of them.
  */
 #ifndef IDC_RPC_HANDLE_H
 #define IDC_RPC_HANDLE_H
@@ -61,23 +61,23 @@ unsigned rpc_handle_count(const struct rpc_handle_table *table);
 /* Takes fd over in every case. NULL: the table is full, or no memory. */
 struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener,
                                   enum idc_type type);
-/* Begins the answer to a call that has made a socket: with the descriptor beside it (want_fd), or
- * the number of a new handle in it. Takes fd over in every case. False: the call was answered with
- * a fault. */
+/* Begins the answer to a call that has made a socket. The descriptor goes beside the answer
+ * (want_fd), or the number of a new handle goes into it. Takes fd over in every case. False: the
+ * call was answered with a fault. */
 bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd,
                       bool listener, enum idc_type type);
 /* Member "handle" of a call. NULL: it was answered with a fault. */
 struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener);
-/* Answers the calls that wait on it, with EBADF. */
+/* Answers the calls that wait on the handle with EBADF. */
 void rpc_handle_end_waits(struct rpc_handle *handle);
 void rpc_handle_close(struct rpc_handle *handle);
 /* Data that had come on it were lost (delivery.h). */
 void rpc_handle_lose(struct rpc_handle *handle);
 
-/* Answers the call now, or lets it wait in the queue until its time is up. When it
- * may not wait (timeout_ms 0), it fails with EAGAIN and says not_now. */
+/* Answers the call now, or lets it wait in the queue until its time is up. A call that may not wait
+ * (timeout_ms 0) fails with EAGAIN and the text not_now. */
 void rpc_wait(struct rpc_wait *wait, const char *not_now);
-/* Attempts it now, if no other call waits before it. False: it was not answered. */
+/* Attempts the call now, if no other call waits before it. False: it was not answered. */
 bool rpc_wait_attempt(struct rpc_wait *wait);
 /* Takes it out of its queue, if it is in one. */
 void rpc_wait_end(struct rpc_wait *wait);

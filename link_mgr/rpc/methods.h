@@ -13,9 +13,9 @@ struct rpc_method {
     const char *name, *signature;
     const char *members; /* that it understands, each followed by a blank */
     const char *help;
-    bool xml_only; /* its data or its answer need more than compact documents have */
+    bool xml_only; /* its data or its answer need more than compact documents can hold */
     void (*run)(struct rpc_call *call, struct rpc_params *params);
-    /* The call is refused before it is run. NULL: a fault is all that it needs. */
+    /* Called when the call is refused before it is run. NULL: a fault is enough. */
     void (*refuse)(struct rpc_call *call, struct rpc_params *params, int error, const char *why);
 };
 

@@ -15,11 +15,11 @@ struct rpc_server;
 struct rpc_config {
     struct event_base *base;
     struct hub *hub;
-    const char *path; /* of the socket; of directories, only /run/idc is made */
+    const char *path; /* of the socket. Its directory is made only if it is /run/idc */
 };
 
-/* Starts serving. Fails with a negative errno and one line in why (a live daemon on the path:
- * -EADDRINUSE; a stale socket is replaced). The socket gets mode 0660 and group idc when that group
+/* Starts serving. Fails with a negative errno and one line in why (-EADDRINUSE: a live daemon is on
+ * the path). It replaces a stale socket. The socket gets mode 0660, and group idc when that group
  * exists and may be set. */
 int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, char *why,
               size_t why_size);

@@ -4,7 +4,7 @@
  *
  *   rpc.c                  start and stop, libmicrohttpd on our event loop
  *   socket.c               the listening socket's path
- *   accept.c               new connections, and what becomes of them at a limit
+ *   accept.c               new connections, and what happens to them at a limit
  *   memory.c               memory that is held for clients
  *   session.c              a client's connection: its calls, its handles
  *   transport_http.c       HTTP requests                     } the two transports
@@ -18,13 +18,13 @@
  *   methods.c              the table of methods
  *   method_connection.c, method_listener.c, method_status.c     the methods
  *
- * Who owns what. The server owns sessions; a session owns its calls under way and the handles that
+ * Who owns what. The server owns sessions. A session owns its calls under way and the handles that
  * it made. A call belongs to the session until it is answered (rpc_reply, rpc_fault) or given up
  * (rpc_call_give_up), which frees it. What a method keeps while its call waits belongs to the call.
  *
- * Nothing that answers a call destroys a session or a handle on the way: a transport that finds its
- * client gone says so later, from an event of its own. So whoever answers calls in a loop may go
- * on.
+ * Answering a call never destroys a session or a handle on the way. A transport that finds its
+ * client gone reports that later, from an event of its own. So code that answers calls in a loop
+ * may go on.
  */
 #ifndef IDC_RPC_PRIVATE_H
 #define IDC_RPC_PRIVATE_H
@@ -48,11 +48,11 @@ struct rpc_handle_table;
 
 #define RPC_DOCUMENT_MAX (24u * 1024 * 1024) /* of a plain call */
 #define RPC_MEMORY_MAX (256u * 1024 * 1024)  /* all documents and retained data under way */
-/* ... of that, for pieces of at most RPC_SMALL: clients with much data do not shut out those with
- * little */
+/* ... the part of it for pieces of at most RPC_SMALL, so that clients with much data do not shut
+ * out those with little */
 #define RPC_MEMORY_RESERVE (32u * 1024 * 1024)
 #define RPC_SMALL (64u * 1024)
-/* Any answer but those of idc.recv and idc.status. */
+/* Any answer except those of idc.recv and idc.status. */
 #define RPC_ANSWER_SHORT 3072u
 #define RPC_CONNECTIONS_MAX 8192
 #define RPC_CALLS_MAX 4096 /* under way, per session */
@@ -66,16 +66,17 @@ struct rpc_answer {
     struct rpc_server *server;
     xmlrpc_mem_block *block;
     size_t counted;
-    struct rpc_session *session; /* whose `sending` ends when it was written; NULL: nobody's */
+    struct rpc_session
+        *session; /* the session whose `sending` ends when the answer was written; NULL: none */
 };
 
 /* How a session's answers travel. */
 struct rpc_transport {
-    bool descriptors; /* they can go with an answer */
-    /* Takes over the answer (NULL: none could be made) and fd (-1: none). False: it cannot be sent,
-     * and the connection is going to end. */
+    bool descriptors; /* descriptors can go with an answer */
+    /* Takes over the answer (NULL: none could be made) and fd (-1: none). False: the answer cannot
+     * be sent, and the connection is going to end. */
     bool (*answer)(void *carrier, uint32_t tag, struct rpc_answer *answer, int fd);
-    /* The same for a call that came as a compact document; the document stays the caller's. */
+    /* Answers a call that came as a compact document; the document stays the caller's. */
     bool (*answer_compact)(void *carrier, uint32_t tag, const struct compact_writer *document,
                            int fd);
 };
@@ -89,10 +90,10 @@ struct rpc_session {
     bool compact;  /* compact documents were agreed on */
     LIST_HEAD(, rpc_call) calls;
     unsigned call_count;
-    const char *refusal; /* not NULL: all that it gets is a 503 with this text */
+    const char *refusal; /* not NULL: the session gets only a 503 with this text */
     LIST_HEAD(, rpc_handle) handles;
     LIST_HEAD(, rpc_delivery) deliveries;
-    bool sending; /* an answer with data of a delivery is not written whole */
+    bool sending; /* an answer with data of a delivery is not yet written whole */
     TAILQ_ENTRY(rpc_session) delivering;
     LIST_ENTRY(rpc_session) in_server;
 };
@@ -100,11 +101,11 @@ struct rpc_session {
 /* accept.c has the theory. */
 struct rpc_accepting {
     struct event *waiting, *retry;
-    int spare;                   /* -1: in use for the refused one, or could not be had */
+    int spare;                   /* -1: the refused one uses it, or it could not be opened */
     const char *refusal;         /* of the connection that is being begun */
-    struct rpc_session *refused; /* the one that there is */
+    struct rpc_session *refused; /* the session that is being refused, or NULL */
     bool over;                   /* it has just ended */
-    bool refusing;               /* said so in the log */
+    bool refusing;               /* the log has a line about it */
 };
 
 struct rpc_server {
@@ -118,7 +119,8 @@ struct rpc_server {
     LIST_HEAD(, rpc_session) sessions;
     TAILQ_HEAD(, rpc_session) delivering; /* those that have deliveries */
     unsigned session_count;
-    struct rpc_session kept; /* has calls that outlive the connection they came over, and no more */
+    struct rpc_session
+        kept; /* has the calls that outlive the connection they came over, and nothing else */
     struct rpc_accepting accepting;
     size_t memory; /* see RPC_MEMORY_MAX */
     uint64_t started_ms;
@@ -131,25 +133,25 @@ struct rpc_server {
 
 /* Lets libmicrohttpd do what is due. */
 void rpc_run(struct rpc_server *server);
-/* The same, a little later: to be called after a connection was resumed or closed. libmicrohttpd,
- * without a thread, does not see it by itself. */
+/* Calls rpc_run a little later. It is needed after a connection was resumed or closed, because
+ * libmicrohttpd without a thread does not notice that by itself. */
 void rpc_run_soon(struct rpc_server *server);
 
 /* ---- memory.c ---- */
 
-/* Counts bytes held for clients. False, and nothing counted, when it would be too much. */
+/* Counts bytes held for clients. False: it would be too much, and nothing was counted. */
 bool rpc_memory_take(struct rpc_server *server, size_t bytes);
 void rpc_memory_give(struct rpc_server *server, size_t bytes);
 /* Takes the document over in every case. NULL: it would be too much, or no memory. */
 struct rpc_answer *rpc_answer_new(struct rpc_server *server, xmlrpc_mem_block *block);
-/* It is about to be counted elsewhere. */
+/* The answer is about to be counted elsewhere. */
 void rpc_answer_uncount(struct rpc_answer *answer);
 void rpc_answer_free(struct rpc_answer *answer);
 
 /* ---- session.c ---- */
 
 struct rpc_session *rpc_session_new(struct rpc_server *server, int fd);
-/* Has the client closed, or will it send no more, unnoticed so far? */
+/* Has the client closed, or will it send no more, without our having noticed yet? */
 bool rpc_session_gone(const struct rpc_session *session);
 /* Gives all its calls up and closes its handles. */
 void rpc_session_end(struct rpc_session *session);
@@ -164,13 +166,14 @@ void rpc_socket_remove(struct rpc_socket *socket);
 
 /* ---- accept.c ---- */
 
-/* Once libmicrohttpd runs. server->accepting.spare is -1 before. */
+/* Called once libmicrohttpd runs. server->accepting.spare is -1 before. */
 int rpc_accept_start(struct rpc_server *server);
 void rpc_accept_stop(struct rpc_server *server);
-/* A connection begins, or ends: it may be the one that is refused. */
+/* A connection begins, or ends. It may be the one that is refused. */
 void rpc_accept_begun(struct rpc_session *session);
 void rpc_accept_ended(struct rpc_session *session);
-/* After libmicrohttpd was run: now the descriptors of those that have ended are closed. */
+/* Called after libmicrohttpd was run: the descriptors of connections that have ended are closed
+ * now. */
 void rpc_accept_go_on(struct rpc_server *server);
 
 #endif

@@ -9,7 +9,8 @@
 /* Why idc.recv fails on a handle that is lost (delivery.h). */
 #define RPC_LOST "data were lost: a client that had asked for them went away before it had them"
 
-/* What is not printable ASCII becomes '?': texts may quote what a peer or a client said. */
+/* Each byte that is not printable ASCII becomes '?', because texts may quote what a peer or a
+ * client said. */
 static inline void rpc_make_printable(char *text)
 {
     for (; *text != '\0'; text++)

@@ -19,7 +19,8 @@ void rpc_http_connection(void *cls, struct MHD_Connection *connection, void **so
 /* Ends a connection that is silent for so long. */
 void rpc_http_limit(struct rpc_session *session, unsigned seconds);
 
-/* Gives the call up that a client's connection waits with, so that libmicrohttpd may close it. */
+/* Gives up the call that a client's connection is waiting for, so that libmicrohttpd may close
+ * it. */
 void rpc_http_stop(struct rpc_session *session);
 
 /* Ends this transport on a connection that is going to be upgraded. */

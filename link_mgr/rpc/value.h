@@ -28,8 +28,8 @@ struct rpc_params {
 
 bool rpc_params_open(struct rpc_params *params, struct rpc_call *call,
                      const struct rpc_method *method, xmlrpc_value *array);
-/* The same for a compact call. reader stands at the first member; members have to live as long as
- * params. */
+/* Opens the parameters of a compact call. reader stands at the first member; members have to live
+ * as long as params. */
 bool rpc_params_open_compact(struct rpc_params *params, struct rpc_call *call,
                              const struct rpc_method *method, struct compact_reader *reader,
                              struct compact_member members[RPC_MEMBERS_MAX]);
@@ -41,7 +41,7 @@ void rpc_params_refuse(struct rpc_params *params, const char *format, ...)
 bool rpc_params_has(struct rpc_params *params, const char *name);
 int64_t rpc_params_int(struct rpc_params *params, const char *name, int64_t min, int64_t max,
                        int64_t fallback);
-/* Milliseconds, -1: none. min is 0 where a call can be told not to wait, else 1. */
+/* Milliseconds; -1: no limit. min is 0 if a client may ask the call not to wait, else 1. */
 int64_t rpc_params_timeout(struct rpc_params *params, int64_t min, int64_t fallback);
 bool rpc_params_bool(struct rpc_params *params, const char *name, bool fallback);
 enum idc_type rpc_params_type(struct rpc_params *params);
@@ -50,9 +50,9 @@ void rpc_params_service(struct rpc_params *params, const char *name, char out[ID
 /* A reference for the caller, NULL when it does not fit. */
 xmlrpc_value *rpc_params_bytes(struct rpc_params *params, const char *name);
 
-/* A struct under construction. One begun for a call is its answer, in the form in which the call
- * came, and ends with rpc_struct_reply. One begun without is a part of another; it ends with
- * rpc_struct_end, which returns NULL when anything failed for want of memory. */
+/* A struct under construction. One that is begun for a call is its answer, in the form in which the
+ * call came, and ends with rpc_struct_reply. One that is begun without a call is a part of another
+ * struct. It ends with rpc_struct_end, which returns NULL when memory was short at any point. */
 struct rpc_struct {
     struct rpc_call *call;
     xmlrpc_env env;

@@ -9,10 +9,11 @@
 #include <stdint.h>
 #include <xmlrpc-c/base.h>
 
-/* A link_mgr that runs answers at once; this is for one that hangs. */
+/* A link_mgr that runs answers at once; this limit is for one that hangs. */
 #define ASK_TIMEOUT_MS 5000
 
-/* The answer of the link_mgr at path, a reference for the caller; NULL, errno and idc_last_error().
+/* The answer of the link_mgr at path, as a reference for the caller. NULL: errno and
+ * idc_last_error() say why.
  */
 xmlrpc_value *ask_status(const char *path, bool detail, int wait_ms);
 

@@ -14,9 +14,9 @@ int open_stream(const struct measure *measure, struct stream *stream);
 struct stream *open_streams(const struct measure *measure, unsigned count);
 void close_streams(struct stream *streams, unsigned count);
 
-/* What a measured part has used, on both sides: begin, then end, which sets the figures "cpu_..."
- * and those of the counters, for each of `units` pieces of work. Over a connection on which no
- * request is under way. */
+/* The use of resources by a measured part, on both sides. First account_begin, then account_end,
+ * which sets the figures "cpu_..." and those of the counters, for each of `units` pieces of work.
+ * stream must be a connection on which no request is under way. */
 struct account {
     const struct measure *measure;
     struct stream *stream;

@@ -16,8 +16,8 @@
  *   REPORT  answers with struct measure_usage: what the server and the processes it watches have
  *           used so far
  *
- * A connection that asks for nothing is an idle one. Anything else, or the end of the stream,
- * closes the connection. Numbers are in the host's order, as both sides are on one machine.
+ * A connection that asks for nothing is idle. Anything else, or the end of the stream, closes the
+ * connection. Numbers are in the host's order, as both sides are on one machine.
  *
  * Reads and writes block, one thread for each busy connection, so what is measured is the transport
  * and not an event loop. Idle connections cost the server no thread: they stay in an epoll set
@@ -69,8 +69,8 @@ struct transport {
     ssize_t (*read)(struct stream *stream, void *buf, size_t len);
     ssize_t (*write)(struct stream *stream, const void *buf, size_t len);
     void (*close)(struct stream *stream);
-    /* Counters of what carries the connections, since any time: how many were set. NULL: there are
-     * none. */
+    /* Counters of whatever carries the connections, since any point in time. Returns how many were
+     * set. NULL: there are none. */
     int (*counters)(struct place *place, uint64_t *values, const char **names);
 };
 
@@ -111,10 +111,10 @@ _Static_assert(sizeof(struct measure_request) == 16, "the request of a connect c
 /* What processes have used. CPU time is user and system time of all threads, by the scheduler's
  * clock (nanoseconds). */
 struct measure_usage {
-    uint64_t magic;          /* MEASURE_MAGIC: that it is such a server at all */
+    uint64_t magic;          /* MEASURE_MAGIC, which shows that it is such a server */
     uint64_t own_cpu_ns;     /* of this process */
     uint64_t watched_cpu_ns; /* of the watched ones, as everything below */
-    uint64_t switches;       /* times that they waited: voluntary context switches */
+    uint64_t switches;       /* voluntary context switches: how often they waited */
     uint64_t resident;       /* bytes */
     /* bytes of it that are no file's and not shared: heap and stacks */
     uint64_t anonymous;
@@ -167,13 +167,13 @@ struct measure {
     struct watch watch; /* processes on this side whose use counts, beside the client */
 };
 
-/* A test returns 0, or -1 with measure_error(). docs/performance.md tells what each measures, and
- * its figures. */
+/* A test returns 0, or -1 with measure_error(). docs/performance.md says what each measures, and
+ * explains its figures. */
 struct measure_test {
     const char *name;
     const char *what;
     int (*run)(const struct measure *measure, struct figures *figures);
-    bool opens_idle; /* the idle connections are what it measures: it opens them itself */
+    bool opens_idle; /* it measures the idle connections, and opens them itself */
 };
 extern const struct measure_test measure_tests[];
 extern const int measure_test_count;

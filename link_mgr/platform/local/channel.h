@@ -14,19 +14,19 @@
  *     attaching side -> struct channel_ack, having set cli_live
  *
  * The attaching side is OPEN when it sent the ack, the offering side when it got it. The socket
- * then carries nothing more: it stays open, in the platform's epoll set, so that the kernel tells
- * of the peer's end, however that came. Whatever else happens on it is the channel's end. Changes
- * of state that the socket brings are passed on by writing to the own eventfd, so the owner of the
- * channel has one descriptor to look at.
+ * then carries nothing more. It stays open, in the platform's epoll set, so that the kernel reports
+ * the peer's end, however that came. Anything else that happens on it ends the channel. A change of
+ * state on the socket is passed on by a write to the own eventfd, so the owner of the channel has
+ * only one descriptor to look at.
  *
  * Cost: a notification is one system call for the sender (write) and one for the receiver, besides
  * its epoll_wait (read, in local_channel_poll). Death and closing cost nothing while they don't
  * happen.
  *
- * Trust: memory from a peer is checked before it is mapped, so it can neither raise SIGBUS nor be
- * mistaken in size. A process of the same user that holds the other end of an eventfd could make it
- * blocking; it could as well stop this process by a signal. That is the limit of the local platform
- * (docs/xenstore.md).
+ * Trust: memory from a peer is checked before it is mapped, so it can neither raise SIGBUS nor have
+ * a wrong size. A process of the same user that holds the other end of an eventfd could make it
+ * blocking. But it could as well stop this process by a signal. That is the limit of the local
+ * platform (docs/xenstore.md).
  */
 #ifndef IDC_LOCAL_CHANNEL_H
 #define IDC_LOCAL_CHANNEL_H
@@ -66,7 +66,7 @@ void local_channel_close(struct channel *channel);
 
 /* The offer to peer at path that nobody has attached to yet, or NULL. */
 struct channel *local_channel_find_offer(struct platform *platform, int peer, const char *path);
-/* Hands the offer over to the one who holds the other end of socket and is told by eventfd; takes
+/* Hands the offer over to the peer at the other end of socket, which is notified by eventfd. Takes
  * both over if it returns 0. */
 int local_channel_hand_over(struct channel *channel, int socket, int eventfd);
 /* Its socket is readable. */

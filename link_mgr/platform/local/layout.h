@@ -5,16 +5,16 @@
  * Theory of operation
  *
  * A daemon watches two kinds of subtrees: its own policy, and what one other domain has published
- * for it. Each of these is a *room*, a directory of its own, so that a daemon is woken only by what
- * it has subscribed to, and a subscription reads one directory only. In one common directory the
- * work would grow with the third power of the number of domains.
+ * for it. Each of these is a *room*, a directory of its own. So a daemon is woken only by what it
+ * has subscribed to, and a subscription reads only one directory. In one common directory the work
+ * would grow with the third power of the number of domains.
  *
  *   /local/domain/D/idc/policy/REST   domain:D/policy/REST
  *   /local/domain/D/data/idc/P/REST   domain:D/data:P/REST
  *   any other path                    its file lies directly in the store's directory
  *
  * In a file's name each `/` of the rest is a `.`, which no path has; a room's own node is the file
- * `=`. Names with `:` or `=` are no paths, so nothing else can have them.
+ * `=`. No path contains `:` or `=`, so nothing else can have these names.
  */
 #ifndef IDC_LOCAL_LAYOUT_H
 #define IDC_LOCAL_LAYOUT_H
@@ -43,10 +43,10 @@ bool local_layout_file(const char *path, char file[LAYOUT_ROOM_MAX + PLATFORM_PA
 /* The path of the node whose file has this name in a room. False: the file is not a node's. */
 bool local_layout_path(const struct local_room *room, const char *name,
                        char path[PLATFORM_PATH_MAX + 1]);
-/* Could there be rooms below the path, or is it in none? */
+/* Can there be rooms below the path, or is it in no room? */
 bool local_layout_is_above_rooms(const char *path);
 
-/* Is name that of a directory of a domain (domid is set), or of a room in it (room is set)? */
+/* Is this the name of a domain's directory (domid is set), or of a room in it (room is set)? */
 bool local_layout_is_domain(const char *name, int *domid);
 bool local_layout_is_room(int domid, const char *name, struct local_room *room);
 

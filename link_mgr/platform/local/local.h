@@ -30,7 +30,7 @@ struct source {
 
 #define CALLERS_MAX 16
 
-/* One who connected to our socket and has not said yet what it wants. */
+/* A peer that connected to our socket and has not yet said what it wants. */
 struct caller {
     struct source source;
     int fd; /* -1: free */
@@ -41,7 +41,7 @@ struct caller {
 struct rendezvous {
     struct source source;
     int listener;
-    int spare; /* held to be given up for one accept when the process has no descriptor left */
+    int spare; /* given up for one accept when the process has no descriptor left */
     unsigned next_number;
     struct caller callers[CALLERS_MAX];
 };
@@ -51,7 +51,7 @@ TAILQ_HEAD(channel_list, channel);
 struct platform {
     int domid;
     int epoll; /* event_fd */
-    /* an eventfd, readable while next_event has something that no other descriptor tells of */
+    /* an eventfd, readable while next_event has something that no other descriptor shows */
     int kick;
     bool kicked;
     int lock; /* a socket whose abstract name says that this domid is taken */
@@ -70,7 +70,7 @@ struct platform {
 int platform_poll(struct platform *platform, int fd, struct source *source);
 void platform_poll_end(struct platform *platform, int fd);
 
-/* One line that a peer can trigger; of more than 10 in a second the rest is dropped. */
+/* One line that a peer can trigger. At most 10 in a second pass; the rest is dropped. */
 void platform_log_limited(struct platform *platform, int priority, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -13,7 +13,7 @@ struct path_set {
     size_t count, room;
 };
 
-/* 0, also when it is there already, or -ENOMEM. */
+/* 0, even if the path is there already, or -ENOMEM. */
 int local_path_set_add(struct path_set *set, const char *path);
 bool local_path_set_has(const struct path_set *set, const char *path);
 /* Was it there? */

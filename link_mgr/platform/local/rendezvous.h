@@ -3,11 +3,10 @@
  * rendezvous.h - the socket `.link-D` in the store's directory, on which an attaching domain asks
  * for the channel that was offered to it (channel.h has the messages).
  *
- * Nothing waits for a caller. One that says nothing keeps one of CALLERS_MAX places until it hangs
- * up, or until newer callers need it: then the oldest is hung up on. An honest caller speaks at
- * once, so it is served before others can push it out. When the process has no descriptor left,
- * callers are hung up on, rather than left in the queue where they would keep the socket readable
- * for ever.
+ * Nothing waits for a caller. A caller that says nothing keeps one of CALLERS_MAX places until it
+ * hangs up, or until newer callers need the place: we hang up on the oldest then. An honest caller
+ * speaks at once, so it is served before others can push it out. When the process has no descriptor
+ * left, we hang up on callers; in the queue they would keep the socket readable for ever.
  */
 #ifndef IDC_LOCAL_RENDEZVOUS_H
 #define IDC_LOCAL_RENDEZVOUS_H
@@ -20,8 +19,7 @@
 void local_rendezvous_name(int domid, char name[RENDEZVOUS_NAME_MAX]);
 
 /* Listens, replacing the socket of a link_mgr that is gone. -EADDRINUSE: somebody listens there, or
- * what is there cannot be removed. After a failure local_rendezvous_close is to be called all the
- * same. */
+ * what is there cannot be removed. Call local_rendezvous_close even after a failure. */
 int local_rendezvous_open(struct platform *platform);
 /* Stops listening, hangs up on the callers and removes the socket. */
 void local_rendezvous_close(struct platform *platform);
@@ -32,8 +30,8 @@ void local_rendezvous_caller_event(struct platform *platform, struct source *sou
 /* Connects to the domain's socket without waiting. A descriptor or a negative errno. */
 int local_rendezvous_connect(const struct store_local *store, int domid);
 
-/* Every link_mgr listens on its socket for as long as it runs. One that does not get to accept, for
- * it is stopped or the machine is busy, listens all the same. */
+/* Every link_mgr listens on its socket for as long as it runs. One that does not accept, because it
+ * is stopped or the machine is busy, still listens. */
 enum platform_presence local_rendezvous_presence(const struct store_local *store, int domid);
 
 /* Is it an eventfd, and does it not block? A peer could send anything, and writing to a full pipe

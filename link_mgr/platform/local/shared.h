@@ -4,9 +4,9 @@
  * at its beginning), the left ring's data, the right ring's data; both rings have the same size.
  *
  * The offering side seals it against shrinking and growing. The attaching side takes only such a
- * memfd, of exactly the size that the page's orders tell: so no truncation can raise SIGBUS, and
- * what was checked stays true. The orders are read once; afterwards the sizes are those that were
- * checked, whatever the page says.
+ * memfd, of exactly the size that follows from the page's orders. So no truncation can raise
+ * SIGBUS, and what was checked stays true. The orders are read once. Afterwards the sizes are those
+ * that were checked, whatever the page says.
  */
 #ifndef IDC_LOCAL_SHARED_H
 #define IDC_LOCAL_SHARED_H

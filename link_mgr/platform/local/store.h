@@ -3,18 +3,18 @@
  * store.h - the directory that stands for Xenstore on the local platform (docs/xenstore.md, last
  * section).
  *
- * Every node is one file (layout.h says which), its permissions are the first line. Access is
- * synchronous: these are short files in few directories. Reading and writing obey what Xenstore
- * would allow the domid for which the store was opened; the toolstack (STORE_TOOLSTACK) may do
- * everything, domain 0 may read everything but writes, like any domain, only below
+ * Every node is one file (layout.h says which); its first line has the permissions. Access is
+ * synchronous, since these are short files in few directories. Reading and writing obey what
+ * Xenstore would allow the domid for which the store was opened. The toolstack (STORE_TOOLSTACK)
+ * may do everything. Domain 0 may read everything, but writes, like any domain, only below
  * /local/domain/0/data: its link_mgr has no business elsewhere.
  *
- * Files that are not nodes (their name is no path, they are no regular files, their first line is
- * no list of permissions, their value is too long or has a NUL byte) don't exist for
- * local_store_walk and give -EBADMSG to local_store_read.
+ * A file is not a node if its name is not a path, if it is not a regular file, if its first line is
+ * not a list of permissions, or if its value is too long or has a NUL byte. local_store_walk skips
+ * such files, and local_store_read returns -EBADMSG for them.
  *
- * All paths are checked: -EINVAL for one that is not a Xenstore path. No call blocks on a file that
- * is a FIFO or follows a symbolic link. Errors are negative errno values.
+ * All paths are checked: -EINVAL for one that is not a Xenstore path. No call blocks on a FIFO, and
+ * none follows a symbolic link. Errors are negative errno values.
  */
 #ifndef IDC_LOCAL_STORE_H
 #define IDC_LOCAL_STORE_H
@@ -50,7 +50,7 @@ int local_store_read(const struct store_local *store, const char *path,
  * or -1 for none. */
 int local_store_write(const struct store_local *store, const char *path, const char *value,
                       int reader);
-/* Removes one node; none there is no error. */
+/* Removes one node. It is no error if there is none. */
 int local_store_remove_node(const struct store_local *store, const char *path);
 /* Removes the node, if there is one, and all below it. */
 int local_store_remove(const struct store_local *store, const char *path);
@@ -61,8 +61,8 @@ typedef int local_store_visit(void *arg, const char *path);
 int local_store_walk(const struct store_local *store, const char *prefix, local_store_visit *visit,
                      void *arg);
 
-/* Removes what writers that were killed in the middle of a write left behind a minute ago or
- * longer, in the store's directory and in the rooms of the own domain. */
+/* Removes files that writers left behind when they were killed in the middle of a write, at least a
+ * minute ago, in the store's directory and in the rooms of the own domain. */
 void local_store_sweep(const struct store_local *store);
 
 #endif

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * watch.h - changes of the directory store, told as Xenstore's watches tell them.
+ * watch.h - changes of the directory store, reported as Xenstore's watches report them.
  *
  * Theory of operation
  *
  * Each subscription watches, by inotify, the one directory in which its nodes lie (layout.h). The
  * store's own directory is always watched. inotify tells which file changed; the value is read when
- * the event is taken, so it is always the latest. Each change is told in the order in which it was
- * made, since a peer's nodes mean something in their order; a value that changed twice may be told
- * twice.
+ * the event is taken, so it is always the latest. Changes are reported in the order in which they
+ * were made, since the order of a peer's nodes has a meaning. A value that changed twice may be
+ * reported twice.
  *
- * Nodes that are present and may be read are kept in a set, so that one that was removed, or may no
- * more be read, is told as gone once, and one that could never be read is not told at all (on
- * Xenstore it would not be seen either). A file without permissions, or with too much in it, which
- * a Xenstore can't have, is reported besides.
+ * A set keeps the nodes that are present and may be read. So a node that was removed, or may no
+ * longer be read, is reported as gone once. A node that could never be read is not reported at all
+ * (on Xenstore it would not be seen either). A file without permissions, or with too much in it,
+ * cannot exist in Xenstore; it is reported separately.
  *
- * What subscribe finds, and what is looked at again after inotify lost events (IN_Q_OVERFLOW), goes
- * through a second set, of paths to look at, in the order of their names.
+ * A second set has paths to look at, in the order of their names. Into it go the paths that
+ * subscribe finds, and those that are looked at again after inotify lost events (IN_Q_OVERFLOW).
  *
  * The store is lost when its directory, or one that a subscription watches, is removed, renamed or
- * unmounted. Of the removal of the store's directory inotify says nothing while the process has it
- * open, but whoever removes it must first remove the guard, a file of ours in it.
+ * unmounted. inotify does not report the removal of the store's directory while the process has it
+ * open. But whoever removes it must first remove the guard, a file of ours in it.
  */
 #ifndef IDC_LOCAL_WATCH_H
 #define IDC_LOCAL_WATCH_H
@@ -47,7 +47,7 @@ struct watch {
     struct path_set subscribed, present, visit;
     struct path_set empty; /* subscriptions to be answered with "nothing there" */
     size_t length, at;     /* of the events in buffer */
-    /* told of a file that is no node; NULL: nobody */
+    /* called for a file that is not a node; may be NULL */
     void (*malformed)(const struct watch *watch, const char *path);
     char buffer[WATCH_BUFFER] __attribute__((aligned(8)));
 };
@@ -56,8 +56,8 @@ struct watch {
 int local_watch_open(struct watch *watch, const struct store_local *store, const char *guard);
 void local_watch_close(struct watch *watch);
 
-/* Tells of a node and of all below it. -EINVAL: that is no path, or one that has whole directories
- * of domains below it, which is not supported. */
+/* Reports a node and all below it from now on. -EINVAL: it is not a path, or it has whole
+ * directories of domains below it, which is not supported. */
 int local_watch_subscribe(struct watch *watch, const char *path);
 int local_watch_unsubscribe(struct watch *watch, const char *path);
 
@@ -65,8 +65,8 @@ int local_watch_unsubscribe(struct watch *watch, const char *path);
 void local_watch_fill(struct watch *watch);
 /* Is there anything for local_watch_next without local_watch_fill? */
 bool local_watch_pending(const struct watch *watch);
-/* As next_event of platform.h; -ENODEV: the store is lost. Returns 0 with something still pending
- * when a node could not be looked at for lack of descriptors or memory; it will be tried again. */
+/* As next_event of platform.h; -ENODEV: the store is lost. It returns 0 with something still
+ * pending when it could not look at a node for lack of descriptors or memory; it will try again. */
 int local_watch_next(struct watch *watch, struct store_event *event);
 
 #endif

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * leaves.h - what is known of a part of Xenstore, and what of it has changed and was not told yet.
+ * leaves.h - the known contents of a part of Xenstore, and the changes in it that were not reported
+ * yet.
  *
  * Theory of operation
  *
- * A watch tells only that something changed at a path, perhaps that the node is gone, and with it
- * everything below, or that a directory above is. So after an event everything at and below the
- * path is read anew: xen_leaves_begin marks what is known there, xen_leaves_found takes each leaf
- * that is read, xen_leaves_end declares absent what was not found. What differs from before is
- * queued, once for each path with its latest value: a peer that changes a node over and over costs
- * no memory, and a change that was undone before it was told may be told as no change.
+ * A watch tells only that something changed at a path. The node may be gone with everything below
+ * it, or a directory above may be gone. So after an event everything at and below the path is read
+ * again. xen_leaves_begin marks what is known there, xen_leaves_found takes each leaf that is read,
+ * and xen_leaves_end declares absent what was not found. Differences are queued, once for each path
+ * with its latest value. So a peer that changes a node over and over costs no memory. A change that
+ * was undone before it was reported may be reported with the old value.
  *
- * A node without a value is taken for a directory: when all below it is gone, it is no leaf. (IDC
- * has no empty values.)
+ * A node without a value counts as a directory, and is not a leaf even when all below it is gone.
+ * (IDC has no empty values.)
  */
 #ifndef IDC_XEN_LEAVES_H
 #define IDC_XEN_LEAVES_H
@@ -43,16 +44,16 @@ void xen_leaves_init(struct leaves *leaves);
 void xen_leaves_clear(struct leaves *leaves);
 
 void xen_leaves_begin(struct leaves *leaves, const char *path);
-/* 0, or -ENOMEM, -EMSGSIZE, -E2BIG: it is not kept then. */
+/* 0, or -ENOMEM, -EMSGSIZE, -E2BIG; the leaf is not kept then. */
 int xen_leaves_found(struct leaves *leaves, const char *path, const char *value);
 void xen_leaves_end(struct leaves *leaves, const char *path);
-/* If nothing is known and nothing waits to be told, path is told to be absent. 0 or -ENOMEM. */
+/* If nothing is known and no change waits, queues that path is absent. 0 or -ENOMEM. */
 int xen_leaves_tell_none(struct leaves *leaves, const char *path);
 
 /* Takes the next change. False: there is none. */
 bool xen_leaves_next(struct leaves *leaves, struct store_event *event);
 
-/* Is path the same as, or below, above? */
+/* Is path equal to above, or below it? */
 bool xen_leaves_is_below(const char *path, const char *above);
 
 #endif

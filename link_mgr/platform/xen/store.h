@@ -4,22 +4,24 @@
  *
  * Theory of operation
  *
- * All calls of libxenstore are made on the worker's thread. What the loop asks for becomes a job,
- * in order. Watches are received by the same thread, which reads what has changed into the
- * subscription's leaves (leaves.h); the loop takes the changes from there, under the mutex, with
+ * The worker's thread makes all calls of libxenstore. Each request of the loop becomes a job, and
+ * jobs run in order. The same thread receives watches, and reads what has changed into the
+ * subscription's leaves (leaves.h). The loop takes the changes from there, under the mutex, with
  * xen_store_next.
  *
- * A published node is written and gets its permissions in one transaction, so a watch never fires
- * for a node that the reader can't read yet, or that others can. Its directory gets them too: a
- * watch tells a domain of a node's removal only when that domain may read the directory, and of the
- * removal of all by the toolstack only when it may read the directory that it watches.
+ * A published node is written and gets its permissions in one transaction. So a watch never fires
+ * for a node that the reader can't read yet, or that others can read. The node's directory gets the
+ * same permissions. For a watch reports a node's removal to a domain only when that domain may read
+ * the directory. And it reports that the toolstack removed everything only when the domain may read
+ * the directory that it watches.
  *
- * A guest that was restored from a file finds itself in another store, with another domid, and its
- * channels must not be used or closed as if nothing had happened (vchan.h); so that has to be known
- * before anything else that the store tells then. Linux registers all watches again, the latest
- * first, and they fire. So a watch on `domid` tells of it: it fires once when it is made, and again
- * only then; and it is made anew after each subscription, to be the latest. Also the domid is read
- * before any other event is believed.
+ * A guest that was restored from a file finds itself in another store, with another domid. Its
+ * channels must not be used or closed as if nothing had happened (vchan.h). So the loop has to
+ * learn of the restore before anything else that the store reports then. After a restore Linux
+ * registers all watches again, the latest first, and they fire. So a watch on `domid` shows a
+ * restore: it fires once when it is made, and after that only at a restore. It is made again after
+ * each subscription, so that it is the latest. In addition, the domid is read before any other
+ * event is believed.
  */
 #ifndef IDC_XEN_STORE_H
 #define IDC_XEN_STORE_H
@@ -64,22 +66,21 @@ struct store {
     struct xs_handle *xs;
     unsigned domid_watches;
     bool domid_told;    /* the present watch on domid has fired */
-    bool domid_noticed; /* a new domid was seen by other means, and the watch has yet to fire */
+    bool domid_noticed; /* a new domid was seen by other means, and the watch has not fired yet */
     /* Both threads', under mutex. */
     pthread_mutex_t mutex;
     LIST_HEAD(, subscription) subscriptions;
     int domid;    /* negative: not known; an error of opening */
-    bool renamed; /* domid is to be told */
+    bool renamed; /* the new domid was not reported yet */
     bool lost;
 };
 
 /* Opens Xenstore and reads the own domid, waiting at most limit_ms. 0, or a negative errno;
- * -ETIMEDOUT: the store hangs, and *store must stay where it is. worker runs already, and is used
- * by nobody else's jobs yet. */
+ * -ETIMEDOUT: the store hangs, and *store must stay where it is. worker runs already, and has no
+ * other jobs yet. */
 int xen_store_open(struct store *store, struct worker *worker, void (*log)(int, const char *),
                    unsigned limit_ms);
-/* Removes what was published. Then the worker is to be stopped, and if that succeeded,
- * xen_store_free called. */
+/* Removes what was published. Stop the worker next, and if that succeeded, call xen_store_free. */
 void xen_store_close(struct store *store);
 void xen_store_free(struct store *store);
 
@@ -93,8 +94,8 @@ int xen_store_unsubscribe(struct store *store, const char *path);
  * has changed. */
 int xen_store_next(struct store *store, struct store_event *event);
 
-/* Calls answer with the values of two nodes below path ("" for what can't be read), later, on the
- * loop's thread. */
+/* Reads two nodes, and later calls answer on the loop's thread with their values ("" for a node
+ * that can't be read). */
 struct store_query {
     struct worker_job job;
     struct store *store;

@@ -14,12 +14,12 @@ struct store_job {
     struct store_node nodes[];
 };
 
-/* Without nodes filled in. Freed when it has run. NULL: out of memory. */
+/* Makes a job without nodes filled in. It is freed when it has run. NULL: out of memory. */
 struct store_job *xen_store_new_job(struct store *store, void (*run)(struct worker_job *),
                                     int count);
 void xen_store_complain(struct store *store, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* After a failed call of libxenstore: has the connection to xenstored gone? */
+/* Asked after a failed call of libxenstore: has the connection to xenstored gone? */
 bool xen_store_is_lost(struct store *store);
 bool xen_store_valid_path(const char *path);
 

@@ -6,19 +6,19 @@
  *
  * The offering side (server) shares a page that describes two rings (struct ring_page, then the
  * grant references of the rings' pages) and the pages of the rings, and opens an event channel to
- * the peer. The reference of the first page and the port are what the peer must learn. The
- * attaching side (client) binds the port and maps the pages. Each side's end, also by a crash, is
- * told by its kernel: it clears a byte of the page (cli_live, srv_live) and sends an event.
+ * the peer. The peer must learn the reference of the first page and the port. The attaching side
+ * (client) binds the port and maps the pages. When a side ends, even by a crash, its kernel clears
+ * a byte of the page (cli_live, srv_live) and sends an event.
  *
- * libxenvchan itself is not used for this, though a program that uses it can be the other side:
- * when the kernel's limit of shared pages is reached, libxenvchan_server_init (Xen 4.17) unmaps and
- * frees pointers that it has not set; it returns no reason; and it and client_init wait for
- * xenstored. Here nothing waits: Xenstore is the caller's business, and the calls of the grant and
+ * A program that uses libxenvchan can be the other side, but libxenvchan itself is not used here.
+ * When the kernel's limit of shared pages is reached, libxenvchan_server_init (Xen 4.17) unmaps and
+ * frees pointers that it has not set. It returns no reason. And both it and client_init wait for
+ * xenstored. Here nothing waits: the caller handles Xenstore, and the calls of the grant and
  * event-channel devices don't wait for anybody.
  *
- * The page is the peer's to write. All that is taken from it is what the client reads once at the
- * beginning (the sizes, which are checked and then kept, and the grant references, which Xen
- * checks), and the peer's live byte.
+ * The peer may write the page at any time. Only the peer's live byte is read from it later. At the
+ * beginning the client also reads, once, the sizes, which are checked and then kept, and the grant
+ * references, which Xen checks.
  */
 #ifndef IDC_XEN_VCHAN_H
 #define IDC_XEN_VCHAN_H
@@ -57,11 +57,12 @@ struct vchan {
 };
 
 /* Opens the event device only, so that there is a descriptor to poll. These return 0 or a negative
- * errno; after an error xen_vchan_close is to be called all the same. */
+ * errno. Call xen_vchan_close even after an error. */
 int xen_vchan_open(struct vchan *vchan, bool server, int peer);
 int xen_vchan_offer(struct vchan *vchan, uint32_t ring_size);
 int xen_vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port);
-/* Makes the descriptor readable, when nothing else will any more. own: this domain's id. */
+/* Makes the descriptor readable, for the time when nothing else will do so any more. own: this
+ * domain's id. */
 void xen_vchan_wake_self(struct vchan *vchan, int own);
 
 int xen_vchan_fd(const struct vchan *vchan);
@@ -72,8 +73,9 @@ enum xen_vchan_peer xen_vchan_peer(const struct vchan *vchan);
 void xen_vchan_rings(const struct vchan *vchan, struct ring_pair *rings);
 /* Tells the peer, and gives everything back. */
 void xen_vchan_close(struct vchan *vchan);
-/* The same after this domain was restored, when the ports are not what they were. own: its present
- * id. -EBUSY: what it holds can't be given back safely, and is kept until the process ends. */
+/* Closes it after this domain was restored, when the ports are no longer what they were. own: the
+ * domain's present id. -EBUSY: its resources can't be given back safely, and are kept until the
+ * process ends. */
 int xen_vchan_retire(struct vchan *vchan, int own);
 
 #endif

@@ -5,10 +5,10 @@
  * Theory of operation
  *
  * libxenstore's calls wait for xenstored's answer, and xenstored may hang. So the event loop makes
- * no such call itself: it posts a job, whose run() is called on the worker's thread, in the order
- * of posting, and whose done() is called later on the loop's thread, by xen_worker_collect. Between
- * jobs the thread also waits for one descriptor (a source), which a job registers. The loop polls
- * worker->ready, which is readable when xen_worker_collect has something to do.
+ * no such call itself. It posts a job. The worker's thread calls the jobs' run() in the order of
+ * posting; later xen_worker_collect calls done() on the loop's thread. Between jobs the thread also
+ * waits for one descriptor (a source), which a job registers. The loop polls worker->ready, which
+ * is readable when xen_worker_collect has something to do.
  *
  * A job belongs to the worker from xen_worker_post until done() is called, which frees it. Stopping
  * gives the thread a limited time for the jobs that are queued; a thread that hangs is left behind,
@@ -47,7 +47,7 @@ struct worker {
 /* Starts the thread, with all signals blocked in it. 0, or a negative errno. */
 int xen_worker_start(struct worker *worker);
 void xen_worker_post(struct worker *worker, struct worker_job *job);
-/* Makes worker->ready readable. Any thread. */
+/* Makes worker->ready readable. Any thread may call it. */
 void xen_worker_tell(struct worker *worker);
 /* Makes worker->ready unreadable, and calls done() of the jobs that have run. */
 void xen_worker_collect(struct worker *worker);
@@ -55,9 +55,9 @@ void xen_worker_collect(struct worker *worker);
  * readable. */
 void xen_worker_wait_for(struct worker *worker, int fd, void (*ready)(void *context),
                          void *context);
-/* Lets the thread do the jobs that wait, and ends it; within limit_ms. True: it has ended, all
- * done() were called, and what the worker held is released. False: it hangs; the worker and all
- * that its jobs use must stay where they are. */
+/* Lets the thread do the jobs that wait, and ends it, within limit_ms. True: the thread has ended,
+ * every done() was called, and the worker's resources are released. False: the thread hangs; the
+ * worker and everything that its jobs use must stay where they are. */
 bool xen_worker_stop(struct worker *worker, unsigned limit_ms);
 
 #endif
