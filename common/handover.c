@@ -25,10 +25,12 @@
  * it. An empty message is told from the end by its sender's name, since both ends of a connection
  * have one.
  *
- * Long messages. The receiver takes a memfd's bytes with pread, never by mmap, and only from a file
- * that is sealed against writing and shrinking. Only memory files can have seals, so the receiver
- * never waits for a file system of the sender's making (FUSE, a pipe, a device), gets no SIGBUS,
- * and what it reads does not change under it.
+ * Long messages. A front is told from a message of the same length by what comes beside it: one
+ * descriptor, of a file that is sealed against writing and shrinking, is longer than the front, and
+ * begins with it. Whatever is not all of that is an ordinary message, and its descriptors are
+ * closed. Only memory files can have seals, so the receiver never waits for a file system of the
+ * sender's making (FUSE, a pipe, a device), and what it reads does not change under it. It reads
+ * with pread, never by mmap, so there is no SIGBUS.
  */
 #include "common/handover.h"
 
@@ -54,6 +56,9 @@
 #define NAME_MAGIC "IDC\1"
 #define NAME_FIXED 27
 
+/* So many bytes at either end of a front are compared with its file. */
+#define FRONT_LOOK 64
+
 enum {
     NAME_SEQPACKET = 1,     /* else stream */
     NAME_LISTENER = 2,      /* else connection */
@@ -65,8 +70,6 @@ enum {
 
 static_assert(1 + NAME_FIXED + IDC_SERVICE_MAX <= sizeof(((struct sockaddr_un *)0)->sun_path),
               "a name fits");
-static_assert(sizeof(HANDOVER_STUB_MAGIC) - 1 + sizeof(uint32_t) <= HANDOVER_STUB_SIZE,
-              "a stub fits");
 
 /* ---- little-endian numbers ---- */
 
@@ -243,8 +246,10 @@ static ssize_t receive_twice(int sock, struct msghdr *message, int flags)
     return HANDOVER_END;
 }
 
-/* As handover_recv, but that the end is HANDOVER_END. */
-static ssize_t receive_with_fds(int sock, struct iovec *bytes, int *fds, int *count, int flags)
+/* As handover_recv, but that the end is HANDOVER_END, and *lacks tells that descriptors were lost.
+ */
+static ssize_t receive_with_fds(int sock, struct iovec *bytes, int *fds, int *count, int flags,
+                                bool *lacks)
 {
     union {
         struct cmsghdr header;
@@ -262,10 +267,7 @@ static ssize_t receive_with_fds(int sock, struct iovec *bytes, int *fds, int *co
     if (got < 0)
         return got;
     int total = take_fds(&message, came);
-    if ((message.msg_flags & MSG_CTRUNC) && total < HANDOVER_FDS_MAX) {
-        close_fds(came, total);
-        return -EMFILE;
-    }
+    *lacks = (message.msg_flags & MSG_CTRUNC) && total < HANDOVER_FDS_MAX;
     for (int i = 0; i < total && i < room; i++)
         fds[(*count)++] = came[i];
     close_fds(came + *count, total - *count);
@@ -275,7 +277,13 @@ static ssize_t receive_with_fds(int sock, struct iovec *bytes, int *fds, int *co
 ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int flags)
 {
     struct iovec bytes = {buf, len};
-    ssize_t got = receive_with_fds(sock, &bytes, fds, count, flags);
+    bool lacks;
+    ssize_t got = receive_with_fds(sock, &bytes, fds, count, flags, &lacks);
+    if (got >= 0 && lacks) {
+        close_fds(fds, *count);
+        *count = 0;
+        return -EMFILE;
+    }
     return got == HANDOVER_END ? 0 : got;
 }
 
@@ -435,19 +443,65 @@ static bool would_block(int sock, int flags)
     return poll(&p, 1, 0) == 0;
 }
 
+static const size_t front_lengths[] = {HANDOVER_PLAIN_MAX, HANDOVER_INLINE_MAX,
+                                       HANDOVER_FRONT_SHORT};
+#define FRONTS (sizeof(front_lengths) / sizeof(front_lengths[0]))
+
+/* A program's end has no name for link_mgr. For a program, the peer of a connection to another
+ * domain is link_mgr itself. */
+static size_t front_for_reader(int sock)
+{
+    struct handover_name name;
+    if (handover_name(sock, &name) < 0)
+        return HANDOVER_PLAIN_MAX;
+    return name.local.domid == name.peer.domid ? HANDOVER_INLINE_MAX : HANDOVER_FRONT_SHORT;
+}
+
+static void gather(uint8_t *to, size_t len, const struct iovec *spans)
+{
+    for (; len > 0; spans++) {
+        size_t part = spans->iov_len < len ? spans->iov_len : len;
+        if (part > 0)
+            memcpy(to, spans->iov_base, part);
+        to += part;
+        len -= part;
+    }
+}
+
+/* The longest front that the socket can carry, and the memfd beside it. What is not in one piece
+ * has the shortest front. */
+static ssize_t send_front(int sock, int memfd, const struct iovec *spans, size_t len, int flags)
+{
+    uint8_t gathered[HANDOVER_FRONT_SHORT];
+    size_t most = front_for_reader(sock);
+    ssize_t result = -EMSGSIZE;
+    for (size_t i = 0; i < FRONTS && result == -EMSGSIZE; i++) {
+        size_t front = front_lengths[i];
+        const void *bytes = spans[0].iov_base;
+        if (front > most || front >= len)
+            continue;
+        if (front > spans[0].iov_len && front > HANDOVER_FRONT_SHORT)
+            continue;
+        if (front > spans[0].iov_len) {
+            gather(gathered, front, spans);
+            bytes = gathered;
+        }
+        result = handover_send(sock, bytes, front, &memfd, 1, flags);
+    }
+    return result;
+}
+
 ssize_t handover_send_by_memfd(int sock, const struct iovec *spans, size_t count, size_t len,
                                int flags)
 {
-    uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC;
     if (would_block(sock, flags))
         return -EAGAIN;
     int fd = new_memfd();
     if (fd < 0)
         return fd;
     ssize_t result = fill_memfd(fd, spans, count);
-    put_le(stub + sizeof(HANDOVER_STUB_MAGIC) - 1, len, 4);
     if (result == 0)
-        result = handover_send(sock, stub, sizeof(stub), &fd, 1, flags);
+        result = send_front(sock, fd, spans, len, flags);
     close(fd);
     return result < 0 ? result : (ssize_t)len;
 }
@@ -462,28 +516,42 @@ ssize_t handover_send_message(int sock, const void *buf, size_t len, int flags)
     return handover_send(sock, buf, len, NULL, 0, flags);
 }
 
-/* Whether fd is a memory file of len bytes that nobody can change or shorten any more. */
-static bool memfd_is_sound(int fd, size_t len)
+/* The length of fd if it is a memory file that nobody can change or shorten any more, and no longer
+ * than a message may be; else 0. */
+static size_t sound_memfd(int fd)
 {
     struct stat status;
     const int needed = F_SEAL_SHRINK | F_SEAL_WRITE;
     int seals = fcntl(fd, F_GET_SEALS);
-    return len <= IDC_MESSAGE_MAX && seals >= 0 && (seals & needed) == needed &&
-           fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size == (off_t)len;
+    bool sound = seals >= 0 && (seals & needed) == needed && fstat(fd, &status) == 0 &&
+                 S_ISREG(status.st_mode) && status.st_size > 0 && status.st_size <= IDC_MESSAGE_MAX;
+    return sound ? (size_t)status.st_size : 0;
 }
 
-bool handover_is_stub(const uint8_t *message, size_t len)
+/* Has fd these bytes there? */
+static bool memfd_has(int fd, size_t at, const uint8_t *bytes, size_t len)
 {
-    return len == HANDOVER_STUB_SIZE &&
-           memcmp(message, HANDOVER_STUB_MAGIC, sizeof(HANDOVER_STUB_MAGIC) - 1) == 0;
+    uint8_t in_file[FRONT_LOOK];
+    return pread(fd, in_file, len, (off_t)at) == (ssize_t)len && memcmp(in_file, bytes, len) == 0;
 }
 
-int handover_stub(const uint8_t *message, size_t len, int fd, size_t *total)
+bool handover_may_be_front(size_t len)
 {
-    if (fd < 0 || !handover_is_stub(message, len))
+    for (size_t i = 0; i < FRONTS; i++)
+        if (len == front_lengths[i])
+            return true;
+    return false;
+}
+
+size_t handover_front(const uint8_t *bytes, size_t there, size_t len, int fd)
+{
+    size_t look = there < FRONT_LOOK ? there : FRONT_LOOK;
+    if (fd < 0 || !handover_may_be_front(len))
         return 0;
-    *total = get_le(message + sizeof(HANDOVER_STUB_MAGIC) - 1, 4);
-    return memfd_is_sound(fd, *total) ? 1 : -EPROTO;
+    size_t total = sound_memfd(fd);
+    bool same = total > len && memfd_has(fd, 0, bytes, look) &&
+                memfd_has(fd, there - look, bytes + there - look, look);
+    return same ? total : 0;
 }
 
 static ssize_t read_memfd(int fd, size_t message_len, uint8_t *buf, size_t len)
@@ -500,41 +568,46 @@ static ssize_t read_memfd(int fd, size_t message_len, uint8_t *buf, size_t len)
     return (ssize_t)wanted;
 }
 
-/* Waits for a message. A stub whose descriptor cannot be placed would be lost when it is taken, so
- * it is left where it is. (If another thread takes this one, the next has not been looked at.) */
+/* Waits for a message. A front whose descriptor cannot be placed would be cut when it is taken, so
+ * it is left where it is. */
 static int message_has_room(int sock, int flags)
 {
-    uint8_t head[HANDOVER_STUB_SIZE];
-    ssize_t there = recv(sock, head, sizeof(head), MSG_PEEK | MSG_TRUNC | flags);
+    char byte;
+    int none = 0;
+    ssize_t there = recv(sock, &byte, 1, MSG_PEEK | MSG_TRUNC | flags);
     if (there < 0)
         return -errno;
-    return handover_is_stub(head, (size_t)there) ? check_room(sock) : 0;
+    if (!handover_may_be_front((size_t)there))
+        return 0;
+    ssize_t again = handover_recv(sock, &byte, 1, NULL, &none, MSG_PEEK | MSG_DONTWAIT);
+    return again < 0 && again != -EAGAIN ? (int)again : 0;
 }
 
 ssize_t handover_recv_message(int sock, void *buf, size_t len, int flags, size_t *length)
 {
-    /* Room for a stub is needed even when the caller wants fewer bytes than a stub has. */
-    uint8_t small[HANDOVER_STUB_SIZE];
-    bool use_small = len < sizeof(small);
+    /* So much is needed to know a front, even when the caller wants fewer bytes. */
+    uint8_t small[FRONT_LOOK];
+    bool use_small = len < sizeof(small), lacks;
     struct iovec bytes = {use_small ? small : buf, use_small ? sizeof(small) : len};
-    int fd = -1, count = 1;
+    int fds[2], count = 2;
     int error = message_has_room(sock, flags & MSG_DONTWAIT);
     if (error < 0)
         return error;
 
-    ssize_t got = receive_with_fds(sock, &bytes, &fd, &count, MSG_TRUNC | flags);
+    ssize_t got = receive_with_fds(sock, &bytes, fds, &count, MSG_TRUNC | flags, &lacks);
     if (got < 0)
         return got;
-    int stub = handover_stub(bytes.iov_base, (size_t)got, count == 1 ? fd : -1, length);
-    if (stub != 0) {
-        got = stub < 0 ? stub : read_memfd(fd, *length, buf, len);
+    size_t there = (size_t)got < bytes.iov_len ? (size_t)got : bytes.iov_len;
+    size_t total = handover_front(bytes.iov_base, there, (size_t)got, count == 1 ? fds[0] : -1);
+    *length = total > 0 ? total : (size_t)got;
+    if (total > 0) {
+        got = read_memfd(fds[0], total, buf, len);
     } else {
-        *length = (size_t)got;
         got = (size_t)got < len ? got : (ssize_t)len;
         if (use_small && got > 0)
             memcpy(buf, small, (size_t)got);
     }
-    if (count == 1)
-        close(fd);
-    return got;
+    close_fds(fds, count);
+    /* not if it came alone; another thread has taken what was looked at first */
+    return lacks && count == 0 && handover_may_be_front(*length) ? -EMFILE : got;
 }

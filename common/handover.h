@@ -20,10 +20,15 @@
  * mark out first.
  *
  * AF_UNIX carries no message that exceeds the socket's buffer. So a long message of a seqpacket
- * connection passes as a stub with a memfd of exactly its length beside it. A stub has
- * HANDOVER_STUB_SIZE bytes: HANDOVER_STUB_MAGIC, the length as 32-bit little-endian, zeros. From
- * libidc to the daemon a message is long from HANDOVER_INLINE_MAX + 1 bytes on, from the daemon to
- * a program from HANDOVER_PLAIN_MAX + 1 bytes on.
+ * connection passes as its *front*, which is its first bytes, with a sealed memfd of the whole
+ * message beside it. A plain recv thus gets what any seqpacket socket gives of a message that is
+ * too long: its beginning. From libidc a message is long from HANDOVER_INLINE_MAX + 1 bytes on,
+ * from the daemon to a program from HANDOVER_PLAIN_MAX + 1 bytes on. A front has one of three
+ * lengths:
+ *      HANDOVER_PLAIN_MAX    from the daemon to a program
+ *      HANDOVER_INLINE_MAX   from program to program, within a domain
+ *      HANDOVER_FRONT_SHORT  to the daemon, which always takes the whole message
+ * Where the socket's buffer cannot carry that, the next shorter one is taken.
  */
 #ifndef IDC_HANDOVER_H
 #define IDC_HANDOVER_H
@@ -40,7 +45,9 @@
 #define HANDOVER_TAKEN 'a'
 #define HANDOVER_INLINE_MAX (128u * 1024)
 #define HANDOVER_PLAIN_MAX (320u * 1024)
-/* SO_SNDBUF of a socket that has to send messages of HANDOVER_PLAIN_MAX without a stub. The kernel
+/* It never fills a buffer while it is held (link_mgr/program/endpoint_room.c). */
+#define HANDOVER_FRONT_SHORT 192u
+/* SO_SNDBUF of a socket that has to send messages of HANDOVER_PLAIN_MAX as they are. The kernel
  * doubles it, counts some 332,000 bytes for such a message, and must have room for one when there
  * is another. It is no more than everybody may have (net.core.wmem_max). */
 #define HANDOVER_PLAIN_BUFFER 166200
@@ -48,8 +55,6 @@
  * most a quarter of that is taken. The block that link_mgr holds (link_mgr/program/endpoint.h)
  * takes up to 64 KiB. It is no more than everybody may have. */
 #define HANDOVER_STREAM_BUFFER 212992
-#define HANDOVER_STUB_SIZE 16
-#define HANDOVER_STUB_MAGIC "IDCmemfd"
 #define HANDOVER_WAITING_SIZE (16 + IDC_SERVICE_MAX + 1)
 #define HANDOVER_FDS_MAX 4
 #define HANDOVER_SERIAL_BITS 48
@@ -106,12 +111,12 @@ void handover_make_room(int fd);
  * default. fd is new. */
 void handover_make_stream_room(int fd);
 
-/* Is a message with the descriptor fd (-1: none) the stub of a long one? 0: no. 1: yes; the message
- * has *total bytes, which can be read from fd and never change. -EPROTO: it claims to be a stub,
- * but fd is not such a file. */
-int handover_stub(const uint8_t *message, size_t len, int fd, size_t *total);
-/* Does the message have a stub's bytes? */
-bool handover_is_stub(const uint8_t *message, size_t len);
+/* Is a message the front of a long one? It has len bytes, of which the first `there` are in bytes,
+ * and fd is the only descriptor beside it (-1: none, or several). Returns the length of the whole
+ * message, which can be read from fd and never changes, or 0. */
+size_t handover_front(const uint8_t *bytes, size_t there, size_t len, int fd);
+/* Is len the length of a front? */
+bool handover_may_be_front(size_t len);
 /* One whole message of a seqpacket connection, by memfd when it is long; used by libidc and for RPC
  * handles. send returns the length or negative errno (EAGAIN when the socket is full and does not
  * block). recv returns the number of bytes put in buf (the rest is lost); *length gets the
@@ -120,7 +125,7 @@ bool handover_is_stub(const uint8_t *message, size_t len);
 #define HANDOVER_END (-ESHUTDOWN)
 ssize_t handover_send_message(int sock, const void *buf, size_t len, int flags);
 /* As handover_send_message, but always by memfd, and from several places that have len bytes
- * together. */
+ * together. len is more than HANDOVER_FRONT_SHORT. */
 ssize_t handover_send_by_memfd(int sock, const struct iovec *spans, size_t count, size_t len,
                                int flags);
 ssize_t handover_recv_message(int sock, void *buf, size_t len, int flags, size_t *length);

@@ -175,8 +175,9 @@ IDC_API int idc_accept(int listener, struct idc_addr *peer);
  * message longer than len is cut to len, and its rest is lost. If the process has no descriptor
  * left for a long message, idc_recv fails with EMFILE and the message stays where it is.
  *
- * The plain recv(2) gets 16 bytes of IDC's own in place of a message of more than 320 KiB (128 KiB
- * within a domain). Use idc_recv where a peer may send such messages.
+ * The plain recv(2) gets no more of a message than its first 320 KiB (128 KiB within a domain). The
+ * rest is lost, and MSG_CTRUNC of recvmsg(2) tells so. Use idc_recv where a peer may send such
+ * messages.
  */
 IDC_API ssize_t idc_send(int fd, const void *buf, size_t len);
 IDC_API ssize_t idc_recv(int fd, void *buf, size_t len);

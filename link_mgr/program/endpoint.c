@@ -95,7 +95,7 @@ static int endpoint_prepare(const struct endpoint_config *config, int fd)
         return error;
     if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &one, sizeof(one)) < 0)
         return -errno;
-    /* what programs receive; where it cannot be, long messages go by stubs */
+    /* what programs receive; where it cannot be, long messages go by memfd */
     if (config->conn->type == IDC_SEQPACKET)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){HANDOVER_PLAIN_BUFFER}, sizeof(int));
     /* Credentials come with each message, even an empty one, and so tell it from the end. */

@@ -2,7 +2,7 @@
 /*
  * From the program, messages. The next one is looked at for its length, and pulled in parts by
  * SO_PEEK_OFF; when all of it was pulled it becomes the held one, and the one before is consumed. A
- * long one comes as a stub with a memfd (common/handover.h).
+ * long one comes as its front with a memfd (common/handover.h).
  *
  * A program that closes with a message unread may have sent others before. The kernel tells the
  * reset of a seqpacket socket first, once, and then gives them. So the reset is remembered, and
@@ -25,21 +25,25 @@ void endpoint_forget_memfd(struct endpoint *ep)
     ep->memfd = -1;
 }
 
-/* The one descriptor that came with a message, or -1. */
-static int descriptor_of(struct msghdr *msg)
+/* The one descriptor that came with a message, or -1. Several are closed. *count: how many came. */
+static int descriptor_of(struct msghdr *msg, size_t *count)
 {
     int fd = -1;
+    *count = 0;
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
         if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
             continue;
-        size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count; i++) {
-            int each;
-            memcpy(&each, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
+        size_t came = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < came; i++) {
             if (fd >= 0)
                 close(fd);
-            fd = each;
+            memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
         }
+        *count += came;
+    }
+    if (*count > 1) {
+        close(fd);
+        fd = -1;
     }
     return fd;
 }
@@ -52,7 +56,7 @@ static int set_peek_offset(struct endpoint *ep, size_t length)
 
 /* The start of the next message, and what came with it. */
 struct look {
-    uint8_t head[HANDOVER_STUB_SIZE];
+    uint8_t head[HANDOVER_FRONT_SHORT];
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
@@ -80,7 +84,7 @@ static ssize_t look_once(struct endpoint *ep, struct look *look, struct msghdr *
     return n == 0 && msg->msg_controllen == 0 ? -ENODATA : n;
 }
 
-/* A stub came without its descriptor, because the daemon can have no more: it waits. */
+/* A front came without its descriptor, because the daemon can have no more: it waits. */
 static ssize_t message_wait_for_descriptor(struct endpoint *ep)
 {
     log_limited(LOG_WARNING, "a long message waits for a descriptor: %s", own_error_text(-EMFILE));
@@ -94,27 +98,31 @@ static ssize_t message_look(struct endpoint *ep)
 {
     struct look look;
     struct msghdr msg;
+    size_t fds, whole = 0;
     ssize_t n = look_once(ep, &look, &msg);
     if (n == -ENODATA)
         n = look_once(ep, &look, &msg);
     if (n < 0)
         return n == -ENODATA && ep->reset ? -ECONNRESET : n;
     ep->length = (size_t)n;
-    ep->memfd = descriptor_of(&msg);
-    if (ep->memfd < 0 && (msg.msg_flags & MSG_CTRUNC) && handover_is_stub(look.head, (size_t)n))
-        return message_wait_for_descriptor(ep);
-    int stub = handover_stub(look.head, (size_t)n, ep->memfd, &ep->length);
-    if (stub <= 0)
-        /* if it was a descriptor for the other program: none can pass between domains */
+    ep->memfd = descriptor_of(&msg, &fds);
+    if (n == HANDOVER_FRONT_SHORT) {
+        if (fds == 0 && (msg.msg_flags & MSG_CTRUNC))
+            return message_wait_for_descriptor(ep);
+        whole = handover_front(look.head, sizeof(look.head), (size_t)n, ep->memfd);
+    }
+    if (whole > 0)
+        ep->length = whole;
+    else /* if it was a descriptor for the other program: none can pass between domains */
         endpoint_forget_memfd(ep);
-    return stub < 0 || ep->length > IDC_MESSAGE_MAX ? -EMSGSIZE : (ssize_t)ep->length;
+    return ep->length > IDC_MESSAGE_MAX ? -EMSGSIZE : (ssize_t)ep->length;
 }
 
 /* The message was pulled: it becomes the held one, and the one before is consumed. */
 static ssize_t finish_message(struct endpoint *ep)
 {
     struct iovec sink = {endpoint_scratch, 1};
-    size_t in_socket = ep->memfd >= 0 ? HANDOVER_STUB_SIZE : ep->length;
+    size_t in_socket = ep->memfd >= 0 ? HANDOVER_FRONT_SHORT : ep->length;
     ep->known = false;
     endpoint_forget_memfd(ep);
     if (!ep->bare && endpoint_receive(ep, &sink, 1, 0) < 0)

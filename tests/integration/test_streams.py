@@ -257,6 +257,21 @@ class Messages(IdcTestCase):
             got = server.do("recv", 1, max=100, seed=2)
             self.assertEqual((got["n"], got["good"]), (10, 1))
 
+    def test_plain_receivers_get_the_beginning(self):
+        """recv(2) gets a long message's first bytes, as of any message that is too long, and then the next message."""
+        between, within = self.pair(type="seqpacket"), (self.a.puppet(), self.a.puppet())
+        within[1].do("listen", 101, port=1500, type="seqpacket")
+        taking = within[1].begin("accept", 101, 1)
+        within[0].do("connect", 1, domid=self.a.domid, port=1500, type="seqpacket")
+        taking.result()
+        for (one, other), most in ((between, 320 << 10), (between[::-1], 320 << 10), (within, 128 << 10)):
+            for size in (128 << 10, 320 << 10, (320 << 10) + 1, MIB, 16 * MIB):
+                sending = one.begin("send", 1, len=size, seed=size)
+                got = other.do("recv", 1, max=16 * MIB, seed=size, raw=1)
+                self.assertEqual((got["n"], got["good"]), (min(size, most), 1))
+                sending.result()
+                self.send_and_check(one, other, 1, size, 7)
+
     def test_empty_messages_are_not_the_end(self):
         client, server = self.pair(type="seqpacket")
         for length in (0, 0, 3, 400000, 0):

@@ -561,7 +561,7 @@ static uint8_t *handover_pattern(size_t len)
 
 static size_t length; /* of the message that was received */
 
-static void check_message(size_t len, size_t room)
+static void check_whole(size_t len, size_t room)
 {
     uint8_t *sent = handover_pattern(len), *got = malloc(room + 1);
     size_t expected = len < room ? len : room;
@@ -575,16 +575,43 @@ static void check_message(size_t len, size_t room)
     free(got);
 }
 
+/* Looks first, and at the size alone, as idc_recv_with may. */
+static void check_looks(size_t len, const uint8_t *sent)
+{
+    uint8_t *got = malloc(len);
+    ck_assert_int_eq(handover_recv_message(pair[1], NULL, 0, MSG_PEEK, &length), 0);
+    ck_assert_uint_eq(length, len);
+    ck_assert_int_eq(handover_recv_message(pair[1], got, len, MSG_PEEK, &length), (ssize_t)len);
+    ck_assert(memcmp(got, sent, len) == 0);
+    free(got);
+}
+
+static void check_message(size_t len, size_t room)
+{
+    uint8_t *sent = handover_pattern(len);
+    check_whole(len, room);
+    ck_assert_int_eq(handover_send_message(pair[0], sent, len, 0), (ssize_t)len);
+    check_looks(len, sent);
+    ck_assert_int_eq(recv(pair[1], NULL, 0, 0), 0); /* as RPC takes what it has answered with */
+    free(sent);
+}
+
+/* The fronts' lengths, and those around them, are messages like any other. */
 START_TEST(message_sizes)
 {
     static const size_t sizes[] = {1,
                                    7,
-                                   15,
-                                   16,
-                                   17,
+                                   63,
+                                   64,
+                                   65,
+                                   HANDOVER_FRONT_SHORT - 1,
+                                   HANDOVER_FRONT_SHORT,
+                                   HANDOVER_FRONT_SHORT + 1,
                                    1000,
                                    HANDOVER_INLINE_MAX,
                                    HANDOVER_INLINE_MAX + 1,
+                                   HANDOVER_PLAIN_MAX,
+                                   HANDOVER_PLAIN_MAX + 1,
                                    1000000,
                                    IDC_MESSAGE_MAX};
     open_pair(SOCK_SEQPACKET);
@@ -595,6 +622,85 @@ START_TEST(message_sizes)
         check_message(sizes[i], 3);
         check_message(sizes[i], 0);
     }
+    close_pair();
+}
+END_TEST
+
+/* What recv(2) and recvmsg(2) get of a long message: its first bytes, and that there was more. */
+static void check_front(size_t len, size_t front)
+{
+    uint8_t *sent = handover_pattern(len), *got = malloc(len);
+    struct iovec span = {got, len};
+    struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(handover_send_message(pair[0], sent, len, 0), (ssize_t)len);
+        if (i == 0)
+            ck_assert_int_eq(recv(pair[1], got, len, 0), (ssize_t)front);
+        else
+            ck_assert_int_eq(recvmsg(pair[1], &message, 0), (ssize_t)front);
+        ck_assert_mem_eq(got, sent, front);
+    }
+    ck_assert(message.msg_flags & MSG_CTRUNC);
+    free(sent);
+    free(got);
+}
+
+/* As long as the sender's buffer can carry. */
+START_TEST(front_for_plain_receivers)
+{
+    static const struct {
+        int buffer;
+        size_t front;
+    } senders[] = {{HANDOVER_PLAIN_BUFFER, HANDOVER_PLAIN_MAX},
+                   {100000, HANDOVER_INLINE_MAX},
+                   {60000, HANDOVER_FRONT_SHORT},
+                   {1, HANDOVER_FRONT_SHORT}};
+    for (size_t i = 0; i < sizeof(senders) / sizeof(senders[0]); i++) {
+        const int *buffer = &senders[i].buffer;
+        open_pair(SOCK_SEQPACKET);
+        ck_assert_int_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, buffer, sizeof(*buffer)), 0);
+        check_front(HANDOVER_PLAIN_MAX + 1, senders[i].front);
+        check_front(IDC_MESSAGE_MAX, senders[i].front);
+        check_whole(HANDOVER_PLAIN_MAX + 1, IDC_MESSAGE_MAX);
+        check_whole(HANDOVER_INLINE_MAX + 1, IDC_MESSAGE_MAX);
+        close_pair();
+    }
+}
+END_TEST
+
+/* To another domain it goes through link_mgr, which takes all of it. */
+START_TEST(front_by_destination)
+{
+    for (int between = 0; between < 2; between++) {
+        struct handover_name name = sample_name();
+        name.local.domid = 5;
+        name.peer.domid = 5 + (uint32_t)between;
+        open_pair(SOCK_SEQPACKET);
+        ck_assert_int_eq(handover_bind(pair[1], &name), 0);
+        check_front(HANDOVER_PLAIN_MAX + 1, between ? HANDOVER_FRONT_SHORT : HANDOVER_INLINE_MAX);
+        check_whole(HANDOVER_PLAIN_MAX + 1, IDC_MESSAGE_MAX);
+        close_pair();
+    }
+}
+END_TEST
+
+/* Of which the front is not in one piece. */
+START_TEST(front_from_several_places)
+{
+    size_t len = 100000, room = len + 1;
+    uint8_t *sent = handover_pattern(len), *got = malloc(room);
+    struct iovec spans[] = {{sent, 100}, {NULL, 0}, {sent + 100, 1}, {sent + 101, len - 101}};
+    open_pair(SOCK_SEQPACKET);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(handover_send_by_memfd(pair[0], spans, 4, len, 0), (ssize_t)len);
+        if (i == 0)
+            ck_assert_int_eq(recv(pair[1], got, room, 0), HANDOVER_FRONT_SHORT);
+        else
+            ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0, &length), (ssize_t)len);
+        ck_assert_mem_eq(got, sent, i == 0 ? HANDOVER_FRONT_SHORT : len);
+    }
+    free(sent);
+    free(got);
     close_pair();
 }
 END_TEST
@@ -701,6 +807,14 @@ START_TEST(long_message_without_a_descriptor)
     limit_descriptors(false);
     ck_assert_int_eq(handover_recv_message(pair[1], got, len, 0, &length), (ssize_t)len);
     ck_assert_mem_eq(got, bytes, len);
+    /* What needs none: ordinary messages, also with a descriptor beside them. */
+    ck_assert_int_eq(handover_send(pair[0], bytes, HANDOVER_INLINE_MAX, NULL, 0, 0),
+                     HANDOVER_INLINE_MAX);
+    ck_assert_int_eq(handover_send(pair[0], "hello", 5, pair, 2, 0), 5);
+    limit_descriptors(true);
+    ck_assert_int_eq(handover_recv_message(pair[1], got, len, 0, &length), HANDOVER_INLINE_MAX);
+    ck_assert_int_eq(handover_recv_message(pair[1], got, len, 0, &length), 5);
+    limit_descriptors(false);
     free(bytes);
     free(got);
     close_pair();
@@ -722,18 +836,6 @@ START_TEST(message_to_a_full_socket)
 }
 END_TEST
 
-/* Sixteen bytes that look like a stub but come alone are a message like any other. */
-START_TEST(stub_without_descriptor)
-{
-    uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC, got[100];
-    open_pair(SOCK_SEQPACKET);
-    ck_assert_int_eq(handover_send(pair[0], stub, sizeof(stub), NULL, 0, 0), sizeof(stub));
-    ck_assert_int_eq(handover_recv_message(pair[1], got, sizeof(got), 0, &length), sizeof(stub));
-    ck_assert_mem_eq(got, stub, sizeof(stub));
-    close_pair();
-}
-END_TEST
-
 /* A descriptor beside an ordinary message is dropped, the message stays. */
 START_TEST(message_with_stray_descriptor)
 {
@@ -749,38 +851,82 @@ START_TEST(message_with_stray_descriptor)
 }
 END_TEST
 
-static void check_stub_refused(int fd, uint32_t claimed)
+static int count_descriptors(void)
 {
-    uint8_t stub[HANDOVER_STUB_SIZE] = HANDOVER_STUB_MAGIC, got[300];
-    for (int i = 0; i < 4; i++)
-        stub[8 + i] = (uint8_t)(claimed >> (8 * i));
-    ck_assert_int_eq(handover_send(pair[0], stub, sizeof(stub), &fd, 1, 0), sizeof(stub));
-    ck_assert_int_eq(handover_recv_message(pair[1], got, sizeof(got), 0, &length), -EPROTO);
+    int count = 0;
+    for (int fd = 0; fd < 1000; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
 }
 
-START_TEST(stub_hostile_files)
+/* len bytes with fd beside them, once or several times, are no front: they arrive as they are, and
+ * no descriptor stays. */
+static void check_no_front(const uint8_t *bytes, size_t len, int fd, int copies)
 {
-    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    int fds[HANDOVER_FDS_MAX] = {fd, fd, fd, fd}, before = count_descriptors();
+    uint8_t got[2000];
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(handover_send(pair[0], bytes, len, fds, copies, 0), (ssize_t)len);
+        if (i == 0)
+            ck_assert_int_eq(handover_recv_message(pair[1], NULL, 0, MSG_PEEK, &length), 0);
+        ck_assert_int_eq(handover_recv_message(pair[1], got, sizeof(got), 0, &length),
+                         (ssize_t)len);
+        ck_assert_uint_eq(length, len);
+        ck_assert_mem_eq(got, bytes, len);
+    }
+    ck_assert_int_eq(count_descriptors(), before);
+}
+
+/* With these bytes at its start, of that size. */
+static int make_file(const uint8_t *bytes, off_t size, int seals)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ck_assert_int_eq(write(fd, bytes, 1000), 1000);
+    ck_assert_int_eq(ftruncate(fd, size), 0);
+    ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, seals), 0);
+    return fd;
+}
+
+START_TEST(no_front)
+{
+    const int good = F_SEAL_SHRINK | F_SEAL_WRITE;
+    const size_t front = HANDOVER_FRONT_SHORT;
+    static const struct {
+        off_t size;
+        int seals;
+    } files[] = {{5000, 0}, /* it could shrink or change */
+                 {5000, F_SEAL_SHRINK},
+                 {5000, F_SEAL_WRITE},
+                 {HANDOVER_FRONT_SHORT, F_SEAL_SHRINK | F_SEAL_WRITE},
+                 {10, F_SEAL_SHRINK | F_SEAL_WRITE},
+                 {IDC_MESSAGE_MAX + 1, F_SEAL_SHRINK | F_SEAL_WRITE},
+                 {(off_t)16 << 40, F_SEAL_SHRINK | F_SEAL_WRITE}};
+    uint8_t *bytes = handover_pattern(1000);
     open_pair(SOCK_SEQPACKET);
-    check_stub_refused(pair[0], 100);
-    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-    check_stub_refused(zero, 100);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        int fd = make_file(bytes, files[i].size, files[i].seals);
+        check_no_front(bytes, front, fd, 1);
+        close(fd);
+    }
+    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC), fd = make_file(bytes, 5000, good);
+    check_no_front(bytes, front, pair[0], 1);
+    check_no_front(bytes, front, zero, 1);
+    check_no_front(bytes, front, fd, 0);
+    check_no_front(bytes, front, fd, 2);
+    check_no_front(bytes, front, fd, HANDOVER_FDS_MAX);
+    check_no_front(bytes, front - 1, fd, 1);
+    check_no_front(bytes, front + 1, fd, 1);
+    bytes[front - 1] ^= 1; /* not as in the file, at its last byte and at its first */
+    check_no_front(bytes, front, fd, 1);
+    bytes[front - 1] ^= 1, bytes[0] ^= 1;
+    check_no_front(bytes, front, fd, 1);
+    bytes[0] ^= 1; /* and this is one */
+    ck_assert_int_eq(handover_send(pair[0], bytes, front, &fd, 1, 0), (ssize_t)front);
+    ck_assert_int_eq(handover_recv_message(pair[1], NULL, 0, 0, &length), 0);
+    ck_assert_uint_eq(length, 5000);
     close(zero);
-    int memfd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    ck_assert_int_eq(ftruncate(memfd, 200), 0);
-    check_stub_refused(memfd, 200); /* not sealed: it could shrink or change */
-    ck_assert_int_eq(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
-    check_stub_refused(memfd, 200);
-    ck_assert_int_eq(fcntl(memfd, F_ADD_SEALS, seals), 0);
-    check_stub_refused(memfd, 199);
-    check_stub_refused(memfd, 201);
-    check_stub_refused(memfd, 0xFFFFFFFF);
-    close(memfd);
-    memfd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    ck_assert_int_eq(ftruncate(memfd, IDC_MESSAGE_MAX + 1), 0);
-    ck_assert_int_eq(fcntl(memfd, F_ADD_SEALS, seals), 0);
-    check_stub_refused(memfd, IDC_MESSAGE_MAX + 1);
-    close(memfd);
+    close(fd);
+    free(bytes);
     close_pair();
 }
 END_TEST
@@ -831,15 +977,17 @@ int main(void)
     tcase_add_loop_test(tests, errors_in_a_name, 0, 2);
     tcase_add_loop_test(tests, end_without_a_name, 0, 2);
     tcase_add_test(tests, message_sizes);
+    tcase_add_test(tests, front_for_plain_receivers);
+    tcase_add_test(tests, front_by_destination);
+    tcase_add_test(tests, front_from_several_places);
     tcase_add_test(tests, message_too_long);
     tcase_add_test(tests, message_end_and_error);
     tcase_add_test(tests, an_end_is_looked_at_twice);
     tcase_add_test(tests, empty_message);
     tcase_add_test(tests, long_message_without_a_descriptor);
     tcase_add_test(tests, message_to_a_full_socket);
-    tcase_add_test(tests, stub_without_descriptor);
     tcase_add_test(tests, message_with_stray_descriptor);
-    tcase_add_test(tests, stub_hostile_files);
+    tcase_add_test(tests, no_front);
     tcase_add_test(tests, service_names);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
