@@ -18,6 +18,7 @@
 #include "link_mgr/base/clock.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/ready.h"
+#include "link_mgr/base/timer.h"
 #include "link_mgr/options.h"
 #include "link_mgr/rpc/rpc.h"
 
@@ -157,7 +158,7 @@ static int main_start(struct daemon *daemon)
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     daemon->base = event_base_new();
-    if (!daemon->base)
+    if (!daemon->base || timer_spares_begin(daemon->base) < 0)
         return main_fail("no event loop could be made");
     if (watch_signals(daemon) || open_platform(daemon) || wait_for_policy(daemon))
         return 1;
@@ -181,6 +182,7 @@ static void main_finish(struct daemon *daemon)
             event_free(events[i]);
     if (daemon->platform)
         daemon->options.ops->close(daemon->platform);
+    timer_spares_end();
     if (daemon->base)
         event_base_free(daemon->base);
     libevent_global_shutdown();

@@ -4,13 +4,10 @@
 
 #include <malloc.h>
 
-#define FEW 16 /* ends in a second */
+#include "link_mgr/base/timer.h"
 
-static void trim_set(struct trim *trim)
-{
-    const struct timeval second = {.tv_sec = 1};
-    event_add(&trim->timer, &second);
-}
+#define FEW 16 /* ends in a second */
+#define SECOND_MS 1000
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -22,7 +19,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     }
     trim->lately = 1; /* those are still to be given back */
-    trim_set(trim);
+    timer_set(&trim->timer, SECOND_MS);
 }
 
 void trim_init(struct trim *trim, struct event_base *base)
@@ -39,5 +36,5 @@ void trim_stop(struct trim *trim)
 void trim_note(struct trim *trim)
 {
     if (trim->lately++ == 0)
-        trim_set(trim);
+        timer_set(&trim->timer, SECOND_MS);
 }

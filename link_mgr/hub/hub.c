@@ -19,6 +19,7 @@
 #include "link_mgr/base/clock.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
+#include "link_mgr/base/timer.h"
 
 uint64_t hub_new_serial(struct hub *hub)
 {
@@ -102,8 +103,7 @@ static bool hub_may_heal(int error)
 
 static void hub_plan(struct hub_pending *pending, int64_t ms)
 {
-    const struct timeval pause = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-    event_add(&pending->retry, &pause);
+    timer_set(&pending->retry, (uint64_t)ms);
 }
 
 /* Nothing tells this side that a program listens in another domain: so it asks again, less and less
@@ -206,12 +206,12 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     hub_attempt(pending->hub, pending);
 }
 
-static void hub_set_limit(struct hub_pending *pending)
+/* 0 or negative errno. */
+static int hub_set_limit(struct hub_pending *pending)
 {
     int64_t ms = pending->request.timeout_ms;
     const struct timeval timeout = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-    if (ms >= 0)
-        event_add(&pending->timer, &timeout);
+    return ms < 0 || event_add(&pending->timer, &timeout) == 0 ? 0 : -ENOMEM;
 }
 
 struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *request,
@@ -228,8 +228,9 @@ struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *reque
     pending->pause_ms = PAUSE_FIRST_MS;
     evtimer_assign(&pending->timer, hub->base, on_timer, pending);
     evtimer_assign(&pending->retry, hub->base, on_retry, pending);
-    hub_set_limit(pending);
-    if (request->name[0] && !service_name_valid(request->name, strlen(request->name)))
+    if (hub_set_limit(pending) < 0)
+        hub_answer_soon(pending, -ENOMEM, "%s", own_error_text(-ENOMEM));
+    else if (request->name[0] && !service_name_valid(request->name, strlen(request->name)))
         hub_answer_soon(pending, -EINVAL, "%s is not a service name", request->name);
     else if ((request->port == 0) == (request->name[0] == '\0'))
         hub_answer_soon(pending, -EINVAL,
@@ -325,8 +326,9 @@ int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_lis
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
-    /* waking up is all: a turn follows every batch of events */
-    (void)fd, (void)what, (void)arg;
+    struct hub *hub = arg;
+    (void)fd, (void)what;
+    hub->timer_deadline = 0; /* a turn follows every batch of events, and sets it again */
 }
 
 /* The timer follows the core's deadline. */
@@ -340,16 +342,12 @@ static void set_timer(struct hub *hub)
         event_del(&hub->deadline);
         return;
     }
-    uint64_t wait = deadline > now ? deadline - now + 1 : 1;
-    struct timeval timeout = {(time_t)(wait / 1000), (suseconds_t)(wait % 1000 * 1000)};
-    event_add(&hub->deadline, &timeout);
+    timer_set(&hub->deadline, deadline > now ? deadline - now + 1 : 1);
 }
 
 bool hub_turn(struct hub *hub)
 {
     bool more = core_turn(hub->core);
-    if (clock_now_ms() >= hub->timer_deadline)
-        hub->timer_deadline = 0; /* has fired: set it again */
     set_timer(hub);
     return more;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/event_struct.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,12 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/timer.h"
 #include "link_mgr/core/judge.h"
 
 /* bytes that may wait for a client before it is read from again */
 #define ANSWERS_MAX (64 * 1024)
+#define RETRY_MS 20 /* of what failed for lack of memory */
 
 struct client {
     struct port_manager *manager;
@@ -30,9 +33,17 @@ struct port_manager {
     struct core *core;
     int fd;
     struct event *event;
+    struct event retry;
+    unsigned untold; /* connections taken, of which the listener could not be told yet */
     int count;
     LIST_HEAD(, client) clients;
 };
+
+static void wait_for_clients(struct port_manager *manager)
+{
+    if (event_add(manager->event, NULL) < 0)
+        timer_set(&manager->retry, RETRY_MS);
+}
 
 static void client_free(struct client *client)
 {
@@ -41,45 +52,51 @@ static void client_free(struct client *client)
     bufferevent_free(client->stream);
     free(client);
     if (manager->count-- == PORT_MANAGER_CLIENTS)
-        event_add(manager->event, NULL);
+        wait_for_clients(manager);
 }
 
-static void answer_services(struct client *client)
+/* False, as below: there is no memory for it. */
+static bool answer_services(struct client *client)
 {
     struct evbuffer *out = bufferevent_get_output(client->stream);
     struct listener *listener;
     for (int i = 0; i < LISTENER_BUCKETS; i++)
         LIST_FOREACH (listener, &client->manager->core->listeners.ports[i], by_port)
-            if (judge_shows(client->manager->core, client->peer.domid, listener))
+            if (judge_shows(client->manager->core, client->peer.domid, listener) &&
                 evbuffer_add_printf(out, "%u %s %s\n", listener->port,
                                     listener->type == IDC_STREAM ? "stream" : "seqpacket",
-                                    listener->name[0] ? listener->name : "-");
-    evbuffer_add(out, "\n", 1);
+                                    listener->name[0] ? listener->name : "-") < 0)
+                return false;
+    return evbuffer_add(out, "\n", 1) == 0;
 }
 
-static void port_manager_answer(struct client *client, const char *line)
+static bool port_manager_answer(struct client *client, const char *line)
 {
     struct evbuffer *out = bufferevent_get_output(client->stream);
     if (strncmp(line, "PING", 4) == 0 && (line[4] == ' ' || line[4] == '\0'))
-        evbuffer_add_printf(out, "PONG%s\n", line + 4);
-    else if (strcmp(line, "SERVICES") == 0)
-        answer_services(client);
-    else
-        evbuffer_add_printf(out, "ERROR unknown request; there are PING and SERVICES\n");
+        return evbuffer_add_printf(out, "PONG%s\n", line + 4) >= 0;
+    if (strcmp(line, "SERVICES") == 0)
+        return answer_services(client);
+    return evbuffer_add_printf(out, "ERROR unknown request; there are PING and SERVICES\n") >= 0;
+}
+
+static bool has_line(struct evbuffer *in)
+{
+    return evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_CRLF).pos >= 0;
 }
 
 static void on_lines(struct bufferevent *stream, void *arg)
 {
     struct client *client = arg;
     struct evbuffer *in = bufferevent_get_input(stream);
-    char *line;
-    while (evbuffer_get_length(bufferevent_get_output(stream)) < ANSWERS_MAX &&
-           (line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF))) {
-        port_manager_answer(client, line);
+    bool good = true;
+    while (good && has_line(in) &&
+           evbuffer_get_length(bufferevent_get_output(stream)) < ANSWERS_MAX) {
+        char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF);
+        good = line && port_manager_answer(client, line);
         free(line);
     }
-    if (evbuffer_get_length(in) > PORT_MANAGER_LINE &&
-        !evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_CRLF).pos)
+    if (!good || (evbuffer_get_length(in) > PORT_MANAGER_LINE && !has_line(in)))
         client_free(client);
 }
 
@@ -119,10 +136,34 @@ static void port_manager_serve(struct port_manager *manager, int fd, const struc
     LIST_INSERT_HEAD(&manager->clients, client, list);
     bufferevent_setcb(stream, on_lines, on_sent, on_end, client);
     bufferevent_setwatermark(stream, EV_READ, 0, 4 * PORT_MANAGER_LINE);
-    bufferevent_set_timeouts(stream, &idle, &idle);
-    bufferevent_enable(stream, EV_READ | EV_WRITE);
     if (++manager->count == PORT_MANAGER_CLIENTS)
         event_del(manager->event);
+    if (bufferevent_set_timeouts(stream, &idle, &idle) < 0 ||
+        bufferevent_enable(stream, EV_READ | EV_WRITE) < 0)
+        client_free(client);
+}
+
+/* The listener counts what was taken by what it is told: each must be told. */
+static void tell_taken(struct port_manager *manager)
+{
+    const char taken = HANDOVER_TAKEN;
+    ssize_t sent = 1;
+    while (manager->untold > 0 && sent == 1) {
+        sent = handover_send(manager->fd, &taken, 1, NULL, 0, MSG_DONTWAIT);
+        if (sent == 1)
+            manager->untold--;
+    }
+    if (manager->untold > 0 && sent != -EPIPE && sent != -ECONNRESET)
+        timer_set(&manager->retry, RETRY_MS);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    struct port_manager *manager = arg;
+    (void)fd, (void)what;
+    tell_taken(manager);
+    if (manager->count < PORT_MANAGER_CLIENTS)
+        wait_for_clients(manager);
 }
 
 static void on_waiting(evutil_socket_t listener, short what, void *arg)
@@ -134,13 +175,15 @@ static void on_waiting(evutil_socket_t listener, short what, void *arg)
     bool marked;
     (void)what;
     ssize_t n = handover_recv(listener, message, sizeof(message), &fd, &count, MSG_DONTWAIT);
-    if (n == 0 || (n < 0 && n != -EAGAIN))
+    if (n == 0 || n == -ECONNRESET)
         event_del(manager->event); /* the daemon is ending */
+    if (n > 0 || n == -EMFILE) {
+        manager->untold++;
+        tell_taken(manager);
+    }
     if (n < 0 || count != 1)
         return;
-    const char taken = HANDOVER_TAKEN;
-    if (handover_send(listener, &taken, 1, NULL, 0, MSG_DONTWAIT) == 1 &&
-        handover_decode_waiting(message, (size_t)n, &peer, &marked) == 0 &&
+    if (handover_decode_waiting(message, (size_t)n, &peer, &marked) == 0 &&
         (!marked || handover_take_mark(fd) == 0))
         port_manager_serve(manager, fd, &peer);
     else
@@ -159,6 +202,7 @@ struct port_manager *port_manager_new(struct event_base *base, struct core *core
     }
     *manager = (struct port_manager){.base = base, .core = core, .fd = fd, .event = event};
     LIST_INIT(&manager->clients);
+    evtimer_assign(&manager->retry, base, on_retry, manager);
     if (event_add(event, NULL) < 0) {
         port_manager_free(manager);
         return NULL;
@@ -171,6 +215,7 @@ void port_manager_free(struct port_manager *manager)
     while (!LIST_EMPTY(&manager->clients))
         client_free(LIST_FIRST(&manager->clients));
     event_free(manager->event);
+    event_del(&manager->retry);
     close(manager->fd);
     free(manager);
 }

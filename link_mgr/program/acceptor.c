@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/timer.h"
 
 /* A connection that the program has not taken yet. Those that were sent come first. */
 struct waiting {
@@ -28,7 +29,7 @@ struct waiting {
 
 /* After this what failed for lack of memory or descriptors is tried again: no event tells when
  * there is some. */
-static const struct timeval retry_wait = {.tv_usec = 20000};
+#define RETRY_MS 20
 
 struct acceptor {
     struct core *core;
@@ -78,7 +79,7 @@ static int acceptor_flush(struct acceptor *acceptor)
         handover_encode_waiting(message, &waiting->peer, waiting->marked);
         sent = handover_send(acceptor->fd, message, sizeof(message), &waiting->fd, 1, MSG_DONTWAIT);
         if (sent < 0 && sent != -EAGAIN && sent != -EPIPE)
-            event_add(&acceptor->retry, &retry_wait);
+            timer_set(&acceptor->retry, RETRY_MS);
         if (sent < 0)
             return sent == -EPIPE ? -EPIPE : 0;
         close(waiting->fd);
@@ -146,7 +147,7 @@ static void choose_events(struct acceptor *acceptor)
     if (epoll_ctl(acceptor->all->epoll, EPOLL_CTL_MOD, acceptor->fd, &event) == 0)
         acceptor->listening = listening;
     else
-        event_add(&acceptor->retry, &retry_wait);
+        timer_set(&acceptor->retry, RETRY_MS);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)

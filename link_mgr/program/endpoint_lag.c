@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "link_mgr/base/clock.h"
+#include "link_mgr/base/timer.h"
 #include "link_mgr/base/unix_diag.h"
 #include "link_mgr/program/endpoint_private.h"
 
@@ -25,12 +26,6 @@
  * that an idle connection costs next to nothing. */
 static const unsigned lag_waits[ENDPOINT_LISTS] = {LAG_MS, 100, 1000, 10000, 100000, 1000000};
 
-static void list_arm(struct endpoint_list *list, unsigned wait_ms)
-{
-    const struct timeval wait = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
-    event_add(&list->timer, &wait);
-}
-
 static void list_leave(struct endpoint *ep)
 {
     if (ep->list)
@@ -43,7 +38,7 @@ static void list_enter(struct endpoint *ep, struct endpoint_list *list)
 {
     list_leave(ep);
     if (TAILQ_EMPTY(&list->endpoints) && !evtimer_pending(&list->timer, NULL))
-        list_arm(list, list->wait_ms);
+        timer_set(&list->timer, list->wait_ms);
     ep->list = list;
     ep->lag_since = clock_now_ms();
     TAILQ_INSERT_TAIL(&list->endpoints, ep, lag);
@@ -106,13 +101,13 @@ static void on_lag(evutil_socket_t fd, short what, void *arg)
     (void)fd, (void)what;
     while ((ep = TAILQ_FIRST(&list->endpoints)) && now - ep->lag_since >= list->wait_ms) {
         if (list->wait_ms > LAG_MS && asked >= ASK_AGAIN) {
-            list_arm(list, LAG_MS);
+            timer_set(&list->timer, LAG_MS);
             return;
         }
         look_after(ep, &asked);
     }
     if (ep)
-        list_arm(list, list->wait_ms);
+        timer_set(&list->timer, list->wait_ms);
 }
 
 void endpoints_init(struct endpoints *all, struct event_base *base)

@@ -14,7 +14,7 @@
  * on.
  *
  * There is a timer only while clients may be waiting and nothing can be done for them: no
- * descriptor, not even a spare one.
+ * descriptor, not even a spare one, or the listening socket cannot be watched.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,10 +23,11 @@
 #include <unistd.h>
 
 #include "link_mgr/base/log.h"
+#include "link_mgr/base/timer.h"
 #include "link_mgr/rpc/transport.h"
 
 #define REFUSED_SECONDS 2
-static const struct timeval retry_interval = {.tv_usec = 250 * 1000};
+#define RETRY_MS 250
 
 static const char no_descriptors[] =
     "link_mgr has no descriptors left (LimitNOFILE of its service); try again later.\n";
@@ -72,7 +73,13 @@ static bool is_exhaustion(int error)
 static void wait_and_retry(struct rpc_accepting *accepting)
 {
     event_del(accepting->waiting);
-    evtimer_add(accepting->retry, &retry_interval);
+    timer_set(accepting->retry, RETRY_MS);
+}
+
+static void wait_for_more(struct rpc_accepting *accepting)
+{
+    if (event_add(accepting->waiting, NULL) < 0)
+        timer_set(accepting->retry, RETRY_MS);
 }
 
 static void accept_serve(struct rpc_server *server, int fd, const char *refusal)
@@ -121,7 +128,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     struct rpc_accepting *accepting = arg;
     (void)fd, (void)what;
     take_spare(accepting);
-    event_add(accepting->waiting, NULL);
+    wait_for_more(accepting);
 }
 
 void rpc_accept_begun(struct rpc_session *session)
@@ -148,7 +155,7 @@ void rpc_accept_go_on(struct rpc_server *server)
         return;
     accepting->over = false;
     take_spare(accepting);
-    event_add(accepting->waiting, NULL);
+    wait_for_more(accepting);
 }
 
 int rpc_accept_start(struct rpc_server *server)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "link_mgr/base/clock.h"
+#include "link_mgr/base/timer.h"
 #include "link_mgr/rpc/delivery.h"
 #include "link_mgr/rpc/dispatch.h"
 #include "link_mgr/rpc/handle.h"
@@ -28,13 +29,10 @@ void rpc_run(struct rpc_server *server)
     rpc_delivery_look_around(server);
     MHD_run(server->mhd);
     rpc_accept_go_on(server);
-    if (MHD_get_timeout(server->mhd, &ms) == MHD_YES) {
-        struct timeval time = {.tv_sec = (time_t)(ms / 1000),
-                               .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-        evtimer_add(server->mhd_timer, &time);
-    } else {
+    if (MHD_get_timeout(server->mhd, &ms) == MHD_YES)
+        timer_set(server->mhd_timer, ms);
+    else
         evtimer_del(server->mhd_timer);
-    }
 }
 
 static void on_mhd_event(evutil_socket_t fd, short what, void *arg)

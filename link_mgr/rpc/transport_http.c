@@ -73,33 +73,38 @@ static enum MHD_Result http_respond(struct MHD_Connection *connection, unsigned 
     return result;
 }
 
+/* The response; NULL, and it is freed, if there is no memory for the header. */
+static struct MHD_Response *with_header(struct MHD_Response *response, const char *name,
+                                        const char *value)
+{
+    if (response == NULL || MHD_add_response_header(response, name, value) == MHD_YES)
+        return response;
+    MHD_destroy_response(response);
+    return NULL;
+}
+
 static struct MHD_Response *new_text(const char *text)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(
         strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
-    if (response != NULL)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain");
-    return response;
+    return with_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain");
 }
 
 static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status)
 {
     struct MHD_Response *response = new_text(text_of(status));
-    if (response != NULL) {
-        if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-            MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "POST");
-        if (status == MHD_HTTP_UPGRADE_REQUIRED)
-            MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, RPC_UPGRADE_PROTOCOL);
-    }
+    if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+        response = with_header(response, MHD_HTTP_HEADER_ALLOW, "POST");
+    if (status == MHD_HTTP_UPGRADE_REQUIRED)
+        response = with_header(response, MHD_HTTP_HEADER_UPGRADE, RPC_UPGRADE_PROTOCOL);
     return http_respond(connection, status, response);
 }
 
 /* The connection is not to go on. */
 static enum MHD_Result respond_refusal(struct MHD_Connection *connection, const char *refusal)
 {
-    struct MHD_Response *response = new_text(refusal);
-    if (response != NULL)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    struct MHD_Response *response =
+        with_header(new_text(refusal), MHD_HTTP_HEADER_CONNECTION, "close");
     return http_respond(connection, MHD_HTTP_SERVICE_UNAVAILABLE, response);
 }
 
@@ -138,14 +143,9 @@ static struct MHD_Response *new_answer(struct rpc_session *session, struct rpc_a
 static enum MHD_Result respond_answer(struct http_carrier *carrier, struct rpc_answer *answer)
 {
     struct MHD_Response *response = new_answer(carrier->session, answer);
-    if (response == NULL) {
+    if (response == NULL)
         rpc_answer_free(answer);
-        return MHD_NO;
-    }
-    if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/xml") != MHD_YES) {
-        MHD_destroy_response(response);
-        return MHD_NO;
-    }
+    response = with_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/xml");
     return http_respond(carrier->connection, MHD_HTTP_OK, response);
 }
 

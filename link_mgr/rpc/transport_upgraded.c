@@ -405,14 +405,16 @@ static void upgraded_end(struct upgraded *u, bool in_order)
     rpc_run_soon(session->server);
 }
 
-static void watch_progress(struct upgraded *u)
+/* 0 or negative errno: without a limit the client could go on for ever with half a message. */
+static int watch_progress(struct upgraded *u)
 {
     bool begun = u->header_have > 0;
-    if (begun)
-        event_add(u->readable, &piece_timeout);
-    else if (u->timed)
+    if (begun && event_add(u->readable, &piece_timeout) < 0)
+        return -ENOMEM;
+    if (!begun && u->timed)
         event_remove_timer(u->readable);
     u->timed = begun;
+    return 0;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -422,10 +424,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     int error = what & EV_TIMEOUT ? -ETIMEDOUT : 0;
     if (error == 0 && !u->broken)
         error = read_input(u);
+    if (error == 0 && !u->broken)
+        error = watch_progress(u);
     if (u->broken || error < 0)
         upgraded_end(u, !u->broken && error == -ESHUTDOWN);
-    else
-        watch_progress(u);
 }
 
 static int upgraded_init(struct upgraded *u, const char *extra, size_t extra_len)
@@ -483,9 +485,11 @@ enum MHD_Result rpc_upgrade(struct rpc_session *session, struct MHD_Connection *
     struct MHD_Response *response = MHD_create_response_for_upgrade(on_upgrade, session);
     if (response == NULL)
         return MHD_NO;
-    MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE,
-                            session->compact ? RPC_UPGRADE_COMPACT : RPC_UPGRADE_PROTOCOL);
-    enum MHD_Result result = MHD_queue_response(connection, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+    enum MHD_Result result =
+        MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE,
+                                session->compact ? RPC_UPGRADE_COMPACT : RPC_UPGRADE_PROTOCOL);
+    if (result == MHD_YES)
+        result = MHD_queue_response(connection, MHD_HTTP_SWITCHING_PROTOCOLS, response);
     MHD_destroy_response(response);
     return result;
 }

@@ -80,6 +80,11 @@ class Errors(Observed):
         server.do("accept", 1, 2)
         client.do("connect", 3, domid=self.b.domid, port=80)
 
+    def test_port_1_ends_a_line_that_does_not_end(self):
+        client = self.a.spawn(["idc", "cat", str(self.b.domid), "1"])
+        client.write(b"x" * 1000)
+        client.wait(30 * self.world.slowness)  # one that is silent is closed after 60 s
+
     def test_econnrefused_closed_listener(self):
         server = self.b.puppet()
         server.do("listen", 1, port=80)

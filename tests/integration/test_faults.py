@@ -133,6 +133,7 @@ class Faults(IdcTestCase):
         self.assertEqual(server.do("check", 15, max=LONG)["n"], 0)
         server.do("close", 15)
         self.refused(client)
+        self.services()
         for puppet, place in ((server, 1), (server, 2), (client, 3)):
             puppet.do("unlisten", place)
 
@@ -146,6 +147,15 @@ class Faults(IdcTestCase):
                 raise
         else:
             self.fail("connected to where nobody listens")
+
+    def services(self):
+        """Port 1 of the other domain, by a program that lacks nothing."""
+        result = self.a.run(["idc", "services", str(self.b.domid)], timeout=WAIT_S)
+        if result.returncode != 0:
+            self.assertTrue(result.stderr)
+            raise OSError(errno.ENOBUFS, result.stderr.decode())
+        for port, type in ((self.port, "stream"), (self.port + 1, "seqpacket")):
+            self.assertRegex(result.stdout.decode(), r"(?m)^%d +%s" % (port, type))
 
     def good_session(self, what):
         """What comes after a lack works; a link that it has cost may be in the way for a moment."""
@@ -166,7 +176,7 @@ class Faults(IdcTestCase):
     # ---- n over all kinds ----
 
     def kinds(self, usual):
-        return os.environ.get("FAULT_KINDS", " ".join(usual)).split()
+        return [kind for kind in os.environ.get("FAULT_KINDS", " ".join(usual)).split() if kind in usual]
 
     def numbers(self, calls):
         """Those n of 1 to calls that are tried."""
