@@ -16,6 +16,7 @@
 #include "link_mgr/program/endpoint_private.h"
 
 #define LAG_MS 10
+#define SILENCE_MS 1000 /* where the kernel cannot be asked */
 
 /* How many endpoints a timer may ask the kernel about, which walks through all of its Unix sockets
  * each time. The others wait. */
@@ -70,7 +71,7 @@ static void ask_for_room(struct endpoint *ep, struct endpoint_list *list, unsign
         return;
     if (list == lists && *asked >= ASK_FIRST)
         list_enter(ep, &lists[1]);
-    else if (++*asked && endpoint_make_room(ep))
+    else if (++*asked && endpoint_make_room(ep, list->wait_ms >= SILENCE_MS))
         list_enter(ep, list < &lists[ENDPOINT_LISTS - 1] ? list + 1 : list);
 }
 

@@ -33,6 +33,8 @@ struct endpoint {
     bool drained;       /* stream: the last look took all, and an event will come for more */
     bool bare;          /* nothing is held: it was let go, and nothing has come since */
     bool tight;         /* what is held has kept the program from writing before */
+    bool needy;         /* ... it seems so, and the kernel does not tell */
+    uint64_t guessed;   /* when it was let go for that reason and nothing has come since, or 0 */
     bool measured;      /* the kernel has said that there is room in the program's buffer */
     size_t batch;       /* what is held came in a block of no more than so much */
     bool batch_ended;   /* all that was there has been pulled, so the next block is another */
@@ -63,9 +65,10 @@ void endpoint_pulled(struct endpoint *ep, size_t len);
 /* Might what is held keep the program from writing? No system call is made for this. */
 bool endpoint_may_be_tight(const struct endpoint *ep);
 /* Called when all that was sent has been pulled. Makes sure that the held bytes do not keep the
- * program from writing. True: they do not now, but may if the program makes its send buffer
- * smaller. */
-bool endpoint_make_room(struct endpoint *ep);
+ * program from writing. silent: it has sent nothing for so long that they are let go where the
+ * kernel does not tell. True: they do not keep it now, but may if the program makes its send buffer
+ * smaller, or if the kernel does not tell. */
+bool endpoint_make_room(struct endpoint *ep, bool silent);
 
 /* Arranges that the endpoint is looked after when the program sends nothing for a while, if there
  * is a reason. */

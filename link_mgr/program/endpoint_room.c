@@ -13,11 +13,17 @@
  * go. As long as the block is large, it is asked again, for a program may make its buffer smaller
  * at any time. After the first time the connection is tight: it is asked whenever all has been
  * read, so that such a writer does not wait for the timer with each block.
+ *
+ * Where the kernel does not tell, what is held is let go after a second of silence: a writer that
+ * waits cannot break it. If bytes come at once after that, such a writer is taken to be there
+ * (needy), and from then on it is let go whenever all has been read. A guess that is wrong costs
+ * a reset, or a second.
  */
 #include <stdio.h>
 #include <sys/utsname.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/clock.h"
 #include "link_mgr/base/unix_diag.h"
 #include "link_mgr/program/endpoint_private.h"
 
@@ -28,6 +34,8 @@
 /* Where the kernel does not tell: what is read in one go can be no block above a quarter of the
  * buffer that a connection begins with, be it the smaller one of an unprivileged seqpacket end. */
 #define BATCH_USUAL (64 * 1024)
+/* Who sends so soon after something was let go has waited for that. */
+#define GUESS_MS 100
 
 /* A block that was seen does not grow any more, but for Linux before 6.5, in which sendfile may add
  * pages to it. */
@@ -45,6 +53,9 @@ static bool room_blocks_grow(void)
 void endpoint_pulled(struct endpoint *ep, size_t len)
 {
     bool whole = ep->config.conn->type == IDC_SEQPACKET;
+    if (ep->guessed)
+        ep->needy = clock_now_ms() - ep->guessed < GUESS_MS;
+    ep->guessed = 0;
     if (whole || (ep->batch_ended && !room_blocks_grow()))
         ep->batch = 0;
     ep->batch += len;
@@ -84,13 +95,24 @@ static bool room_let_go(struct endpoint *ep)
     return false;
 }
 
-bool endpoint_make_room(struct endpoint *ep)
+/* The kernel does not tell: a large block is let go at once, another one when there is reason. */
+static bool room_guess(struct endpoint *ep, bool silent)
+{
+    bool large = ep->batch > BATCH_USUAL;
+    if (!large && !silent && !ep->needy)
+        return true;
+    if (!large)
+        ep->guessed = clock_now_ms();
+    return room_let_go(ep);
+}
+
+bool endpoint_make_room(struct endpoint *ep, bool silent)
 {
     struct unix_diag_memory memory;
     if (!endpoint_may_be_tight(ep) || endpoint_unsent(ep) > 0)
         return false; /* what is there will be pulled, and then this is asked again */
     if (!room_measure(ep, &memory))
-        return ep->batch > BATCH_USUAL && room_let_go(ep);
+        return room_guess(ep, silent);
     if (!room_writable(&memory))
         return room_let_go(ep);
     ep->measured = true;

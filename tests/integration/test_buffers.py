@@ -73,6 +73,20 @@ class Buffers(IdcTestCase):
                         self.both_ways(client, server, 20 * block, how="write", sndbuf=size, poll=poll, block=block, max=MIB)
             client.do("close", 1), server.do("close", 1), server.do("close", 101)
 
+    def test_a_program_in_another_network_namespace(self):
+        """link_mgr cannot ask the kernel about a socket pair that such a program has made."""
+        if not self.world.local_files or not self.world.can_change_uid:
+            self.skipTest("needs root, and programs of this machine")
+        client, server = self.a.puppet(wrapper=["unshare", "--net"]), self.b.puppet()
+        for kind, block in (("stream", 1000), ("seqpacket", 1000), ("stream", 60000)):
+            for poll in (0, 1):
+                server.do("listen", 101, port=1000, type=kind)
+                taking = server.begin("accept", 101, 1)
+                client.do("connect", 1, domid=self.b.domid, port=1000, type=kind, nowait=1)
+                taking.result()
+                self.both_ways(client, server, 20 * block, how="write", sndbuf=4608, poll=poll, block=block)
+                client.do("close", 1), server.do("close", 1), server.do("close", 101)
+
     def assert_reset(self, victim):
         """After a megabyte by each call, of which the last block is held."""
         client, server, reading = self.a.puppet(), self.b.puppet(), []

@@ -119,8 +119,10 @@ class Domain:
         out, err = process.communicate(input, timeout)
         return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
-    def puppet(self, uid=0):
-        return Puppet(self.spawn(["puppet"], uid=uid), 300 * self.world.slowness)
+    def puppet(self, uid=0, wrapper=()):
+        """wrapper: a command that runs another, and its options. Local platform only."""
+        words = [*wrapper, self.world.find_program("puppet")] if wrapper else ["puppet"]
+        return Puppet(self.spawn(words, uid=uid), 300 * self.world.slowness)
 
     def flows(self, side, **arguments):
         words = ["%s=%s" % (key, int(value) if value is True else value) for key, value in arguments.items()]

@@ -298,6 +298,22 @@ START_TEST(a_message_that_fills_the_buffer_is_let_go)
 }
 END_TEST
 
+/* So it is where the kernel does not tell, but after a silence. */
+START_TEST(a_message_that_fills_the_buffer_without_sock_diag)
+{
+    int size = 4608;
+    close(all.diag);
+    all.diag = -1;
+    ck_assert_int_eq(setsockopt(program, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+    for (int i = 0; i < 2; i++) {
+        pass_message(2000);
+        ck_assert(writer_has_room(10 * LATE_MS));
+    }
+    pass_message(10);
+    assert_resets();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("endpoint message");
@@ -311,6 +327,7 @@ int main(void)
     tcase_add_test(tcase, long_message_to_the_program_without_a_descriptor);
     tcase_add_test(tcase, long_message_to_a_plain_program);
     tcase_add_test(tcase, a_message_that_fills_the_buffer_is_let_go);
+    tcase_add_test(tcase, a_message_that_fills_the_buffer_without_sock_diag);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
