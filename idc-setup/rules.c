@@ -70,11 +70,12 @@ static size_t list_pairs(const struct domids *domids, struct setup_change *chang
     return count;
 }
 
-static void free_changes(struct setup_change *changes, size_t count)
+static void free_values(struct setup_change *changes, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         free((void *)(uintptr_t)changes[i].value);
-    free(changes);
+        changes[i].value = NULL;
+    }
 }
 
 /* ---- notes on what is replaced ---- */
@@ -134,14 +135,43 @@ static void tell_notes(char **notes, size_t count, void (*tell)(const char *text
     size_t told = 0;
     for (size_t i = 0; notes != NULL && i < count; i++) {
         told += notes[i] != NULL;
-        if (notes[i] != NULL && tell != NULL && told <= NOTES_MAX)
+        if (notes[i] != NULL && told <= NOTES_MAX)
             tell(notes[i]);
-        free(notes[i]);
     }
-    free(notes);
     snprintf(rest, sizeof(rest), "rules of %zu more pairs are replaced", told - NOTES_MAX);
-    if (told > NOTES_MAX && tell != NULL)
+    if (told > NOTES_MAX)
         tell(rest);
+}
+
+static void free_notes(char **notes, size_t count)
+{
+    for (size_t i = 0; notes != NULL && i < count; i++)
+        free(notes[i]);
+    free(notes);
+}
+
+/* ---- the whole ---- */
+
+struct allow_plan {
+    const struct rules_allowing *allowing;
+    struct setup_change *changes;
+    size_t count;
+    char **notes;
+};
+
+/* May be asked again: what was planned before is forgotten. */
+static int plan_allow(struct setup_store *store, void *arg, char why[SETUP_WHY_MAX])
+{
+    struct allow_plan *plan = arg;
+    const struct rules_allowing *allowing = plan->allowing;
+    int result = 0;
+    free_notes(plan->notes, plan->count);
+    free_values(plan->changes, plan->count);
+    plan->notes =
+        allowing->add ? NULL : make_notes(store, allowing->ports, plan->changes, plan->count);
+    for (size_t i = 0; i < plan->count && result == 0; i++)
+        result = plan_change(store, allowing, &plan->changes[i], why);
+    return result;
 }
 
 int rules_allow(struct setup_store *store, const struct rules_allowing *allowing,
@@ -151,15 +181,15 @@ int rules_allow(struct setup_store *store, const struct rules_allowing *allowing
     struct setup_change *changes = calloc(n * n, sizeof(*changes));
     if (changes == NULL)
         return no_memory(why);
-    size_t count = list_pairs(allowing->domids, changes);
-    char **notes = allowing->add ? NULL : make_notes(store, allowing->ports, changes, count);
-    int result = 0;
-    for (size_t i = 0; i < count && result == 0; i++)
-        result = plan_change(store, allowing, &changes[i], why);
+    struct allow_plan plan = {.allowing = allowing, .changes = changes};
+    plan.count = list_pairs(allowing->domids, changes);
+    const struct setup_work work = {changes, plan.count, plan_allow, &plan};
+    int result = store->ops->apply(store, &work, why);
     if (result == 0)
-        result = store->ops->apply(store, changes, count, why);
-    tell_notes(notes, count, result == 0 ? allowing->note : NULL);
-    free_changes(changes, count);
+        tell_notes(plan.notes, plan.count, allowing->note);
+    free_notes(plan.notes, plan.count);
+    free_values(changes, plan.count);
+    free(changes);
     return result;
 }
 
@@ -304,7 +334,8 @@ int rules_forbid(struct setup_store *store, const struct domids *domids, char wh
     rules_free(&rules);
     if (changes == NULL)
         return no_memory(why);
-    result = count == 0 ? 0 : store->ops->apply(store, changes, count, why);
+    const struct setup_work work = {.changes = changes, .count = count};
+    result = count == 0 ? 0 : store->ops->apply(store, &work, why);
     free(changes);
     return result != 0 ? result : (int)count;
 }

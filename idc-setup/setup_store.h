@@ -29,6 +29,16 @@ struct setup_change {
     const char *value; /* NULL: the rule is removed */
 };
 
+/* What is to change. A value that depends on what is there is made by plan, which may read the store
+ * and writes into the changes. No other idc-setup changes the store from then on until it is done.
+ * It may be asked again, when something has come between. 0, or negative errno and a why. */
+struct setup_work {
+    struct setup_change *changes;
+    size_t count;
+    int (*plan)(struct setup_store *store, void *arg, char why[SETUP_WHY_MAX]); /* or NULL */
+    void *arg;
+};
+
 typedef int setup_visit(void *arg, int domid, int peer);
 
 struct setup_store_ops {
@@ -44,8 +54,7 @@ struct setup_store_ops {
     /* Makes all changes or none. If changes could not be undone, why says what is left. The changes
      * of one domid must be neighbours. Removing a rule that does not exist is no error. On Xen,
      * setting a rule for a domain that does not exist is an error. */
-    int (*apply)(struct setup_store *store, const struct setup_change *changes, size_t count,
-                 char why[SETUP_WHY_MAX]);
+    int (*apply)(struct setup_store *store, const struct setup_work *work, char why[SETUP_WHY_MAX]);
     /* Calls visit for each rule, in no order, until it returns other than 0, which is then the
      * result. */
     int (*walk)(struct setup_store *store, setup_visit *visit, void *arg);

@@ -134,20 +134,35 @@ static int apply_all(struct local_store *store, const struct setup_change *chang
     return 0;
 }
 
-static int local_apply(struct setup_store *base, const struct setup_change *changes, size_t count,
+static int apply_locked(struct local_store *store, const struct setup_work *work,
+                        char why[SETUP_WHY_MAX])
+{
+    int result = work->plan != NULL ? work->plan(&store->base, work->arg, why) : 0;
+    if (result != 0)
+        return result;
+    char **values = store_local_remember(store, work->changes, work->count);
+    if (values == NULL) {
+        snprintf(why, SETUP_WHY_MAX, "out of memory");
+        return -ENOMEM;
+    }
+    result = apply_all(store, work->changes, work->count, values, why);
+    for (size_t i = 0; i < work->count; i++)
+        free(values[i]);
+    free(values);
+    return result;
+}
+
+static int local_apply(struct setup_store *base, const struct setup_work *work,
                        char why[SETUP_WHY_MAX])
 {
     struct local_store *store = local_of(base);
-    flock(store->directory.dir, LOCK_EX);
-    char **values = store_local_remember(store, changes, count);
-    int result = -ENOMEM;
-    if (values == NULL)
-        snprintf(why, SETUP_WHY_MAX, "out of memory");
-    else
-        result = apply_all(store, changes, count, values, why);
-    for (size_t i = 0; values != NULL && i < count; i++)
-        free(values[i]);
-    free(values);
+    while (flock(store->directory.dir, LOCK_EX) < 0)
+        if (errno != EINTR) {
+            int error = errno;
+            snprintf(why, SETUP_WHY_MAX, "cannot lock the store: %s", strerror(error));
+            return -error;
+        }
+    int result = apply_locked(store, work, why);
     flock(store->directory.dir, LOCK_UN);
     return result;
 }

@@ -2,9 +2,9 @@
 /*
  * Rules in Xenstore, through libxenstore.
  *
- * All changes of a run are one transaction, in which it is also checked that the domains exist: so
- * a domain that ends meanwhile makes the transaction fail, and no node is made for it. A
- * transaction that conflicts with another one is repeated. The permissions of the directories `idc`
+ * All changes of a run are one transaction, in which rules that they depend on are read, and it is
+ * also checked that the domains exist: so a domain that ends meanwhile makes the transaction fail,
+ * and no node is made for it. A transaction that conflicts with another one is repeated. The permissions of the directories `idc`
  * and `idc/policy` are set each time, because a node that dom0 makes inherits those of its parent,
  * which may be the domain's own.
  */
@@ -23,6 +23,7 @@
 struct xen_store {
     struct setup_store base;
     struct xs_handle *xs;
+    xs_transaction_t reading; /* XBT_NULL, or the transaction that is being planned */
 };
 
 static struct xs_handle *xs_of(struct setup_store *store)
@@ -64,7 +65,7 @@ static int xen_read(struct setup_store *store, int domid, int peer, char value[S
     char path[SETUP_PATH_MAX];
     unsigned length;
     setup_path(domid, peer, path);
-    char *text = xs_read(xs_of(store), XBT_NULL, path, &length);
+    char *text = xs_read(xs_of(store), ((struct xen_store *)store)->reading, path, &length);
     if (text == NULL)
         return -errno;
     bool good = length <= SETUP_VALUE_MAX && memchr(text, '\0', length) == NULL;
@@ -146,17 +147,28 @@ static int make_changes(struct xs_handle *xs, xs_transaction_t t,
     return result;
 }
 
+static int plan_and_make(struct setup_store *store, xs_transaction_t t,
+                         const struct setup_work *work, char why[SETUP_WHY_MAX])
+{
+    struct xen_store *xen = (struct xen_store *)store;
+    xen->reading = t;
+    int result = work->plan != NULL ? work->plan(store, work->arg, why) : 0;
+    xen->reading = XBT_NULL;
+    return result != 0 ? result : make_changes(xen->xs, t, work->changes, work->count, why);
+}
+
 /* -EAGAIN: to be repeated. */
-static int try_once(struct xs_handle *xs, const struct setup_change *changes, size_t count,
+static int try_once(struct setup_store *store, const struct setup_work *work,
                     char why[SETUP_WHY_MAX])
 {
+    struct xs_handle *xs = xs_of(store);
     xs_transaction_t t = xs_transaction_start(xs);
     if (t == XBT_NULL) {
         int error = errno;
         snprintf(why, SETUP_WHY_MAX, "cannot begin a transaction of Xenstore: %s", strerror(error));
         return -error;
     }
-    int result = make_changes(xs, t, changes, count, why);
+    int result = plan_and_make(store, t, work, why);
     if (result != 0) {
         xs_transaction_end(xs, t, true);
         return result;
@@ -169,12 +181,12 @@ static int try_once(struct xs_handle *xs, const struct setup_change *changes, si
     return result;
 }
 
-static int xen_apply(struct setup_store *store, const struct setup_change *changes, size_t count,
+static int xen_apply(struct setup_store *store, const struct setup_work *work,
                      char why[SETUP_WHY_MAX])
 {
     int result = -EAGAIN;
     for (int i = 0; i < TRANSACTION_TRIES && result == -EAGAIN; i++)
-        result = try_once(xs_of(store), changes, count, why);
+        result = try_once(store, work, why);
     return result;
 }
 

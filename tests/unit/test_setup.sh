@@ -128,6 +128,23 @@ run 2 --store "$store" --ports "$(seq -s , 10 2 140)" 1 2
 says "more than 64 items"
 rule 1 2 'in=80-82,443,5000-5010,a,b out=80-82,443,5000-5010,a,b'
 
+# ---- two at once, each of which adds: neither addition is lost
+
+old=$store
+store=$tmp/two
+for pair in $(seq 200); do
+    "$setup" --store "$store" --add --ports "$((1000 + 4 * pair))" 1 2 &
+    "$setup" --store "$store" --add --ports "$((1002 + 4 * pair))" 1 2
+    wait $!
+    for port in $((1000 + 4 * pair)) $((1002 + 4 * pair)); do
+        for half in domain:1/policy/2 domain:2/policy/1; do
+            grep -qw "$port" "$store/$half" || bad "port $port was added, and is not in $half"
+        done
+    done
+    run 0 --store "$store" --remove 1 2
+done
+store=$old
+
 # ---- adding, and what replacing takes away
 
 old=$store
