@@ -110,6 +110,11 @@ static int get_socket_option(int fd, const struct vsock_socket *socket, int name
     switch (name) {
     case SO_DOMAIN:
         return give_int(AF_VSOCK, value, len);
+    case SO_TYPE: /* one of libidc's listeners is a seqpacket pair, whatever it accepts */
+        if (socket->state != VSOCK_LISTENING)
+            return getsockopt(fd, SOL_SOCKET, name, value, len);
+        return give_int(socket->name.local.type == IDC_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM,
+                        value, len);
     case SO_ERROR:
         return take_error(fd, socket, value, len);
     case SO_SNDBUF:

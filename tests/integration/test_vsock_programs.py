@@ -440,6 +440,21 @@ class Openssh(ProgramsCase):
             self.stop(serving, 128 + signal.SIGTERM)
 
 
+class LibidcListener(ProgramsCase):
+    """A program that calls libidc too: what idc_listen gives is for it a vsock listener like any other."""
+    platforms = ("local",)
+    SHOW = """import ctypes, os, socket, sys
+listener = socket.socket(fileno=ctypes.CDLL(sys.argv[1]).idc_listen(%d, 5))
+client = socket.socket(socket.AF_VSOCK)
+client.connect((1, %d))  # 1: VMADDR_CID_LOCAL
+print(listener.family == socket.AF_VSOCK, listener.type == socket.SOCK_STREAM, listener.accept()[0].type == socket.SOCK_STREAM)"""
+
+    def test_its_type(self):
+        library = os.path.join(self.world.programs, "libidc.so")
+        result = self.a.run(self.command("python3", "-c", self.SHOW % (self.port, self.port), library))
+        self.assertEqual((result.stdout, result.stderr), (b"True True True\n", b""))
+
+
 class Timeout(ProgramsCase):
     """A program that knows no SO_VM_SOCKETS_CONNECT_TIMEOUT can be given more, or less, time to connect."""
     platforms = ("local",)
