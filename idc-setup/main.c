@@ -34,7 +34,7 @@ static const char usage[] =
     "                                               its rules\n"
     "       idc-setup --list [--json] [DOMID]...    show the rules\n"
     "\n"
-    "  --add              to what the pairs are allowed; else that is replaced\n"
+    "  --add              add to what the pairs may use, and replace nothing\n"
     "  --ports LIST       only to these services: ports, ranges and service names,\n"
     "                     separated by commas (80,5000-5010,org.example.clipboard);\n"
     "                     default *, which is all\n"
@@ -163,9 +163,8 @@ static int check_combination(struct options *options)
             EXIT_USAGE,
             "--ports is only for allowing; --remove takes a pair's rule away as a whole");
     if (options->remove && count == 0)
-        return setup_fail(
-            EXIT_USAGE,
-            "--remove needs a DOMID, whose rules all go, or several, and those among them go");
+        return setup_fail(EXIT_USAGE, "--remove needs one DOMID, to remove all its rules, or "
+                                      "several, to remove those between them");
     if (!options->remove && !options->list && count < 2)
         return setup_fail(EXIT_USAGE,
                           "give at least two DOMIDs, which may then connect to each other");

@@ -247,7 +247,7 @@ static bool read_rule(struct setup_store *store, struct rule *rule)
     int length = store->ops->read(store, rule->domid, rule->peer, value);
     if (length == -ENOENT)
         return false;
-    rule->wrong = "it is no text of at most 4095 bytes, or can't be read";
+    rule->wrong = "it is not a text of at most 4095 bytes, or can't be read";
     if (length < 0)
         return true;
     rule->value = strdup(value);

@@ -8,7 +8,7 @@ static int read_name(int fd, struct handover_name *name)
 {
     int error = handover_name(fd, name);
     if (error < 0)
-        return libidc_fail(-error, "descriptor %d is none of IDC's", fd);
+        return libidc_fail(-error, "descriptor %d is not one of IDC's", fd);
     return 0;
 }
 

@@ -19,7 +19,7 @@ static int call_encode(struct message *message, const struct compact_writer *cal
     uint32_t header[2] = {htole32((uint32_t)call->len), 0};
     message->len = 0;
     if (call->failed)
-        return libidc_fail(EINVAL, "what is asked for is too long");
+        return libidc_fail(EINVAL, "the request is too long");
     memcpy(message->bytes, header, sizeof(header));
     memcpy(message->bytes + sizeof(header), call->bytes, call->len);
     message->len = sizeof(header) + call->len;
@@ -74,7 +74,7 @@ static int call_decode(const char *document, size_t len, struct libidc_answer *a
     if (compact_open(&reader, document, len, COMPACT_FAULT, NULL))
         return fail_as_told(&reader);
     if (!compact_open(&reader, document, len, COMPACT_RESULT, NULL))
-        return libidc_fail(EPROTO, "link_mgr sent what is no answer");
+        return libidc_fail(EPROTO, "link_mgr sent something that is not an answer");
     return answer != NULL ? call_keep(answer, &reader) : 0;
 }
 

@@ -147,7 +147,7 @@ int idc_connect_finish(int fd)
     if (outcome == -EINPROGRESS)
         return libidc_fail(EINPROGRESS, "the attempt to connect is under way");
     if (outcome == CONNECTING_NONE)
-        return libidc_fail(EINVAL, "no descriptor of an IDC connection");
+        return libidc_fail(EINVAL, "the descriptor is not an IDC connection");
     if (outcome < 0)
         return libidc_fail(-outcome, "%s", why[0] != '\0' ? why : strerror(-outcome));
     connecting_settle(fd, 0);

@@ -122,7 +122,7 @@ ssize_t idc_recv_with(int fd, void *buf, size_t len, int flags, size_t *length)
 {
     size_t unused;
     if (flags & ~RECV_FLAGS)
-        return libidc_fail(EINVAL, "recv: a flag that idc_recv_with does not have");
+        return libidc_fail(EINVAL, "recv: a flag that idc_recv_with does not know");
     if (length == NULL)
         length = &unused;
     *length = 0;

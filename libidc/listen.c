@@ -67,9 +67,9 @@ static int check_listener(int fd)
     struct handover_name name;
     int error = handover_name(fd, &name);
     if (error == -EBADF)
-        return libidc_fail(EBADF, "%d is no open descriptor", fd);
+        return libidc_fail(EBADF, "%d is not an open descriptor", fd);
     if (error < 0 || !name.listener)
-        return libidc_fail(EINVAL, "descriptor %d is no listener", fd);
+        return libidc_fail(EINVAL, "descriptor %d is not a listener", fd);
     return 0;
 }
 

@@ -382,7 +382,7 @@ static int fail_to_open(const char *path, int error)
             error, "no permission for %s: you need to be root or in the group of that socket",
             path);
     case EPROTO:
-        return libidc_fail(error, "what serves %s is no link_mgr", path);
+        return libidc_fail(error, "the program that serves %s is not link_mgr", path);
     case ETIMEDOUT:
         return libidc_fail(error, "link_mgr at %s does not answer", path);
     case ENOBUFS:
@@ -490,7 +490,7 @@ static int fail_to_recv(const char *path, int error)
         return libidc_fail(error, "link_mgr ended during the call");
     if (error == ETIMEDOUT)
         return libidc_fail(error, "link_mgr at %s has taken the call, and does not answer", path);
-    return libidc_fail(error, "no answer of link_mgr: %s", strerror(error));
+    return libidc_fail(error, "no answer from link_mgr: %s", strerror(error));
 }
 
 /* Header, and as much of the document as comes with it, in one read: the daemon sends nothing else

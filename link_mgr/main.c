@@ -2,9 +2,9 @@
 /*
  * link_mgr: start-up, the loop, the end.
  *
- * One thread, one libevent base. libevent runs a batch of callbacks, which note what they have
- * seen; then the hub has its turn and does what follows from it. Nothing in the loop waits for
- * anything but events.
+ * There is one thread and one libevent base. libevent runs a batch of callbacks, which note what
+ * they have seen. Then the hub has its turn and does what follows. The loop waits for nothing
+ * except events.
  */
 #include <errno.h>
 #include <signal.h>
@@ -36,7 +36,7 @@ struct daemon {
     int status;
 };
 
-/* The platform's log, from any thread. What a peer writes in the store can cause lines. */
+/* The platform's log, from any thread. A peer can cause lines by what it writes in the store. */
 static void platform_log(int priority, const char *text)
 {
     log_limited(priority, "%s", text);
@@ -78,7 +78,7 @@ static int main_fail(const char *why)
     return 1;
 }
 
-/* A terminal that is closed ends it too, but not under nohup. */
+/* Closing the terminal also ends link_mgr, but not under nohup. */
 static int watch_signals(struct daemon *daemon)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
@@ -128,13 +128,13 @@ static void main_step(struct daemon *daemon, bool *busy)
     *busy = hub_turn(daemon->hub);
 }
 
-/* Nothing to do: that the loop has woken up is all. */
+/* There is nothing to do: it only wakes the loop up. */
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what, (void)arg;
 }
 
-/* Before programs are served, it must be known what they may do. */
+/* The daemon must know the policy before it serves programs. */
 static int wait_for_policy(struct daemon *daemon)
 {
     const struct timeval interval = {.tv_usec = 100 * 1000};

@@ -108,7 +108,8 @@ static int choose_platform(struct options *options, const char *name)
     options->ops = &platform_local;
     if (!options->store && is_auto)
         return options_usage(
-            "this is no Xen domain, and the local platform needs --store DIR (or IDC_STORE)", NULL);
+            "this is not a Xen domain, and the local platform needs --store DIR (or IDC_STORE)",
+            NULL);
     if (!options->store)
         return options_usage("the local platform needs --store DIR (or IDC_STORE): a directory "
                              "that stands for Xenstore",
@@ -127,7 +128,7 @@ static int check_socket(const char *path)
     return options_usage(what, path);
 }
 
-/* A long option stands in the last argument that was taken; a letter may be one of several in an
+/* A long option is in the last argument that was taken. A letter may be one of several in an
  * argument. */
 static int not_understood(const char *what, char **argv)
 {

@@ -108,7 +108,7 @@ static int bench_explain(const struct bench *bench, uint32_t domid, int error)
     struct target target = {
         .domid = domid, .port = bench->port, .service = bench->name, .start = start};
     if (error == EPROTO)
-        return failure(bench->command, "domain %u: %s (there must run: %s)", domid, measure_error(),
+        return failure(bench->command, "domain %u: %s (run there: %s)", domid, measure_error(),
                        start);
     return explain_connect(bench->command, &target, error, idc_last_error());
 }

@@ -58,7 +58,7 @@ static const struct command commands[] = {
      "Waits for the own domain's link_mgr; with DOMID, for that of this domain, and\n"
      "the permission to reach it; with PORT or SERVICE, for a program that listens\n"
      "there. No connection to it is made.\n"
-     "  --timeout S        seconds until it is given up, default 30; 0: only look\n",
+     "  --timeout S        give up after S seconds, default 30; 0: only look\n",
      run_wait},
     {"services", "DOMID", "list what a domain offers: port, type, name", "", run_services},
 };
@@ -71,7 +71,7 @@ static int print_help(FILE *to)
     fprintf(to, "usage: idc [--socket PATH] COMMAND [OPTION]...\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
-    fprintf(to, "\nidc COMMAND --help, or idc help COMMAND, tells more. idc --version.\n");
+    fprintf(to, "\nidc COMMAND --help, or idc help COMMAND, says more. idc --version.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
 

@@ -27,7 +27,7 @@ struct elf_file {
 };
 
 static const char *const run_kind_texts[] = {
-    [RUN_NOT_64_BIT] = "is no 64-bit program",
+    [RUN_NOT_64_BIT] = "is not a 64-bit program",
     [RUN_STATIC] = "is a static program",
     [RUN_SETUID] = "is setuid or setgid",
     [RUN_CAPABLE] = "has file capabilities",

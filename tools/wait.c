@@ -83,7 +83,7 @@ static bool find_offer(struct wait *wait, FILE *answer)
         if (is_target(&wait->target, line))
             return true;
     }
-    return wait_note(wait, EAGAIN, "its link_mgr does not tell what listens there");
+    return wait_note(wait, EAGAIN, "its link_mgr does not say what listens there");
 }
 
 static bool try_service(struct wait *wait, int fd)

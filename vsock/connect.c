@@ -55,7 +55,7 @@ static uint32_t default_timeout(void)
         return VSOCK_CONNECT_TIMEOUT_MS;
     if (*end == '\0' && ms > 0 && ms <= INT32_MAX - GRACE_MS)
         return (uint32_t)ms;
-    vsock_say("IDC_VSOCK_TIMEOUT_MS=%s is no number of milliseconds; taken for %d", given,
+    vsock_say("IDC_VSOCK_TIMEOUT_MS=%s is not a number of milliseconds; %d is used", given,
               VSOCK_CONNECT_TIMEOUT_MS);
     return VSOCK_CONNECT_TIMEOUT_MS;
 }

@@ -39,8 +39,8 @@ static void write_line(int priority, const char *format, va_list args)
     /* systemd reads a priority at the start of each line of a service's stderr. */
     int length = getenv("JOURNAL_STREAM") ? snprintf(line, sizeof(line), "<%d>%s\n", priority, text)
                                           : snprintf(line, sizeof(line), "link_mgr: %s\n", text);
-    /* One write: lines of several threads and processes don't mix. There is nobody to tell if it
-     * fails. */
+    /* One write, so that lines of several threads and processes don't mix. Nobody could be told if
+     * it fails. */
     if (write(STDERR_FILENO, line, (size_t)length) < 0)
         return;
 }
@@ -76,7 +76,7 @@ void log_limited_line(struct log_limit *limit, int priority, const char *format,
     static struct log_limit all;
     va_list args;
     if (!is_shown(priority))
-        return; /* what nobody sees must not use up what may be seen */
+        return; /* lines that nobody sees must not use up the limit */
     pthread_mutex_lock(&mutex);
     bool passes = log_admit(limit, LINES_PER_SECOND, "lines like the next one") &&
                   log_admit(&all, ALL_LINES_PER_SECOND, "lines");

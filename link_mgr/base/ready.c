@@ -13,7 +13,8 @@
 
 #include "link_mgr/base/log.h"
 
-/* A path, or a name of the abstract kind, which is written with an @. The length, 0: neither. */
+/* Takes a path, or an abstract name, which is written with an @. Returns the length; 0: it is
+ * neither. */
 static socklen_t ready_address(const char *name, struct sockaddr_un *address)
 {
     size_t len = strlen(name);
@@ -48,7 +49,7 @@ static void ready_notify(const char *words)
     const char *name = getenv("NOTIFY_SOCKET");
     int error = name != NULL && name[0] != '\0' ? ready_send(name, words) : 0;
     if (error < 0)
-        log_line(LOG_WARNING, "NOTIFY_SOCKET %s cannot be told: %s", name, strerror(-error));
+        log_line(LOG_WARNING, "cannot write to NOTIFY_SOCKET %s: %s", name, strerror(-error));
 }
 
 void ready_tell(int fd, int domid, const char *socket)
@@ -60,7 +61,7 @@ void ready_tell(int fd, int domid, const char *socket)
     if (fd < 0)
         return;
     if (write(fd, "\n", 1) != 1)
-        log_line(LOG_WARNING, "--ready-fd %d cannot be told: %s", fd, strerror(errno));
+        log_line(LOG_WARNING, "cannot write to --ready-fd %d: %s", fd, strerror(errno));
     close(fd);
 }
 

@@ -29,7 +29,7 @@ int unix_diag_open(void)
     return diag < 0 ? -errno : diag;
 }
 
-/* What the kernel answers, or a negative errno. Answers to earlier questions are passed over. */
+/* Reads the kernel's answer; or a negative errno. It skips answers to earlier questions. */
 static ssize_t read_answer(int diag, uint32_t inode, union answer *answer)
 {
     for (;;) {

@@ -40,8 +40,8 @@ bool budget_change(struct budget *budget, uint64_t from, uint64_t to)
     return true;
 }
 
-/* A generous first window while there is plenty, so that a first request needs no second round
- * trip; later one that leaves room for ten thousand connections. */
+/* The first window is generous while there is plenty, so that a first request needs no second round
+ * trip. Later it leaves room for ten thousand connections. */
 static uint64_t share_of_new(const struct budget *budget, uint64_t free_bytes)
 {
     return free_bytes > budget->ceiling - budget->ceiling / 8 ? BUDGET_WINDOW_NEW

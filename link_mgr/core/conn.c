@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The state machine of conn.h: what both halves share (life, owing frames, credit, the end), and
- * the frames that tell of a connection rather than carry its data. The half towards the program is
- * in conn_in.c, the one from it in conn_out.c.
+ * The state machine of conn.h. Here is what both halves share (life, owing frames, credit, the
+ * end), and the frames that control a connection and carry no data. The half towards the program is
+ * in conn_in.c, the half from the program in conn_out.c.
  *
  * Invariants, which the simulation checks after each step:
  *   consumed <= received <= in_limit; received - consumed is what the queue and an unfinished
@@ -82,8 +82,8 @@ void conn_owe(struct conn *conn, unsigned frames)
 
 /* ---- credit ---- */
 
-/* How far the limit should reach: a window beyond what the program took, and to the end of a
- * message that has begun. */
+/* How far the limit should reach: one window beyond what the program took, but at least to the end
+ * of a message that has begun. */
 static uint64_t wanted_limit(const struct conn *conn, uint32_t window)
 {
     uint64_t limit = conn->consumed + window;
@@ -237,8 +237,8 @@ uint8_t conn_disconnect_flags(const struct conn *conn)
                      (conn->owed & OWED_LAST ? WIRE_LAST : 0));
 }
 
-/* That this side is through with the connection; or, to a program that reads no more, that no more
- * will come either. */
+/* Says that this side is through with the connection. Or it says, to a program that reads no more,
+ * that no more will come either. */
 bool conn_is_bookkeeping(const struct conn *conn, uint8_t flags)
 {
     return flags == WIRE_LAST || (conn->got_unwanted && flags == (WIRE_NO_MORE_DATA | WIRE_LAST));
@@ -252,7 +252,7 @@ void conn_disconnect_sent(struct conn *conn, uint8_t flags)
         conn->owed = 0;
 }
 
-/* The program no longer waits, or can't be given the connection. */
+/* The program no longer waits, or cannot get the connection. */
 static void refuse_late(struct conn *conn, enum reason reason)
 {
     conn->phase = CONN_OPEN;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The half of a connection towards its program: data from the link's spans to the program's socket,
- * or to the queue when the program does not take them, and from the queue when it does again.
+ * The half of a connection towards its program. Data go from the link's spans to the program's
+ * socket. When the program does not take them, they go to the queue, and from there to the program
+ * when it takes data again.
  */
 #include "link_mgr/core/conn_private.h"
 
@@ -30,7 +31,7 @@ static void reader_gone(struct conn *conn, bool closed)
     conn_drop_queue(conn);
     conn->dropped = true;
     if (closed && conn->out == OUT_DONE && conn->phase == CONN_OPEN) {
-        /* nothing of the program's is on its way that a reset could overtake */
+        /* the program has sent nothing that a reset could overtake */
         conn_reset(conn, REASON_PROGRAM_RESET);
         return;
     }
@@ -87,7 +88,7 @@ void conn_writable(struct conn *conn)
         conn_in_deliver(conn);
 }
 
-/* Bytes of a stream: to the program, and what it does not take to the queue. */
+/* Bytes of a stream go to the program; what it does not take goes to the queue. */
 static void take_stream(struct conn *conn, const struct conn_data *data)
 {
     ssize_t n = 0;
@@ -108,7 +109,7 @@ static void take_stream(struct conn *conn, const struct conn_data *data)
     if (!queue_append(&conn->queue, rest.at, rest.count))
         conn_reset(conn, REASON_NO_RESOURCES);
     else if (n > 0)
-        /* up to -EAGAIN: only that makes sure that conn_writable will come */
+        /* until -EAGAIN: only that makes sure that conn_writable will come */
         conn_in_deliver(conn);
 }
 
@@ -139,7 +140,7 @@ static void take_message(struct conn *conn, const struct conn_data *data)
 static void take_part(struct conn *conn, const struct conn_data *data)
 {
     const struct spans *spans = &data->spans;
-    /* No more room is made than the credit that was given covers. */
+    /* Makes no more room than the given credit covers. */
     uint64_t covered = conn->message_end < conn->in_limit ? conn->message_end : conn->in_limit;
     if ((data->has_total && !queue_begin_message(&conn->queue, data->length)) ||
         !queue_add_to_message(&conn->queue, spans->at, spans->count,
@@ -153,7 +154,7 @@ static void take_part(struct conn *conn, const struct conn_data *data)
     }
 }
 
-/* What data of a seqpacket connection mean for in_message; yields their credit. */
+/* Updates in_message for data of a seqpacket connection, and returns the credit that they cost. */
 static const char *account_message(struct conn *conn, const struct conn_data *data,
                                    uint32_t *credit)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The half of a connection from its program: data from the program's socket straight into the
- * link's spans, and what follows when the program sends no more, has closed, or is not wanted to
+ * The half of a connection from its program. Data go from the program's socket straight into the
+ * link's spans. Here is also what follows when the program sends no more, has closed, or must not
  * send any more.
  */
 #include "link_mgr/core/conn_private.h"
@@ -15,7 +15,8 @@
 static void program_closed(struct conn *conn)
 {
     if (conn->dropped || !queue_empty(&conn->queue)) {
-        conn_reset(conn, REASON_PROGRAM_RESET); /* something that was meant for it is lost */
+        conn_reset(conn,
+                   REASON_PROGRAM_RESET); /* something that was meant for the program is lost */
         return;
     }
     if (conn->in == IN_DONE)
@@ -35,7 +36,7 @@ static void program_ended(struct conn *conn)
     conn_check_end(conn);
 }
 
-/* Whether there is more from the program, when nobody wants it: as pull. */
+/* Is there more from the program, although nobody wants it? Returns as pull does. */
 static ssize_t look_at_program(struct conn *conn)
 {
     uint8_t scratch[4096];
@@ -46,7 +47,7 @@ static ssize_t look_at_program(struct conn *conn)
     return n == -ENODATA ? 0 : n == 0 ? 1 : n;
 }
 
-/* Whatever the program has sent is lost. As look_at_program. */
+/* Drops everything that the program has sent. Returns as look_at_program does. */
 static ssize_t lose_output(struct conn *conn)
 {
     ssize_t n = look_at_program(conn);
@@ -58,8 +59,8 @@ static ssize_t lose_output(struct conn *conn)
     return n;
 }
 
-/* What it sends from now on finds its socket closed, or is left unread in it; the kernel then makes
- * a reset of that. */
+/* What the program sends from now on finds its socket closed, or stays unread in it. In both cases
+ * the kernel makes it a reset. */
 void conn_peer_closed(struct conn *conn)
 {
     conn->in = IN_DONE;
@@ -72,8 +73,8 @@ void conn_peer_closed(struct conn *conn)
     conn_check_end(conn);
 }
 
-/* The peer wants no more: whatever the program has sent since is lost. It can't add to it: it was
- * shut off. */
+/* The peer wants no more, so whatever the program has sent since is lost. The program can't add
+ * more, because it was shut off. */
 static void drop_output(struct conn *conn)
 {
     ssize_t n = lose_output(conn);

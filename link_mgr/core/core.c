@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The parts of core.h that no single peer owns: policy nodes come in here and make and unmake
- * peers, events find their peer, turns and deadlines are handed out.
+ * The parts of core.h that no single peer owns. Policy nodes come in here, and make and remove
+ * peers. Events find their peer here, and peers get their turns and deadlines.
  */
 #include "link_mgr/core/core.h"
 
@@ -94,7 +94,8 @@ void core_free(struct core *core)
 
 /* ---- store events ---- */
 
-/* The domid at text in a path, followed by a slash or the end. Returns what follows, or NULL. */
+/* Reads the domid at text in a path, which a slash or the end must follow. Returns what follows, or
+ * NULL. */
 static const char *parse_domid(const char *text, int *domid)
 {
     const char *rest = text;
@@ -143,7 +144,7 @@ static void rendezvous_event(struct core *core, int domid, const char *rest,
                          event->present ? event->value : NULL);
 }
 
-/* The domain has been given another domid: everything begins anew, but the listeners stay. */
+/* The domain has got another domid. Everything begins again, but the listeners stay. */
 static void core_domid_changed(struct core *core)
 {
     core_log(core, LOG_NOTICE, "this domain was domain %d and is domain %d now", core->domid,
@@ -251,7 +252,7 @@ static void core_expire(struct core *core)
     }
 }
 
-/* One that the policy no longer names, and that nothing refers to. */
+/* A peer that the policy no longer names, and that nothing refers to. */
 static void forget_if_over(struct peer *peer)
 {
     if (!peer->allowed && !peer->channel && peer->conn_count == 0)
@@ -263,12 +264,12 @@ bool core_turn(struct core *core)
     struct peer_list busy;
     struct peer *peer;
     core_expire(core);
-    /* Those that become busy meanwhile have their turn after the next batch of events. */
+    /* Peers that become busy meanwhile have their turn after the next batch of events. */
     TAILQ_INIT(&busy);
     TAILQ_CONCAT(&busy, &core->busy, busy);
     while ((peer = TAILQ_FIRST(&busy))) {
         TAILQ_REMOVE(&busy, peer, busy);
-        /* still counts as busy: what it does itself need not wake it again */
+        /* it still counts as busy, because what it does itself need not wake it again */
         bool more = peer_turn(peer);
         peer->is_busy = false;
         if (more)

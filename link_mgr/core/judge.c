@@ -22,7 +22,7 @@ bool judge_allows(const struct core *core, const struct judge_question *question
                : policy_allows_out(&peer->policy, question->port, question->name);
 }
 
-/* Its program may have closed it, and the host will notice only later. */
+/* The listener's program may have closed it, and the host will notice only later. */
 static bool judge_hears(const struct core *core, struct listener *listener)
 {
     return listener->backlog > 0 && core->host->listening(core->host, listener);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A link's life, the ids of its connections, and its lists of who has something to send; link.h has
- * the theory. */
+/* A link's life, the ids of its connections, and its lists of connections that have something to
+ * send. link.h has the theory. */
 #include "link_mgr/core/link_private.h"
 
 #include <assert.h>
@@ -44,7 +44,8 @@ void link_free(struct link *link, enum reason reason)
         requests_remove(&link->requests, conn);
         conn->link = NULL;
         if (reason == REASON_OK || reason == REASON_LINK_LOST)
-            peer_request(link->peer, conn); /* nobody has heard of it: the next link will do */
+            peer_request(link->peer,
+                         conn); /* the peer has not heard of it, so the next link can carry it */
         else
             conn_cut_off(conn, reason);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Frames out of the ring: one function for each type, in a table. Each returns what is wrong, if
+ * Frames out of the ring: a table has one function for each type. Each returns what is wrong, if
  * anything is; then the link ends.
  */
 #include "link_mgr/core/judge.h"
@@ -10,8 +10,8 @@
 
 struct arrival {
     const struct wire_frame *frame;
-    const uint8_t *payload; /* a copy, of all frames but DATA_ind */
-    enum reason reason;     /* why the link ends, when a handler says that it does */
+    const uint8_t *payload; /* a copy of the payload, of all frames except DATA_ind */
+    enum reason reason;     /* why the link ends, if a handler ends it */
 };
 
 static const char *on_hello(struct link *link, struct arrival *arrival)
@@ -110,7 +110,7 @@ static const char *on_connect_rsp(struct link *link, struct arrival *arrival)
     return wrong;
 }
 
-/* What a DATA_ind carries; wire_get_frame has seen to it that a total is all there. */
+/* What a DATA_ind carries. wire_get_frame has checked that a total is complete. */
 static void link_receive_data(const struct link *link, const struct wire_frame *frame,
                               struct conn_data *data)
 {
@@ -177,8 +177,8 @@ static const char *on_disconnect(struct link *link, struct arrival *arrival)
 static const char *on_bye(struct link *link, struct arrival *arrival)
 {
     arrival->reason = reason_from_wire(wire_get_u32(arrival->payload));
-    /* What waited for the link becomes its requests only after this batch, in which HELLO may have
-     * come too. */
+    /* Connections that waited for the link become its requests only after this batch, which may
+     * also contain HELLO. */
     bool wanted = !link_idle(link) || !TAILQ_EMPTY(&link->peer->waiting);
     if (arrival->reason == REASON_OK && wanted)
         return NULL;
@@ -211,8 +211,8 @@ static const char *link_receive_dispatch(struct link *link, const struct wire_fr
     return wrong;
 }
 
-/* Tells the peer, if it waits for it, that there is space: when it is much, so that it can go on
- * while we do, or before we sleep. */
+/* Tells a peer that waits for space that there is some. It does so when the space is large, so that
+ * the peer can go on while we do, or before we sleep. */
 static void tell_space(struct link *link, bool end)
 {
     if (link->consumed == 0 || (!end && link->consumed < link->rings.in.size / 4))
@@ -257,7 +257,7 @@ const char *link_receive(struct link *link, bool *more, enum reason *reason)
     for (int i = 0; i < LINK_TURN_FRAMES && link->stats.bytes_received < end && done > 0; i++) {
         done = receive_one(link, &wrong, reason);
         if (done == 0) {
-            /* Say that we sleep, then look once more: what came in between notified nobody. */
+            /* Say that we sleep, then look once more. What came in between notified nobody. */
             int64_t ready = ring_ready(&link->rings.in);
             ring_want(&link->rings, RING_WANT_DATA);
             if (ready != before || ring_ready(&link->rings.in) != ready)
@@ -277,7 +277,7 @@ const char *link_catch_up(struct link *link, enum reason *reason)
     uint32_t start = in->own;
     int64_t there = ring_ready(&link->rings.in);
     int done = 1;
-    /* A frame of which only a part is there is left to the next turn, and so is an index that lies.
+    /* The next turn deals with a frame of which only a part is there, and with an index that lies.
      */
     while (done > 0 && in->own - start < there)
         done = receive_one(link, &wrong, reason);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Frames into the ring: one function for each source of them, in order of precedence: what
+ * Frames into the ring: one function for each source. The order of precedence is: frames that
  * connections owe, refusals (at a limited rate), requests, data.
  */
 #include "link_mgr/core/link_private.h"
@@ -8,11 +8,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define CONTROL_ROOM 128u /* no frame but DATA_ind needs more */
-/* less than that is not worth a frame's header, its system calls and its events */
+#define CONTROL_ROOM 128u /* no frame except DATA_ind needs more */
+/* less is not worth a frame's header, its system calls and its events */
 #define DATA_ROOM_MIN 1024u
 
-/* Puts a frame that has no data of a program; there is room. */
+/* Puts a frame that has no data of a program. There is room for it. */
 static void link_send_put(struct link *link, const struct wire_frame *frame, const void *payload)
 {
     uint8_t header[WIRE_HEADER];
@@ -31,7 +31,7 @@ static void link_send_publish(struct link *link, uint32_t length)
         peer_notify(link->peer);
 }
 
-/* The same for a frame that can wait until the peer looks at the ring for another reason. */
+/* Puts a frame that can wait until the peer looks at the ring for another reason. */
 static void publish_quietly(struct link *link, uint32_t length)
 {
     ring_publish(&link->rings.out, WIRE_HEADER + length);
@@ -139,7 +139,7 @@ static bool may_refuse(struct link *link, uint64_t now)
     return link->tokens >= 1000;
 }
 
-/* The oldest of the row whose turn it is. */
+/* The oldest refusal of the row whose turn it is. */
 static struct refusal take_refusal(struct link *link)
 {
     uint32_t best = 0, distance = REQUEST_ROWS;
@@ -209,8 +209,8 @@ static struct conn *next_ready(struct link *link)
     return conn;
 }
 
-/* At the end of the line. Also one that has nothing left: it is found out when its turn comes, and
- * not fresh before. */
+/* Puts the connection at the end of the line, even if it has nothing left. Its next turn shows that
+ * it has nothing, and until then it does not count as fresh. */
 static void line_up(struct link *link, struct conn *conn)
 {
     if (conn->on_ready)
@@ -219,21 +219,21 @@ static void line_up(struct link *link, struct conn *conn)
     TAILQ_INSERT_TAIL(&link->ready, conn, ready);
 }
 
-/* A small request of one connection, while another sends much? */
+/* Is this a small request of one connection while another sends much? */
 static void note_size(struct link *link, const struct conn *conn, bool fresh, uint32_t length)
 {
     if (length >= LINK_SMALL) {
         link->bulk_id = conn->id;
         if (link->small_id == conn->id)
-            link->small_until = 0; /* a bulk flow that had begun with something small */
+            link->small_until = 0; /* it is a bulk flow that had begun with something small */
     } else if (fresh && conn->id != link->bulk_id) {
         link->small_id = conn->id;
         link->small_until = link->now + LINK_SMALL_MS;
     }
 }
 
-/* Room for data, header included. Who had nothing for a while has room for something small in any
- * case. */
+/* Room for data, header included. A connection that had nothing for a while always has room for
+ * something small. */
 static uint32_t data_room(const struct link *link, uint32_t space)
 {
     uint32_t size = link->rings.out.size, most = LINK_BULK_SHARE(size), used = size - space;
@@ -246,8 +246,8 @@ static uint32_t data_room(const struct link *link, uint32_t space)
     return room < space ? room : space;
 }
 
-/* A DATA_ind of at most room bytes of payload, which are filled before the header is written.
- * Returns the payload's length, or -EAGAIN: conn has nothing to send. */
+/* Sends a DATA_ind of at most room bytes of payload. The payload is filled in before the header is
+ * written. Returns the payload's length, or -EAGAIN: conn has nothing to send. */
 static int64_t link_send_fill(struct link *link, struct conn *conn, uint32_t room)
 {
     struct ring *ring = &link->rings.out;
@@ -287,8 +287,8 @@ static uint32_t send_data(struct link *link, uint32_t room)
     return length > 0 ? (uint32_t)length : 0;
 }
 
-/* Something to send of the highest precedence for which there is room. False: nothing, or no room
- * (*blocked). Adds what it was to *bytes, if it was data. */
+/* Sends the frame of the highest precedence for which there is room. False: there is nothing, or no
+ * room (*blocked). Adds the length of data to *bytes. */
 static bool send_one(struct link *link, uint64_t now, uint32_t space, bool *blocked,
                      uint32_t *bytes)
 {
@@ -336,7 +336,7 @@ const char *link_send(struct link *link, uint64_t now, bool *more, enum reason *
         }
         if (!blocked || wanted)
             return NULL;
-        /* The ring is full. Say so, and look once more. The peer has to, too. */
+        /* The ring is full. Say so, and look once more. The peer must do the same. */
         end_quiet(link);
         ring_want(&link->rings, RING_WANT_SPACE);
         wanted = true;

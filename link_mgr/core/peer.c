@@ -42,7 +42,7 @@ void peer_log(struct peer *peer, int priority, const char *format, ...)
     peer_host(peer)->log(peer_host(peer), &peer->log_limit, priority, text);
 }
 
-/* Of the two, the earlier one. */
+/* Sets the earlier of the two deadlines. */
 static void update_deadline(struct peer *peer)
 {
     uint64_t link = peer->link ? link_deadline(peer->link) : PEER_NO_DEADLINE;
@@ -134,8 +134,7 @@ static void peer_misbehaved(struct peer *peer, enum reason reason, const char *t
         peer_drop_link(peer, reason == REASON_OK ? REASON_OK : REASON_LINK_LOST, text);
         return;
     }
-    /* The pages of a domain that was restored, or destroyed, read as zeros before the news of it
-     * comes. */
+    /* When a domain was restored or destroyed, its pages read as zeros before the news arrives. */
     if (reason == REASON_PROTOCOL &&
         peer_host(peer)->ops->channel_poll(peer->channel) == CHANNEL_DEAD) {
         peer->silent = true;
@@ -216,7 +215,7 @@ bool peer_turn(struct peer *peer)
     if (peer->channel && peer->channel_event)
         check_channel(peer);
     bool alive = peer->link && run_link(peer, &more);
-    /* What was in the ring when the peer died has been taken by now, unless there is more. */
+    /* By now we have taken what was in the ring when the peer died, unless there is more. */
     if (peer->channel && peer->channel_dead && !(alive && more))
         channel_died(peer);
     peer_evaluate(peer);
@@ -237,7 +236,7 @@ static void setup_expired(struct peer *peer)
     if (!gone && !TAILQ_EMPTY(&peer->waiting) &&
         ++peer->looks <= 1u << peer_min(peer->attempts, PEER_DOUBLINGS)) {
         peer_log(peer, LOG_DEBUG, "link still %s", state_names[peer->state]);
-        /* What is waited for may have come while this side was held up. */
+        /* The awaited event may have come while this side was held up. */
         peer->channel_event = peer->channel;
         peer_set_deadline(peer, peer_now(peer) + PEER_SETUP_MS);
         return;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * How a link comes about: the rendezvous of docs/xenstore.md. Store events only record what the
- * peer's nodes say; what follows from them is decided in the peer's next turn (peer_evaluate), so
- * the order in which the events of one batch arrive does not matter.
+ * peer's nodes say. The peer's next turn decides what follows from them (peer_evaluate). So the
+ * order in which the events of one batch arrive does not matter.
  */
 #include "link_mgr/core/peer_private.h"
 
@@ -63,7 +63,7 @@ void peer_retract(struct peer *peer, const char *leaf)
     peer_host(peer)->ops->retract(peer_host(peer)->platform, path);
 }
 
-/* 16 for what is no digit. */
+/* 16: it is not a digit. */
 static unsigned digit_value(char c)
 {
     if (c >= '0' && c <= '9')
@@ -72,8 +72,8 @@ static unsigned digit_value(char c)
     return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
 }
 
-/* Takes one number, and the blanks before it, off the text. False when there is none, or it has
- * more than 64 bits. */
+/* Takes one number, and the blanks before it, off the text. False: there is none, or it has more
+ * than 64 bits. */
 static bool take_number(const char **text, unsigned base, uint64_t *number)
 {
     const char *at = *text + strspn(*text, " ");
@@ -89,7 +89,8 @@ static bool take_number(const char **text, unsigned base, uint64_t *number)
     return at != first;
 }
 
-/* "EPOCH NUMBER", for an offer also "READER"; zeros when it is not that. The rest is ignored. */
+/* Reads "EPOCH NUMBER", for an offer also "READER"; the values are 0 if the text is different. The
+ * rest is ignored. */
 static void parse_numbers(const char *value, uint64_t *epoch, uint64_t *number, uint64_t *reader)
 {
     *reader = 0;
@@ -126,8 +127,8 @@ void peer_stop_wanting(struct peer *peer)
 
 /* ---- the way up ---- */
 
-/* After kill -9 of the other side's link_mgr its `alive` stays. Where the platform can't tell, one
- * that fell silent, and then did not answer, counts as gone. */
+/* After kill -9 of the other side's link_mgr its `alive` stays. Where the platform can't tell
+ * whether it runs, a link_mgr that fell silent and then did not answer counts as gone. */
 bool peer_is_gone(const struct peer *peer)
 {
     struct host *host = peer_host(peer);
@@ -145,14 +146,14 @@ void peer_setup_failed(struct peer *peer, const char *text)
     peer_set_state(peer, PEER_BACKOFF, pause < PEER_BACKOFF_MS ? pause : PEER_BACKOFF_MS);
 }
 
-/* For the answer to a wish or an offer. A peer that fell silent has as long as a link_mgr needs to
- * be started anew. */
+/* The time for the answer to a wish or an offer. A peer that fell silent gets as long as a link_mgr
+ * needs to restart. */
 static uint64_t peer_setup_patience(const struct peer *peer)
 {
     return peer->silent ? PEER_SILENT_MS : PEER_SETUP_MS;
 }
 
-/* This side's part of it can't be done now; own_error says why. */
+/* This side can't do its part now; own_error says why. */
 static void fail_own(struct peer *peer)
 {
     peer_fail_waiting(peer, REASON_NO_RESOURCES);
@@ -161,8 +162,8 @@ static void fail_own(struct peer *peer)
     peer_set_state(peer, PEER_BACKOFF, PEER_RETRY_MS);
 }
 
-/* Is it this side that has no descriptor or memory left? Trying again would not tell the program
- * so. */
+/* Does this side have no descriptor or memory left? Another attempt would hide that from the
+ * program. */
 static bool lacks_own(int error)
 {
     return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOSPC;
@@ -178,7 +179,7 @@ static void watch_channel(struct peer *peer)
         fail_own(peer);
         return;
     }
-    /* It may be open already, and say so by no event. */
+    /* It may be open already, and no event will say so. */
     peer->channel_event = peer->again = true;
 }
 
@@ -263,7 +264,7 @@ void peer_arrived(struct peer *peer)
     peer->attempts = 0;
     peer->silent = false;
     peer->own_error[0] = '\0';
-    /* its `want` node may come to our notice only later */
+    /* we may notice its `want` node only later */
     if (link_wish(peer->link) > peer->answered)
         peer->answered = link_wish(peer->link);
     peer->total.links++;
@@ -277,16 +278,16 @@ void peer_arrived(struct peer *peer)
     peer_count_changed(peer);
 }
 
-/* A wish of the peer's that has not been answered? */
+/* Has the peer a wish that was not answered? */
 static bool peer_setup_wished(const struct peer *peer)
 {
     return peer_offers(peer) && peer->wish_epoch == peer->alive &&
            peer->wish_number > peer->answered;
 }
 
-/* An offer of the peer's, to us and not to the link_mgr that was here before, that has not been
- * taken? (Or the peer, when it learns that there is a new one here, would end the link, which it
- * has with the new one already, for that.) */
+/* Has the peer an offer that was not taken, and is it for us, not for the link_mgr that ran here
+ * before? (With an older offer, the peer would later learn that a new link_mgr runs here. Then it
+ * would end the link, although the link is already with the new one.) */
 static bool peer_setup_offered(const struct peer *peer)
 {
     return !peer_offers(peer) && peer->offer_epoch == peer->alive &&
@@ -294,14 +295,14 @@ static bool peer_setup_offered(const struct peer *peer)
            (peer->attached_epoch != peer->alive || peer->offer_generation > peer->attached);
 }
 
-/* The peer's epoch that the present link, if any, belongs to. */
+/* The peer's epoch to which the present link belongs, if there is a link. */
 static void check_epoch(struct peer *peer, uint64_t *seen)
 {
     if (*seen == peer->alive)
         return;
     if (*seen != 0) {
         peer_drop_link(peer, REASON_LINK_LOST,
-                       peer->alive ? "its link_mgr was started anew" : "its link_mgr has ended");
+                       peer->alive ? "its link_mgr was restarted" : "its link_mgr has ended");
         peer->answered = 0;
     }
     *seen = peer->alive;
@@ -309,8 +310,8 @@ static void check_epoch(struct peer *peer, uint64_t *seen)
     peer->attempts = 0;
 }
 
-/* Its `alive` isn't there, but may be on its way. Waits for that, if there is somebody to wait for
- * it; true: it does. */
+/* The peer's `alive` isn't there, but may be on its way. If a connect depends on it, this waits and
+ * returns true. */
 static bool await_alive(struct peer *peer)
 {
     uint64_t end = peer->allowed_since + PEER_GRACE_MS, now = peer_now(peer);

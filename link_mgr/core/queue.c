@@ -48,7 +48,7 @@ static size_t spans_length(const struct iovec *spans, int count)
     return length;
 }
 
-/* Chunks with room for len more bytes than the tail has, as a chain. */
+/* A chain of chunks with room for len bytes beyond the room in the tail. */
 static bool chunks_for(size_t len, struct queue_chunk **chain)
 {
     *chain = NULL;

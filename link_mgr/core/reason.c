@@ -15,7 +15,7 @@ static const struct {
         {ECONNREFUSED, "the listener's backlog is full: its program does not accept fast enough"},
     [REASON_POLICY] = {EACCES, "policy does not allow it"},
     [REASON_NO_RESOURCES] = {ENOBUFS, "the memory set aside for that domain, or a link_mgr's "
-                                      "descriptors, are used up: its log tells"},
+                                      "descriptors, are used up: see its log"},
     [REASON_WRONG_TYPE] = {EPROTOTYPE, "the listener is of the other type (stream or seqpacket)"},
     [REASON_PROGRAM_RESET] = {ECONNRESET,
                               "the program on the other side closed without reading everything"},

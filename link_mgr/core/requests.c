@@ -18,7 +18,7 @@ uint32_t requests_row(uint32_t uid)
     return uid * 2654435761u >> 28;
 }
 
-/* Of the uid and the place it connects to. */
+/* The key of the uid and the place it connects to. */
 static uint32_t requests_key(const struct conn *conn)
 {
     uint32_t key = 2166136261u ^ conn->uid;
@@ -68,8 +68,8 @@ void requests_remove(struct requests *requests, struct conn *conn)
     requests->waiting--;
 }
 
-/* Those at the head of a list of which something else is known by now go to the list where they
- * belong. */
+/* The answers known by now may put the requests at the head of a list into another kind. Such
+ * requests move to the list where they belong. */
 static void requests_sort(struct requests *requests, struct request_row *row)
 {
     struct conn *conn;
@@ -80,7 +80,8 @@ static void requests_sort(struct requests *requests, struct request_row *row)
         }
 }
 
-/* May one more of that kind be sent? Each kind may take half of what the one before may. */
+/* May one more request of that kind be sent? Each kind may take half as many as the kind before
+ * it. */
 static bool requests_have_room(const struct requests *requests, const struct request_row *row,
                                unsigned kind, uint32_t max)
 {
@@ -122,7 +123,7 @@ struct conn *requests_first(const struct requests *requests)
     return conn;
 }
 
-/* A request counts among those of its kind, and of the kinds that may take more. */
+/* A request counts for its own kind, and for the kinds that may take more. */
 void requests_sent(struct requests *requests, struct conn *conn)
 {
     uint32_t row = requests_row(conn->uid);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* core_visit: the core's objects as others may see them, one by one. */
+/* core_visit: shows the core's objects to others, one by one. */
 #include "link_mgr/core/core.h"
 #include "link_mgr/core/link.h"
 

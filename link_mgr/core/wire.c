@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Encoding and decoding of frames. Fields are read and written byte by byte at the offsets of
- * docs/protocol.md, so alignment and the machine's byte order don't matter; compilers make single
- * loads and stores of it.
+ * docs/protocol.md, so alignment and the machine's byte order don't matter. Compilers turn this
+ * into single loads and stores.
  */
 #include "link_mgr/core/wire.h"
 
@@ -92,7 +92,7 @@ void wire_put_connect_rsp(uint8_t out[WIRE_CONNECT_RSP], const struct wire_conne
     wire_put_u32(out + 8, rsp->port);
 }
 
-/* What can be said of a header by its type alone. */
+/* What the type alone says about a header. */
 static const struct {
     uint8_t flags;        /* that may be set */
     bool connection;      /* whether the connection field is used */

@@ -93,8 +93,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 #define PAUSE_FIRST_MS 5
 #define PAUSE_MAX_MS 200
 
-/* What a program or a link_mgr that starts would heal. A rule says what is wanted: a refusal by it
- * is final. */
+/* Errors that a program or a link_mgr could heal by starting. A refusal by a rule is final, because
+ * the rule says what is wanted. */
 static bool hub_may_heal(int error)
 {
     return error == -ECONNREFUSED || error == -EHOSTUNREACH || error == -ECONNRESET ||
@@ -106,8 +106,8 @@ static void hub_plan(struct hub_pending *pending, int64_t ms)
     timer_set(&pending->retry, (uint64_t)ms);
 }
 
-/* Nothing tells this side that a program listens in another domain: so it asks again, less and less
- * often. */
+/* Nothing tells this side when a program in another domain begins to listen. So it asks again, less
+ * and less often. */
 bool hub_try_again(struct hub_pending *pending, int error, const char *why)
 {
     if (!pending->request.wait || !hub_may_heal(error))
@@ -138,7 +138,7 @@ void hub_answer_soon(struct hub_pending *pending, int error, const char *format,
 
 /* ---- connect ---- */
 
-/* What this side could not do says more than that no link came about. */
+/* An error of this side explains more than "no link came about". */
 static const char *hub_cause(const struct hub *hub, const struct hub_connect *request,
                              enum reason reason)
 {
@@ -272,7 +272,7 @@ static int add_listener(struct hub *hub, const struct hub_listen *request,
     struct listener *clash = NULL;
     int error = listener_add(&hub->core->listeners, request->port, request->name, listener, &clash);
     while (error == -EADDRINUSE && acceptor_is_gone(clash->owner)) {
-        acceptor_free(clash->owner); /* its program has closed; we had not looked yet */
+        acceptor_free(clash->owner); /* its program has closed, and we had not looked yet */
         error = listener_add(&hub->core->listeners, request->port, request->name, listener, &clash);
     }
     if (error == -EADDRINUSE)
@@ -328,7 +328,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     struct hub *hub = arg;
     (void)fd, (void)what;
-    hub->timer_deadline = 0; /* a turn follows every batch of events, and sets it again */
+    hub->timer_deadline = 0; /* a turn follows every batch of events, and sets the timer again */
 }
 
 /* The timer follows the core's deadline. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the core asks of its host, in terms of sockets and libevent: endpoints for connections that
- * came about, events of channels, the clock, random numbers, the log.
+ * What the core asks of its host, done with sockets and libevent: endpoints for new connections,
+ * events of channels, the clock, random numbers, the log.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -45,7 +45,7 @@ struct idc_addr hub_peer_address(const struct conn *conn)
     return peer;
 }
 
-/* The program that gets a connection, and how it is to have it. */
+/* The program that gets a connection, and how it gets it. */
 struct program_wish {
     uint32_t uid;
     int far_end; /* -1: none of its own */
@@ -186,8 +186,8 @@ static uint64_t host_random64(struct host *host)
 {
     uint64_t value = 0;
     (void)host;
-    /* Cannot fail for so few bytes; were it to, two runs with one epoch would still be told apart
-     * by their sockets. */
+    /* This cannot fail for so few bytes. If it did, the sockets would still distinguish two runs
+     * with the same epoch. */
     if (getrandom(&value, sizeof(value), 0) != sizeof(value))
         value = (uint64_t)getpid() << 32 ^ clock_now_ms();
     return value;

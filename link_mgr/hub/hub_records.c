@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What hub_reason and hub_unsent answer from: a record for each connection that has, or had, a
- * program's socket, found by its serial number. When a connection ends its record moves to a ring,
- * and stays there until HUB_REASONS others have ended after it. Were it left where it is in the
- * heap, it would keep the freed memory around it from being given back to the system.
+ * The records from which hub_reason and hub_unsent answer. There is one for each connection that
+ * has, or had, a program's socket; the serial number finds it. When a connection ends, its record
+ * moves to a ring, and stays there until HUB_REASONS others have ended after it. If it stayed where
+ * it is in the heap, the freed memory around it could not go back to the system.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "common/handover.h"
 #include "link_mgr/hub/hub_private.h"
 
-/* Serials are given out one after the other, so their last bits spread them evenly. */
+/* Serials are consecutive numbers, so their last bits spread them evenly. */
 static struct hub_record_list *record_bucket(struct hub *hub, uint64_t serial)
 {
     return &hub->records[serial % HUB_BUCKETS];
@@ -80,7 +80,7 @@ void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason)
     LIST_INSERT_HEAD(record_bucket(hub, serial), place, bucket);
 }
 
-/* Is it the program's end of the connection? Its name alone would not say so: a program that has
+/* Is it the program's end of the connection? Its name alone does not prove that: a program in
  * another network namespace can give the same name to a socket of its own. So the pair must be one
  * that we made. */
 static bool record_is_shown(const struct hub_record *record, int fd)
@@ -111,11 +111,11 @@ int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
     int error = record_ask(hub, question, &record);
     if (error) {
         snprintf(why, HUB_WHY_MAX,
-                 error == -ENOENT ? "nothing is known of that connection any more"
+                 error == -ENOENT ? "that connection is no longer known"
                                   : "that connection belongs to another uid");
         return error;
     }
-    /* One that is broken, but whose program has not taken everything yet, has a reason too. */
+    /* A broken connection whose program has not taken everything yet has a reason too. */
     enum reason reason = record->conn ? record->conn->end : record->reason;
     snprintf(why, HUB_WHY_MAX, "%s", reason_text(reason));
     *end = -reason_errno(reason);

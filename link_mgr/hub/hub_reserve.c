@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hub_reserve.c - ports that a program has taken and does not listen on yet: what bind(2) is to
- * listen(2) and connect(2).
+ * hub_reserve.c - ports that a program has taken and does not listen on yet, as bind(2) comes
+ * before listen(2) and connect(2).
  *
- * A reservation is a listener with a backlog of 0, which refuses whoever comes. The program holds
- * its descriptor, and shows it to say that the port is its own: to listen on it, or to connect from
- * it.
+ * A reservation is a listener with a backlog of 0, which refuses every connection. The program
+ * holds its descriptor, and shows it as the proof that the port is its own: to listen on it, or to
+ * connect from it.
  */
 #include <errno.h>
 #include <stdio.h>

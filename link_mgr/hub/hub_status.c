@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What `idc status` shows: the core's objects, and what the hub knows besides. */
+/* What `idc status` shows: the core's objects, and what the hub knows in addition. */
 #include "link_mgr/hub/hub_private.h"
 
-/* Programs' answers are read when somebody asks how many connections wait. */
+/* The hub reads the programs' answers when somebody asks how many connections wait. */
 static void status_look(struct hub *hub)
 {
     const struct listener *listener;

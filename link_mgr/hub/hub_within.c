@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Connections within the domain: the two programs get the two ends of one socket pair, and the
- * daemon is out of it. Until it is accepted, the mark of common/handover.h is in it.
+ * Connections within the domain. The two programs get the two ends of one socket pair, and the
+ * daemon has no part in it. Until a program accepts the connection, the mark of common/handover.h
+ * is in it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include "link_mgr/hub/hub_private.h"
 #include "link_mgr/base/own_error.h"
 
-/* Each end is bound to the name that the program at the other end is to see. */
+/* Each end is bound to the name that the program at the other end sees. */
 static int name_ends(struct hub *hub, const struct hub_connect *request,
                      const struct listener *listener, int server, int client,
                      struct hub_connected *result)
@@ -71,10 +72,11 @@ static int within_join(struct hub *hub, struct hub_pending *pending, struct list
     if (!error)
         error = name_ends(hub, request, listener, fds[0], own_pair ? request->held_end : fds[1],
                           result);
-    /* the names first: then the program's end polls writable; what is left in it is the mark */
+    /* the names come first: when the filler goes, the program's end polls writable; what is left in
+     * it is the mark */
     if (!error && own_pair)
         error = connecting_drain(fds[0]);
-    /* as long as we have an end that is its own, nothing shows that it has closed it */
+    /* while we hold a copy of the program's end, nothing shows that the program has closed it */
     hub_close_if_open(request->held_end);
     request->held_end = -1;
     if (!error && request->gone(pending->arg))
@@ -91,7 +93,7 @@ static int within_join(struct hub *hub, struct hub_pending *pending, struct list
     return 0;
 }
 
-/* Within the domain a listener that is found to be shut down is one that is not there. */
+/* Within the domain, a listener that turns out to be shut down counts as absent. */
 static enum reason within_reason(struct hub *hub, struct hub_pending *pending, int *error)
 {
     const struct hub_connect *request = &pending->request;
@@ -125,7 +127,7 @@ void hub_connect_within(struct hub *hub, struct hub_pending *pending)
     else
         snprintf(pending->why, sizeof(pending->why), "port %u of this domain: %s", request->port,
                  why);
-    /* an attempt that got further has used up the program's far end */
+    /* an attempt that got beyond this point has used up the program's far end */
     if (tried || !hub_try_again(pending, error, pending->why))
         hub_answer_known(pending, error);
 }

@@ -17,7 +17,7 @@
 #include "link_mgr/base/timer.h"
 #include "link_mgr/core/judge.h"
 
-/* bytes that may wait for a client before it is read from again */
+/* as long as so many bytes wait for a client, nothing more is read from it */
 #define ANSWERS_MAX (64 * 1024)
 #define RETRY_MS 20 /* of what failed for lack of memory */
 
@@ -103,7 +103,7 @@ static void on_lines(struct bufferevent *stream, void *arg)
 static void on_end(struct bufferevent *stream, short what, void *arg)
 {
     struct client *client = arg;
-    /* At the end of what it asks, the client still gets its answers: on_sent closes. */
+    /* When the client sends no more, it still gets its answers; on_sent then closes. */
     if ((what & BEV_EVENT_EOF) && evbuffer_get_length(bufferevent_get_output(stream)) > 0)
         bufferevent_disable(stream, EV_READ);
     else

@@ -17,7 +17,7 @@
 /* A connection that the program has not taken yet. Those that were sent come first. */
 struct waiting {
     struct acceptor *acceptor;
-    struct conn *conn; /* NULL: within the domain, or ended meanwhile */
+    struct conn *conn; /* NULL: it is within the domain, or has ended meanwhile */
     void **ticket;     /* whoever keeps a pointer to this */
     int fd;            /* the program's end; -1 once sent */
     bool marked;       /* within the domain */
@@ -27,8 +27,8 @@ struct waiting {
 
 #define ACCEPTOR_EVENTS 64 /* looked at in one go */
 
-/* After this what failed for lack of memory or descriptors is tried again: no event tells when
- * there is some. */
+/* After this time, whatever failed for lack of memory or descriptors is tried again, because no
+ * event tells when there is some. */
 #define RETRY_MS 20
 
 struct acceptor {
@@ -64,8 +64,8 @@ void acceptor_conn_ended(void *ticket)
     waiting->ticket = NULL;
 }
 
-/* Sends what has room. 0, or -EPIPE: the program takes no more. Other errors pass: it goes on when
- * the program has taken some, or a little later. */
+/* Sends connections while there is room. 0, or -EPIPE: the program takes no more. Other errors are
+ * temporary: sending goes on when the program has taken some, or a little later. */
 static int acceptor_flush(struct acceptor *acceptor)
 {
     struct waiting *waiting;
@@ -89,7 +89,7 @@ static int acceptor_flush(struct acceptor *acceptor)
     return 0;
 }
 
-/* The program has taken the first. */
+/* The program has taken the first connection. */
 static void take_first(struct acceptor *acceptor)
 {
     struct waiting *first = TAILQ_FIRST(&acceptor->queue);
@@ -101,8 +101,8 @@ static void take_first(struct acceptor *acceptor)
     acceptor_drop(first);
 }
 
-/* Reads the answers that have come. False: the program has closed it, or sent rubbish. What could
- * not be read for lack of memory is still there, and makes an event again. */
+/* Reads the answers that have come. False: the program has closed its end, or sent rubbish. Answers
+ * that could not be read for lack of memory are still there, and make another event. */
 static bool read_answers(struct acceptor *acceptor)
 {
     char answer;
@@ -114,8 +114,8 @@ static bool read_answers(struct acceptor *acceptor)
     return n < 0 && n != -ECONNRESET;
 }
 
-/* Reads as many answers as can have come in one go. An end, and what is no answer, are told by an
- * event. */
+/* Reads, in one go, as many answers as can have come. An event reports an end, or something that is
+ * not an answer. */
 void acceptor_look(struct acceptor *acceptor)
 {
     char answers[ACCEPTOR_UNDERWAY];
@@ -133,8 +133,8 @@ void acceptor_look(struct acceptor *acceptor)
         take_first(acceptor);
 }
 
-/* Answers are waited for only when something depends on them: there are connections that could not
- * be sent yet, or that have to be refused because the backlog is full. */
+/* We wait for answers only when something depends on them: connections that could not be sent yet,
+ * or that have to be refused because the backlog is full. */
 static void choose_events(struct acceptor *acceptor)
 {
     const struct listener *listener = acceptor->listener;
@@ -167,7 +167,7 @@ static void on_event(struct acceptor *acceptor)
     choose_events(acceptor);
 }
 
-/* One is asked for at a time, since the first may end others. */
+/* Asks for one event at a time, since the first may end other acceptors. */
 static void on_events(evutil_socket_t epoll, short what, void *arg)
 {
     struct epoll_event event;
@@ -258,8 +258,8 @@ int acceptor_move(struct acceptor *acceptor, int fd, uint64_t serial)
     return 0;
 }
 
-/* The serial tells them apart, and the maker's pid that it is one of ours: names can be forged in
- * another network namespace. */
+/* The serial identifies the listener. The maker's pid shows that it is one of ours, because names
+ * can be forged in another network namespace. */
 bool acceptor_has_end(const struct acceptor *acceptor, int fd)
 {
     struct handover_name name;
@@ -273,11 +273,12 @@ void acceptor_free(struct acceptor *acceptor)
 {
     struct waiting *waiting;
     struct listener *listener = acceptor->listener;
-    read_answers(acceptor); /* what the program has taken does not end with the listener */
+    read_answers(
+        acceptor); /* connections that the program has taken do not end with the listener */
     while ((waiting = TAILQ_FIRST(&acceptor->queue)))
         acceptor_drop(waiting);
-    /* An unread answer, or one that comes now, must not become a reset that hides from the program
-     * that we closed. */
+    /* An unread answer, or one that comes now, must not become a reset: that would hide our close
+     * from the program. */
     shutdown(acceptor->fd, SHUT_RDWR);
     close_end(acceptor);
     core_unlisten(acceptor->core, listener);
@@ -285,8 +286,8 @@ void acceptor_free(struct acceptor *acceptor)
     free(acceptor);
 }
 
-/* The program has shut the listener down, and has not got waiting, which stays the caller's. What
- * is done to our end makes an event, which ends the listener. */
+/* The program has shut the listener down, and has not got this connection, which stays the
+ * caller's. The shutdown of our end makes an event, which ends the listener. */
 static void acceptor_withdraw(struct acceptor *acceptor, struct waiting *waiting)
 {
     shutdown(acceptor->fd, SHUT_RDWR);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Sockets of programs: their life, and what is given to programs; endpoint.h has the theory. All
- * calls pass MSG_DONTWAIT instead of setting O_NONBLOCK, which saves a system call for each
- * connection and leaves the program's end, the same open file description as far as flags go or
- * not, as it wants it.
+ * calls pass MSG_DONTWAIT instead of setting O_NONBLOCK. That saves a system call for each
+ * connection, and leaves the flags of the program's end alone.
  */
 #include "link_mgr/program/endpoint.h"
 
@@ -65,7 +64,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     conn_settle(conn);
 }
 
-/* The pair, with the held byte in our end; the program's own pair has it, and filler, already. */
+/* Makes the pair, with the held byte in our end. The program's own pair already has that byte, and
+ * filler. */
 static int make_pair(const struct endpoint_config *config, int fds[2])
 {
     int type = config->conn->type == IDC_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
@@ -87,8 +87,8 @@ static int endpoint_prepare(const struct endpoint_config *config, int fd)
 {
     const int one = 1;
     int error = handover_bind(fd, config->name);
-    /* The name first: when the filler goes, the program's end polls writable, and the program asks
-     * for the name. */
+    /* The name comes first: when the filler goes, the program's end polls writable, and the program
+     * asks for the name. */
     if (!error && config->far_end >= 0)
         error = connecting_drain(fd);
     if (error)
@@ -98,11 +98,13 @@ static int endpoint_prepare(const struct endpoint_config *config, int fd)
     /* what programs receive; where it cannot be, long messages go by memfd */
     if (config->conn->type == IDC_SEQPACKET)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){HANDOVER_PLAIN_BUFFER}, sizeof(int));
-    /* Credentials come with each message, even an empty one, and so tell it from the end. */
+    /* Credentials come with each message, even an empty one. So they distinguish it from the
+     * end. */
     if (config->conn->type == IDC_SEQPACKET &&
         setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
         return -errno;
-    /* Urgent bytes come in their place. Else the kernel would drop the byte at their mark. */
+    /* Urgent bytes come in their place. Otherwise the kernel would drop the byte at the urgent
+     * mark. */
     if (config->conn->type == IDC_STREAM &&
         setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)) < 0)
         return -errno;
@@ -145,10 +147,11 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     return 0;
 }
 
-/* One message or some bytes of what the program has written, whatever they are. */
+/* Discards one message, or some bytes, of what the program has written. */
 static bool endpoint_discard(struct endpoint *ep)
 {
-    char control[CMSG_SPACE(sizeof(struct ucred))]; /* tells an empty message from the end */
+    char
+        control[CMSG_SPACE(sizeof(struct ucred))]; /* distinguishes an empty message from the end */
     struct iovec span = {endpoint_scratch, sizeof(endpoint_scratch)};
     struct msghdr msg = {.msg_iov = &span,
                          .msg_iovlen = 1,
@@ -176,10 +179,10 @@ void endpoint_close(struct endpoint *ep, enum reason reason)
 {
     bool stream = ep->config.conn->type == IDC_STREAM;
     if (reason == REASON_OK && ep->drained && endpoint_unsent(ep) > 0)
-        /* written since the last look: the kernel makes a reset of it */
+        /* the program has written since the last look: the kernel makes it a reset */
         reason = REASON_PROGRAM_RESET;
-    /* Also if the program seems to have closed: one that shut both directions looks the same, and
-     * reads the end still. */
+    /* Do this even if the program seems to have closed: a program that shut both directions looks
+     * the same, and still reads the end. */
     if (reason == REASON_OK && stream)
         endpoint_release_stream(ep);
     else if (reason == REASON_OK)
@@ -226,7 +229,7 @@ ssize_t endpoint_pull(struct endpoint *ep, const struct iovec *spans, int count)
 
 /* ---- to the program ---- */
 
-/* Is it something that the daemon, or the kernel, has not got just now? */
+/* Is it something that the daemon, or the kernel, lacks only for now? */
 static bool push_lacks(int error)
 {
     return error == ENOBUFS || error == ENOMEM || error == ETOOMANYREFS || error == EMFILE ||
@@ -238,7 +241,7 @@ static ssize_t push_error(struct endpoint *ep, int error)
     if (error == EAGAIN || error == EINTR) {
         if (event_add(&ep->writable, NULL) == 0)
             return -EAGAIN;
-        error = ENOSPC; /* of epoll's watches, as a rule */
+        error = ENOSPC; /* as a rule, of epoll's watches */
     }
     if (push_lacks(error)) {
         log_limited(LOG_WARNING, "data for a program wait: %s", own_error_text(-error));
@@ -249,7 +252,8 @@ static ssize_t push_error(struct endpoint *ep, int error)
     return error == EPIPE && !endpoint_gone(ep) ? -EPIPE : -ECONNRESET;
 }
 
-/* Plain, so that a program needs no libidc to receive it, as long as the socket can take that. */
+/* Sends it plain as long as the socket can take it, so that a program needs no libidc to receive
+ * it. */
 static ssize_t push_long_message(struct endpoint *ep, const struct iovec *span)
 {
     if (span->iov_len <= HANDOVER_PLAIN_MAX) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is done for an endpoint when its program has sent nothing for a while: what lags is
- * consumed, the second look is had that was spared, and a writer that could never be woken is freed
- * (endpoint_room.c). What failed because the daemon lacks memory or descriptors, of which no event
- * would tell, is tried again.
+ * What happens to an endpoint when its program has sent nothing for a while. Bytes that lag are
+ * consumed, the endpoint has the second look that was spared, and a writer that could never be
+ * woken is freed (endpoint_room.c). Whatever failed because the daemon lacked memory or descriptors
+ * is tried again, since no event would tell.
  *
  * There is one list and one timer for each of a few waits. An endpoint is on one list at most, at
  * its end, so a list is ordered by the time at which its endpoints are due.
@@ -18,13 +18,13 @@
 #define LAG_MS 10
 #define SILENCE_MS 1000 /* where the kernel cannot be asked */
 
-/* How many endpoints a timer may ask the kernel about, which walks through all of its Unix sockets
- * each time. The others wait. */
+/* How many endpoints one timer event may ask the kernel about. For each question the kernel walks
+ * through all of its Unix sockets. The others wait. */
 #define ASK_FIRST 4
 #define ASK_AGAIN 1
 
-/* The first is for what lags. The others are for what must be asked once more, ever more rarely, so
- * that an idle connection costs next to nothing. */
+/* The first list is for bytes that lag. The others are for endpoints that must be asked about
+ * again, ever more rarely, so that an idle connection costs next to nothing. */
 static const unsigned lag_waits[ENDPOINT_LISTS] = {LAG_MS, 100, 1000, 10000, 100000, 1000000};
 
 static void list_leave(struct endpoint *ep)
@@ -34,7 +34,8 @@ static void list_leave(struct endpoint *ep)
     ep->list = NULL;
 }
 
-/* Has it looked after when the program has sent nothing for as long as the list waits. */
+/* Arranges that the endpoint is looked after when the program has sent nothing for as long as the
+ * list waits. */
 static void list_enter(struct endpoint *ep, struct endpoint_list *list)
 {
     list_leave(ep);
@@ -51,7 +52,7 @@ void endpoint_lag_end(struct endpoint *ep)
     ep->pieces = 0;
 }
 
-/* A program's buffer that was asked for once is not asked for so soon again. */
+/* A program's buffer that was measured once is not measured again so soon. */
 void endpoint_lag_begin(struct endpoint *ep)
 {
     struct endpoint_list *lists = ep->config.all->lists;
@@ -63,7 +64,8 @@ void endpoint_lag_begin(struct endpoint *ep)
         list_leave(ep);
 }
 
-/* Asks whether the program's writer has room, if there is doubt, and how it is with the others. */
+/* If there is doubt, asks whether the program's writer has room. The answer decides what happens to
+ * the endpoint next. */
 static void ask_for_room(struct endpoint *ep, struct endpoint_list *list, unsigned *asked)
 {
     struct endpoint_list *lists = ep->config.all->lists;

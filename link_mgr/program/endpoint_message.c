@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From the program, messages. The next one is looked at for its length, and pulled in parts by
- * SO_PEEK_OFF; when all of it was pulled it becomes the held one, and the one before is consumed. A
- * long one comes as its front with a memfd (common/handover.h).
+ * Messages from the program. A look at the next message yields its length, and SO_PEEK_OFF lets it
+ * be pulled in parts. When all of it was pulled, it becomes the held one, and the one before is
+ * consumed. A long message comes as its front with a memfd (common/handover.h).
  *
- * A program that closes with a message unread may have sent others before. The kernel tells the
- * reset of a seqpacket socket first, once, and then gives them. So the reset is remembered, and
- * told where the end would be.
+ * A program that closes with a message unread may have sent others before. The kernel first reports
+ * the reset of a seqpacket socket, once, and then gives those messages. So the reset is remembered,
+ * and reported where the end would be.
  */
 #include <errno.h>
 #include <string.h>
@@ -63,8 +63,8 @@ struct look {
     } control;
 };
 
-/* As endpoint_receive; -ENODATA at the end, which is believed the second time (common/handover.c).
- * Credentials come with each message, an empty one too. */
+/* As endpoint_receive, but returns -ENODATA at the end, which is believed the second time
+ * (common/handover.c). Credentials come with each message, even an empty one. */
 static ssize_t look_once(struct endpoint *ep, struct look *look, struct msghdr *msg)
 {
     struct iovec span = {look->head, sizeof(look->head)};
@@ -113,7 +113,7 @@ static ssize_t message_look(struct endpoint *ep)
     }
     if (whole > 0)
         ep->length = whole;
-    else /* if it was a descriptor for the other program: none can pass between domains */
+    else /* if it was a descriptor for the other program: descriptors cannot pass between domains */
         endpoint_forget_memfd(ep);
     return ep->length > IDC_MESSAGE_MAX ? -EMSGSIZE : (ssize_t)ep->length;
 }

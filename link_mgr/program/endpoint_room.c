@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Room for the program's writer in spite of what is held. The kernel charges a whole block to the
- * writer as long as a byte of it is unread: up to 64 KiB of a spliced file or 49 KiB of a write,
- * more where pages are large or where sendfile adds to the last block (Linux before 6.5), or a
- * whole message. It wakes a writer, and lets it poll writable, only while the charge is at most a
- * quarter of the writer's SO_SNDBUF.
+ * Room for the program's writer in spite of the held bytes. As long as one byte of a block is
+ * unread, the kernel charges the whole block to the writer. That is up to 64 KiB of a spliced file,
+ * 49 KiB of a write, or a whole message. It is more where pages are large, or where sendfile adds
+ * to the last block (Linux before 6.5). The kernel wakes a writer, and lets it poll writable, only
+ * while the charge is at most a quarter of the writer's SO_SNDBUF.
  *
- * The buffer that a connection begins with (HANDOVER_STREAM_BUFFER) is large enough for all that
- * was named first. The program may have made it smaller, though, or may have found a way to make
- * larger blocks. So the kernel is asked what it charges (base/unix_diag.h) when the program has
- * sent nothing for a while, and when the answer is that nothing more can come, what is held is let
- * go. As long as the block is large, it is asked again, for a program may make its buffer smaller
- * at any time. After the first time the connection is tight: it is asked whenever all has been
- * read, so that such a writer does not wait for the timer with each block.
+ * The buffer that a connection begins with (HANDOVER_STREAM_BUFFER) is large enough for the blocks
+ * that were named first. But the program may have made it smaller, or may have found a way to make
+ * larger blocks. So when the program has sent nothing for a while, the kernel is asked for the
+ * charge (base/unix_diag.h). If the answer means that nothing more can come, the held bytes are let
+ * go. As long as the block is large, the kernel is asked again, because a program may make its
+ * buffer smaller at any time. After the first time the connection is tight: the kernel is asked
+ * whenever all has been read. So such a writer does not wait for the timer with each block.
  *
  * Where the kernel does not tell, what is held is let go after a second of silence: a writer that
  * waits cannot break it. If bytes come at once after that, such a writer is taken to be there
@@ -27,18 +27,19 @@
 #include "link_mgr/base/unix_diag.h"
 #include "link_mgr/program/endpoint_private.h"
 
-/* A quarter of the smallest buffer that the kernel allows (4,608 bytes); and what the kernel
- * charges no more than that for. */
+/* A quarter of the smallest buffer that the kernel allows (4,608 bytes); and the length for which
+ * the kernel charges no more than that. */
 #define CHARGE_SURE 1152
 #define BATCH_SURE 192
-/* Where the kernel does not tell: what is read in one go can be no block above a quarter of the
- * buffer that a connection begins with, be it the smaller one of an unprivileged seqpacket end. */
+/* For a kernel that does not answer: bytes read in one go cannot be a block above a quarter of the
+ * buffer that a connection begins with. That holds even for the smaller buffer of an unprivileged
+ * seqpacket end. */
 #define BATCH_USUAL (64 * 1024)
 /* Who sends so soon after something was let go has waited for that. */
 #define GUESS_MS 100
 
-/* A block that was seen does not grow any more, but for Linux before 6.5, in which sendfile may add
- * pages to it. */
+/* A block that was seen no longer grows, except before Linux 6.5, where sendfile may add pages to
+ * it. */
 static bool room_blocks_grow(void)
 {
     static int grow = -1;
@@ -69,7 +70,7 @@ bool endpoint_may_be_tight(const struct endpoint *ep)
     return !ep->bare && ep->batch > BATCH_SURE;
 }
 
-/* What the kernel knows of the program's end. False: it doesn't tell. */
+/* Asks the kernel about the program's end. False: it doesn't answer. */
 static bool room_measure(struct endpoint *ep, struct unix_diag_memory *memory)
 {
     int diag = ep->config.all->diag;
@@ -78,7 +79,7 @@ static bool room_measure(struct endpoint *ep, struct unix_diag_memory *memory)
     return ep->peer_inode > 0 && unix_diag_memory(diag, (uint32_t)ep->peer_inode, memory) == 0;
 }
 
-/* As unix_writable() of the kernel, in which the charge is one more. */
+/* As the kernel's unix_writable(), where the charge is one more. */
 static bool room_writable(const struct unix_diag_memory *memory)
 {
     return 4 * ((uint64_t)memory->charged + 1) <= memory->send_buffer;

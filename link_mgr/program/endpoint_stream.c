@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* From the program, a stream: how little is read, how much, and what is consumed when; endpoint.h
- * has the theory. */
+/* A stream from the program: how small and large pieces are read, and when they are consumed.
+ * endpoint.h has the theory. */
 #include <errno.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -11,13 +11,13 @@
 #define BULK 8192 /* from here on, reading in place is cheaper than copying twice */
 
 /* How much may stay unread beyond the held byte (endpoint.h says why). A piece is what one look
- * brought. The kernel lets a program poll writable while a quarter of its buffer is taken, which
- * some 70 of the smallest writes do: LAG_SURE bytes, one by one, do not, nor do LAG_PIECES of any
- * size with LAG_BYTES in all. */
+ * brought. The kernel lets a program poll writable while at most a quarter of its buffer is taken.
+ * Some 70 of the smallest writes take a quarter. LAG_SURE bytes, one by one, do not; nor do
+ * LAG_PIECES of any size with LAG_BYTES in all. */
 #define LAG_SURE 64
 #define LAG_BYTES 12288
 #define LAG_PIECES 32
-/* From so much on it is consumed in the moment in which that costs least. */
+/* From so much on, the bytes are consumed at the moment when that costs least. */
 #define CATCH_UP_BYTES 8192
 #define CATCH_UP_PIECES 16
 
@@ -29,7 +29,7 @@ static int stream_consume(struct endpoint *ep, size_t len)
                              len < sizeof(endpoint_scratch) ? len : sizeof(endpoint_scratch)};
         ssize_t dropped = endpoint_receive(ep, &sink, 1, 0);
         if (dropped <= 0)
-            return -ECONNRESET; /* cannot happen: they were there */
+            return -ECONNRESET; /* this cannot happen: the bytes were there */
         ep->held -= (size_t)dropped;
         len -= (size_t)dropped;
     }
@@ -48,7 +48,7 @@ void endpoint_catch_up(struct endpoint *ep)
     if (ep->pieces == 0 || ep->held <= 1 || !much)
         return;
     ep->pieces = 0;
-    stream_consume(ep, ep->held - 1); /* what is wrong, if anything, the next look tells */
+    stream_consume(ep, ep->held - 1); /* if anything is wrong, the next look shows it */
 }
 
 void endpoint_let_lag_go(struct endpoint *ep)
@@ -72,14 +72,14 @@ static int cut_spans(struct iovec *out, const struct iovec *spans, int count, si
     return used;
 }
 
-/* Where byte number `at` of the spans goes. */
+/* The place for byte number `at` of the spans. */
 static uint8_t *stream_place(const struct iovec *spans, size_t at)
 {
     return at < spans[0].iov_len ? (uint8_t *)spans[0].iov_base + at
                                  : (uint8_t *)spans[1].iov_base + (at - spans[0].iov_len);
 }
 
-/* May what was forwarded stay unread for now, n more bytes included? */
+/* May the forwarded bytes stay unread for now, with n more bytes? */
 static bool may_lag(struct endpoint *ep, size_t n)
 {
     bool answered = ep->answered;
@@ -88,7 +88,7 @@ static bool may_lag(struct endpoint *ep, size_t n)
                           (answered && ep->held + n <= LAG_BYTES && ep->pieces < LAG_PIECES));
 }
 
-/* Looks. What it sees is consumed at once, but for the last byte, or a little later. */
+/* Looks. The bytes that it sees are consumed at once, except the last one, or a little later. */
 static ssize_t pull_little(struct endpoint *ep, const struct iovec *spans, int count)
 {
     struct iovec copy[2];
@@ -110,8 +110,8 @@ static ssize_t pull_little(struct endpoint *ep, const struct iovec *spans, int c
     return stream_consume(ep, ep->held - 1) < 0 ? -ECONNRESET : n;
 }
 
-/* Reads in place, and what was held before it. If nothing is left behind it, the last byte is only
- * peeked. */
+/* Reads in place, together with the bytes held before. If nothing is left behind them, the last
+ * byte is only peeked. */
 static ssize_t read_in_place(struct endpoint *ep, const struct iovec *spans, int count, size_t len)
 {
     bool last = len == ep->behind;
@@ -120,7 +120,7 @@ static ssize_t read_in_place(struct endpoint *ep, const struct iovec *spans, int
         struct iovec in[3] = {{endpoint_scratch, ep->held}};
         n = endpoint_receive(ep, in, 1 + cut_spans(in + 1, spans, count, len - last), 0);
         if (n <= 0)
-            return -ECONNRESET; /* cannot happen: they are there */
+            return -ECONNRESET; /* this cannot happen: the bytes are there */
         if ((size_t)n > ep->held)
             break;
         /* a descriptor that the program sent along has ended the read early */

@@ -2,19 +2,19 @@
 /*
  * accept.c - theory of operation
  *
- * We accept ourselves and give each connection to libmicrohttpd. It could accept too, but at a
- * limit it stops looking at the listening socket until it is next run, and nobody would know when
- * to: clients would wait for ever.
+ * We accept connections ourselves and give each to libmicrohttpd. It could accept too. But at a
+ * limit it stops looking at the listening socket until it is run again, and nobody would know when
+ * to run it: clients would wait for ever.
  *
- * At a limit (no descriptor left, or RPC_CONNECTIONS_MAX connections) one more is accepted all the
- * same, in the place of a spare descriptor that is kept for this. It is refused: transport_http.c
- * answers its request with 503 and why, and closes it. No other one is accepted meanwhile, so all
- * who come hear why, one after the other; who connects and then asks nothing is given
- * REFUSED_SECONDS. When the refused one is gone the spare descriptor is taken back, and things go
- * on.
+ * At a limit (no descriptor left, or RPC_CONNECTIONS_MAX connections) we still accept one more, in
+ * the place of a spare descriptor that is kept for this. That connection is refused:
+ * transport_http.c answers its request with 503 and the reason, and closes it. No other one is
+ * accepted meanwhile, so all clients get the reason, one after the other. A client that connects
+ * and then asks nothing has REFUSED_SECONDS. When the refused connection is gone, the spare
+ * descriptor is taken back, and things go on.
  *
- * There is a timer only while clients may be waiting and nothing can be done for them: no
- * descriptor, not even a spare one, or the listening socket cannot be watched.
+ * A timer runs only while clients may be waiting and nothing can be done for them. Either there is
+ * no descriptor, not even a spare one, or the listening socket cannot be watched.
  */
 #include <errno.h>
 #include <string.h>
@@ -48,7 +48,7 @@ static void give_spare(struct rpc_accepting *accepting)
     accepting->spare = -1;
 }
 
-/* Once for each time that it begins. */
+/* One line for each time that it begins. */
 static void accept_say(struct rpc_accepting *accepting, const char *refusal)
 {
     if (refusal != NULL && !accepting->refusing)
@@ -105,7 +105,7 @@ static void on_waiting(evutil_socket_t listening, short what, void *arg)
     struct rpc_server *server = arg;
     struct rpc_accepting *accepting = &server->accepting;
     (void)listening, (void)what;
-    rpc_run(server); /* what has ended makes room first */
+    rpc_run(server); /* connections that have ended make room first */
     const char *refusal = server->session_count >= RPC_CONNECTIONS_MAX ? too_many : NULL;
     int fd = accept_one(server);
     if (is_exhaustion(fd)) {

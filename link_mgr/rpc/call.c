@@ -3,13 +3,14 @@
  * call.c - theory of operation
  *
  * A call is answered in one of two ways. While the dispatch runs its method (in_dispatch), the
- * outcome is left in the call, and the dispatch sends it: the method may still look at the call. At
- * any other time the answer is encoded and handed to the transport here, which frees the call.
+ * outcome stays in the call, because the method may still look at the call. The dispatch sends it
+ * then. At any other time the answer is encoded and handed to the transport here, and the call is
+ * freed.
  *
- * A long answer for which there is no memory becomes a fault that says so; the methods that have
+ * A long answer for which there is no memory becomes a fault that says so. The methods that have
  * long answers (status, recv) have done nothing by then. When any other answer cannot be made, the
- * transport ends the connection. A fault would be a lie: the client would ask again for what was
- * done.
+ * transport ends the connection. A fault would be a lie: the client would repeat a call that was
+ * carried out.
  */
 #include "link_mgr/rpc/call.h"
 
@@ -133,7 +134,7 @@ static struct rpc_answer *call_no_room(const struct rpc_call *call, size_t len)
     return document != NULL ? rpc_answer_new(call->session->server, document) : NULL;
 }
 
-/* Takes the document over (NULL: none could be made). Whether it is on its way. */
+/* Takes the document over (NULL: none could be made). True: it is on its way. */
 static bool call_send(struct rpc_call *call, xmlrpc_mem_block *document)
 {
     struct rpc_session *session = call->session;

@@ -9,7 +9,7 @@
 
 #include "link_mgr/rpc/handle.h"
 
-#define LOOKED_AT_ONCE 64 /* sessions; those that do not read must not cost more */
+#define LOOKED_AT_ONCE 64 /* sessions; those that do not read must not cost more than this */
 
 struct rpc_delivery {
     struct rpc_session *session;
@@ -39,8 +39,8 @@ static void deliveries_end(struct rpc_session *session, bool lost)
     }
 }
 
-/* The order counts: a client that closes first causes the error, and then takes out what it has not
- * read. */
+/* The order matters: when a client closes, the kernel first sets the error, and then removes what
+ * the client has not read. */
 static void delivery_look(struct rpc_session *session)
 {
     int unread = 0, error = 0;
@@ -53,7 +53,7 @@ static void delivery_look(struct rpc_session *session)
         deliveries_end(session, failed);
 }
 
-/* The one that there is, or a new one. */
+/* The delivery that exists, or a new one. */
 static struct rpc_delivery *delivery_find(struct rpc_session *session, struct rpc_handle *handle)
 {
     struct rpc_delivery *delivery;

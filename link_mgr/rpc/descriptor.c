@@ -24,8 +24,8 @@ static int socket_option(int fd, int option)
     return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 ? value : -1;
 }
 
-/* A socket pair's ends have no names. The ends of connections to us, and of those that we made,
- * have peers with names: as a far end they would make a loop that outlives the client. */
+/* The ends of a socket pair have no names. The ends of connections to us, and of connections that
+ * we made, have peers with names. As a far end they would make a loop that outlives the client. */
 static bool has_nameless_peer(int fd)
 {
     struct sockaddr_un address = {0};

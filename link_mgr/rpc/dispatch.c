@@ -4,15 +4,15 @@
  *
  * xmlrpc-c's registry parses the document, finds the method and encodes what the method returns. A
  * method that answers at once leaves its result in the call, dispatch_invoke() returns it to the
- * registry, and the registry's output is the answer. A method that may have to wait leaves none:
- * dispatch_invoke() returns a placeholder, the registry's output is thrown away, and the method
- * begins (rpc_hooks) when the registry has let go of the call. So its answer is always encoded and
- * handed to the transport in one step, and the method knows whether it was.
+ * registry, and the registry's output is the answer. A method that may have to wait leaves no
+ * result. dispatch_invoke() then returns a placeholder, and the registry's output is thrown away.
+ * The method begins (rpc_hooks) when the registry has let go of the call. So its answer is always
+ * encoded and handed to the transport in one step, and the method knows whether that succeeded.
  *
  * A compact document (common/compact.h) does without the registry: the method is looked up here.
  *
  * In a system.multicall the registry calls dispatch_invoke() several times for one call. A part of
- * it cannot wait: what it cannot do at once is undone and becomes a fault of that part.
+ * it cannot wait. If it cannot finish at once, it is undone, and that part gets a fault.
  */
 #include "link_mgr/rpc/dispatch.h"
 
@@ -25,14 +25,14 @@
 #include "link_mgr/rpc/methods.h"
 #include "link_mgr/rpc/value.h"
 
-/* The method has been told all that the document says. */
+/* The method has got everything that the document says. */
 static void dispatch_begin(struct rpc_call *call)
 {
     if (!call->answered && call->hooks != NULL && call->hooks->begin != NULL)
         call->hooks->begin(call->state);
 }
 
-/* Too much is refused, call by call, and what goes on is left alone. */
+/* Calls beyond the limit are refused one by one, and the calls under way go on. */
 static void dispatch_method(struct rpc_call *call, const struct rpc_method *method,
                             struct rpc_params *params)
 {
@@ -48,8 +48,8 @@ static void dispatch_method(struct rpc_call *call, const struct rpc_method *meth
 
 /* ---- documents in XML ---- */
 
-/* What the method left in the call, handed to the registry; afterwards the call is as before, for
- * the next part of a multicall. */
+/* Hands the registry what the method left in the call. Afterwards the call is as before, for the
+ * next part of a multicall. */
 static xmlrpc_value *take_outcome(struct rpc_call *call, xmlrpc_env *env)
 {
     xmlrpc_value *result = call->result;
@@ -69,7 +69,7 @@ static void finish_part(struct rpc_call *call, const struct rpc_method *method)
 {
     dispatch_begin(call);
     if (!call->answered)
-        rpc_fault(call, EOPNOTSUPP, "%s would have to wait, which it cannot in a system.multicall",
+        rpc_fault(call, EOPNOTSUPP, "%s would have to wait, and a system.multicall cannot wait",
                   method->name);
     rpc_call_undo(call);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* document.c - see document.h. Everything between tags is skipped by memchr, so long data costs
- * little. */
+/* document.c - see document.h. memchr skips everything between tags, so long data cost little. */
 #include "link_mgr/rpc/document.h"
 
 #include <stdbool.h>
@@ -29,7 +28,7 @@ static bool skip_past(struct scan *s, const char *text)
     return true;
 }
 
-/* Moves behind the tag's '>', over attributes in quotes, which may have one too. */
+/* Moves behind the tag's '>'. It skips attributes in quotes, which may contain a '>' too. */
 static bool skip_tag(struct scan *s)
 {
     while (s->at < s->end && *s->at != '>') {

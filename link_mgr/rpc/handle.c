@@ -27,7 +27,7 @@ struct place {
 };
 
 /* Free places are used again in the order in which they became free, so a number comes back as late
- * as can be. */
+ * as possible. */
 struct rpc_handle_table {
     struct place *places; /* of PLACES, the first `used` of them have been given out */
     unsigned used, count;
@@ -61,7 +61,7 @@ unsigned rpc_handle_count(const struct rpc_handle_table *table)
     return table->count;
 }
 
-/* A free place, 0 when there is none. Fresh ones first, for the same reason. */
+/* A free place, 0 when there is none. Unused places come first, for the same reason. */
 static unsigned take_place(struct rpc_handle_table *table)
 {
     if (table->used < PLACES)
@@ -146,8 +146,8 @@ static void time_is_up(evutil_socket_t fd, short what, void *arg)
     rpc_fault(wait->call, ETIMEDOUT, "not ready in time");
 }
 
-/* Serves calls from the head of the queue. One of them may close the handle (unlisten), which is
- * then freed at the end. */
+/* Serves calls from the head of the queue. One of them may close the handle (unlisten); the handle
+ * is then freed at the end. */
 static void handle_serve(evutil_socket_t fd, short what, void *arg)
 {
     struct rpc_queue *queue = arg;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * memory.c - the memory that the RPC server holds for its clients: documents on their way in and
- * out, and data that calls keep. It is counted here, and nothing is held that was not counted
- * first.
+ * out, and data that calls keep. It is counted here, and everything is counted before it is held.
  *
  * A call over HTTP counts RPC_ANSWER_SHORT before it does anything, so that its answer can be made
  * whatever others do meanwhile. A call that gives data away (idc.recv) counts the whole answer
- * before it takes the data. Either count is given back just before the answer itself is counted.
+ * before it takes the data. Just before the answer itself is counted, either count is given back.
  */
 #include <stdlib.h>
 

@@ -3,13 +3,13 @@
  * method_connection.c - idc.connect, disconnect, send, recv, reason.
  *
  * A connect that does not wait (member far_end) is bound to the program's near end, not to the RPC
- * connection that it came over: a program may close that, or end, while another one has the socket.
- * The hub gets the program's far end, and the call keeps a duplicate until the outcome is known. By
- * that it sees the program close the near end (then the attempt is given up), and names the far end
- * with the error. When the connection is there, the hub gives it its name and takes the filler out.
- * A duplicate of the near end, which would hide that the program has closed it, is passed on only
- * within the domain, where nothing takes time: the hub gives it the name that the accepting program
- * will see.
+ * connection that it came over. A program may close that connection, or end, while another program
+ * has the socket. The hub gets the program's far end, and the call keeps a duplicate until the
+ * outcome is known. Through the duplicate it sees the program close the near end (then it gives the
+ * attempt up), and names the far end with the error. When the connection is there, the hub gives
+ * the far end its name and takes the filler out. A duplicate of the near end would hide that the
+ * program has closed it. So it is passed on only within the domain, where nothing takes time. The
+ * hub gives it the name that the accepting program will see.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,8 +59,8 @@ static void connect_undo(void *state)
     free(connect);
 }
 
-/* A far end that cannot be named is closed all the same, and the program takes it that link_mgr
- * has ended. */
+/* A far end that cannot be named is closed all the same. The program then assumes that link_mgr has
+ * ended. */
 static void connect_fault(void *state, int error, const char *why)
 {
     const struct connecting *connect = state;
@@ -134,7 +134,8 @@ static int watch_far_end(struct connecting *connect)
 
 static void refuse_end(struct rpc_params *params)
 {
-    rpc_params_refuse(params, "that is no end of an AF_UNIX socket pair of the connection's type");
+    rpc_params_refuse(params,
+                      "that is not an end of an AF_UNIX socket pair of the connection's type");
 }
 
 static void read_far_end(struct rpc_params *params, struct connecting *connect)
@@ -157,8 +158,8 @@ static void read_far_end(struct rpc_params *params, struct connecting *connect)
     }
 }
 
-/* The last descriptor, when the member "reserved" announces it: the reservation of the local port,
- * which ends here. */
+/* The last descriptor, if the member "reserved" announces it, is the reservation of the local port.
+ * The reservation ends here. */
 static uint32_t read_reserved(struct rpc_params *params)
 {
     struct rpc_call *call = params->call;
@@ -205,7 +206,7 @@ static void read_connect(struct rpc_params *params, struct connecting *connect,
         rpc_params_refuse(params, "needs either \"port\" or \"name\"");
 }
 
-/* The near end is of use within the domain only. */
+/* The near end is useful only within the domain. */
 static void pass_ends_on(struct rpc_params *params, struct hub_connect *request)
 {
     struct rpc_call *call = params->call;
@@ -229,7 +230,8 @@ void rpc_do_connect(struct rpc_call *call, struct rpc_params *params)
     if (connect == NULL)
         return;
     connect->type = rpc_params_type(params);
-    read_far_end(params, connect); /* first, so that whatever else is wrong can be told by it */
+    read_far_end(params,
+                 connect); /* this comes first, so that it can report whatever else is wrong */
     read_connect(params, connect, &request);
     if (rpc_params_ok(params))
         pass_ends_on(params, &request);
@@ -265,7 +267,7 @@ void rpc_do_disconnect(struct rpc_call *call, struct rpc_params *params)
     rpc_reply_empty(call);
 }
 
-/* The question that reason and unsent have in common. */
+/* The question that idc.reason and idc.unsent have in common. */
 static void read_question(struct rpc_params *params, struct hub_question *question)
 {
     struct rpc_call *call = params->call;
@@ -278,7 +280,7 @@ static void read_question(struct rpc_params *params, struct hub_question *questi
         question->shown = call->fds[0];
 }
 
-/* error: what the hub answered to the question. */
+/* error is the hub's answer to the question. */
 static void fault_of_question(struct rpc_call *call, const struct hub_question *question, int error)
 {
     if (error == -EACCES)
@@ -334,13 +336,14 @@ static const char *transfer_error_text(int error)
     case EMSGSIZE:
         return "a message may have at most 16777216 bytes";
     case ECONNRESET:
-        return "the connection was cut off; why is not known any more";
+        return "the connection was cut off; the reason is no longer known";
     default:
         return own_error_text(error);
     }
 }
 
-/* A send or recv failed: with the reason that the hub knows when the connection was cut off. */
+/* A send or recv failed. If the connection was cut off, the fault has the reason that the hub
+ * knows. */
 static void fault_of_connection(const struct rpc_wait *wait, int error)
 {
     struct rpc_call *call = wait->call;
@@ -382,7 +385,7 @@ static bool reply_received(struct rpc_call *call, const void *bytes, size_t len,
     return rpc_struct_reply(&s);
 }
 
-/* How much there is room to be made for: no more than there is, of a stream. */
+/* The room that recv needs: for a stream, no more than there are bytes. */
 static size_t recv_room(const struct rpc_handle *handle, size_t max)
 {
     int queued = 0;
@@ -393,13 +396,14 @@ static size_t recv_room(const struct rpc_handle *handle, size_t max)
     return (size_t)queued < max ? (size_t)queued : max;
 }
 
-/* What recv memory costs: the bytes, and the document with them in base64 and lines. */
+/* The memory that a recv costs: the bytes, and the document that has them in base64 and lines. */
 static size_t recv_cost(size_t room)
 {
     return room + RPC_ANSWER_SHORT + room / 57 * 78 + 78;
 }
 
-/* Looks at what is next, without taking it. How many bytes, HANDOVER_END, or negative errno. */
+/* Looks at what is next, without taking it. Returns the number of bytes, HANDOVER_END, or negative
+ * errno. */
 static ssize_t recv_look(const struct rpc_handle *handle, void *buf, size_t room)
 {
     size_t length;
@@ -411,15 +415,15 @@ static ssize_t recv_look(const struct rpc_handle *handle, void *buf, size_t room
     return got < 0 ? -errno : got;
 }
 
-/* Takes what was looked at. A message goes as a whole, also if it was cut. */
+/* Takes the bytes that it has looked at. A message goes as a whole, even if it was cut. */
 static void recv_take(const struct rpc_handle *handle, void *buf, size_t len)
 {
     if (recv(handle->fd, buf, len, MSG_DONTWAIT) < 0)
-        shutdown(handle->fd, SHUT_RDWR); /* cannot be: it was there */
+        shutdown(handle->fd, SHUT_RDWR); /* this cannot be: it was there */
 }
 
-/* Answers with what is in buf, and only then takes it. A handle that ends with its client's
- * connection needs no delivery: nobody reads on. */
+/* Answers with the bytes in buf, and only then takes them. A handle that ends with its client's
+ * connection needs no delivery, because nobody reads on. */
 static void recv_hand_over(struct rpc_call *call, struct rpc_handle *handle, void *buf, size_t len)
 {
     bool others = handle->owner != call->session;

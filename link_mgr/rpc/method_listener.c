@@ -15,7 +15,7 @@
 #include "link_mgr/rpc/value.h"
 
 #define BACKLOG_DEFAULT 128
-/* The hub closes its end in its next turn; this is only in case that it cannot. */
+/* The hub closes its end in its next turn. This limit is only for a hub that cannot. */
 #define UNLISTEN_TIMEOUT_MS 5000
 
 /* ---- listen ---- */
@@ -44,8 +44,8 @@ static void read_listen(struct rpc_params *params, struct hub_listen *request)
     request->reset_is_end = rpc_params_bool(params, "reset_is_end", false);
 }
 
-/* The port was reserved before, and the descriptor is the program's own: descriptors are its far
- * end and the reservation. */
+/* The port was reserved before, and the listener is the program's own socket. The call's
+ * descriptors are its far end and the reservation. */
 static void listen_reserved(struct rpc_params *params, const struct hub_listen *request)
 {
     struct rpc_call *call = params->call;
@@ -53,8 +53,8 @@ static void listen_reserved(struct rpc_params *params, const struct hub_listen *
     char why[HUB_WHY_MAX] = "";
     if (rpc_params_has(params, "port") || rpc_params_has(params, "name") || request->reserve ||
         rpc_params_has(params, "local") || rpc_params_has(params, "reset_is_end"))
-        rpc_params_refuse(params,
-                          "member \"far_end\": the reservation says the port, and for whom it is");
+        rpc_params_refuse(
+            params, "member \"far_end\": the reservation has the port, and says who may connect");
     else if (call->fd_count != 2 || !rpc_is_fitting_end(call->fds[0], request->type))
         rpc_params_refuse(params,
                           "needs an end of an AF_UNIX socket pair of the type, and a reservation");
@@ -106,7 +106,7 @@ static void wait_undo(void *state)
     free(wait);
 }
 
-/* For a call that waits for what comes from the listener. False: it was answered. */
+/* Prepares a call that waits for something from the listener. False: it was answered. */
 static bool wait_keep(struct rpc_call *call, const struct rpc_hooks *hooks,
                       struct rpc_handle *handle, bool (*attempt)(struct rpc_wait *wait),
                       int64_t timeout_ms)
@@ -140,8 +140,8 @@ static bool reply_taken(struct rpc_call *call, const struct rpc_handle *handle,
     return rpc_struct_reply(&s);
 }
 
-/* Looks at the connection that waits first: its descriptor (one more of the same), or negative
- * errno. It stays where it is. */
+/* Looks at the connection that waits first, and leaves it there. Returns a duplicate of its
+ * descriptor, or negative errno. */
 static int accept_look(int listener, struct idc_addr *peer, bool *marked)
 {
     uint8_t message[HANDOVER_WAITING_SIZE + 1];
@@ -159,7 +159,8 @@ static int accept_look(int listener, struct idc_addr *peer, bool *marked)
     return -EPROTO;
 }
 
-/* Takes it off the listener. There is room for the answer to the hub: it was looked for. */
+/* Takes the connection off the listener. There is room for the answer to the hub, because we have
+ * looked. */
 static void accept_take(int listener)
 {
     uint8_t message[HANDOVER_WAITING_SIZE];
@@ -183,12 +184,12 @@ static void accept_hand_over(struct rpc_wait *wait, int fd, const struct idc_add
     } else {
         accept_take(listener);
         if (marked && handover_take_mark(handle->fd) < 0)
-            shutdown(handle->fd, SHUT_RDWR); /* cannot be: it came with the mark */
+            shutdown(handle->fd, SHUT_RDWR); /* this cannot be: it came with the mark */
     }
 }
 
-/* The hub has to read the answer to it, and is this process, so it may not be waited for: room for
- * the answer is asked for first. */
+/* The hub has to read the answer, and the hub is this process. So we may not wait for it, and first
+ * ask whether there is room for the answer. */
 static bool accept_attempt(struct rpc_wait *wait)
 {
     int listener = wait->handle->fd;
@@ -202,7 +203,7 @@ static bool accept_attempt(struct rpc_wait *wait)
     if (fd == -EAGAIN || fd == -EINTR)
         return false;
     if (fd == -EPROTO)
-        accept_take(listener); /* or it would be in the way for ever */
+        accept_take(listener); /* otherwise it would be in the way for ever */
     if (fd >= 0)
         accept_hand_over(wait, fd, &peer, marked);
     else if (fd == -ECONNABORTED)
@@ -233,12 +234,12 @@ static void reply_unlistened(struct rpc_wait *wait)
 {
     struct rpc_call *call = wait->call;
     struct rpc_handle *handle = wait->handle;
-    rpc_call_undo(call); /* or closing the handle would answer the call */
+    rpc_call_undo(call); /* otherwise closing the handle would answer the call */
     rpc_handle_close(handle);
     rpc_reply_empty(call);
 }
 
-/* Connections that waited are dropped until the hub has closed its end. */
+/* Drops the connections that waited, until the hub has closed its end. */
 static bool unlisten_attempt(struct rpc_wait *wait)
 {
     uint8_t message[HANDOVER_WAITING_SIZE];

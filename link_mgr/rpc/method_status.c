@@ -173,7 +173,7 @@ static void status_gather(struct status *status, struct rpc_server *server)
         xmlrpc_DECREF(status->connections);
 }
 
-/* Compact documents have no lists: the daemon's own members only. */
+/* Compact documents have no lists, so they get only the daemon's own members. */
 static void reply_briefly(struct rpc_call *call)
 {
     struct rpc_struct s;

@@ -56,7 +56,7 @@ const struct rpc_method rpc_methods[] = {
      "Faults (errno): 110 timed out, 104 reset, or why it was cut off.",
      true, rpc_do_recv, NULL},
     {"idc.reason", S_S, "serial shown ",
-     "Why a connection ended.\nIn: serial, as idc.connect or idc.accept told it.\n"
+     "Why a connection ended.\nIn: serial, from idc.connect or idc.accept.\n"
      "Out: errno (0: open, or ended cleanly), why.\nFaults (errno): 2 not known (any more), 13 not "
      "yours.",
      false, rpc_do_reason, NULL},

@@ -3,7 +3,7 @@
  * rpc.c - libmicrohttpd on the daemon's loop. libmicrohttpd has an epoll set of its own, without a
  * thread; its descriptor is one event in our loop, and MHD_run does what is due. Between events it
  * costs nothing: the timer is armed only when libmicrohttpd asks for it, which it does when it left
- * work undone. New connections it gets from us (accept.c).
+ * work undone. We give it new connections (accept.c).
  */
 #include "link_mgr/rpc/rpc.h"
 
@@ -109,7 +109,7 @@ int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, c
     LIST_INIT(&server->sessions);
     server->kept = (struct rpc_session){.server = server};
     TAILQ_INIT(&server->delivering);
-    /* xmlrpc-c's limit is the process's; the transports have lower ones of their own. */
+    /* xmlrpc-c has one limit for the process; the transports have lower limits of their own. */
     xmlrpc_limit_set(XMLRPC_XML_SIZE_LIMIT_ID, RPC_DOCUMENT_MAX);
     int error = rpc_open(server, config->path, why, why_size);
     if (error != 0)

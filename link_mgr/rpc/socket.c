@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * socket.c - the listening socket and its path. A path on which nobody answers is left over
- * from a daemon that was killed, and is replaced; one on which somebody answers is not touched. Of
- * directories only the usual one is made, and removed at the end.
+ * socket.c - the listening socket and its path. If nobody answers on a path, it is left over from a
+ * daemon that was killed, and is replaced. If somebody answers, the path is not touched. Only the
+ * usual directory is made, and removed at the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 struct rpc_socket {
     int fd;
     struct sockaddr_un address;
-    dev_t device; /* of what we made at the path */
+    dev_t device; /* of the socket that we made at the path */
     ino_t inode;
     bool made_directory;
 };
@@ -50,7 +50,7 @@ static int find_directory(struct rpc_socket *s, char *why, size_t why_size)
     return -error;
 }
 
-/* Whether somebody accepts connections at the address: 1, 0, or negative errno. */
+/* Does somebody accept connections at the address? 1, 0, or negative errno. */
 static int is_served(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -71,7 +71,7 @@ static int remove_stale(const struct sockaddr_un *address, char *why, size_t why
     if (lstat(path, &status) < 0)
         return errno == ENOENT ? 0 : -errno;
     if (!S_ISSOCK(status.st_mode)) {
-        snprintf(why, why_size, "%s exists and is no socket", path);
+        snprintf(why, why_size, "%s exists and is not a socket", path);
         return -EEXIST;
     }
     int served = is_served(address);
@@ -87,7 +87,7 @@ static int remove_stale(const struct sockaddr_un *address, char *why, size_t why
     return 0;
 }
 
-/* Nobody but us may connect before mode and group are set. */
+/* Only we may connect before mode and group are set. */
 static int bind_privately(int fd, const struct sockaddr_un *address)
 {
     mode_t old = umask(0177);
@@ -96,7 +96,7 @@ static int bind_privately(int fd, const struct sockaddr_un *address)
     return result;
 }
 
-/* Without the group, or without the right to give the socket to it, the socket stays with our own
+/* If there is no such group, or we may not give the socket to it, the socket stays with our own
  * group. */
 static void set_access(const char *path)
 {

@@ -5,11 +5,11 @@
  * libmicrohttpd calls rpc_http_request for the head of a request, for each part of its body, and
  * when it is whole. Then the call is run. If it is answered at once, so is the request. If not, the
  * connection is suspended: libmicrohttpd does not look at it until it is resumed. The response is
- * queued just before that; if there is none, because the call was given up, libmicrohttpd calls
- * rpc_http_request once more and is told to close the connection.
+ * queued just before that. If there is none, because the call was given up, libmicrohttpd calls
+ * rpc_http_request once more, and we tell it to close the connection.
  *
- * While it is suspended libmicrohttpd does not notice that the client has gone, so we watch the
- * socket ourselves, from the first suspension to the end of the connection; the watch is
+ * While the connection is suspended, libmicrohttpd does not notice that the client has gone. So we
+ * watch the socket ourselves, from the first suspension to the end of the connection. The watch is
  * edge-triggered and costs nothing while the client is silent. A client that has merely shut its
  * sending side down counts as gone too: libmicrohttpd would not answer it.
  */
@@ -23,9 +23,9 @@
 #include "link_mgr/rpc/delivery.h"
 #include "link_mgr/rpc/dispatch.h"
 
-#define ANSWER_PART (32u * 1024) /* what is copied at a time of an answer that is watched */
+#define ANSWER_PART (32u * 1024) /* how much of a watched answer is copied at a time */
 
-/* Of a connection, as long as it is not upgraded: the session's carrier. */
+/* The session's carrier for a connection, as long as it is not upgraded. */
 struct http_carrier {
     struct rpc_session *session;
     struct MHD_Connection *connection;
@@ -37,7 +37,7 @@ struct http_request {
     struct http_carrier *carrier;
     char *body;
     size_t body_len, body_room; /* room is counted in the server's memory */
-    unsigned refused;           /* HTTP status with which it ends, once its body is over */
+    unsigned refused; /* the HTTP status with which the request ends, once its body is over */
     bool run, suspended;
     bool answered;
     bool given_up; /* there is no answer: the connection ends */
@@ -100,7 +100,7 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
     return http_respond(connection, status, response);
 }
 
-/* The connection is not to go on. */
+/* The connection must not go on. */
 static enum MHD_Result respond_refusal(struct MHD_Connection *connection, const char *refusal)
 {
     struct MHD_Response *response =
@@ -113,7 +113,7 @@ static void answer_free(void *arg)
     rpc_answer_free(arg);
 }
 
-/* libmicrohttpd does not tell when an answer was written, if the client closes at once. But it asks
+/* If the client closes at once, libmicrohttpd does not tell when an answer was written. But it asks
  * for the last byte, a line's end, only when everything before was written. */
 static ssize_t answer_part(void *arg, uint64_t at, char *buf, size_t room)
 {
@@ -128,7 +128,7 @@ static ssize_t answer_part(void *arg, uint64_t at, char *buf, size_t room)
     return (ssize_t)len;
 }
 
-/* The answer that brings data of another session's handle is watched on its way (delivery.h). */
+/* An answer with data of another session's handle is watched on its way (delivery.h). */
 static struct MHD_Response *new_answer(struct rpc_session *session, struct rpc_answer *answer)
 {
     size_t len = xmlrpc_mem_block_size(answer->block);
@@ -388,8 +388,8 @@ static struct rpc_session *open_session(struct rpc_server *server,
     return session;
 }
 
-/* The connection goes on as another transport's: its request, which libmicrohttpd still keeps, has
- * no carrier any more. */
+/* The connection goes on with another transport. Its request, which libmicrohttpd still keeps, no
+ * longer has a carrier. */
 void rpc_http_leave(struct rpc_session *session)
 {
     struct http_carrier *carrier = session->carrier;

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * transport_upgraded.c - libidc's connections: tagged calls in both directions' order, with
- * descriptors (docs/rpc.md, 4).
+ * transport_upgraded.c - libidc's connections: tagged calls and answers, with descriptors
+ * (docs/rpc.md, 4).
  *
  * Theory of operation
  *
- * Input. What has come is read in one recvmsg, and every message that is whole in it is run from
- * there; only a message that comes in several pieces is copied together. The kernel ends a read
- * behind the data that descriptors were sent with, so descriptors belong to the last message that
- * begins in what was read. libmicrohttpd may have read bytes beyond the HTTP request; those are
+ * Input. One recvmsg reads what has come, and every message that is whole in it is run from there.
+ * Only a message that comes in several pieces is copied together. The kernel ends a read behind the
+ * data with which descriptors were sent. So descriptors belong to the last message that begins in
+ * the bytes that were read. libmicrohttpd may have read bytes beyond the HTTP request; those are
  * taken first.
  *
- * Output. An answer is written at once if no other waits; what the socket does not take is queued.
- * A descriptor goes with the first byte of its message. A client that does not read is disconnected
- * when more than OUTPUT_MAX has piled up.
+ * Output. An answer is written at once if no other waits; the rest that the socket does not take is
+ * queued. A descriptor goes with the first byte of its message. A client that does not read is
+ * disconnected when more than OUTPUT_MAX has piled up.
  *
  * End. Whatever goes wrong while a call is run or answered only marks the connection broken and
- * activates its event, and the event ends it: so no answer destroys the session under the feet of
- * the one who answers.
+ * activates its event. The event ends the connection. So an answer never destroys the session while
+ * somebody is answering.
  */
 #include <endian.h>
 #include <errno.h>
@@ -37,12 +37,12 @@
 #define HEADER_SIZE 8
 #define INPUT_MAX (1024u * 1024)
 #define OUTPUT_MAX (4u * 1024 * 1024)
-/* A message that was begun must go on. A client could otherwise send the only copy of its own
- * socket along with half a message, and the connection would not even end with the client's death.
+/* A message that was begun must go on. Otherwise a client could send the only copy of its own
+ * socket along with half a message. Then the connection would not even end when the client dies.
  */
 static const struct timeval piece_timeout = {.tv_sec = 5};
-/* Read at a time. More stays in the socket, which is polled level-triggered, until other clients
- * had their turn. */
+/* So much is read at a time. More stays in the socket, which is polled level-triggered, until other
+ * clients had their turn. */
 #define PIECE_MAX (16u * 1024)
 
 struct output {
@@ -52,7 +52,7 @@ struct output {
     uint8_t bytes[];
 };
 
-/* That came with a piece, and are not a message's yet. */
+/* Descriptors that came with a piece, and belong to no message yet. */
 struct descriptors {
     int fds[RPC_CALL_FDS];
     int count;
@@ -66,7 +66,7 @@ struct upgraded {
     bool timed; /* readable has a timeout */
     struct event *readable, *writable;
 
-    uint8_t *extra; /* what libmicrohttpd had read already, until it is taken */
+    uint8_t *extra; /* the bytes that libmicrohttpd had read already, until they are taken */
     size_t extra_len;
 
     /* A message that has begun and is not complete: */
@@ -143,7 +143,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     upgraded_flush(arg);
 }
 
-/* Puts what the socket did not take of a message into the queue. False: there is no room for it. */
+/* Puts the rest of a message that the socket did not take into the queue. False: there is no room
+ * for it. */
 static bool upgraded_enqueue(struct upgraded *u, const struct iovec parts[2], size_t sent, int fd)
 {
     size_t len = parts[0].iov_len + parts[1].iov_len;
@@ -163,7 +164,7 @@ static bool upgraded_enqueue(struct upgraded *u, const struct iovec parts[2], si
     return true;
 }
 
-/* Writes what the socket takes now. */
+/* Writes as much as the socket takes now. */
 static size_t write_now(struct upgraded *u, const struct iovec parts[2], int *fd)
 {
     ssize_t sent = handover_sendv(u->fd, parts, 2, fd, *fd >= 0 ? 1 : 0, MSG_DONTWAIT);
@@ -175,7 +176,7 @@ static size_t write_now(struct upgraded *u, const struct iovec parts[2], int *fd
     return (size_t)sent;
 }
 
-/* Takes fd over. document NULL: none could be made. False: it cannot be sent. */
+/* Takes fd over. document is NULL if none could be made. False: the answer cannot be sent. */
 static bool send_document(struct upgraded *u, uint32_t tag, const void *document, size_t len,
                           int fd)
 {
@@ -203,7 +204,7 @@ static bool upgraded_answer(void *arg, uint32_t tag, struct rpc_answer *answer, 
 {
     if (answer == NULL)
         return send_document(arg, tag, NULL, 0, fd);
-    rpc_answer_uncount(answer); /* what the socket does not take is counted in the queue */
+    rpc_answer_uncount(answer); /* the rest that the socket does not take is counted in the queue */
     bool sent = send_document(arg, tag, xmlrpc_mem_block_contents(answer->block),
                               xmlrpc_mem_block_size(answer->block), fd);
     rpc_answer_free(answer);
@@ -237,7 +238,8 @@ static void drop_document(struct upgraded *u)
     u->header_have = 0;
 }
 
-/* Adds the descriptors to those of the message that has begun; what is too many is closed. */
+/* Adds the descriptors to those of the message that has begun, and closes those that are too
+ * many. */
 static void add_descriptors(struct upgraded *u, struct descriptors *came)
 {
     for (int i = 0; i < came->count; i++) {
@@ -267,8 +269,8 @@ static int upgraded_run(struct upgraded *u, const uint8_t header[HEADER_SIZE], c
     return 0;
 }
 
-/* Runs the message at the start of in if it is whole: its size. 0: it is not. Negative errno: the
- * connection has to end. */
+/* Runs the message at the start of in if it is whole, and returns its size. 0: it is not whole.
+ * Negative errno: the connection has to end. */
 static ssize_t run_in_place(struct upgraded *u, const uint8_t *in, size_t len,
                             struct descriptors *came)
 {
@@ -298,8 +300,8 @@ static int begin_document(struct upgraded *u)
     return 0;
 }
 
-/* Adds to the message that has begun, and runs it when it is whole. How many bytes were used, or
- * negative errno. */
+/* Adds to the message that has begun, and runs it when it is whole. Returns how many bytes were
+ * used, or negative errno. */
 static ssize_t add_piece(struct upgraded *u, const uint8_t *in, size_t len,
                          struct descriptors *came)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* value.c - see value.h. Values in a struct are borrowed from it; what is returned to callers is a
- * reference of their own. */
+/* value.c - see value.h. Values in a struct are borrowed from it; callers get a reference of their
+ * own. */
 #include "link_mgr/rpc/value.h"
 
 #include <errno.h>
@@ -44,7 +44,7 @@ bool rpc_params_ok(const struct rpc_params *params)
     return !params->failed;
 }
 
-/* Whether name is one of the words in list, each of which is followed by a blank. */
+/* Is name one of the words in list? A blank follows each word. */
 static bool in_list(const char *list, const char *name, size_t len)
 {
     for (const char *at = list; *at != '\0'; at = strchr(at, ' ') + 1)
@@ -151,7 +151,7 @@ void rpc_params_close(struct rpc_params *params)
 
 /* ---- members ---- */
 
-/* A member in either form; all NULL when it is left out. */
+/* A member in either form; everything is NULL when it is left out. */
 struct found {
     xmlrpc_value *xml; /* borrowed */
     const struct compact_member *compact;
@@ -239,7 +239,7 @@ static bool read_xml_int(xmlrpc_value *value, int64_t *out)
     if (is_small)
         xmlrpc_read_int(&env, value, &small);
     else
-        xmlrpc_read_i8(&env, value, &large); /* fails when it is no number at all */
+        xmlrpc_read_i8(&env, value, &large); /* fails when it is not a number at all */
     *out = is_small ? small : large;
     bool ok = !env.fault_occurred;
     xmlrpc_env_clean(&env);
@@ -385,7 +385,7 @@ void rpc_struct_value(struct rpc_struct *s, const char *name, xmlrpc_value *valu
         xmlrpc_DECREF(value);
 }
 
-/* The constructors want an environment without a fault, so each gets one of its own; a failed one
+/* The constructors need an environment without a fault, so each gets its own; one that fails
  * returns NULL. */
 #define NEW_VALUE(constructor, ...)                                   \
     ({                                                                \

@@ -67,7 +67,7 @@ class IdcBench(Benchmark):
     def test_somebody_else_listens(self):
         self.serve(self.b, ["idc", "cat", "--listen", "--keep"], b"listening on port ")
         port = [one["port"] for one in self.b.status()["listeners"] if one["port"] != 1][0]
-        self.assertIn("does not speak as a benchmark server does", self.refusal("--port", port, self.b.domid))
+        self.assertIn("is not a benchmark server", self.refusal("--port", port, self.b.domid))
 
 
 class AllowedBench(IdcBench):

@@ -473,7 +473,7 @@ print(value[0])""" % CONNECT_TIMEOUT
         for wrong in ("77s", "-1", "0", "99999999999"):
             out, err = self.default(IDC_VSOCK_TIMEOUT_MS=wrong, IDC_VSOCK_VERBOSE="1")
             self.assertEqual(out, "2\n")
-            self.assertIn("IDC_VSOCK_TIMEOUT_MS=%s is no number of milliseconds" % wrong, err)
+            self.assertIn("IDC_VSOCK_TIMEOUT_MS=%s is not a number of milliseconds" % wrong, err)
 
     def test_it_is_waited_for(self):
         """The other side's link_mgr is stopped."""

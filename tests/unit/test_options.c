@@ -35,7 +35,7 @@ static const struct {
     {{"--store", "/s", "--domid", "1", "--socket", ""}, false, 2, "--socket needs a path"},
     {{"--store", "", "--domid", "1"}, false, 2, "--store needs a directory"},
     {{"--store", "/s"}, false, 2, "needs --domid N"},
-    {{NULL}, false, 2, "this is no Xen domain, and the local platform needs --store DIR"},
+    {{NULL}, false, 2, "this is not a Xen domain, and the local platform needs --store DIR"},
     {{NULL}, true, 1, "built without Xen"},
     {{"--platform", "xen"}, false, 1, "built without Xen"},
     {{"--platform", "local"}, true, 2, "the local platform needs --store DIR"},

@@ -105,8 +105,7 @@ int measure_probe(struct place *place, int timeout_ms)
                    usage.magic == MEASURE_MAGIC;
     stream_close(&stream);
     errno = EPROTO;
-    return answers ? 0
-                   : measure_fail("who listens there does not speak as a benchmark server does");
+    return answers ? 0 : measure_fail("the program that listens there is not a benchmark server");
 }
 
 /* ---- the list ---- */

@@ -224,7 +224,7 @@ static int take_ack(struct channel *channel)
         return -EPIPE;
     if (got != sizeof(ack) || memcmp(&ack, &expected, sizeof(ack)) != 0)
         return local_channel_refuse(channel, -EPROTO,
-                                    "it sent something else than that it has attached");
+                                    "it sent something other than its acknowledgement");
     return 0;
 }
 
@@ -297,7 +297,7 @@ static int check_reply(struct channel *channel, const struct channel_reply *repl
         return local_channel_refuse(channel, -EPROTO, "its answer on the socket is not link_mgr's");
     if (reply->version != CHANNEL_VERSION)
         return local_channel_refuse(channel, -EPROTO,
-                                    "it hands rings over in another version's way");
+                                    "it hands rings over as another version does");
     if (reply->status != 0)
         return local_channel_refuse(channel, -ENOENT,
                                     "it does not offer that channel to this domain");

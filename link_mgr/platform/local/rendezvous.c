@@ -210,7 +210,7 @@ void local_rendezvous_caller_event(struct platform *platform, struct source *sou
         return;
     if (length > 0)
         platform_log_limited(platform, LOG_NOTICE, "hand-over of a link refused: %s",
-                             result == -ENOENT ? "it is not offered to who asked for it"
+                             result == -ENOENT ? "it is not offered to the caller that asked"
                                                : strerror(-result));
     close(fd);
     if (eventfd >= 0)

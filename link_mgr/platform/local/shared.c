@@ -132,7 +132,7 @@ int local_shared_accept(struct shared *shared, int fd, const char **why)
         return shared_refuse(why, "it cannot be written");
     if (result == 0 && !orders_say(shared->page, ring_size)) {
         local_shared_unmap(shared);
-        return shared_refuse(why, "its page does not tell the rings' size");
+        return shared_refuse(why, "its page does not say the rings' size");
     }
     return result;
 }

@@ -57,7 +57,7 @@ static void free_channel(struct channel *channel)
         xen_vchan_close(&channel->vchan);
     else if (xen_vchan_retire(&channel->vchan, xen_store_domid(&channel->platform->store)) < 0)
         xen_log(channel->platform, LOG_WARNING,
-                "the event channel of a link of before this domain was restored is kept open");
+                "the event channel of a link from before this domain was restored is kept open");
     LIST_REMOVE(channel, all);
     free(channel);
 }
