@@ -70,7 +70,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     struct hub_pending *pending = arg;
     char why[HUB_WHY_MAX];
     (void)fd, (void)what;
-    if (event_pending(&pending->retry, EV_TIMEOUT, NULL)) {
+    /* One that waits has heard why, also while it asks once more. */
+    bool heard = pending->conn && pending->request.wait && pending->why[0];
+    if (heard || event_pending(&pending->retry, EV_TIMEOUT, NULL)) {
+        hub_abandon(pending);
         snprintf(why, sizeof(why), "%.*s (waited %lld ms)", HUB_WHY_MAX - 64, pending->why,
                  (long long)pending->request.timeout_ms);
         hub_answer(pending, -ETIMEDOUT, why, NULL);

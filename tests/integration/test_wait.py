@@ -3,6 +3,7 @@
 allows. Without it nothing is."""
 
 import errno
+import signal
 import xmlrpc.client
 
 from case import IdcTestCase
@@ -73,12 +74,22 @@ class Wait(IdcTestCase):
         for domain in self.a, self.b:
             for way in self.WAYS:
                 error = self.assert_errno(errno.ETIMEDOUT, self.a.puppet().do, "connect", 1, domid=domain.domid, port=80, wait=1,
-                                          timeout=500, **way)
+                                          timeout=2000, **way)
                 self.assertIn("nothing listens on that port or service", error.text)
             with self.a.rpc() as rpc, self.assertRaises(xmlrpc.client.Fault) as fault:
-                rpc.connect({"domid": domain.domid, "port": 80, "wait": True, "timeout_ms": 500})
+                rpc.connect({"domid": domain.domid, "port": 80, "wait": True, "timeout_ms": 2000})
             self.assertEqual(fault.exception.faultCode, errno.ETIMEDOUT)
             self.assertIn("nothing listens", fault.exception.faultString)
+
+    def test_time_is_up_while_it_asks_once_more(self):
+        """What it has heard is told, and not that an answer is missing."""
+        client, refused = self.a.puppet(), self.a.status(False)["counters"]["refused"]
+        waiting = client.begin("connect", 1, domid=self.b.domid, port=80, wait=1, timeout=5000)
+        wait_until(lambda: self.a.status(False)["counters"]["refused"] > refused, 60)
+        self.b.daemon.kill(signal.SIGSTOP)
+        error = self.assert_errno(errno.ETIMEDOUT, waiting.result)
+        self.b.daemon.kill(signal.SIGCONT)
+        self.assertIn("nothing listens on that port or service (waited 5000 ms)", error.text)
 
     def test_a_program_that_gives_up(self):
         """Nothing is left of it: assert_quiet, and the listener that comes later sees nobody."""
