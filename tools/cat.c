@@ -7,7 +7,10 @@
  * side down; the end of what the other side sends closes stdout. It is over when both flows have
  * ended, or when the other side has closed altogether. Two of these at two terminals would wait for
  * each other's stdin after one has ended: --recv-only, --send-only and -N each tell which flow is
- * not waited for.
+ * not waited for. With --send-only what comes after the end of stdin is still taken and thrown
+ * away: if it were there unread, or came after the close, it would make a reset of the close, and
+ * the other side might lose what it has not read yet. When nothing comes for a while, nothing is
+ * likely to come.
  *
  * With --keep one connection follows the other. stdin goes to the one that there is, whose end is
  * the end of what it sends; stdout stays open. With --exec each has a process of its own.
@@ -28,6 +31,9 @@
 #include "tools/command.h"
 
 #define STREAM_BUFFER 65536
+/* How long --send-only takes what comes: until so long nothing has come, and at most so long. */
+#define LINGER_QUIET_MS 5000
+#define LINGER_MS 60000
 
 struct flow {
     int from, to;
@@ -46,6 +52,7 @@ struct cat {
     int type;
     bool listen, once, keep;
     bool recv_only, send_only, no_wait;
+    double linger_until; /* with --send-only, after the end of stdin; else 0 */
     uint32_t port, timeout_ms;
     const char *name;
     const char *exec;    /* command for the shell, or NULL */
@@ -173,21 +180,35 @@ static bool stdin_has_more(void)
 
 static bool is_over(const struct cat *cat)
 {
-    if (cat->send_only)
-        return cat->in.ended;
     bool enough = cat->keep || (cat->no_wait && !stdin_has_more());
     return cat->out.ended && (cat->in.ended || (is_empty(&cat->in) && enough));
+}
+
+/* For poll; 0: no longer. */
+static int cat_patience(struct cat *cat)
+{
+    double now = command_now_ms();
+    if (!cat->send_only || !cat->in.ended)
+        return -1;
+    if (cat->linger_until == 0)
+        cat->linger_until = now + LINGER_MS;
+    if (now >= cat->linger_until)
+        return 0;
+    return LINGER_QUIET_MS;
 }
 
 /* The third descriptor tells that the other side has closed while we only wait for stdin. */
 static int cat_relay(struct cat *cat)
 {
-    int status = 0;
-    while (!is_over(cat)) {
+    int status = 0, patience;
+    while (!is_over(cat) && (patience = cat_patience(cat)) != 0) {
         struct pollfd p[3] = {
             poll_of(&cat->in), poll_of(&cat->out), {.fd = cat->out.ended ? cat->fd : -1}};
-        if (poll(p, 3, -1) < 0 && errno != EINTR)
+        int ready = poll(p, 3, patience);
+        if (ready < 0 && errno != EINTR)
             return failure(cat->command, "poll: %s", strerror(errno));
+        if (ready == 0)
+            break;
         if (cat_step(&cat->out, p[1].revents) < 0)
             return status != 0 ? status : fail_flow(cat, &cat->out);
         if (cat_step(&cat->in, p[0].revents) < 0)
@@ -209,6 +230,7 @@ static void relay_begin(struct cat *cat)
     cat->out.done = cat->out.len = 0;
     cat->out.keep_target = cat->keep;
     cat->out.discard = cat->send_only;
+    cat->linger_until = 0;
     if (cat->in.ended)
         shutdown(cat->fd, SHUT_WR);
 }
@@ -416,8 +438,8 @@ int run_cat(const struct command *command, int argc, char **argv)
     while ((option = getopt_long(argc, argv, ":hlkdNc:", options, NULL)) != -1) {
         if (option == 'p' && !parse_number(optarg, 1, UINT32_MAX, &cat.port))
             return usage_error(command, "PORT must be 1 to %u, not \"%s\"", UINT32_MAX, optarg);
-        if (option == 't' && !parse_number(optarg, 1, MS_MAX, &cat.timeout_ms))
-            return usage_error(command, MS_RULE, MS_MAX, optarg);
+        if (option == 't' && !parse_time(optarg, 1, &cat.timeout_ms))
+            return usage_error(command, "--timeout " TIME_RULE, 0.001, optarg);
         if (option != 'p' && option != 't' && !cat_option(&cat, option) &&
             !common_option(command, option, argv, &status))
             return status;

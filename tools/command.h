@@ -15,7 +15,6 @@
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
 #define MS_MAX 3600000 /* for times on the command line */
-#define MS_RULE "MS must be 1 to %d, not \"%s\""
 
 struct command {
     const char *name;

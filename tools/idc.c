@@ -26,9 +26,10 @@ static const struct command commands[] = {
      "   or: idc cat --listen [--port PORT] [--name SERVICE] [OPTION]...",
      "connect stdin and stdout to a service, or be one",
      "  --seqpacket        messages instead of a stream: each read of stdin is one\n"
-     "  --timeout MS       milliseconds to wait for the connection, default 30000\n"
+     "  --timeout S        seconds to wait for the connection, default 30\n"
      "  -d, --recv-only    don't read stdin and send nothing\n"
-     "  --send-only        throw away what comes; end at the end of stdin\n"
+     "  --send-only        throw away what comes; after the end of stdin, end when the\n"
+     "                     other side does or has sent nothing for 5 seconds\n"
      "  -N, --no-wait      end when the other side has and stdin has no more just then\n"
      "  -l, --listen       wait for a connection instead of making one\n"
      "  --port PORT        ... on this port\n"

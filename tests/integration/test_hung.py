@@ -15,7 +15,7 @@ class Hung(IdcTestCase):
         cid = self.b.domid + 2
         vsock = [self.world.find_program("vsock"), "one", "connect", cid, 5000, self.a.domid + 2]
         return [["idc", "status"], ["idc", "status", "--timeout", "0.2"], ["idc", "ping", "-W", "1", self.b.domid],
-                ["idc", "cat", "--timeout", "100", self.b.domid, 80], ["idc", "wait", "--timeout", "0.2"],
+                ["idc", "cat", "--timeout", "0.1", self.b.domid, 80], ["idc", "wait", "--timeout", "0.2"],
                 ["idc", "run", "--"] + vsock]
 
     def test_each_command_has_a_limit(self):
@@ -35,7 +35,7 @@ class Hung(IdcTestCase):
         client.do("connect", 2, domid=self.b.domid, port=80)
         server.do("accept", 1, 3)
         self.a.daemon.kill(signal.SIGSTOP)
-        late = self.a.spawn(["idc", "cat", "--timeout", "20000", str(self.b.domid), "80"])
+        late = self.a.spawn(["idc", "cat", "--timeout", "20", str(self.b.domid), "80"])
         self.assertNotEqual(self.a.run(["idc", "status", "--timeout", "0.2"]).returncode, 0)
         self.a.daemon.kill(signal.SIGCONT)
         client.do("send", 2, len=100, seed=1)

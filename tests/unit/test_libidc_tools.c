@@ -91,8 +91,8 @@ static const struct use {
     {"idc cat -d --send-only 4 80", 2, "--recv-only and --send-only contradict", 1},
     {"idc cat -c cat 4 80", 2, "go with --listen", 1},
     {"idc cat --once 4 80", 2, "go with --listen", 1},
-    {"idc cat --timeout 0 4 80", 2, "MS must be 1 to 3600000, not \"0\"", 1},
-    {"idc cat --timeout 50 4 7", 1, "out", 1},
+    {"idc cat --timeout 0 4 80", 2, "--timeout takes seconds, 0.001 to 3600, or", 1},
+    {"idc cat --timeout 0.05 4 7", 1, "out", 1},
     {"idc cat --listen 4", 2, "DOMID", 1},
     {"idc cat --port 5 4 4", 2, "--listen", 1},
     {"echo hi | idc cat 4 5", 0, "hi\n", 1},
@@ -182,8 +182,13 @@ static const char *const scripts[] = {
     /* what comes meanwhile does no harm to what was sent */
     "head -c 3000000 /dev/urandom >$D/a; head -c 2000000 /dev/urandom >$D/b\n"
     "idc cat --listen --port 4000 <$D/b >$D/a2 & " AWAIT(
-        "4000") "idc cat --send-only 3 4000 <$D/a >$D/out && ! test -s $D/out; wait $!; "
-                "cmp -n 1000000 $D/a $D/a2",
+        "4000") "idc cat --send-only 3 4000 <$D/a >$D/out && ! test -s $D/out && wait $! && "
+                "cmp $D/a $D/a2",
+    /* ... nor what comes once stdin has ended */
+    "head -c 100000 /dev/urandom >$D/a; mkfifo $D/ended\n"
+    "idc cat -l --port 4000 -c 'read x <$D/ended; yes | head -c 1000000; cat >$D/a2' & " AWAIT(
+        "4000") "{ cat $D/a; echo >$D/ended; } | idc cat --send-only 3 4000 && wait $! && cmp $D/a "
+                "$D/a2",
     /* what stdin holds with -N is sent */
     "head -c 3000000 /dev/urandom >$D/a\n"
     "idc cat --listen -d --port 4000 >$D/a2 & " AWAIT(
