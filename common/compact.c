@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Compact documents; compact.h has the layout. What is read was written by somebody else: every
- * length is checked against what is left before it is used. */
+/* Compact documents; compact.h has the layout. Somebody else wrote what we read, so every length is
+ * checked against the rest of the document before it is used. */
 #include "common/compact.h"
 
 #include <string.h>
 
 /* ---- writing ---- */
 
-/* Room for size bytes, or NULL; once something did not fit nothing does. */
+/* Room for size bytes, or NULL. Once something did not fit, nothing fits any more. */
 static uint8_t *compact_grow(struct compact_writer *writer, size_t size)
 {
     if (writer->failed || size > sizeof(writer->bytes) - writer->len) {

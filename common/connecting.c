@@ -7,10 +7,10 @@
  *          12     2  errno
  *          14  0-93  why
  *
- * A Unix socket polls writable when what it has sent, counted in the kernel's own bookkeeping (some
- * 768 bytes for a message of one), takes no more than a quarter of its send buffer; a send fails
- * when it takes all of it. So the buffer is made small enough to be filled by a few sends, and
- * large enough that the one message that stays takes less than a quarter.
+ * A Unix socket polls writable when what it has sent takes no more than a quarter of its send
+ * buffer. The kernel counts some 768 bytes for a message of one byte. A send fails when all of the
+ * buffer is taken. So the buffer is made small enough that a few sends fill it, and large enough
+ * that the one message that stays takes less than a quarter.
  */
 #include "common/connecting.h"
 
@@ -35,7 +35,7 @@
 #define FILLER '\0'
 #define FILLER_LAST '\1'
 #define FILLER_MIN 2
-/* a quarter of what the kernel makes of it, and it counts more */
+/* a quarter of the buffer that the kernel makes of this; the kernel counts more than the bytes */
 #define LITTLE (SMALL_BUFFER / 2)
 #define FILLER_MAX 4096
 #define STREAM_BUFFER (2 * HANDOVER_STREAM_BUFFER) /* as the kernel counts it */
@@ -58,8 +58,8 @@ static bool put_filler_block(int near_end, char message)
     return send(near_end, &message, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
 }
 
-/* Full first; then one is taken out at the other end, to make room for the marked one behind them
- * all. */
+/* The buffer is filled first. Then one message is taken out at the other end, to make room for the
+ * marked one behind them all. */
 int connecting_fill(int near_end, int far_end)
 {
     int small = SMALL_BUFFER, count = 0;
@@ -75,7 +75,7 @@ int connecting_fill(int near_end, int far_end)
     return 0;
 }
 
-/* What the end polls now. A signal ends even a poll that does not wait, and then nothing is known.
+/* What the end polls now. A signal ends even a poll that does not wait; then we know nothing.
  */
 static short polled_now(int near_end)
 {
@@ -86,8 +86,8 @@ static short polled_now(int near_end)
     return ready > 0 ? p.revents : 0;
 }
 
-/* Blocks of a quarter of the buffer, with what the kernel counts besides: one or two are enough,
- * and there is room for the last one behind them. */
+/* Blocks of a quarter of the buffer, including what the kernel adds. One or two are enough, and
+ * there is room for the last message behind them. */
 int connecting_fill_roughly(int near_end)
 {
     static const char block[FILLER_BLOCK];
@@ -104,13 +104,13 @@ int connecting_fill_roughly(int near_end)
 
 void connecting_widen(int near_end, int size)
 {
-    /* the kernel doubles it, and lets those wait no longer who have waited for room */
+    /* the kernel doubles it, and wakes those who waited for room */
     int half = size / 2;
     setsockopt(near_end, SOL_SOCKET, SO_SNDBUF, &half, sizeof(half));
 }
 
-/* The filler and the last message, in one system call; by itself, since libidc-vsock.so has a
- * sendmmsg that looks for more. */
+/* Sends the filler and the last message in one system call. It makes the call itself, since
+ * sendmmsg of libidc-vsock.so would look for more. */
 static bool put_little(int near_end)
 {
     static const char filler[LITTLE], last = FILLER_LAST;
@@ -122,7 +122,7 @@ static bool put_little(int near_end)
            messages[0].msg_len == sizeof(filler);
 }
 
-/* A size that could not be given back without privilege stays. */
+/* A size stays if it could not be given back without privilege. */
 int connecting_fill_little(int near_end, int *size)
 {
     const int small = SMALL_BUFFER;
@@ -159,7 +159,7 @@ void connecting_settle(int near_end, int size)
         close(fresh);
 }
 
-/* The error in a failed end's name, 0 when it is no such name. */
+/* The error in a failed end's name; 0: it is not such a name. */
 static int error_in_name(const uint8_t *name, size_t len, char why[CONNECTING_WHY_MAX])
 {
     if (len < FAIL_FIXED || len - FAIL_FIXED >= CONNECTING_WHY_MAX ||
@@ -173,7 +173,8 @@ static int error_in_name(const uint8_t *name, size_t len, char why[CONNECTING_WH
 
 #define UNNAMED 1 /* the far end has no name yet */
 
-/* What the far end's name says, without any text when it is a connection's. A name never changes.
+/* Says what the far end's name says, without a text if it is the name of a connection. A name never
+ * changes.
  */
 static int named_outcome(int near_end, char why[CONNECTING_WHY_MAX])
 {
@@ -192,12 +193,12 @@ static int named_outcome(int near_end, char why[CONNECTING_WHY_MAX])
     int error = error_in_name((const uint8_t *)address.sun_path + 1, len - name_prefix, why);
     if (error != 0)
         return -error;
-    /* a connection's, if it came between the two looks */
+    /* it is a connection's name if it came between the two looks */
     return handover_name(near_end, &connected) == 0 ? 0 : CONNECTING_NONE;
 }
 
-/* The name comes first, then the end polls writable or hung up. So once it does, one more look at
- * the name tells which it was. */
+/* The name comes first; then the end polls writable or hung up. So once it does, one more look at
+ * the name shows the outcome. */
 int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX])
 {
     why[0] = '\0';
@@ -226,7 +227,7 @@ static ssize_t connecting_zeros(const char *bytes, ssize_t len)
     return count;
 }
 
-/* Peeks, and then takes as much as is filler. */
+/* Peeks, and then takes the part that is filler. */
 static int drain_stream(int far_end)
 {
     char bytes[FILLER_BLOCK / 4];
@@ -244,7 +245,7 @@ static int drain_stream(int far_end)
     return -EINVAL;
 }
 
-/* One by one, for a message cannot be looked at behind another. */
+/* Takes them one by one, because nobody can look at a message behind another. */
 static int drain_messages(int far_end)
 {
     char first;
@@ -268,7 +269,8 @@ int connecting_drain(int far_end)
     return type == SOCK_STREAM ? drain_stream(far_end) : drain_messages(far_end);
 }
 
-/* The clock makes it differ from those of an earlier run of the daemon, whose names may live on. */
+/* The clock makes it differ from the numbers of an earlier run of the daemon, whose names may live
+ * on. */
 static uint64_t unique_number(void)
 {
     static atomic_uint_fast64_t count;
@@ -277,8 +279,8 @@ static uint64_t unique_number(void)
     return (uint64_t)now.tv_sec << 32 | (uint32_t)atomic_fetch_add(&count, 1);
 }
 
-/* A name has little room. What the connect was about stands first, and is what the program knows:
- * it goes first, so that the cause stays whole. Its length. */
+/* A name has little room. The object of the connect stands first in why, and the program knows it.
+ * So that part is dropped first, and the cause stays whole. Returns the length. */
 static size_t connecting_shorten(const char *why, char text[CONNECTING_WHY_MAX])
 {
     const char *cause = strstr(why, ": ");

@@ -16,14 +16,14 @@
  * An abstract address vanishes with its socket, and the serial makes it unique within its network
  * namespace.
  *
- * Descriptors. A descriptor that cannot be placed in the process's table is lost with its message,
- * so that case is an error (EMFILE) and not a message without a descriptor. What came beyond the
- * caller's room is closed here.
+ * Descriptors. A descriptor that finds no place in the process's table is lost with its message. So
+ * that case is an error (EMFILE), not a message without a descriptor. Descriptors beyond the
+ * caller's room are closed here.
  *
- * The end. Linux looks for a message first and then whether there will be any more, so recvmsg may
- * say 0 on a SOCK_SEQPACKET socket though a message came just before the end. A second look finds
- * it. An empty message is told from the end by its sender's name, since both ends of a connection
- * have one.
+ * The end. Linux first looks for a message, and then asks whether more can come. So recvmsg may
+ * return 0 on a SOCK_SEQPACKET socket although a message came just before the end. A second look
+ * finds it. An empty message differs from the end by its sender's name, since both ends of a
+ * connection have one.
  *
  * Long messages. A front is told from a message of the same length by what comes beside it: one
  * descriptor, of a file that is sealed against writing and shrinking, is longer than the front, and
@@ -226,8 +226,8 @@ static void close_fds(const int *fds, int count)
         close(fds[i]);
 }
 
-/* 0 is said of an empty message, which has a sender's name, and at the end, for which HANDOVER_END
- * is returned. It is believed the second time only (handover.h). */
+/* recvmsg returns 0 for an empty message, which has a sender's name, and at the end. For the end
+ * this function returns HANDOVER_END, but only when it has seen it twice (see above). */
 static ssize_t receive_twice(int sock, struct msghdr *message, int flags)
 {
     struct sockaddr_un sender;
@@ -332,7 +332,7 @@ int handover_take_mark(int fd)
     return got < 0 && errno != EAGAIN ? -errno : -EPROTO;
 }
 
-/* accept(2) fails before it takes a connection when there is no room for its descriptor; so does
+/* When there is no room for a descriptor, accept(2) fails before it takes a connection; so does
  * this. */
 static int check_room(int fd)
 {
@@ -343,7 +343,7 @@ static int check_room(int fd)
     return 0;
 }
 
-/* An error means that the daemon has gone: the connection that was taken tells so itself. */
+/* An error means that the daemon has gone. The connection that was taken will show that itself. */
 static void answer_taken(int listener)
 {
     struct pollfd p = {.fd = listener, .events = POLLOUT};
@@ -364,8 +364,8 @@ int handover_accept(int listener, struct idc_addr *peer, int flags)
     ssize_t got = handover_recv(listener, message, sizeof(message), &fd, &count, flags);
     if (got == 0 || got == -ECONNRESET)
         return -ECONNABORTED;
-    /* The message has gone if another thread took the last descriptor since: the answers must stay
-     * in step with the connections. */
+    /* If another thread took the last descriptor since, the message is lost. It is still answered,
+     * because the answers must stay in step with the connections. */
     if (got >= 0 || got == -EMFILE)
         answer_taken(listener);
     if (got < 0)
@@ -415,16 +415,16 @@ static int fill_memfd(int fd, const struct iovec *spans, size_t count)
                : -errno;
 }
 
-/* A full socket that does not block is noticed before megabytes are copied in vain. */
+/* We notice a full socket that does not block before megabytes are copied in vain. */
 void handover_make_room(int fd)
 {
-    /* The kernel doubles it, and counts some memory besides the bytes. */
+    /* The kernel doubles it, and counts some memory in addition to the bytes. */
     int size = 2 * (int)(HANDOVER_INLINE_MAX + HANDOVER_INLINE_MAX / 4);
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
-/* The default is asked for once. */
+/* We ask for the default once. */
 void handover_make_stream_room(int fd)
 {
     static atomic_int usual;

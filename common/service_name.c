@@ -3,7 +3,7 @@
 
 #include "idc.h"
 
-/* Not isalpha: the answer must not depend on the locale of the program that asks. */
+/* This does not use isalpha, since the answer must not depend on the program's locale. */
 static bool is_letter(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');

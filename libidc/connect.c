@@ -2,8 +2,8 @@
 /*
  * connect.c - idc_connect and its relatives.
  *
- * A connect that waits is one call, whose answer brings the socket. One that does not wait makes
- * the socket pair itself and hands link_mgr the far end; everything else is told by the pair
+ * A connect that waits is one call, whose answer brings the socket. A connect that does not wait
+ * makes the socket pair itself and hands link_mgr the far end. The pair then tells everything else
  * (common/connecting.h), so nothing is kept here.
  */
 #include <errno.h>
@@ -16,9 +16,9 @@
 #include "common/connecting.h"
 #include "libidc/internal.h"
 
-/* A link_mgr that runs takes a request at once; this is for one that hangs. */
+/* A link_mgr that runs takes a request at once; this limit is for one that hangs. */
 #define HAND_OVER_MS 2000
-/* link_mgr watches the time; this much later we do, for one that hangs. */
+/* link_mgr watches the time. We give up this much later, in case it hangs. */
 #define GRACE_MS 2000
 
 struct target {
@@ -26,7 +26,7 @@ struct target {
     const char *service; /* NULL: port */
 };
 
-/* The call, but for what becomes of the socket. */
+/* Writes the call, without the members about the socket. */
 static void begin_call(struct compact_writer *call, const struct target *target,
                        const struct idc_options *options)
 {
@@ -64,7 +64,7 @@ static int connect_waiting(const struct target *target, const struct idc_options
     return status < 0 ? -1 : fd;
 }
 
-/* link_mgr waits for what is missing elsewhere; that link_mgr itself is missing is for us. */
+/* link_mgr waits for whatever is missing elsewhere. If link_mgr itself is missing, we wait. */
 static int connect_patiently(const struct target *target, const struct idc_options *given)
 {
     struct libidc_patience patience = libidc_patience_begin(given->timeout_ms);
@@ -96,7 +96,7 @@ static int connect_nonblocking(const struct target *target, const struct idc_opt
     int type = options->type == IDC_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM;
     if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
         return libidc_fail(errno, "cannot make a socket pair: %s", strerror(errno));
-    /* ours alone: the far end may become another program's */
+    /* set only on ours: the far end may become another program's */
     fcntl(pair[0], F_SETFL, O_NONBLOCK);
     int status = hand_over(target, options, pair[0], pair[1]);
     int error = errno;

@@ -30,8 +30,8 @@ const char *idc_version(void)
     return IDC_VERSION;
 }
 
-/* A caller that knows more members than we do may not have set them: it would get less than it
- * asked for. */
+/* A caller may know more members than we do, but must not have set them. Otherwise it would get
+ * less than it asked for. */
 static bool unknown_members_set(const struct idc_options *options)
 {
     const char *bytes = (const char *)options;

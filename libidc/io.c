@@ -3,7 +3,7 @@
  * io.c - idc_send, idc_recv and idc_recv_with: send(2) and recv(2), long messages, and the reason
  * when a connection was cut off.
  *
- * The reason is known to the link_mgr that had the connection, and to none that was started later.
+ * Only the link_mgr that had the connection knows the reason. One that was started later does not.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -25,8 +25,8 @@ static int socket_type(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 ? type : -1;
 }
 
-/* Asks the link_mgr at path, and shows fd: a program that has changed its uid may ask too. An
- * errno, 0 when the connection ended cleanly, or NOT_KNOWN. */
+/* Asks the link_mgr at path, and shows fd, so that a program that has changed its uid may ask too.
+ * Returns an errno, 0 when the connection ended cleanly, or NOT_KNOWN. */
 static int ask_reason(const char *path, int fd, uint64_t serial, char *why, size_t why_size)
 {
     struct compact_writer call;
@@ -67,8 +67,8 @@ ssize_t idc_send(int fd, const void *buf, size_t len)
     return sent < 0 ? fail_io(fd, (int)-sent, "send") : sent;
 }
 
-/* Might the kernel have dropped a reset? A recv that waits for more than one byte ends with what it
- * has when the reset comes, and the next one sees an end. */
+/* Might the kernel have dropped a reset? When a reset comes, a recv that waits for more than one
+ * byte returns what it has, and the next one sees an end. */
 static bool may_hide_reset(int fd, int flags)
 {
     int least = 1;
@@ -77,8 +77,8 @@ static bool may_hide_reset(int fd, int flags)
            (getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, &len) == 0 && least > 1);
 }
 
-/* The end of a stream, or of a connection that link_mgr has reset or has left: if that link_mgr is
- * not there any more, it cannot say that the end was a clean one. */
+/* The end of a stream, or of a connection that link_mgr has reset or has left. If that link_mgr is
+ * gone, nobody can say that the end was clean. */
 static ssize_t end_of_stream(int fd)
 {
     char why[COMPACT_MAX] = "";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * listen.c - listeners. A listener is a descriptor on which link_mgr hands connections over
- * (common/handover.h); after idc_listen no RPC is needed any more.
+ * (common/handover.h). After idc_listen no more RPC is needed.
  */
 #include <errno.h>
 #include <poll.h>
@@ -12,7 +12,7 @@
 #include "common/handover.h"
 #include "libidc/internal.h"
 
-/* A link_mgr that runs answers at once; these are for one that hangs. */
+/* A link_mgr that runs answers at once; these limits are for one that hangs. */
 #define LISTEN_TIMEOUT_MS 10000
 #define UNLISTEN_TIMEOUT_MS 5000
 
@@ -61,7 +61,7 @@ int idc_listen_name(const char *service, int backlog)
     return idc_listen_with(IDC_PORT_ANY, service, backlog, NULL);
 }
 
-/* So that a descriptor given by mistake is not read from. */
+/* This check ensures that nothing is read from a descriptor given by mistake. */
 static int check_listener(int fd)
 {
     struct handover_name name;
@@ -88,7 +88,8 @@ int idc_accept(int listener, struct idc_addr *peer)
     return fd;
 }
 
-/* link_mgr frees port and name first and then closes its end. False: it does not. */
+/* Waits for link_mgr, which first frees port and name and then closes its end. False: it does
+ * not. */
 static bool await_end(int listener)
 {
     struct pollfd p = {.fd = listener};

@@ -2,9 +2,9 @@
 /*
  * patience.c - waiting for a daemon that is not there yet (option wait).
  *
- * Nothing tells of a daemon that begins to serve a path whose directory may not exist either. So
- * the call itself is repeated, less and less often. It has not been carried out: these errors come
- * from the line to the daemon only, since the daemon heals them by itself for a connect that waits.
+ * Nothing reports that a daemon begins to serve a path, whose directory may not even exist. So the
+ * call itself is repeated, less and less often. The failed call was not carried out: these errors
+ * come only from the line to the daemon, since the daemon itself waits for the rest.
  */
 #include <errno.h>
 #include <poll.h>
@@ -39,7 +39,7 @@ int libidc_patience_left(const struct libidc_patience *patience)
     return left > 1 ? (int)left : 1;
 }
 
-/* Of a line that could not be opened, or was closed before the answer. */
+/* Errors of a line that could not be opened, or was closed before the answer. */
 static bool patience_lacks_daemon(int error)
 {
     return error == ENOENT || error == ECONNREFUSED || error == ECONNRESET;

@@ -8,19 +8,21 @@
  * opens as many as it needs.
  *
  * Exactly once. An idle line may be dead, when the daemon was restarted. Then the send fails with
- * nothing sent, and the next line is tried, in the end a fresh one. Once bytes were sent a call is
- * never repeated. A line is kept only if the answer was all that came, so what is read next belongs
+ * nothing sent, and the next line is tried, in the end a new one. Once bytes were sent, a call is
+ * never repeated. A line is kept only if nothing came beyond the answer, so the next bytes belong
  * to the next call.
  *
- * A fresh line's upgrade request and first message go out in one write, and both answers are read
- * as they come: one round trip. Except with a descriptor, which would be lost before the upgrade.
+ * A new line sends its upgrade request and first message in one write, and reads both answers as
+ * they come: one round trip. A message with a descriptor waits for the upgrade, because the
+ * descriptor would be lost before it.
  *
- * The program's own hand. A program that closes all descriptors (to become a daemon) closes idle
- * lines too, and may get their numbers for files of its own. So before a line is used or closed its
- * descriptor is compared with what it was.
+ * Programs that close descriptors. A program that closes all descriptors (to become a daemon)
+ * closes idle lines too, and may get their numbers for files of its own. So before a line is used
+ * or closed, its descriptor is compared with what it was.
  *
- * Fork. All lines are on one list, also those that some thread is using, and the child closes its
- * copies: else the daemon would not see its parent die, and two processes would mix their calls.
+ * Fork. All lines are on one list, also those that a thread is using, and a child closes its
+ * copies. Otherwise the daemon would not see the parent die, and two processes would mix their
+ * calls.
  */
 #include <endian.h>
 #include <errno.h>
@@ -49,7 +51,7 @@
 struct libidc_line {
     LIST_ENTRY(libidc_line) entry;
     int fd;
-    uint64_t cookie; /* of fd's socket: no other one ever has it */
+    uint64_t cookie; /* identifies fd's socket: no other socket ever has it */
     bool idle;
     int64_t deadline_ms; /* of the call that uses it; -1: none */
     bool interruptible;  /* ... which a signal may end */
@@ -65,7 +67,7 @@ static int idle_count;
  * reading them. */
 static struct {
     char *path;
-    int pid; /* of the daemon that served it last */
+    int pid; /* of the daemon that served this path last */
 } daemons[DAEMONS_MAX];
 
 /* New lines get numbers from here on, if there are any. */
@@ -78,7 +80,7 @@ void libidc_line_lowest_fd(int fd)
 
 /* ---- descriptors ---- */
 
-/* Asked before each call: half as dear as fstat. 0: fd is no socket. */
+/* Asked before each call; it costs half as much as fstat. 0: fd is not a socket. */
 static uint64_t cookie_of(int fd)
 {
     uint64_t cookie = 0;
@@ -121,8 +123,8 @@ static void after_fork_in_parent(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* The memory of a line that another thread was using is left alone: that thread does not exist
- * here. */
+/* We leave the memory of a line that another thread was using alone, because that thread does not
+ * exist here. */
 static void after_fork_in_child(void)
 {
     struct libidc_line *c;
@@ -169,9 +171,9 @@ static void remember_daemon(const char *path, int pid)
     pthread_mutex_unlock(&lock);
 }
 
-/* The kernel knows which process made a socket pair. If we made it ourselves (a nonblocking
- * connect), or if it was inherited by a process that has made no call yet, there is an answer only
- * when there is no choice. */
+/* The kernel knows which process made a socket pair. That does not help if we made it ourselves (a
+ * nonblocking connect), or if a process inherited it and has made no call yet. Then there is an
+ * answer only if there is only one candidate. */
 const char *libidc_path_of_maker(int fd)
 {
     const char *path = NULL;
@@ -201,7 +203,7 @@ static void set_deadline(struct libidc_line *c, int wait_ms)
     c->deadline_ms = wait_ms == LIBIDC_WAIT_FOREVER ? -1 : now_ms() + (wait_ms & LIBIDC_WAIT_MAX);
 }
 
-/* No call that has a time limit is restarted by the kernel, and none tells which handler ran. */
+/* The kernel restarts no call that has a time limit, and no call tells which handler ran. */
 static bool all_handlers_restart(void)
 {
     for (int number = 1; number < NSIG; number++) {
@@ -213,8 +215,8 @@ static bool all_handlers_restart(void)
     return true;
 }
 
-/* Before an operation that could block. Without a deadline it may: the kernel then knows what to do
- * about signals. */
+/* Called before an operation that could block. Without a deadline the operation may block, and the
+ * kernel then knows what to do about signals. */
 static int line_await(const struct libidc_line *c, short events)
 {
     struct pollfd p = {.fd = c->fd, .events = events};
@@ -234,7 +236,7 @@ static int line_await(const struct libidc_line *c, short events)
 
 /* ---- bytes ---- */
 
-/* What is to be sent: a header and a document, and descriptors that go with the first byte. */
+/* A message to send: a header and a document, and descriptors that go with the first byte. */
 struct message {
     const char *bytes;
     size_t len;
@@ -242,7 +244,7 @@ struct message {
     int fd_count;
 };
 
-/* Sends all of it. *sent tells how much went out when it fails. */
+/* Sends all of it. If it fails, *sent says how much went out. */
 static int send_all(const struct libidc_line *c, const struct message *m, size_t *sent)
 {
     for (*sent = 0; *sent < m->len;) {
@@ -258,7 +260,7 @@ static int send_all(const struct libidc_line *c, const struct message *m, size_t
     return 0;
 }
 
-/* Reads exactly len bytes; the descriptor that comes with them, if fd is not NULL. */
+/* Reads exactly len bytes, and, if fd is not NULL, the descriptor that comes with them. */
 static int recv_all(const struct libidc_line *c, void *to, size_t len, int *fd)
 {
     char *bytes = to;
@@ -274,7 +276,7 @@ static int recv_all(const struct libidc_line *c, void *to, size_t len, int *fd)
     return 0;
 }
 
-/* What is read first of an answer. */
+/* How much of an answer is read first. */
 struct beginning {
     size_t have;
     char bytes[512];
@@ -290,8 +292,8 @@ static int judge_response(const char *head)
     return strncmp(head, "HTTP/1.1 503 ", STATUS_LENGTH) == 0 ? -ENOBUFS : -EPROTO;
 }
 
-/* The head of the HTTP response, byte-exact: what follows it may have a descriptor, which a read of
- * both would lose. */
+/* Reads exactly the head of the HTTP response. The bytes behind it may have a descriptor, which a
+ * read of both would lose. */
 static int recv_response(const struct libidc_line *c)
 {
     char head[RESPONSE_MAX + 1];
@@ -323,13 +325,14 @@ static void unlink_line(struct libidc_line *c)
 {
     pthread_mutex_lock(&lock);
     LIST_REMOVE(c, entry);
-    /* under the lock, so that a fork does not close somebody else's descriptor of that number */
+    /* this is done under the lock, so that a fork does not close somebody else's descriptor of that
+     * number */
     close_line(c);
     pthread_mutex_unlock(&lock);
     free(c);
 }
 
-/* Not connected yet, but on the list. */
+/* Makes a line that is not connected yet, but is on the list. */
 static struct libidc_line *new_line(const char *path)
 {
     struct libidc_line *c = calloc(1, sizeof(*c));
@@ -398,7 +401,7 @@ static int fail_to_open(const char *path, int error)
 static const char upgrade_request[] = "GET / HTTP/1.1\r\nHost: idc\r\n"
                                       "Connection: Upgrade\r\nUpgrade: idc-rpc/2\r\n\r\n";
 
-/* Upgrades, and sends the message: in one write when it has no descriptors. */
+/* Upgrades, and sends the message, in one write if it has no descriptors. */
 static int start_line(struct libidc_line *c, const struct message *m)
 {
     const size_t request_len = sizeof(upgrade_request) - 1;
@@ -436,7 +439,7 @@ static struct libidc_line *take_idle(const char *path)
     return c;
 }
 
-/* NULL and errno 0 when no idle line would do. NULL and errno set: it failed on the way. */
+/* NULL and errno 0: no idle line was usable. NULL and errno set: the call failed on the way. */
 static struct libidc_line *send_over_idle(const char *path, const struct message *m, int wait_ms)
 {
     struct libidc_line *c;
@@ -493,8 +496,8 @@ static int fail_to_recv(const char *path, int error)
     return libidc_fail(error, "no answer from link_mgr: %s", strerror(error));
 }
 
-/* Header, and as much of the document as comes with it, in one read: the daemon sends nothing else
- * until the next call. */
+/* Reads the header, and as much of the document as comes with it, in one read. The daemon sends
+ * nothing else until the next call. */
 static int recv_begin(const struct libidc_line *c, struct beginning *begin, int *fd)
 {
     while (begin->have < LIBIDC_HEADER_SIZE) {

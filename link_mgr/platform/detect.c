@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Is this a Xen domain? One of these files is there in each: the device through which a guest, or
- * dom0, reaches Xenstore (a module of the kernel), or what the file system `xenfs` shows, which a
- * distribution mounts before that module is loaded.
+ * Is this a Xen domain? Every Xen domain has one of these files. The first is the device through
+ * which a guest, or dom0, reaches Xenstore (a module of the kernel). The others come from the file
+ * system `xenfs`, which a distribution mounts before that module is loaded.
  */
 #include "link_mgr/core/platform.h"
 

@@ -43,7 +43,7 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-/* A full counter has told already, so a failure to add to it is none. */
+/* A full counter has already notified, so it does not matter if adding fails. */
 static void local_channel_tell(int eventfd)
 {
     uint64_t one = 1;
@@ -98,7 +98,7 @@ static struct channel *channel_new(struct platform *platform, int peer, const ch
     return channel;
 }
 
-/* Below path, where libxenvchan has ring-ref and event-channel. */
+/* A node below path, where libxenvchan has ring-ref and event-channel. */
 static bool node_path(const char *path, char node[PLATFORM_PATH_MAX + 1])
 {
     int length = snprintf(node, PLATFORM_PATH_MAX + 1, "%s/socket", path);
@@ -153,7 +153,7 @@ static int make_offer(struct channel *channel, size_t ring_size)
     return channel->memory < 0 ? channel->memory : publish_socket(channel);
 }
 
-/* Two offers to one peer at one path would share the node and could not be told apart. */
+/* Two offers to one peer at one path would share the node, and nobody could distinguish them. */
 static bool is_offered(const struct platform *platform, const char *path)
 {
     const struct channel *channel;
@@ -212,8 +212,8 @@ int local_channel_hand_over(struct channel *channel, int socket, int eventfd)
     return 0;
 }
 
-/* The ack has arrived, or something else in its place. That cli_live is set too is
- * local_channel_poll's to see. */
+/* The ack has arrived, or something else in its place. local_channel_poll checks that cli_live is
+ * set too. */
 static int take_ack(struct channel *channel)
 {
     struct channel_ack ack, expected = {.magic = CHANNEL_MAGIC};
@@ -257,7 +257,7 @@ static int make_attach(struct channel *channel)
     return send_hello(channel);
 }
 
-/* 0 if the node is there, readable for us, and says what it must. */
+/* 0 if the node is there, is readable for us, and has the right value. */
 static int check_offer(struct platform *platform, int peer, const char *path)
 {
     char node[PLATFORM_PATH_MAX + 1], value[PLATFORM_VALUE_MAX + 1], name[RENDEZVOUS_NAME_MAX];
@@ -304,7 +304,7 @@ static int check_reply(struct channel *channel, const struct channel_reply *repl
     return 0;
 }
 
-/* Either may be -1: it was not handed over. */
+/* Either may be -1, if it was not handed over. */
 static int take_rings(struct channel *channel, int memory, int eventfd)
 {
     const char *why = "";
@@ -328,7 +328,7 @@ static int take_reply(struct channel *channel)
 {
     union {
         struct channel_reply reply;
-        char room[sizeof(struct channel_reply) + 1]; /* to notice a longer one */
+        char room[sizeof(struct channel_reply) + 1]; /* one byte more, to notice a longer message */
     } in = {0};
     int fds[2] = {-1, -1}, count = 2;
     ssize_t length = handover_recv(channel->socket, &in, sizeof(in), fds, &count, MSG_DONTWAIT);
@@ -348,7 +348,7 @@ static int take_reply(struct channel *channel)
 void local_channel_socket_event(struct source *source)
 {
     struct channel *channel = channel_of(source);
-    int result = -EPIPE; /* on an open channel nothing is said any more */
+    int result = -EPIPE; /* nothing may come on an open channel */
     if (channel->state == CHANNEL_PENDING)
         result = channel->server ? take_ack(channel) : take_reply(channel);
     if (result == 0)

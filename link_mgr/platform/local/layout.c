@@ -37,7 +37,7 @@ bool local_layout_is_below(const char *path, const char *prefix)
     return strncmp(path, prefix, length) == 0 && (path[length] == '\0' || path[length] == '/');
 }
 
-/* Takes a domid, written as the kernel writes it, off the front of text. */
+/* Takes a domid off the front of text. It must be written as the kernel writes it. */
 static bool take_domid(const char **text, int *domid)
 {
     int value = 0, digits = 0;
@@ -124,7 +124,7 @@ bool local_layout_path(const struct local_room *room, const char *name,
         if (*c == '.')
             *c = '/';
     }
-    /* A file that lies in the wrong directory is no node. */
+    /* A file in the wrong directory is not a node. */
     return local_layout_room(path, &actual) && strcmp(actual.name, room->name) == 0;
 }
 

@@ -8,12 +8,14 @@
  * struct platform holds an epoll set, which is the event_fd: inotify, the listening socket, the
  * sockets of hand-overs and of channels, and an eventfd (kick) that is readable while something
  * waits in our own memory, so that the set is readable whenever next_event has something.
- * next_event first tells what waits; then it looks at the set once, does what the sockets ask for,
- * which the owners of channels learn from their channels' descriptors, and tells what that brought.
+ * next_event first reports what waits. Then it looks at the set once, does what the sockets ask
+ * for, and reports what that brought. The owners of channels learn of it from their channels'
+ * descriptors.
  *
- * One process may be a domain, on one store, at a time. What says so is a socket with an abstract
- * name, made from the directory's identity and the domid: the kernel releases it with the process,
- * however that ends. Its own published nodes are noted, for close to retract them.
+ * Only one process at a time may be a given domain on a store. A socket ensures that. Its abstract
+ * name is made from the directory's identity and the domid, and the kernel releases it with the
+ * process, however that ends. The platform notes the nodes that it has published, so that close can
+ * retract them.
  */
 #include "link_mgr/platform/local/local.h"
 
@@ -129,7 +131,8 @@ static int local_explain(int error, const struct platform_config *config, const 
     return error;
 }
 
-/* The socket comes before the watch, for which the removal of an older one must not be news. */
+/* The socket comes before the watch, so that the watch does not report the removal of an older
+ * socket. */
 static int open_rest(struct platform *platform, const struct platform_config *config, char *why,
                      size_t why_size)
 {
@@ -300,8 +303,8 @@ static void local_handle(struct platform *platform, struct source *source)
     }
 }
 
-/* No handler frees a source, so that the events of one look stay good: callers have fixed places,
- * and channels end by a call from above only. */
+/* No handler frees a source, so that the events of one look stay valid. Callers have fixed places,
+ * and only a call from above ends a channel. */
 static void look_at_descriptors(struct platform *platform)
 {
     struct epoll_event events[EVENTS_AT_ONCE];

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where path is or would be; *found tells which. */
+/* The place where path is, or would be; *found says which. */
 static size_t path_set_position(const struct path_set *set, const char *path, bool *found)
 {
     size_t low = 0, high = set->count;

@@ -23,7 +23,8 @@ void local_rendezvous_name(int domid, char name[RENDEZVOUS_NAME_MAX])
     snprintf(name, RENDEZVOUS_NAME_MAX, ".link-%d", domid);
 }
 
-/* By way of /proc/self/fd, because the path of the store may be longer than an address can be. */
+/* The address goes through /proc/self/fd, because the path of the store may be longer than an
+ * address can be. */
 static struct sockaddr_un address_of(const struct store_local *store, int domid)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -156,7 +157,7 @@ void local_rendezvous_close(struct platform *platform)
 
 /* ---- callers ---- */
 
-/* What a caller said, if it is what a link_mgr says. */
+/* Reads what a caller said, if it is what a link_mgr says. */
 static bool valid_hello(const struct channel_hello *hello, ssize_t length, int count)
 {
     return length == sizeof(*hello) && count == 1 &&
@@ -171,8 +172,8 @@ static void reply_status(int fd, int status)
     handover_send(fd, &reply, sizeof(reply), NULL, 0, MSG_DONTWAIT);
 }
 
-/* Hands over what the caller asks for. 0: its socket and the eventfd were taken over by the
- * channel. */
+/* Hands over what the caller asks for. 0: the channel has taken over the caller's socket and the
+ * eventfd. */
 static int rendezvous_answer(struct platform *platform, int fd, const struct channel_hello *hello,
                              int eventfd)
 {
@@ -193,7 +194,7 @@ void local_rendezvous_caller_event(struct platform *platform, struct source *sou
     struct caller *caller = (struct caller *)((char *)source - offsetof(struct caller, source));
     union {
         struct channel_hello hello;
-        char room[sizeof(struct channel_hello) + 1]; /* to notice a longer one */
+        char room[sizeof(struct channel_hello) + 1]; /* one byte more, to notice a longer message */
     } in = {0};
     int eventfd = -1, count = 1, result = -EPROTO;
     if (caller->fd < 0)

@@ -49,7 +49,8 @@ static int new_memfd(void)
     return fd < 0 ? -errno : fd;
 }
 
-/* Allocated now, so that running out of memory is an error here and not a signal later. */
+/* The memory is allocated now, so that running out of it is an error here and not a signal
+ * later. */
 static int size_and_seal(int fd, size_t size)
 {
     int error = posix_fallocate(fd, 0, (off_t)size);
@@ -88,7 +89,7 @@ int local_shared_make(struct shared *shared, size_t ring_size)
 
 /* ---- accepting ---- */
 
-/* What the file's size says the rings' size is; 0: it is no channel's. */
+/* The size of the rings, from the file's size; 0: it is not the file of a channel. */
 static uint32_t ring_size_of_file(off_t size)
 {
     for (unsigned order = SHARED_ORDER_MIN; order <= SHARED_ORDER_MAX; order++) {
@@ -104,7 +105,7 @@ static int shared_refuse(const char **why, const char *text)
     return -EPROTO;
 }
 
-/* Anyone may write the page at any time: each field is read once. */
+/* Anybody may write the page at any time, so each field is read once. */
 static bool orders_say(const struct ring_page *page, uint32_t ring_size)
 {
     uint16_t left = __atomic_load_n(&page->left_order, __ATOMIC_RELAXED);

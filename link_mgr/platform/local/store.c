@@ -47,8 +47,8 @@ static bool next_permission(const char **text, char *letter, long *domid)
     return *end == '\0' || end[1] != '\0';
 }
 
-/* Xenstore's rule: the first entry names the owner, who may do all, and what those may who have no
- * entry. */
+/* Xenstore's rule: the first entry names the owner, who may do everything. It also says what
+ * domains without an entry may do. */
 static int check_readable(const struct store_local *store, const char *permissions)
 {
     char letter, others;
@@ -181,7 +181,7 @@ int local_store_read(const struct store_local *store, const char *path,
                      char value[PLATFORM_VALUE_MAX + 1])
 {
     char file[LAYOUT_ROOM_MAX + PLATFORM_PATH_MAX + 1];
-    /* one byte more than the longest, to notice a longer */
+    /* one byte more than the longest, to notice a longer one */
     char text[PERMISSIONS_MAX + 1 + PLATFORM_VALUE_MAX + 1];
     if (!local_layout_file(path, file))
         return -EINVAL;
@@ -211,7 +211,7 @@ static int write_all(int fd, const char *bytes, size_t length)
     return 0;
 }
 
-/* Whoever may use the store's directory may use the one that is made in it. */
+/* Whoever may use the store's directory may use the new directory in it. */
 static int make_directory(const struct store_local *store, const char *name)
 {
     struct stat status;

@@ -17,7 +17,7 @@
 
 /* ---- directories ---- */
 
-/* The place of a directory in the array, or where it would stand. */
+/* The place of a directory in the array, or the place where it would stand. */
 static size_t watch_room_position(const struct watch *watch, int wd)
 {
     size_t low = 0, high = watch->room_count;
@@ -137,8 +137,8 @@ struct finding {
     bool any;
 };
 
-/* Errors that will pass, after which the node has to be looked at again. After any other it counts
- * as not there. */
+/* Temporary errors, after which we look at the node again. After any other error the node counts as
+ * absent. */
 static bool will_pass(int error)
 {
     return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
@@ -153,8 +153,8 @@ static int read_node(const struct watch *watch, const char *path,
     return length;
 }
 
-/* A node that exists when the subscription is made. It counts as present from here on, so that if
- * it goes before it was told, its absence is. */
+/* A node that exists when the subscription is made. It counts as present from here on. So if it
+ * goes before it was reported, its absence is reported. */
 static int note_existing(void *arg, const char *path)
 {
     struct finding *finding = arg;
@@ -224,7 +224,7 @@ static int note_for_visit(void *arg, const char *path)
     return local_path_set_add(&watch->visit, path);
 }
 
-/* Events were lost: every node that is there, or was, has to be looked at. */
+/* Events were lost, so we have to look at every node that is there, or was there. */
 static int look_at_all(struct watch *watch)
 {
     int result = 0;
@@ -259,7 +259,7 @@ static int take_change(struct watch *watch, char path[PLATFORM_PATH_MAX + 1])
     watch->at += size;
     const struct watched_room *room = watch_find_room(watch, change->wd);
     if (!room)
-        return 0; /* of a subscription that has ended */
+        return 0; /* it belongs to a subscription that has ended */
     watch->lost |= change_loses_store(watch, room, change);
     return change->len != 0 && local_layout_path(&room->room, change->name, path) &&
            is_subscribed(watch, path);
@@ -273,7 +273,8 @@ bool local_watch_pending(const struct watch *watch)
            watch->at < watch->length;
 }
 
-/* 1: event filled in; 0: nothing to tell of this path; negative: it could not be looked at. */
+/* 1: event was filled in. 0: there is nothing to report about this path. Negative: the node could
+ * not be looked at. */
 static int look_at(struct watch *watch, const char *path, struct store_event *event)
 {
     int length = read_node(watch, path, event->value);

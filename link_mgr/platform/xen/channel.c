@@ -7,11 +7,11 @@
  * An offered channel has its memory and its event channel at once; a job writes the two nodes by
  * which the peer finds them. An attached one has only an event descriptor at first, on which
  * nothing happens; a job reads the peer's nodes, and with the answer the loop binds and maps. Xen
- * makes the port pending when it is bound, so the descriptor turns readable then. When attaching
- * fails, an event is sent from this domain to itself on that descriptor.
+ * makes the port pending when it is bound, so the descriptor becomes readable then. When attaching
+ * fails, this domain sends itself an event on that descriptor.
  *
- * The peer's end is told by its kernel when its process ends. When the whole domain ends there is
- * no kernel to do that: then the toolstack removes its part of Xenstore, and whoever watches that
+ * When the peer's process ends, its kernel tells us. When the whole domain ends, no kernel is left
+ * to do that. Then the toolstack removes the domain's part of Xenstore, and whoever watches that
  * closes the channel.
  */
 #include <errno.h>
@@ -33,7 +33,7 @@ struct channel {
     LIST_ENTRY(channel) all;
     struct platform *platform;
     enum channel_state state;
-    bool suspended; /* the event channel's number may be another's by now */
+    bool suspended; /* the event channel's number may belong to another one by now */
     struct vchan vchan;
     struct attach_query *query; /* attaching, and not answered yet */
     char path[PLATFORM_PATH_MAX + 1];
@@ -115,7 +115,7 @@ int xen_offer(struct platform *platform, int peer, const char *path, size_t ring
 
 /* ---- attaching ---- */
 
-/* A decimal number of 32 bits, as the peer wrote it; 0 is none. */
+/* Reads a decimal number of 32 bits that the peer wrote; 0: it is not one. */
 static bool parse_number(const char *text, uint32_t *number)
 {
     char *end;

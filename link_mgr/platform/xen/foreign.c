@@ -15,7 +15,7 @@
 #define PAGE 4096u
 #define TABLE_SPAN (2u * 1024 * 1024) /* what one page table maps */
 
-/* Those that are open. Changed and looked at, by the handler too, on the event loop's thread only.
+/* The open ones. Only the event loop's thread changes the list or looks at it, also in the handler.
  */
 static LIST_HEAD(, foreign) regions = LIST_HEAD_INITIALIZER(regions);
 static const int fault_signals[2] = {SIGBUS, SIGSEGV};
@@ -41,8 +41,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
         foreign->lost = mmap(foreign->region, foreign->size, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
     }
-    /* None of ours: the instruction faults again, and is dealt with as if this handler were not
-     * there. */
+    /* The fault is not ours: the instruction faults again, and the result is as if this handler
+     * were not there. */
     if (!foreign || !foreign->lost)
         for (int i = 0; i < 2; i++)
             if (fault_signals[i] == number)

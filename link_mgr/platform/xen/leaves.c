@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* leaves.c - see leaves.h. Lists are searched from end to end: they hold a few nodes for each peer.
+/* leaves.c - see leaves.h. Lists are searched from end to end, since they hold only a few nodes for
+ * each peer.
  */
 #include "link_mgr/platform/xen/leaves.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* store.c - see store.h. Functions named do_... are jobs, and run on the worker's thread, as do
- * those that they call.
+/* store.c - see store.h. Functions named do_... are jobs. They run on the worker's thread, and so
+ * do the functions that they call.
  */
 #include "link_mgr/platform/xen/store_private.h"
 
@@ -27,7 +27,7 @@ void xen_store_complain(struct store *store, const char *format, ...)
         store->log(LOG_WARNING, text);
 }
 
-/* After a failed call: has the connection to xenstored gone? */
+/* Asked after a failed call: has the connection to xenstored gone? */
 bool xen_store_is_lost(struct store *store)
 {
     if (errno != EBADF && errno != EPIPE && errno != EIO && errno != ECONNRESET)
@@ -180,7 +180,7 @@ static void do_retract(struct worker_job *worker_job)
 {
     struct store_job *job = (struct store_job *)worker_job;
     const char *path = job->nodes[0].path;
-    /* EACCES: the node was of a domid that is ours no more. */
+    /* EACCES: the node belonged to a domid that is no longer ours. */
     if (!xs_rm(job->store->xs, XBT_NULL, path) && errno != ENOENT && errno != EACCES &&
         !xen_store_is_lost(job->store))
         xen_store_complain(job->store, "cannot remove %s from Xenstore: %s", path, strerror(errno));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* store_watch.c - the subscriptions of store.h. What isn't a job or called by one is called by the
- * loop. */
+/* store_watch.c - the subscriptions of store.h. The loop calls everything here that is not a job or
+ * called by one. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,7 +110,7 @@ static bool watch_domid(struct store *store)
     return xs_watch(store->xs, "domid", token);
 }
 
-/* Before any other event is believed. */
+/* This is checked before any other event is believed. */
 static void check_domid(struct store *store)
 {
     int domid = read_domid(store);
@@ -120,7 +120,7 @@ static void check_domid(struct store *store)
     store_watch_renamed(store, domid);
 }
 
-/* Subscriptions are freed by the worker only, so what is found stays. */
+/* Only the worker frees subscriptions, so what is found stays. */
 static struct subscription *find_by_id(struct store *store, unsigned id)
 {
     struct subscription *subscription;

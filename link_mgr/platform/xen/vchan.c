@@ -247,16 +247,17 @@ void xen_vchan_close(struct vchan *vchan)
 }
 
 /*
- * After a restore. Linux (6.1 and before, and as far as is known after) has forgotten which
- * interrupt belongs to a port of before, but not that our descriptor has bound that port, nor that
- * our pages hold a reference on it; and so closing the descriptor is a BUG() when the port has no
- * interrupt now, and takes the interrupt away from whoever has that port now.
+ * After a restore. Linux (6.1 and before, and as far as we know later versions) has forgotten which
+ * interrupt belongs to a port from before the restore. But it still knows that our descriptor has
+ * bound that port, and that our pages hold a reference on it. So closing the descriptor is a BUG()
+ * if the port has no interrupt now. If somebody else has the port now, closing takes the interrupt
+ * away from them.
  *
- * So the port's number is bound anew by a descriptor of ours first, and is held by two references:
- * closing the old descriptor takes one, giving back the old pages the other; then the new
- * descriptor can be closed. The references that are left over are given back last, when the port
- * has no interrupt, which makes the kernel warn, but do no harm. If somebody else has the number by
- * now, nothing can be done.
+ * So a new descriptor of ours first binds the port's number again, and two references hold it.
+ * Closing the old descriptor takes one of them; giving back the old pages takes the other. Then the
+ * new descriptor can be closed. The remaining references are given back last, when the port has no
+ * interrupt. The kernel then warns, but does no harm. If somebody else has the number by now,
+ * nothing can be done.
  */
 #define CLAIM_REFERENCES 2
 

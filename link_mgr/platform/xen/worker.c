@@ -37,7 +37,8 @@ static struct worker_job *queue_take(struct worker_queue *queue)
 static void raise_event(int fd)
 {
     const uint64_t one = 1;
-    ssize_t ignored = write(fd, &one, sizeof(one)); /* fails only when it is readable anyway */
+    ssize_t ignored =
+        write(fd, &one, sizeof(one)); /* it fails only when the descriptor is readable anyway */
     (void)ignored;
 }
 
@@ -128,7 +129,7 @@ int xen_worker_start(struct worker *worker)
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&worker->ended_condition, &clock);
     pthread_condattr_destroy(&clock);
-    /* libxenstore makes a thread of its own from this one, which inherits the mask. */
+    /* libxenstore starts a thread of its own from this one; that thread inherits the mask. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = -pthread_create(&worker->thread, NULL, worker_run, worker);

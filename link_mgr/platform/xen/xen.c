@@ -7,11 +7,11 @@
  *
  * One thread (worker.h) makes all calls that may wait for xenstored (store.h); the event loop's own
  * calls are of the grant and event-channel devices, which don't wait (vchan.h). The platform's
- * descriptor is the worker's: it is readable when a job has run or a watch has brought something.
- * Whatever jobs have found out takes effect in next_event, on the loop's thread.
+ * descriptor is the worker's. It is readable when a job has run or a watch has brought something.
+ * The results of jobs take effect in next_event, on the loop's thread.
  *
- * Closing waits for xenstored for five seconds at most. If it hangs, its thread is left behind with
- * the memory that it uses: the process is about to end.
+ * Closing waits for xenstored for five seconds at most. If xenstored hangs, the thread is left
+ * behind with the memory that it uses, because the process is about to end.
  */
 #include "link_mgr/platform/xen/xen.h"
 
