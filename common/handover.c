@@ -25,12 +25,12 @@
  * finds it. An empty message differs from the end by its sender's name, since both ends of a
  * connection have one.
  *
- * Long messages. A front is told from a message of the same length by what comes beside it: one
- * descriptor, of a file that is sealed against writing and shrinking, is longer than the front, and
- * begins with it. Whatever is not all of that is an ordinary message, and its descriptors are
- * closed. Only memory files can have seals, so the receiver never waits for a file system of the
- * sender's making (FUSE, a pipe, a device), and what it reads does not change under it. It reads
- * with pread, never by mmap, so there is no SIGBUS.
+ * Long messages. A front differs from a message of the same length by its one descriptor. The
+ * descriptor's file is sealed against writing and shrinking, is longer than the front, and begins
+ * with it. Whatever is not all of that is an ordinary message, and its descriptors are closed. Only
+ * memory files can have seals. So the receiver never waits for something of the sender's making
+ * (FUSE, a pipe, a device), and the bytes cannot change while it reads them. It reads with pread,
+ * never by mmap, so there is no SIGBUS.
  */
 #include "common/handover.h"
 
@@ -516,8 +516,8 @@ ssize_t handover_send_message(int sock, const void *buf, size_t len, int flags)
     return handover_send(sock, buf, len, NULL, 0, flags);
 }
 
-/* The length of fd if it is a memory file that nobody can change or shorten any more, and no longer
- * than a message may be; else 0. */
+/* The length of fd, if it is a memory file that nobody can change or shorten any more, and is no
+ * longer than a message may be. Else 0. */
 static size_t sound_memfd(int fd)
 {
     struct stat status;

@@ -20,11 +20,10 @@
  * mark out first.
  *
  * AF_UNIX carries no message that exceeds the socket's buffer. So a long message of a seqpacket
- * connection passes as its *front*, which is its first bytes, with a sealed memfd of the whole
- * message beside it. A plain recv thus gets what any seqpacket socket gives of a message that is
- * too long: its beginning. From libidc a message is long from HANDOVER_INLINE_MAX + 1 bytes on,
- * from the daemon to a program from HANDOVER_PLAIN_MAX + 1 bytes on. A front has one of three
- * lengths:
+ * connection passes as its *front*, its first bytes. A sealed memfd with the whole message is
+ * beside it. Thus a plain recv gets the beginning of a message that is too long, as from any
+ * seqpacket socket. From libidc a message is long from HANDOVER_INLINE_MAX + 1 bytes on, from the
+ * daemon to a program from HANDOVER_PLAIN_MAX + 1 bytes on. A front has one of three lengths:
  *      HANDOVER_PLAIN_MAX    from the daemon to a program
  *      HANDOVER_INLINE_MAX   from program to program, within a domain
  *      HANDOVER_FRONT_SHORT  to the daemon, which always takes the whole message
@@ -101,9 +100,9 @@ int handover_accept(int listener, struct idc_addr *peer, int flags);
 
 /*
  * Makes room in the send buffer of the program's end of a seqpacket connection, so that the latest
- * message can stay unread (link_mgr/program/endpoint.h). The kernel wakes a writer only when what
- * it has sent takes no more than a quarter of its buffer; if it takes more, link_mgr lets the
- * message go. Without CAP_NET_ADMIN the room is no more than net.core.wmem_max allows.
+ * message can stay unread (link_mgr/program/endpoint.h). The kernel wakes a writer only when its
+ * sent bytes take at most a quarter of its buffer. If they take more, link_mgr lets the message go.
+ * Without CAP_NET_ADMIN the room is no more than net.core.wmem_max allows.
  */
 void handover_make_room(int fd);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The ring itself; ring.h has the theory. Every access to shared memory is one atomic load or store
- * of an index or a wish byte, or a copy of data between positions that private indexes determine.
+ * The ring itself; ring.h has the theory. An access to shared memory is one atomic load or store of
+ * an index or a wish byte, or a copy of data. Private indexes determine the positions of a copy.
  */
 #include "common/ring.h"
 

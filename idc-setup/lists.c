@@ -10,7 +10,7 @@ static bool lists_is_empty(const struct policy_list *list)
     return !list->all && list->range_count == 0 && list->name_count == 0;
 }
 
-/* There is always room: LISTS_TEXT_MAX is for the most that there can be. */
+/* There is always room: LISTS_TEXT_MAX is enough for the longest text. */
 static void lists_append(char text[LISTS_TEXT_MAX], const char *item)
 {
     size_t length = strlen(text), more = strlen(item);
@@ -30,7 +30,7 @@ static void append_range(char text[LISTS_TEXT_MAX], uint64_t first, uint64_t las
     lists_append(text, item);
 }
 
-/* What is left of the range beside those of other. */
+/* The parts of the range that no range of other covers. */
 static void append_rest(char text[LISTS_TEXT_MAX], const struct policy_range *range,
                         const struct policy_list *other)
 {

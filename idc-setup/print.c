@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Rules as a table for people and as JSON for programs. A value comes from the store, where
- * somebody may have written anything: it is only printed when it is a good policy, or else escaped.
+ * somebody may have written anything. So it is printed as it is only when it is a good policy, and
+ * escaped otherwise.
  */
 #include "idc-setup/print.h"
 
@@ -48,8 +49,8 @@ void print_table(FILE *out, const struct rules *rules)
     }
 }
 
-/* Bytes beyond ASCII are written as the character of that number, so the output is JSON whatever
- * they were. */
+/* A byte beyond ASCII is written as the character of that number, so the output is always valid
+ * JSON. */
 static void print_string(FILE *out, const char *text)
 {
     if (text == NULL) {

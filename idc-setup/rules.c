@@ -31,7 +31,7 @@ static int make_value(const struct policy *policy, char **value, char why[SETUP_
     return *value != NULL ? 0 : no_memory(why);
 }
 
-/* What domid's half says; nothing if it cannot be read. */
+/* Reads domid's half of the rule; it is empty if it cannot be read. */
 static void read_policy(struct setup_store *store, int domid, int peer, struct policy *policy)
 {
     char value[SETUP_VALUE_MAX + 1];
@@ -59,7 +59,7 @@ static int plan_change(struct setup_store *store, const struct rules_allowing *a
     return result;
 }
 
-/* The halves of all pairs, those of one domid beside each other. */
+/* The halves of all pairs, with those of one domid beside each other. */
 static size_t list_pairs(const struct domids *domids, struct setup_change *changes)
 {
     size_t count = 0;
@@ -82,7 +82,7 @@ static void free_values(struct setup_change *changes, size_t count)
 
 #define NOTES_MAX 8 /* of all the pairs of many domains */
 
-/* What was allowed in either direction and is not any more, "" if nothing. */
+/* What was allowed in either direction and no longer is; "" if nothing. */
 static void list_ending(const struct policy *before, const struct policy_list *ports,
                         char ends[2 * LISTS_TEXT_MAX])
 {
@@ -95,8 +95,8 @@ static void list_ending(const struct policy *before, const struct policy_list *p
              out);
 }
 
-/* NULL: nothing is replaced. One half of a pair is looked at: the other one says the same, unless
- * somebody has written it by hand. */
+/* NULL: nothing is replaced. It looks only at one half of a pair: the other half says the same,
+ * unless somebody has written it by hand. */
 static char *make_note(struct setup_store *store, const struct policy_list *ports,
                        const struct setup_change *half)
 {
@@ -118,7 +118,8 @@ static char *make_note(struct setup_store *store, const struct policy_list *port
     return length >= 0 ? note : NULL;
 }
 
-/* Before the change, what is to be said after it; as many as there are changes. NULL: no memory. */
+/* Makes the notes before the change; they are printed after it. There are as many as changes. NULL:
+ * no memory. */
 static char **make_notes(struct setup_store *store, const struct policy_list *ports,
                          const struct setup_change *changes, size_t count)
 {

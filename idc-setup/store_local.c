@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rules in the directory of the local platform. There are no transactions: changes are made one
- * after the other, and if one fails those before it are undone, the latest first. A lock on the
+ * Rules in the directory of the local platform. There are no transactions. Changes are made one
+ * after the other, and if one fails, those before it are undone, the latest first. A lock on the
  * directory, which the kernel releases with the process, keeps two idc-setup apart.
  */
 #include <errno.h>
@@ -75,8 +75,8 @@ static int make_change(struct local_store *store, int domid, int peer, const cha
                          : local_store_write(&store->directory, path, value, domid);
 }
 
-/* The present values, for undoing. One that can't be read allows nothing, as none would, and counts
- * as none. */
+/* The present values, for undoing. A value that can't be read allows nothing, so it counts as
+ * missing. */
 static char **store_local_remember(struct local_store *store, const struct setup_change *changes,
                                    size_t count)
 {
@@ -96,7 +96,7 @@ static char **store_local_remember(struct local_store *store, const struct setup
     return values;
 }
 
-/* Change number failed is the one that could not be made. */
+/* The change with the number `failed` could not be made. */
 static void store_local_undo(struct local_store *store, const struct setup_change *changes,
                              size_t failed, char **values, char why[SETUP_WHY_MAX])
 {
@@ -174,7 +174,7 @@ struct walk {
     void *arg;
 };
 
-/* Rules are those nodes whose path is a rule's to the letter. */
+/* A node is a rule only if its path is exactly a rule's path. */
 static int visit_node(void *arg, const char *path)
 {
     const struct walk *walk = arg;

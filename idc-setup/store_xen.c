@@ -2,11 +2,11 @@
 /*
  * Rules in Xenstore, through libxenstore.
  *
- * All changes of a run are one transaction, in which rules that they depend on are read, and it is
- * also checked that the domains exist: so a domain that ends meanwhile makes the transaction fail,
- * and no node is made for it. A transaction that conflicts with another one is repeated. The permissions of the directories `idc`
- * and `idc/policy` are set each time, because a node that dom0 makes inherits those of its parent,
- * which may be the domain's own.
+ * All changes of a run are one transaction. It also reads the rules that they depend on, and checks
+ * that the domains exist. So a domain that ends meanwhile makes the transaction fail, and no node
+ * is made for it. A transaction that conflicts with another one is repeated. The permissions of the
+ * directories `idc` and `idc/policy` are set each time. A node that dom0 makes inherits the
+ * permissions of its parent, which may be the domain's own.
  */
 #ifdef IDC_WITH_XEN
 
@@ -88,7 +88,7 @@ static int store_xen_explain(int error, const char *path, char why[SETUP_WHY_MAX
     return -error;
 }
 
-/* Owner domain 0, nobody else but the domain, which may read. */
+/* The owner is domain 0; nobody else except the domain has access, and it may read. */
 static bool set_permissions(struct xs_handle *xs, xs_transaction_t t, const char *path, int domid)
 {
     struct xs_permissions permissions[2] = {{.id = 0, .perms = XS_PERM_NONE},

@@ -2,10 +2,10 @@
 /*
  * idc.h - sockets between the domains of one Xen host.
  *
- * Every call below talks to the link_mgr daemon of the caller's own domain. What a program gets
- * from it is an ordinary, connected file descriptor (a Unix-domain socket whose other end the
- * daemon holds), so read, write, sendmsg, poll, epoll, io_uring, O_NONBLOCK, dup, fork and exec
- * work on it as on any socket, and the kernel gives everything back when the program dies.
+ * Every call below talks to the link_mgr daemon of the caller's own domain. A program gets an
+ * ordinary, connected file descriptor from it: a Unix-domain socket whose other end the daemon
+ * holds. So read, write, sendmsg, poll, epoll, io_uring, O_NONBLOCK, dup, fork and exec work on it
+ * as on any socket. The kernel gives everything back when the program dies.
  *
  * Conventions
  *   Errors      Calls that return int or ssize_t return -1 and set errno; idc_last_error() then
@@ -105,11 +105,11 @@ struct idc_options {
     /* path of the daemon's RPC socket; NULL: $IDC_SOCKET, else /run/idc/rpc.sock */
     const char *socket;
     /*
-     * connect: waits for whatever is not there yet, as long as timeout_ms allows: the own daemon,
-     * the other domain's daemon, the listener, a place in its backlog. When the time is up, the
-     * call fails with ETIMEDOUT, and idc_last_error says what was missing. A refusal by policy is
-     * final. With nonblocking, the own daemon has to be there. listen: waits for the own daemon in
-     * the same way.
+     * connect: waits, as long as timeout_ms allows, for whatever is not there yet. That may be the
+     * own daemon, the other domain's daemon, the listener, or a place in its backlog. When the time
+     * is up, the call fails with ETIMEDOUT, and idc_last_error says what was missing. A refusal by
+     * policy is final. With nonblocking, the own daemon has to be there. listen: waits for the own
+     * daemon in the same way.
      */
     int wait;
 };
@@ -168,9 +168,9 @@ IDC_API int idc_accept(int listener, struct idc_addr *peer);
 
 /*
  * As send(2) with MSG_NOSIGNAL and recv(2), with two differences. A connection that was cut off
- * reports the reason that the daemon knows (EACCES after a revoked permission, for example), where
- * the plain calls can only report ECONNRESET. And messages of a seqpacket connection may have up to
- * IDC_MESSAGE_MAX bytes, where the kernel lets the descriptor carry less. idc_recv returns 0 at the
+ * reports the reason that the daemon knows (EACCES after a revoked permission, for example). The
+ * plain calls can only report ECONNRESET. And messages of a seqpacket connection may have up to
+ * IDC_MESSAGE_MAX bytes, more than the kernel lets the descriptor carry. idc_recv returns 0 at the
  * end of the connection, and also for an empty message; idc_recv_with can tell the two apart. A
  * message longer than len is cut to len, and its rest is lost. If the process has no descriptor
  * left for a long message, idc_recv fails with EMFILE and the message stays where it is.

@@ -2,8 +2,8 @@
 /*
  * rpc_line.c - theory of operation
  *
- * A line is one upgraded RPC connection. A thread that makes a call has a line for itself from the
- * first byte it sends to the last byte of the answer, so answers need no sorting out, and closing
+ * A line is one upgraded RPC connection. A thread that makes a call has a line for itself, from the
+ * first byte it sends to the last byte of the answer. So answers need no sorting out, and closing
  * the line cancels the call. Between calls a few lines stay open, idle, in a pool; a burst of calls
  * opens as many as it needs.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench.c - idc bench: what connections to a domain can do, measured against `idc bench --listen`
- * in it. tools/measure does the measuring; here are the list of tests and their presentation.
+ * bench.c - idc bench: measures connections to a domain, in which `idc bench --listen` runs.
+ * tools/measure does the measuring; here are the list of tests and their presentation.
  */
 #include <errno.h>
 #include <getopt.h>

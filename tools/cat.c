@@ -2,18 +2,19 @@
 /*
  * cat.c - idc cat: stdin to a connection and the connection to stdout.
  *
- * Two flows, each with a buffer, in one poll loop: a flow reads when its buffer is empty and writes
- * when it is not, so neither direction ever waits for the other. The end of stdin shuts the sending
- * side down; the end of what the other side sends closes stdout. It is over when both flows have
- * ended, or when the other side has closed altogether. Two of these at two terminals would wait for
- * each other's stdin after one has ended: --recv-only, --send-only and -N each tell which flow is
- * not waited for. With --send-only what comes after the end of stdin is still taken and thrown
- * away: if it were there unread, or came after the close, it would make a reset of the close, and
- * the other side might lose what it has not read yet. When nothing comes for a while, nothing is
- * likely to come.
+ * There are two flows, each with a buffer, in one poll loop. A flow reads when its buffer is empty
+ * and writes when it is not, so neither direction ever waits for the other. The end of stdin shuts
+ * the sending side down; the end of the other side's data closes stdout. The program ends when both
+ * flows have ended, or when the other side has closed altogether. After one stdin has ended, two of
+ * these at two terminals would wait for each other's stdin. --recv-only, --send-only and -N each
+ * say for which flow the program does not wait. With --send-only, data that come after the end of
+ * stdin are still taken and thrown away. Unread data, or data after the close, would turn the close
+ * into a reset. Then the other side might lose what it has not read yet. When nothing comes for a
+ * while, nothing is likely to come.
  *
- * With --keep one connection follows the other. stdin goes to the one that there is, whose end is
- * the end of what it sends; stdout stays open. With --exec each has a process of its own.
+ * With --keep one connection follows the other. stdin goes to the present connection, and its end
+ * is the end of what that connection sends; stdout stays open. With --exec each connection has a
+ * process of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +41,7 @@ struct flow {
     bool to_socket;
     bool ended; /* nothing more comes, and all has been written */
     bool source_ended;
-    bool keep_target; /* its end is not told to where it goes to */
+    bool keep_target; /* its end is not passed on to its destination */
     bool discard;     /* what comes is thrown away */
     char *buf;
     size_t room, len, done;
@@ -154,7 +155,7 @@ static int fail_flow(const struct cat *cat, const struct flow *flow)
     return failure(cat->command, "%s: %s", what, last_error(flow, reading));
 }
 
-/* What cannot be sent any more is lost, but what the other side has sent is still received. */
+/* Data that cannot be sent any more are lost, but we still receive what the other side has sent. */
 static int stop_sending(struct cat *cat)
 {
     int status = fail_flow(cat, &cat->in);
@@ -162,7 +163,7 @@ static int stop_sending(struct cat *cat)
     return status;
 }
 
-/* The other side has closed while we only waited for stdin: cleanly, or was what we have sent
+/* The other side has closed while we only waited for stdin. Was that clean, or are sent data
  * perhaps lost? */
 static int hung_up(const struct cat *cat, int status)
 {
@@ -197,7 +198,7 @@ static int cat_patience(struct cat *cat)
     return LINGER_QUIET_MS;
 }
 
-/* The third descriptor tells that the other side has closed while we only wait for stdin. */
+/* The third descriptor shows when the other side closes while we only wait for stdin. */
 static int cat_relay(struct cat *cat)
 {
     int status = 0, patience;
@@ -219,13 +220,14 @@ static int cat_relay(struct cat *cat)
     return status;
 }
 
-/* For a connection, of which stdin may be that of the one before. */
+/* Prepares a connection, which may get the stdin of the connection before. */
 static void relay_begin(struct cat *cat)
 {
     fcntl(cat->fd, F_SETFL, fcntl(cat->fd, F_GETFL) | O_NONBLOCK);
     cat->in.to = cat->out.from = cat->fd;
     cat->in.ended = cat->in.source_ended || cat->recv_only;
-    cat->in.done = cat->in.len = 0; /* what the one before did not take was for that one */
+    cat->in.done = cat->in.len =
+        0; /* data that the connection before did not take were meant for that one */
     cat->out.ended = cat->out.source_ended = false;
     cat->out.done = cat->out.len = 0;
     cat->out.keep_target = cat->keep;
@@ -235,7 +237,7 @@ static void relay_begin(struct cat *cat)
         shutdown(cat->fd, SHUT_WR);
 }
 
-/* What is there unread would make a reset of the close. */
+/* Unread bytes would turn the close into a reset. */
 static void relay_end(struct cat *cat)
 {
     while (cat->send_only && idc_recv(cat->fd, cat->out.buf, cat->out.room) > 0)
@@ -313,7 +315,7 @@ static int exec_start(const struct cat *cat, const struct idc_addr *peer)
 
 /* ---- listening ---- */
 
-/* What goes wrong with one connection is said; the next may do better. */
+/* An error of one connection is printed; the next may succeed. */
 static int serve_for_ever(struct cat *cat, int listener)
 {
     struct idc_addr peer;

@@ -16,7 +16,7 @@
 
 const char *command_socket;
 
-/* What getopt_long stumbled over, which may be one letter of several. */
+/* Complains about what getopt_long could not read, which may be one letter of several. */
 int command_complain(const struct command *command, int option, char **argv)
 {
     const char *word = argv[optind - 1];
@@ -158,7 +158,7 @@ static int own_domid(void)
     return domid;
 }
 
-/* What would allow this, and no more than this. */
+/* The command that would allow this connection, and nothing more. */
 static void print_permission(const struct target *target)
 {
     char port[16];
@@ -170,7 +170,7 @@ static void print_permission(const struct target *target)
             target->port != 0 ? port : target->service, own, target->domid);
 }
 
-/* A second half of the line, where there is something to do about it. */
+/* The second half of the line, if there is something to do about the error. */
 static void print_advice(int error, const struct target *target)
 {
     switch (error) {

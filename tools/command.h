@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * command.h - what the subcommands of `idc` share. Each is one function that gets its arguments
- * without "idc" and returns the exit status: 0, 1 for a failure, 2 for wrong usage, with one line
- * on stderr that says what to do.
+ * without "idc" and returns the exit status: 0, 1 for a failure, 2 for wrong usage. Every failure
+ * prints one line on stderr that says what to do.
  */
 #ifndef IDC_COMMAND_H
 #define IDC_COMMAND_H

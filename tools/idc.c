@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* idc - asks link_mgr things, and uses connections, from the shell. The subcommands stand in one
- * table. */
+/* idc - asks link_mgr for information, and uses connections, from the shell. The subcommands are in
+ * one table. */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -135,6 +135,6 @@ int main(int argc, char **argv)
         return print_help(stderr);
     argc -= optind;
     argv += optind;
-    optind = 0; /* getopt_long begins anew, with what is behind the command */
+    optind = 0; /* getopt_long begins again, with the arguments behind the command */
     return run_command(argc, argv);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * ping.c - idc ping: lines to the connection manager of a domain (port 1) and back, over one
- * connection. What it measures is what a program sees: its own link_mgr, the link, the other
- * link_mgr, and the same way back.
+ * connection. It measures what a program sees: the way through its own link_mgr, the link and the
+ * other link_mgr, and back.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -35,7 +35,8 @@ static void on_signal(int signal_number)
     interrupted = 1;
 }
 
-/* Up to and with a newline. Length, 0 at the end, or -1 with errno (ETIMEDOUT, EINTR, ...). */
+/* Reads up to a newline, and the newline. Returns the length, 0 at the end, or -1 with errno
+ * (ETIMEDOUT, EINTR, ...). */
 static int read_line(const struct ping *ping, char *line, int size)
 {
     int fd = ping->fd;
@@ -66,7 +67,7 @@ static void ping_account(struct ping *ping, double ms)
     ping->received++;
 }
 
-/* One round; false when there is no point in another. */
+/* One round. False: another round would be useless. */
 static bool ping_once(struct ping *ping)
 {
     char request[64], expected[64], answer[64];

@@ -3,11 +3,11 @@
  * run.c - idc run: a program with libidc-vsock.so preloaded, so that its AF_VSOCK sockets are
  * connections of IDC.
  *
- * The library is looked for where this program is (the build directory), then where `make install`
- * puts it. A program that the library cannot serve is run all the same, after a line that says so
- * (run_program.c finds out). One that is linked with another C library is not told to preload ours:
- * its loader would refuse to start it.
- * Exit statuses are those of env(1): 127 when the program is not found, 126 when it cannot be run.
+ * It looks for the library where this program is (the build directory), then where `make install`
+ * puts it. It also runs a program that the library cannot serve, after a line that says so
+ * (run_program.c finds out). A program that is linked with another C library is not told to preload
+ * ours, because its loader would refuse to start it. Exit statuses are those of env(1): 127 when
+ * the program is not found, 126 when it cannot be run.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -44,7 +44,7 @@ static bool find_library(char path[PATH_MAX])
     return false;
 }
 
-/* Before what is preloaded already. 0, or an exit status. */
+/* Puts the library before those that are preloaded already. 0, or an exit status. */
 static int set_preload(const struct command *command)
 {
     char path[PATH_MAX];
@@ -92,8 +92,8 @@ static void run_warn(const struct command *command, const char *path, enum run_k
             path, run_kind_text(kind));
 }
 
-/* It is told to accept what is preloaded, after what it is told already; unless that says so. 0, or
- * an exit status. */
+/* Tells AddressSanitizer to accept preloaded libraries, behind the options that are set already,
+ * unless those say so. 0, or an exit status. */
 static int set_sanitizer(const struct command *command, const char *path)
 {
     const char *others = getenv("ASAN_OPTIONS");
@@ -110,7 +110,7 @@ static int set_sanitizer(const struct command *command, const char *path)
     return error == 0 ? 0 : failure(command, "out of memory");
 }
 
-/* What the program is to be told by its environment. 0, or an exit status. */
+/* Sets the environment of the program. 0, or an exit status. */
 static int run_prepare(const struct command *command, const char *name)
 {
     char path[PATH_MAX];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * run_program.c - see run_program.h. What is read of the file: the interpreter (PT_INTERP), whose
- * name tells glibc's loader from others; the libraries that it needs (DT_NEEDED), of which gcc's
- * and clang's address sanitizer is one; and what Go's linker leaves in each program, the note of
- * its build (PT_NOTE, and the section .note.go.buildid). A file that is not as it should be counts
- * as ordinary: whatever is wrong with it, execve says.
+ * run_program.c - see run_program.h. It reads three parts of the file. The name of the interpreter
+ * (PT_INTERP) distinguishes glibc's loader from others. The needed libraries (DT_NEEDED) show gcc's
+ * and clang's address sanitizer. The note of the build (PT_NOTE, and the section .note.go.buildid)
+ * shows a program of Go's linker. A malformed file counts as ordinary, because execve will say what
+ * is wrong with it.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -81,7 +81,7 @@ static bool elf_find_segment(const struct elf_file *file, uint32_t type, Elf64_P
     return false;
 }
 
-/* Where in the file what is loaded at address is. */
+/* The place in the file of the bytes that are loaded at address. */
 static bool elf_offset_of(const struct elf_file *file, uint64_t address, uint64_t *offset,
                           uint64_t *len)
 {
@@ -118,7 +118,7 @@ static bool is_sanitizer(const char *library)
            strncmp(library, "libclang_rt.asan", strlen("libclang_rt.asan")) == 0;
 }
 
-/* Of the names in strings, which end with a NUL, those that count entries need. */
+/* Looks among the names in strings, which end with a NUL, for those that count entries need. */
 static bool needs_sanitizer(const Elf64_Dyn *entries, size_t count, const char *strings,
                             uint64_t len)
 {
@@ -213,7 +213,7 @@ static bool is_privileged(const struct elf_file *file)
             ((status.st_mode & S_ISGID) && status.st_gid != getgid()));
 }
 
-/* They give root nothing that it has not, and then the dynamic linker takes no notice. */
+/* Capabilities give root nothing new, and then the dynamic linker ignores them. */
 static bool has_capabilities(const struct elf_file *file)
 {
     return getuid() != 0 && fgetxattr(file->fd, "security.capability", NULL, 0) > 0;

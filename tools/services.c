@@ -14,7 +14,8 @@
 
 static const char question[] = "SERVICES\n";
 
-/* Copies lines to stdout up to the empty one. 0, or EXIT_FAILED when the connection ends before it.
+/* Copies lines to stdout until the empty one. 0, or EXIT_FAILED when the connection ends before
+ * that.
  */
 static int print_answer(const struct command *command, int fd)
 {

@@ -21,7 +21,7 @@ enum look {
     BYTES,     /* with a unit */
     DIRECTION, /* a boolean: in, or out */
     USER,      /* a uid, or none */
-    BESIDE,    /* text that goes below the row, behind its title, if there is any and no room */
+    BESIDE,    /* text that has no room in the row; it goes below the row, behind its title */
 };
 
 /* One column: a member of each struct in a list. */
@@ -127,7 +127,7 @@ static void format_member(xmlrpc_value *item, const struct column *column, char 
 struct row {
     char line[WIDTH + 1];
     size_t length;
-    char below[ROW_MAX]; /* what had no room, by words */
+    char below[ROW_MAX]; /* the words that had no room */
 };
 
 /* False: it doesn't fit. */
@@ -148,7 +148,7 @@ static void row_add_below(struct row *row, const char *title, const char *text)
     snprintf(row->below + at, sizeof(row->below) - at, "%s%s: %s", at > 0 ? ", " : "", title, text);
 }
 
-/* Below a row, no line longer than a terminal is wide; a name can be as long as that. */
+/* Prints below a row. No line is longer than a terminal is wide, and a name can be that long. */
 static void print_below(char *text)
 {
     size_t column = 0;
@@ -191,7 +191,7 @@ static bool is_yes(xmlrpc_value *item, const char *member)
     return strcmp(text, "yes") == 0;
 }
 
-/* Why nothing happens with a peer that may be connected to. */
+/* Why nothing happens with a peer to which programs may connect. */
 static void add_absence(struct row *row, xmlrpc_value *item)
 {
     if (is_yes(item, "allowed") && !is_yes(item, "present"))

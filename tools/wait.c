@@ -3,9 +3,10 @@
  * wait.c - idc wait: until the own link_mgr serves, until a domain can be reached, until a program
  * there listens. For scripts, which otherwise have to guess how long each of these takes.
  *
- * A listener is looked for in what the domain offers (its connection manager tells, port 1), and is
- * not connected to: it would take that for a client. All that is missing is waited for, a
- * permission too, because a rule reaches link_mgr a moment after idc-setup has ended.
+ * It looks for a listener in the list that the domain's connection manager (port 1) gives. It does
+ * not connect to the listener, which would take that for a client. It waits for everything that is
+ * missing, even for a permission, because a rule reaches link_mgr a moment after idc-setup has
+ * ended.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -22,14 +23,14 @@
 #define TIMEOUT_DEFAULT_MS 30000
 #define PAUSE_FIRST_MS 5
 #define PAUSE_MAX_MS 200
-#define LOOK_MS 2000       /* for an answer of who is there, when it is only looked */
+#define LOOK_MS 2000       /* the time for an answer when idc wait only looks */
 #define ATTEMPT_MIN_MS 250 /* ... and when time is nearly over */
 #define OFFER_MAX 512      /* bytes of one line */
 
 struct wait {
     const struct command *command;
     struct target target;
-    bool remote, service; /* more is waited for than the own link_mgr */
+    bool remote, service; /* it waits for more than the own link_mgr */
     double end_ms;
     bool look; /* only */
     int error; /* of the latest attempt */
@@ -43,7 +44,7 @@ static int wait_left(const struct wait *wait)
     return left > least ? (int)left : least;
 }
 
-/* Notes why this attempt was in vain. */
+/* Notes why this attempt failed. */
 static bool wait_note(struct wait *wait, int error, const char *why)
 {
     wait->error = error;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * address.c - CIDs and domids: CID = domid + 2. So dom0 is VMADDR_CID_HOST, and 0 (hypervisor), 1
- * (this domain) and 4294967295 (any) are no domain's.
+ * address.c - CIDs and domids: CID = domid + 2. So dom0 is VMADDR_CID_HOST. No domain has 0
+ * (hypervisor), 1 (this domain) or 4294967295 (any).
  */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +25,7 @@ uint32_t vsock_cid_of(uint32_t domid)
     return domid + VSOCK_CID_OF_DOMID;
 }
 
-/* Asked each time: a domain that was restored or migrated has another one. */
+/* This asks each time, because a domain that was restored or migrated has another one. */
 uint32_t vsock_own_cid(void)
 {
     struct compact_writer call;
@@ -72,7 +72,7 @@ static int address_give(const struct sockaddr_vm *from, struct sockaddr *to, soc
     return 0;
 }
 
-/* The own CID is remembered with the descriptor's number, CID 1 is in the name. */
+/* The own CID is kept with the descriptor's number; CID 1 is in the name. */
 static uint32_t listeners_cid(int fd, const struct handover_name *name)
 {
     uint32_t cid = vsock_options(fd)->bound_cid;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * connect.c - connect(2): link_mgr gets the far end, as in a nonblocking connect of libidc's, and
- * the near end tells what comes of it. A blocking connect waits for that.
+ * connect.c - connect(2). link_mgr gets the far end, as in a nonblocking connect of libidc, and the
+ * near end shows the outcome. A blocking connect waits for that.
  *
- * Until then it must not poll writable, in any process or thread that has it, so it is filled
- * (common/connecting.h). A connect that waits makes the send buffer small for that, so that little
- * is enough, and gives it its size back when it is connected. If a signal ends the waiting, the
- * first who looks at the connected socket does (vsock_look), and functions that send have a look if
- * need be: the small buffer could be filled by what link_mgr leaves unread.
+ * Until then the near end must not poll writable, in any process or thread that has it. So it is
+ * filled (common/connecting.h). A connect that waits makes the send buffer small first, so that
+ * little filler is enough, and restores its size when the socket is connected. If a signal ends the
+ * wait, the first look at the connected socket restores the size (vsock_look). Functions that send
+ * look too if necessary, because the bytes that link_mgr leaves unread could fill the small buffer.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,20 +20,20 @@
 #include "libidc/internal.h"
 #include "vsock/vsock.h"
 
-/* A link_mgr that runs takes a request at once; this is for one that hangs. */
+/* A link_mgr that runs takes a request at once; this limit is for one that hangs. */
 #define HAND_OVER_MS 2000
-/* link_mgr watches the time; this much later we do. */
+/* link_mgr watches the time. We give up this much later. */
 #define GRACE_MS 1000
 
-/* What vsock's transports say. They know no domains: a CID that nobody has is a device that is not
- * there. Nobody listening, a full backlog or a listener of the other type are all answered by a
- * reset. */
+/* The errors of vsock's transports. They know no domains: to them a CID that nobody has is a
+ * missing device. They answer with a reset if nobody listens, if the backlog is full, or if the
+ * listener is of the other type. */
 int vsock_error_of(int error)
 {
     switch (error) {
     case ECONNREFUSED:
     case EPROTOTYPE:
-    case EINVAL: /* a port that was bound before link_mgr was started anew */
+    case EINVAL: /* a port that was bound before link_mgr was restarted */
         return ECONNRESET;
     case EHOSTUNREACH:
     case ENOENT: /* no link_mgr */
@@ -45,7 +45,7 @@ int vsock_error_of(int error)
 
 /* ---- beginning ---- */
 
-/* For hosts that are slow: the programs can't be changed, and few of them have an option for it. */
+/* This is for slow hosts: the programs can't be changed, and few of them have an option for it. */
 static uint32_t default_timeout(void)
 {
     const char *given = secure_getenv("IDC_VSOCK_TIMEOUT_MS");
@@ -89,7 +89,7 @@ void vsock_widen(int fd)
     connecting_settle(fd, atomic_exchange(&vsock_options(fd)->send_buffer, 0));
 }
 
-/* The filler goes, and the socket is as it was. */
+/* Removes the filler, so that the socket is as it was. */
 static void connect_undo(int fd, struct vsock_parts *parts)
 {
     int error = errno;
@@ -101,7 +101,7 @@ static void connect_undo(int fd, struct vsock_parts *parts)
     errno = error;
 }
 
-/* Who waits is there to widen the buffer again. */
+/* A connect that waits will widen the buffer again. */
 static int connect_fill(int fd, bool waits)
 {
     int size = 0;
@@ -125,7 +125,7 @@ static int hand_over(int fd, bool waits, struct vsock_parts *parts, uint32_t dom
     vsock_say("%s", idc_last_error());
     connect_undo(fd, parts);
     if (errno == ECONNREFUSED || errno == ENOENT)
-        errno = ENODEV; /* no link_mgr, as on vsock no transport */
+        errno = ENODEV; /* there is no link_mgr, as there may be no transport on vsock */
     return -1;
 }
 
@@ -135,7 +135,7 @@ static int connect_begin(int fd, bool waits, const struct sockaddr_vm *bound,
     struct vsock_parts parts;
     int64_t domid = vsock_domid_of(address->svm_cid);
     if (domid < 0 || address->svm_port == 0) {
-        errno = domid < 0 ? ENODEV : ECONNRESET; /* no domain; nobody can listen there */
+        errno = domid < 0 ? ENODEV : ECONNRESET; /* that is not a domain; nobody can listen there */
         return -1;
     }
     if (vsock_take(fd, bound, &parts) < 0) {
@@ -164,7 +164,7 @@ static int connect_fail(int fd, int error, const char *why)
     return -1;
 }
 
-/* As vsock_widen, but who has made it small himself need not ask. */
+/* As vsock_widen, but for the caller that has made the buffer small and need not ask. */
 static void connect_finish(int fd)
 {
     int size = atomic_exchange(&vsock_options(fd)->send_buffer, 0);
@@ -183,8 +183,8 @@ static int wait_connected(int fd)
         int64_t left = end - now_ms();
         int ready = poll(&p, 1, left > 0 ? (int)left : 0);
         if (ready < 0)
-            /* EINTR: it goes on meanwhile, and a second connect waits for it again. The buffer is
-             * small still */
+            /* EINTR: the attempt goes on meanwhile, and a second connect waits for it again. The
+             * buffer is still small */
             return -1;
         int outcome = connecting_outcome(fd, why);
         if (outcome == 0) {
@@ -221,7 +221,7 @@ static int connect_again(int fd, const struct vsock_socket *socket, const struct
                          socklen_t len)
 {
     if (!vsock_options(fd)->error_taken)
-        /* of an attempt that did not wait, and that nobody has asked for yet */
+        /* the outcome of an attempt that did not wait, and about which nobody has asked yet */
         return connect_fail(fd, socket->error, socket->why);
     struct sockaddr_vm bound;
     int reservation = -1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * control.c - ioctl(2), shutdown(2), and /dev/vsock, which may not exist: a program that opens it
+ * control.c - ioctl(2), shutdown(2), and /dev/vsock, which may not exist. A program that opens it
  * gets a descriptor of /dev/null, on which we answer its one request.
  */
 #include <errno.h>
@@ -44,7 +44,8 @@ int vsock_open_device(int flags)
     return vsock_next()->open(STAND_IN, flags & (O_ACCMODE | O_CLOEXEC | O_NONBLOCK));
 }
 
-/* Nothing is kept, for exec would lose it; and nobody else has this request for a null device. */
+/* We keep no state, because exec would lose it. Nothing else makes this request of a null
+ * device. */
 static bool is_device(int fd)
 {
     struct stat status;
@@ -63,9 +64,9 @@ static int give_cid(unsigned *cid)
 
 /* ---- ioctl ---- */
 
-/* What link_mgr has not yet taken. It always leaves something in the socket, and the kernel counts
- * what it has spent on it, so only link_mgr knows. Within the domain what is sent is at once in the
- * other program's hands, read or not. */
+/* The bytes that link_mgr has not yet taken. Only link_mgr knows: it always leaves something in the
+ * socket, and the kernel counts the memory that it has spent on the bytes. Within the domain, bytes
+ * that are sent are at once in the other program's hands, read or not. */
 static int ask_unsent(int fd, const struct handover_name *name, int *out)
 {
     struct compact_writer call;
@@ -78,7 +79,7 @@ static int ask_unsent(int fd, const struct handover_name *name, int *out)
     compact_put_boolean(&call, "shown", true); /* the program may have changed its uid */
     if (libidc_call_with(libidc_socket_path(NULL), &call, CALL_MS, &fd, 1, &answer, NULL) == 0)
         *out = (int)libidc_answer_int(&answer, "bytes", 0);
-    return 0; /* also when the connection is gone, or link_mgr is */
+    return 0; /* do so even when the connection or link_mgr is gone */
 }
 
 static int control_unsent(int fd, const struct vsock_socket *socket, int *out)
@@ -107,7 +108,7 @@ bool vsock_ioctl(int fd, unsigned long request, void *argument, int *result)
         return true;
     }
     if (request == FIONREAD && (socket.state == VSOCK_FRESH || socket.state == VSOCK_LISTENING)) {
-        *(int *)argument = 0; /* what lies there is not the program's */
+        *(int *)argument = 0; /* the bytes there are not the program's */
         *result = 0;
         return true;
     }

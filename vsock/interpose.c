@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * interpose.c - the functions that a program calls in place of the C library's. Each asks whether
- * the descriptor is a vsock socket, and if not, goes on to the C library's at once: a look into a
- * table for a descriptor that is known, and a getpeername(2) for a socket that is seen for the
- * first time (one that was inherited or received).
+ * the descriptor is a vsock socket, and if not, goes on to the C library's at once. For a known
+ * descriptor that is a look into a table. For a socket that is seen for the first time (one that
+ * was inherited or received) it is a getpeername(2).
  *
- * The functions that send look into the table, compare a length, and go on. They are here for long
- * and empty messages of seqpacket sockets (message.c), for interrupted connects (connect.c), and
- * for the error when the peer has closed. interpose_receive.c has those that receive,
- * interpose_path.c those that take a path.
+ * The functions that send look into the table, compare a length, and go on. They exist for long and
+ * empty messages of seqpacket sockets (message.c), for interrupted connects (connect.c), and for
+ * the error when the peer has closed. interpose_receive.c has those that receive, interpose_path.c
+ * those that take a path.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -118,8 +118,8 @@ int on_shutdown(int fd, int how)
 
 /* ---- sending: after interrupted connects, long messages, and empty ones ---- */
 
-/* After a connect that a signal has interrupted the send buffer is small, until it is seen that the
- * socket is connected: too small to send by (common/connecting.h). */
+/* After a connect that a signal has interrupted, the send buffer is small until somebody sees that
+ * the socket is connected. It is too small for sending (common/connecting.h). */
 static inline void interpose_widen(int fd)
 {
     struct vsock_socket s;
@@ -194,7 +194,7 @@ ssize_t on_writev(int fd, const struct iovec *spans, int count)
     return interpose_try_again(fd, result) ? vsock_next()->writev(fd, spans, count) : result;
 }
 
-/* Offset -1 is what sockets can do. */
+/* Sockets support only offset -1. */
 static bool send_at(int fd, const struct iovec *spans, int count, off_t offset, int flags,
                     ssize_t *result)
 {
@@ -271,7 +271,7 @@ int on_ioctl(int fd, unsigned long request, ...)
 
 /* ---- descriptors ---- */
 
-/* Forgotten first: the number may be given to another thread at once. */
+/* The number is forgotten first, because another thread may get it at once. */
 int on_close(int fd)
 {
     interpose_forget(fd);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * interpose.h - what interpose.c, interpose_receive.c and interpose_path.c share: the declarations
- * of the functions that a program calls in place of the C library's, and questions that most of
- * them ask.
+ * interpose.h - shared by interpose.c, interpose_receive.c and interpose_path.c. It declares the
+ * functions that a program calls in place of the C library's, and has questions that most of them
+ * ask.
  */
 #ifndef IDC_VSOCK_INTERPOSE_H
 #define IDC_VSOCK_INTERPOSE_H

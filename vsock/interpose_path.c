@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * interpose_path.c - the functions that take a path, for the sake of /dev/vsock, which may not
- * exist: each sees its stand-in there (control.c).
+ * interpose_path.c - the functions that take a path. They exist for /dev/vsock, which may be
+ * missing: each finds a stand-in there (control.c).
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -10,8 +10,8 @@
 
 /* ---- open ---- */
 
-/* The mode is there only when a file may be made; else what is read here is passed on to be
- * ignored. */
+/* The mode is there only when a file may be made. Otherwise the value that is read here is passed
+ * on and ignored. */
 #define DEFINE_OPEN(name)                                                     \
     int on_##name(const char *path, int flags, ...)                           \
     {                                                                         \
@@ -34,7 +34,7 @@
                                      : vsock_next()->name(directory, path, flags, mode); \
     }
 
-/* What programs call that were compiled with fortification. */
+/* Programs that were compiled with fortification call these. */
 #define DEFINE_OPEN_2(name)                                                                        \
     int on_##name(const char *path, int flags)                                                     \
     {                                                                                              \
@@ -88,8 +88,9 @@ DEFINE_ASK(freopen, void *, (const char *path, const char *mode, void *stream),
 DEFINE_ASK(freopen64, void *, (const char *path, const char *mode, void *stream),
            (path, mode, stream))
 
-/* What programs call that were linked with a C library older than 2.33. Newer ones have it only for
- * them, and dlsym does not find it. The structure is the same on 64-bit machines. */
+/* Programs that were linked with a C library older than 2.33 call these. Newer libraries have them
+ * only for such programs, and dlsym does not find them. The structure is the same on 64-bit
+ * machines. */
 #define DEFINE_OLD_ASK(name, new_name)                                                \
     int on_##name(int version, const char *path, void *status)                        \
     {                                                                                 \

@@ -3,12 +3,12 @@
  * interpose_receive.c - the functions that receive. They pass on at once, and look again only when
  *
  *   the call failed with ECONNRESET, and the connection is within the domain: there the kernel
- *   tells so that the peer closed with data unread, once, and vsock's reader does not learn it;
- *   a seqpacket socket has given nothing: Linux may say so of an end although a message came just
- *   before it, and of an empty message, which on vsock is nothing at all;
- *   it asks for what vsock has not: a sender's address, urgent data, messages of the error queue;
- *   it asks for nothing, which vsock gives at once;
- *   descriptors came with it: what was known of their numbers is old.
+ *   reports so, once, that the peer closed with data unread, and a reader on vsock does not see
+ *   that; a seqpacket socket has returned 0: Linux may do so for an end although a message came
+ *   just before it, and for an empty message, which does not exist on vsock; it asks for things
+ *   that vsock does not have: a sender's address, urgent data, messages of the error queue; it asks
+ *   for 0 bytes, to which vsock answers at once; descriptors came with the data: the table's
+ *   entries for their numbers are old.
  */
 #include <string.h>
 
@@ -33,7 +33,7 @@ static bool receive_unusual(int fd, size_t len, int flags, ssize_t *result)
     return true;
 }
 
-/* What a call on fd has returned: is the result of a second one to be taken in its place? */
+/* A call on fd has returned this: must a second call's result be taken in its place? */
 static inline bool receive_again(int fd, ssize_t got)
 {
     return got <= 0 && (interpose_try_again(fd, got) || (got == 0 && vsock_is_first_end(fd)));
@@ -146,8 +146,8 @@ static ssize_t receive_nameless(int fd, struct msghdr *message, int flags)
     return got;
 }
 
-/* What was known of the numbers of received descriptors is old: what had them may have been closed
- * by ways that we don't see. */
+/* The table's entries for the numbers of received descriptors are old: the files that had them may
+ * have been closed by ways that we don't see. */
 static void forget_received(struct msghdr *message)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {

@@ -12,11 +12,11 @@
 
 #define CALL_MS 5000
 #define BACKLOG_MAX 4096 /* net.core.somaxconn, and what link_mgr allows */
-/* Servers like nbdkit and qemu-ga try again whatever accept says, at once and for ever, with a line
- * of log each time. */
+/* Servers like nbdkit and qemu-ga try again after any error of accept, at once and for ever, with a
+ * line of log each time. */
 #define DEAD_LISTENER_MS 50
 
-/* A failed call to link_mgr, as vsock would say it. */
+/* The error that vsock would return for a failed call to link_mgr. */
 static int listen_explain(const char *what)
 {
     vsock_say("%s: %s", what, idc_last_error());
@@ -68,7 +68,8 @@ bool vsock_bound_before(int fd, struct sockaddr_vm *bound)
     return port != 0;
 }
 
-/* A socket that failed to connect is a new one when it is bound, but if it was bound it stays that.
+/* A socket that failed to connect is a new one when it is bound; but if it was bound before, it
+ * stays bound.
  */
 static int begin_anew(int fd, struct vsock_socket *socket)
 {
@@ -107,7 +108,8 @@ int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given
 
 /* ---- listen ---- */
 
-/* As Linux has it: one more may wait than was asked for, and a negative number is a great one. */
+/* As on Linux, one more connection may wait than was asked for, and a negative number counts as a
+ * large one. */
 static int listen_places(int backlog)
 {
     return backlog < 0 || backlog >= BACKLOG_MAX ? BACKLOG_MAX : backlog + 1;
@@ -177,7 +179,7 @@ int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *add
     else if (socket->state == VSOCK_LISTENING && !(flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)))
         fd = handover_accept(listener, &peer, 0);
     if (fd < 0) {
-        /* A listener whose link_mgr ended has ended for good, and polls readable for good. */
+        /* A listener whose link_mgr has ended is over for good, and polls readable for good. */
         if (fd == -ECONNABORTED)
             poll(NULL, 0, DEAD_LISTENER_MS);
         errno = fd == -ECONNABORTED ? EINVAL : -fd;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * message.c - what AF_UNIX does to messages of seqpacket sockets otherwise than AF_VSOCK.
+ * message.c - where AF_UNIX treats messages of seqpacket sockets differently from AF_VSOCK.
  *
- * An empty one is delivered, and its reader takes it for the end; on AF_VSOCK it is nothing at all.
+ * Empty messages. AF_UNIX delivers them, and the reader takes them for the end. On AF_VSOCK they
+ * have no effect.
  *
- * Long ones. link_mgr leaves the latest message in its socket, and the kernel neither
- * wakes a sender that waits nor lets the socket poll writable before three quarters of its buffer
- * are free (common/handover.h, handover_make_room). So what takes more than a quarter of the usual
- * buffer is handed over in a memfd, so that link_mgr need not let it go, and link_mgr gives it to
- * the other program as it is. Within the domain there is nobody to do that, nor anybody who leaves
- * a message unread: there they are sent as they are. One that is longer than a program can be sure
- * to get in one piece (HANDOVER_PLAIN_MAX) is refused, also where the kernel has room for it.
- * So is one that is longer than SO_VM_SOCKETS_BUFFER_SIZE, as on vsock.
+ * Long ones. link_mgr leaves the latest message in its socket. Before three quarters of the
+ * socket's buffer are free, the kernel neither wakes a waiting sender nor lets the socket poll
+ * writable (common/handover.h, handover_make_room). So a message that takes more than a quarter of
+ * the usual buffer is handed over in a memfd. Then link_mgr need not let it go, and gives it to the
+ * other program as it is. Within the domain there is nobody to do that, nor anybody who leaves a
+ * message unread: there they are sent as they are. A message longer than a program can be sure to
+ * get in one piece (HANDOVER_PLAIN_MAX) is refused, even where the kernel has room for it. So is
+ * one that is longer than SO_VM_SOCKETS_BUFFER_SIZE, as on vsock.
  *
  * This is why the functions that send are intercepted, and only for this: any other call goes on
  * after two comparisons. Nothing is allocated, so they can be called in signal handlers.
@@ -26,7 +27,7 @@
 _Atomic bool vsock_has_messages;
 _Atomic size_t vsock_long = VSOCK_LONG;
 
-/* From now on such sends are looked at; and for those within the domain there is room. */
+/* From now on unusual sends are looked at. Sends within the domain get room. */
 void vsock_prepare_messages(int fd)
 {
     const int size = HANDOVER_PLAIN_BUFFER;
@@ -62,7 +63,7 @@ static ssize_t message_finish(ssize_t result, int flags)
         return result;
     errno = (int)-result;
     if (result == -EPIPE && !(flags & MSG_NOSIGNAL))
-        raise(SIGPIPE); /* in this thread, as the kernel does it */
+        raise(SIGPIPE); /* the signal goes to this thread, as the kernel does it */
     return -1;
 }
 
@@ -88,7 +89,8 @@ bool vsock_send_unusual(int fd, const void *bytes, size_t len, int flags, ssize_
     return is_ours(fd) && send_unusual(fd, &span, 1, len, flags, result);
 }
 
-/* 1, which is nothing unusual, when the kernel would not take them: it says what is wrong. */
+/* 1, which is not unusual, when the kernel would not take the spans: the kernel then says what is
+ * wrong. */
 static size_t length_of(const struct iovec *spans, size_t count)
 {
     size_t len = 0;

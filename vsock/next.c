@@ -3,9 +3,9 @@
  * next.c - the functions that the program would call without us: the C library's, or another
  * preloaded library's.
  *
- * What is linked into this library (libidc, common/) calls them by their usual names, and would get
- * ours. The linker gives it the __wrap_ functions instead (--wrap, for each in VSOCK_WRAPPED of the
- * Makefile).
+ * The code linked into this library (libidc, common/) calls them by their usual names, and would
+ * get ours. The linker gives it the __wrap_ functions instead (--wrap, for each in VSOCK_WRAPPED of
+ * the Makefile).
  */
 #include <dlfcn.h>
 #include <sys/resource.h>
@@ -19,7 +19,7 @@
 struct vsock_next vsock_next_functions;
 bool vsock_next_found;
 
-/* Done twice at the same time, it does the same. */
+/* Two threads may do this at the same time: the result is the same. */
 void vsock_find_next(void)
 {
 #define X(name, type, parameters) *(void **)&vsock_next_functions.name = dlsym(RTLD_NEXT, #name);
@@ -28,7 +28,8 @@ void vsock_find_next(void)
     vsock_next_found = true;
 }
 
-/* libidc's own descriptors get numbers that are not the next ones that the program expects. */
+/* libidc's own descriptors get high numbers, not the next ones, which the program expects for
+ * itself. */
 __attribute__((constructor)) static void begin(void)
 {
     struct rlimit limit;
@@ -130,7 +131,7 @@ int __wrap_fcntl(int fd, int command, ...)
     return vsock_next()->fcntl(fd, command, argument);
 }
 
-/* The number's mark goes too, whoever closes it. */
+/* The number's mark is removed too, whoever closes the number. */
 int __wrap_close(int fd)
 {
     vsock_set_mark(fd, VSOCK_UNKNOWN);

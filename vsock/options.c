@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * options.c - getsockopt(2) and setsockopt(2). What the socket layer of the kernel does for every
- * family it does here too; the rest is what AF_UNIX would say and AF_VSOCK does not, and the
+ * options.c - getsockopt(2) and setsockopt(2). The kernel's socket layer does here what it does for
+ * every family. Here are the options that AF_UNIX would answer and AF_VSOCK does not, and the
  * options of AF_VSOCK itself.
  *
- * SO_VM_SOCKETS_BUFFER_SIZE bounds the messages of a seqpacket socket, and one that is larger than
- * the default makes the socket's send buffer larger. A smaller one does not make that smaller: it
- * could be filled by what link_mgr leaves unread.
+ * SO_VM_SOCKETS_BUFFER_SIZE bounds the messages of a seqpacket socket. A value above the default
+ * makes the socket's send buffer larger. A smaller value does not make it smaller, because the
+ * bytes that link_mgr leaves unread could fill it.
  *
- * SO_SNDBUF has no effect on a vsock socket of the kernel, which only tells it back. So it is here:
- * the send buffer of the socket pair is the library's own affair.
+ * SO_SNDBUF has no effect on a vsock socket of the kernel, which only returns the value. It is the
+ * same here: the library itself manages the send buffer of the socket pair.
  */
 #include <errno.h>
 #include <limits.h>
@@ -48,7 +48,7 @@ static int give_int(int number, void *to, socklen_t *len)
 
 /* ---- SOL_SOCKET ---- */
 
-/* Within the domain the kernel makes an error of a peer that closed with data unread. */
+/* Within the domain the kernel reports an error when the peer closed with data unread. */
 static int take_connected_error(int fd, const struct handover_name *name, void *value,
                                 socklen_t *len)
 {
@@ -72,8 +72,8 @@ static int take_error(int fd, const struct vsock_socket *socket, void *value, so
     return give_int(error, value, len);
 }
 
-/* What the kernel makes of the value, or of none: it knows the limits, and who may pass them. -1
- * with errno. */
+/* The size that the kernel makes of the value, or of no value. The kernel knows the limits, and who
+ * may exceed them. -1 with errno. */
 static int kernels_send_buffer(int name, const void *value, socklen_t len)
 {
     int size = -1, error = 0;
@@ -121,7 +121,7 @@ static int get_socket_option(int fd, const struct vsock_socket *socket, int name
         return give_int(told_send_buffer(fd), value, len);
     case SO_ACCEPTCONN:
         return give_int(socket->state == VSOCK_LISTENING, value, len);
-    case SO_PEERCRED: /* else it would be link_mgr's */
+    case SO_PEERCRED: /* otherwise it would be link_mgr's */
         return option_give(&nobody, sizeof(nobody), value, len);
     case SO_PEERGROUPS:
     case SO_PEERPIDFD:
@@ -195,8 +195,8 @@ uint64_t vsock_buffer_size(int fd)
     return or_default(vsock_options(fd)->buffer_size, BUFFER_SIZE_DEFAULT);
 }
 
-/* A larger send buffer, as far as the program may have one. Not while the socket connects: then its
- * size is what keeps it from being writable (connect.c). */
+/* Makes the send buffer larger, as far as the program may have it. It does not do so while the
+ * socket connects, because then its size keeps it from being writable (connect.c). */
 static void raise_buffer(int fd, const struct vsock_socket *socket, uint64_t wanted)
 {
     int present = 0, size = (int)(wanted < BUFFER_RAISED_MAX ? wanted : BUFFER_RAISED_MAX);
@@ -215,7 +215,7 @@ static void note_size(uint64_t size)
         vsock_long = size;
 }
 
-/* The size keeps within the limits, whichever of the three was set. */
+/* The size stays within the limits, whichever of the three was set. */
 static int set_size(int fd, const struct vsock_socket *socket, int name, const void *value,
                     socklen_t len)
 {

@@ -35,8 +35,8 @@ static int put_note(const struct vsock_parts *parts)
     return sent < 0 ? (int)sent : 0;
 }
 
-/* The near end has the number that socket(2) would have given. Flags are set on it alone: the far
- * end may become another program's socket. */
+/* The near end has the number that socket(2) would have given. Only the near end gets the flags,
+ * because the far end may become another program's socket. */
 static int set_flags(int near_end, int flags)
 {
     if (!(flags & SOCK_CLOEXEC) && fcntl(near_end, F_SETFD, 0) < 0)
@@ -62,7 +62,7 @@ static int make_fresh(int type, int flags, const struct sockaddr_vm *bound, int 
     return -1;
 }
 
-/* What vsock answers to what it does not have. */
+/* The errors that vsock returns for things that it does not have. */
 static int judge_socket(int type, int protocol)
 {
     if (protocol != 0 && protocol != AF_VSOCK)
@@ -130,8 +130,8 @@ static void copy_option(int from, int to, int name)
     setsockopt(to, SOL_SOCKET, name, &value, len);
 }
 
-/* What a program sets on a socket that it will connect, and that has a meaning here, or can be read
- * back. */
+/* The options that a program sets on a socket before it connects, as far as they have a meaning
+ * here, or can be read back. */
 static void copy_options(int from, int to)
 {
     static const int names[] = {SO_RCVTIMEO, SO_SNDTIMEO,  SO_RCVLOWAT,  SO_RCVBUF,  SO_SNDBUF,
@@ -167,7 +167,7 @@ int vsock_renew(int fd, const struct sockaddr_vm *bound, int reservation)
 
 /* ---- looking ---- */
 
-/* Whether fd's peer has a name of the kind that link_mgr gives. */
+/* Does fd's peer have a name of the kind that link_mgr gives? */
 enum peer { PEER_OTHER, PEER_NAMELESS, PEER_NAMED };
 
 static enum peer peer_name(int fd)
@@ -181,9 +181,9 @@ static enum peer peer_name(int fd)
     return name.sun_path[0] == '\0' ? PEER_NAMED : PEER_OTHER;
 }
 
-/* The note, without taking it. A program's own socket pair is left as it is, also one whose peek
- * offset is in use. The note is known by its bytes and by the descriptor beside it, which is not
- * taken out: MSG_CTRUNC tells of it. */
+/* Looks at the note without taking it. It leaves a program's own socket pair as it is, even one
+ * whose peek offset is in use. The note is recognised by its bytes and by the descriptor beside it.
+ * The descriptor is not taken out; MSG_CTRUNC shows it. */
 static bool peek_note(int fd, enum vsock_mark mark, struct sockaddr_vm *bound)
 {
     char bytes[sizeof(struct note) + 1];
@@ -205,7 +205,7 @@ static bool peek_note(int fd, enum vsock_mark mark, struct sockaddr_vm *bound)
     return true;
 }
 
-/* One whose peer has a name: ours, or somebody else's. */
+/* A socket whose peer has a name: it is ours, or somebody else's. */
 static enum vsock_state socket_named(int fd, struct vsock_socket *socket)
 {
     if (handover_name(fd, &socket->name) == 0)
@@ -217,7 +217,7 @@ static enum vsock_state socket_named(int fd, struct vsock_socket *socket)
     return VSOCK_FAILED;
 }
 
-/* One whose peer has no name: it is fresh, it connects, or it is none of ours. */
+/* A socket whose peer has no name: it is fresh, it connects, or it is not one of ours. */
 static enum vsock_state socket_nameless(int fd, enum vsock_mark mark, struct vsock_socket *socket)
 {
     if (peek_note(fd, mark, &socket->bound))
@@ -265,8 +265,8 @@ bool vsock_look(int fd, struct vsock_socket *socket)
 
 /* ---- the parts of a fresh socket ---- */
 
-/* Descriptors for which there is no room would be lost with the note. One more is needed for the
- * reservation. */
+/* Without room for them, the descriptors would be lost with the note. The reservation needs one
+ * more. */
 static int check_room(int fd, bool bound)
 {
     int one = fcntl(fd, F_DUPFD_CLOEXEC, 0);

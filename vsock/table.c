@@ -3,10 +3,10 @@
  * table.c - what is known of each descriptor's number.
  *
  * It grows by pieces of VSOCK_CHUNK numbers, which are never given back, so it is read without a
- * lock. It is a memory of what was found, and no more: an entry may be wrong when the program
- * closes and opens descriptors by ways that we don't see (fclose, system calls of its own), or in a
- * child of vfork. Therefore whoever finds "ours" looks again at the descriptor itself, and each
- * call of ours that makes a descriptor enters it anew.
+ * lock. It only remembers what was found. An entry may be wrong when the program closes and opens
+ * descriptors by ways that we don't see (fclose, system calls of its own), or in a child of vfork.
+ * Therefore whoever finds "ours" looks again at the descriptor itself. And each call of ours that
+ * makes a descriptor writes its entry again.
  */
 #include <sys/mman.h>
 
@@ -68,8 +68,8 @@ void vsock_copy(int from, int to)
     enum vsock_mark mark = vsock_mark(from);
     if (from == to || (mark != VSOCK_OURS && vsock_mark(to) == VSOCK_UNKNOWN))
         return;
-    /* In a child of vfork the number is its parent's too, where it may be one of ours: "other"
-     * would be taken for true there. */
+    /* A child of vfork shares the table with its parent, where the number may be one of ours. The
+     * parent would believe "other". */
     vsock_set_mark(to, mark == VSOCK_OURS ? VSOCK_OURS : VSOCK_UNKNOWN);
     if (mark == VSOCK_OURS)
         copy_options(vsock_options(to), vsock_options(from));

@@ -8,7 +8,7 @@
 #include "common/log_limit.h"
 
 /* One line to stderr (and the journal's priority prefix when stderr is the journal). Thread-safe.
- * Lines that a peer or a program can trigger are limited: 10 in a second for one peer
+ * Lines that a peer or a program can trigger are limited. In a second, 10 may pass for one peer
  * (log_limited_line with its limit) or for one call site (log_limited), and 100 for all together.
  * The next line that passes says how many were left out. */
 void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -7,8 +7,8 @@
  * otherwise. When there is no room for a timer that counts, a spare gives it its place, and takes
  * one again when there is memory.
  *
- * A timer of which there may be thousands, one for each client, has to be added by event_add and
- * its failure looked at: that client's call fails, and no other's.
+ * There may be thousands of timers of one kind, one for each client. Add such a timer by event_add
+ * and check for failure: then that client's call fails, and no other.
  */
 #ifndef IDC_TIMER_H
 #define IDC_TIMER_H
@@ -22,8 +22,8 @@
 int timer_spares_begin(struct event_base *base);
 void timer_spares_end(void);
 
-/* Sets it anew, if it is set. When even the spares are used up it fires at once: so it is for
- * callbacks that look what is due, and do no harm when they come early. */
+/* Sets it anew, if it is set. When even the spares are used up, it fires at once. So it is for
+ * callbacks that check what is due, and do no harm when they come early. */
 void timer_set(struct event *timer, uint64_t ms);
 
 #endif

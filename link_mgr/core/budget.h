@@ -2,9 +2,9 @@
 /*
  * budget.h - the memory set aside for one peer, and how it is shared among the peer's connections.
  *
- * Charged here are every byte that a connection's sender may still send, every byte that arrived
- * and waits for the program, and a fixed cost for each connection. The sum never exceeds the
- * ceiling. So a peer can't make this domain hold more, whatever it does.
+ * A peer is charged for every byte that a connection's sender may still send, for every byte that
+ * arrived and waits for the program, and a fixed cost for each connection. The sum never exceeds
+ * the ceiling. So a peer can't make this domain hold more, whatever it does.
  *
  * The shares follow the dynamic-threshold scheme of shared-memory switches (Choudhury and Hahne,
  * IEEE/ACM ToN 6(2), 1998): a connection's window is a fraction of what is still free. So a few

@@ -73,7 +73,7 @@ struct host {
     /* ---- loop ---- */
 
     /* Watches the descriptor of a peer's channel (token is for core_channel_event), or stops
-     * watching it (fd -1). 0 or negative errno: then it is not watched. */
+     * watching it (fd -1). 0 or negative errno; then it is not watched. */
     int (*watch)(struct host *host, void *token, int fd, void **watch);
     uint64_t (*now)(struct host *host); /* monotonic, ms */
     uint64_t (*random64)(struct host *host);

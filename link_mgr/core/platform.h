@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * platform.h - what a link is built from: a store (Xenstore, or a directory that stands for it) and
+ * platform.h - the parts of a link: a store (Xenstore, or a directory that stands for it) and
  * channels (two shared-memory rings with an event).
  *
  * Theory of operation

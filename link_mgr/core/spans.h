@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * spans.h - where the bytes lie that pass between a link and a program: in one piece, or in the two
- * pieces before and after the end of a ring. Only the link knows whose memory it is, the ring's or
- * a copy of it. Spans are valid for the length of a call.
+ * spans.h - where the bytes lie that pass between a link and a program. They are in one piece, or
+ * in the two pieces before and after the end of a ring. Only the link knows whose memory it is, the
+ * ring's or a copy of it. Spans are valid for the length of a call.
  */
 #ifndef IDC_SPANS_H
 #define IDC_SPANS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * terms.h - what the two sides of a connection say to each other (docs/protocol.md), whatever
- * carries their words. wire.h has the layout in frames; a connection knows only this header.
+ * carries it. A connection knows only this header; wire.h has the layout in frames.
  */
 #ifndef IDC_TERMS_H
 #define IDC_TERMS_H

@@ -109,8 +109,9 @@ uint32_t hub_reserved_port(struct hub *hub, int fd);
 int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog,
                         struct hub_listening *result, char why[HUB_WHY_MAX]);
 
-/* A question about one connection. Root may ask, the uid whose program connected or listened, and
- * anybody who shows the program's end (for example a server that has changed its uid). */
+/* A question about one connection. Root may ask, and so may the uid whose program connected or
+ * listened. Anybody who shows the program's end may ask too, for example a server that has changed
+ * its uid. */
 struct hub_question {
     struct hub_caller caller;
     uint64_t serial;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hub_private.h - the hub from the inside: the declarations that hub.c (requests of programs),
- * hub_host.c (what the core asks for), hub_within.c, hub_records.c and hub_status.c (snapshots)
- * share.
+ * hub_private.h - the hub from the inside, for its own files: hub.c (requests of programs),
+ * hub_host.c (what the core asks for), hub_within.c, hub_records.c and hub_status.c (snapshots).
  */
 #ifndef IDC_HUB_PRIVATE_H
 #define IDC_HUB_PRIVATE_H

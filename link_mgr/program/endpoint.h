@@ -17,7 +17,7 @@
  * system call. Worse, it would wake a program that waits for an answer for nothing: Linux wakes a
  * sleeper in recv on a Unix socket also when there is room to send. So while a program asks and is
  * answered in turn, its bytes are consumed some messages later, right after it was given something.
- * It has been woken by then anyway. This is never so late that the program could not send: there
+ * It has been woken by then anyway. This is never so late that the program could not send. There
  * are limits of bytes and of looks, and when the program has sent nothing for LAG_MS all of it is
  * consumed anyway.
  *
@@ -34,9 +34,9 @@
  * A look that brings less than it has room for has seen all that a stream's queue held. For recvmsg
  * ends early only at the end of the queue, at a descriptor that the program sent along (MSG_CTRUNC
  * shows it), or at an urgent byte. So the next pull returns -EAGAIN without a system call. Whatever
- * comes later makes an event: epoll takes a socket off its list before it asks what there is, so
- * anything that it did not see puts the socket on the list again. If an end stood behind the data
- * at the event, the event shows it (EPOLLRDHUP, EV_CLOSED). It does not show a reset, because
+ * comes later makes an event. For epoll takes a socket off its list before it asks what there is,
+ * so anything that it did not see puts the socket on the list again. If an end stood behind the
+ * data at the event, the event shows it (EPOLLRDHUP, EV_CLOSED). It does not show a reset, because
  * libevent treats EPOLLERR like EPOLLIN. Therefore an endpoint that was spared the second look has
  * it LAG_MS later (endpoint_lag.c). A reset that arrives with data may be noticed that late.
  *

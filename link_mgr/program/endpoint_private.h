@@ -65,9 +65,9 @@ void endpoint_pulled(struct endpoint *ep, size_t len);
 /* Might what is held keep the program from writing? No system call is made for this. */
 bool endpoint_may_be_tight(const struct endpoint *ep);
 /* Called when all that was sent has been pulled. Makes sure that the held bytes do not keep the
- * program from writing. silent: it has sent nothing for so long that they are let go where the
- * kernel does not tell. True: they do not keep it now, but may if the program makes its send buffer
- * smaller, or if the kernel does not tell. */
+ * program from writing. silent: the program has sent nothing for so long that they are let go if
+ * the kernel does not tell. True: they do not keep it now, but may if the program makes its send
+ * buffer smaller, or if the kernel does not tell. */
 bool endpoint_make_room(struct endpoint *ep, bool silent);
 
 /* Arranges that the endpoint is looked after when the program sends nothing for a while, if there

@@ -15,9 +15,9 @@
  * whenever all has been read. So such a writer does not wait for the timer with each block.
  *
  * Where the kernel does not tell, what is held is let go after a second of silence: a writer that
- * waits cannot break it. If bytes come at once after that, such a writer is taken to be there
- * (needy), and from then on it is let go whenever all has been read. A guess that is wrong costs
- * a reset, or a second.
+ * waits cannot break it. If bytes come at once after that, there seems to be such a writer (needy).
+ * From then on the held bytes are let go whenever all has been read. A guess that is wrong costs a
+ * reset, or a second.
  */
 #include <stdio.h>
 #include <sys/utsname.h>

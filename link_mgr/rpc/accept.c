@@ -3,8 +3,8 @@
  * accept.c - theory of operation
  *
  * We accept connections ourselves and give each to libmicrohttpd. It could accept too. But at a
- * limit it stops looking at the listening socket until it is run again, and nobody would know when
- * to run it: clients would wait for ever.
+ * limit it stops looking at the listening socket until it is run again. Nobody would know when to
+ * run it, and clients would wait for ever.
  *
  * At a limit (no descriptor left, or RPC_CONNECTIONS_MAX connections) we still accept one more, in
  * the place of a spare descriptor that is kept for this. That connection is refused:

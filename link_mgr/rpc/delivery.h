@@ -5,9 +5,9 @@
  * Theory of operation
  *
  * idc.recv takes data off a handle once its answer has been handed to the transport. The client may
- * go away before it has read that answer. Then the data are gone, and another client of the same
- * uid that goes on reading from the handle would see a gap without knowing it. So a delivery
- * remembers that data of a handle are on their way to a session. It ends in one of two ways:
+ * go away before it has read that answer. Then the data are gone. Another client of the same uid
+ * that goes on reading from the handle would miss them without knowing it. So a delivery remembers
+ * that data of a handle are on their way to a session. It ends in one of two ways:
  *
  *   read    the client has read everything that was written to its socket (SIOCOUTQ is 0), or it
  *           has closed its connection without leaving anything unread

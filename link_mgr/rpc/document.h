@@ -3,8 +3,8 @@
  * document.h - may a client's document be given to xmlrpc-c's parser?
  *
  * That parser builds a tree of the whole document and walks it by recursion before any limit is
- * applied: elements nested a hundred thousand deep overflow the stack, millions of empty ones fill
- * the memory, and entities of a document type make much out of little. So a document's tags are
+ * applied. Elements nested a hundred thousand deep overflow the stack. Millions of empty elements
+ * fill the memory. Entities of a document type make much out of little. So a document's tags are
  * counted first, in one pass, by the rules of XML. A document that passes is well enough formed
  * that the parser sees the same tags.
  */

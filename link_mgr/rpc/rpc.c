@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * rpc.c - libmicrohttpd on the daemon's loop. libmicrohttpd has an epoll set of its own, without a
- * thread; its descriptor is one event in our loop, and MHD_run does what is due. Between events it
- * costs nothing: the timer is armed only when libmicrohttpd asks for it, which it does when it left
- * work undone. We give it new connections (accept.c).
+ * thread. The set's descriptor is one event in our loop, and MHD_run does what is due. Between
+ * events it costs nothing: the timer is armed only when libmicrohttpd asks for it, which it does
+ * when it left work undone. We give it new connections (accept.c).
  */
 #include "link_mgr/rpc/rpc.h"
 

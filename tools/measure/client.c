@@ -68,7 +68,7 @@ int account_begin(struct account *account, const struct measure *measure, struct
     return read_usage(account, &account->client, &account->server);
 }
 
-/* The watched processes of both sides are one sum, and so are the measuring ones. */
+/* The watched processes of both sides make one sum, and so do the measuring ones. */
 int account_end(struct account *account, double units, struct figures *figures)
 {
     struct measure_usage client, server;

@@ -95,7 +95,7 @@ int test_round_trip(const struct measure *measure, struct figures *figures)
 
 /* ---- round trips beside a bulk stream ---- */
 
-/* What has been written, and when the last write of it was done. */
+/* How much has been written, and when the last write was done. */
 struct progress {
     uint64_t bytes, at_ns;
 };
@@ -123,8 +123,7 @@ static void bulk_wrote(struct bulk *bulk, size_t len)
     pthread_mutex_unlock(&bulk->mutex);
 }
 
-/* Of whole writes in the time that they took, however the beginning and the end of a measurement
- * lie to them. */
+/* The rate of whole writes in the time that they took, wherever the measurement begins and ends. */
 static double bulk_pace(struct progress from, struct progress to)
 {
     return to.at_ns > from.at_ns
@@ -148,7 +147,7 @@ static void *write_bulk(void *arg)
     return NULL;
 }
 
-/* Until the bulk stream runs at its own pace: buffers are full. */
+/* Waits until the bulk stream runs at its own pace, with full buffers. */
 static int fill_up(struct stream *stream, struct bulk *bulk, const struct measure *measure)
 {
     uint64_t end = now_ns() + (uint64_t)(measure->seconds * 0.2e9);
@@ -171,8 +170,8 @@ static int run_beside(const struct measure *measure, struct stream *stream, stru
     uint64_t begin = now_ns();
     struct progress from = bulk_progress(bulk);
     int result;
-    /* Without a load at that time it would be another test: again, unless the bulk stream really is
-     * held up. */
+    /* Without a load at that time it would be another test. So it is done again, unless the bulk
+     * stream really is held up. */
     do
         result = round_trips(stream, measure->size, count, samples);
     while (result == 0 && bulk_progress(bulk).bytes == from.bytes &&

@@ -3,9 +3,9 @@
  * server.c - the side that is measured against.
  *
  * The main thread accepts and watches idle connections (epoll); one that speaks gets a thread, in
- * which it stays to its end. Only SHORT requests are answered by the main thread itself, and while
- * a row of them goes on it accepts without asking epoll first. A row that breaks off (a client that
- * died) ends with the next connection, whatever that wants.
+ * which it stays to its end. The main thread itself answers only SHORT requests. While a row of
+ * them goes on, it accepts without asking epoll first. A row that breaks off (a client that died)
+ * ends with the next connection, whatever that wants.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -147,8 +147,8 @@ static struct session *accept_session(struct server *server)
     return NULL;
 }
 
-/* Reads a request and answers it, if it is SHORT: *left is how many are to come. False: it was
- * another. */
+/* Reads a request and answers it if it is SHORT; *left is then how many will follow. False: it was
+ * another request. */
 static bool answer_short(struct session *session, uint64_t *left)
 {
     if (!session->has_request &&

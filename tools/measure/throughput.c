@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * throughput.c - bulk streams, each with a thread of its own that does nothing but write.
- * Throughput ends with the last reader's answer, so what is in buffers counts only when it has
- * arrived. Fairness counts what each stream could write within one window, in the middle of which
- * all of them are at full pace.
+ * Throughput ends with the last reader's answer, so bytes in buffers count only when they have
+ * arrived. Fairness counts what each stream could write within one window. The window lies in the
+ * time when all streams are at full pace.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -69,7 +69,8 @@ struct team {
     bool stop;
 };
 
-/* bytes: of each writer. UINT64_MAX: until told to stop, and then without an answer. 0 or -1. */
+/* bytes is the number for each writer. UINT64_MAX: they write until told to stop, and then without
+ * an answer. 0 or -1. */
 static int team_start(struct team *team, struct stream *streams, unsigned count, size_t size,
                       uint64_t bytes)
 {
@@ -132,8 +133,8 @@ static uint64_t round_up(const struct measure *measure, double bytes)
     return ((uint64_t)bytes / unit + 1) * unit;
 }
 
-/* How many bytes take about `seconds`: four times as much until it is long enough to tell. 0 after
- * an error. */
+/* How many bytes take about `seconds`. It writes four times as much each time, until that takes
+ * long enough. 0 after an error. */
 static uint64_t throughput_calibrate(const struct measure *measure, struct stream *streams)
 {
     uint64_t bytes = round_up(measure, FIRST_BYTES);

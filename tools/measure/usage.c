@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* usage.c - what processes have used: CPU time by their clocks, the rest from /proc/PID. */
+/* usage.c - the resources that processes have used: CPU time by their clocks, the rest from
+ * /proc/PID. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

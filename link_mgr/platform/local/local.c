@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * local.c - the `local` platform: domains are processes of one user on one machine, Xenstore is a
+ * local.c - the `local` platform. Domains are processes of one user on one machine, Xenstore is a
  * directory, and a channel is memory that two processes share.
  *
  * Theory of operation
  *
- * struct platform holds an epoll set, which is the event_fd: inotify, the listening socket, the
- * sockets of hand-overs and of channels, and an eventfd (kick) that is readable while something
- * waits in our own memory, so that the set is readable whenever next_event has something.
+ * struct platform holds an epoll set, which is the event_fd. In it are inotify, the listening
+ * socket, the sockets of hand-overs and of channels, and an eventfd (kick). kick is readable while
+ * something waits in our own memory, so that the set is readable whenever next_event has something.
  * next_event first reports what waits. Then it looks at the set once, does what the sockets ask
  * for, and reports what that brought. The owners of channels learn of it from their channels'
  * descriptors.

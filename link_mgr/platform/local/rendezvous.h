@@ -4,9 +4,9 @@
  * for the channel that was offered to it (channel.h has the messages).
  *
  * Nothing waits for a caller. A caller that says nothing keeps one of CALLERS_MAX places until it
- * hangs up, or until newer callers need the place: we hang up on the oldest then. An honest caller
- * speaks at once, so it is served before others can push it out. When the process has no descriptor
- * left, we hang up on callers; in the queue they would keep the socket readable for ever.
+ * hangs up. When newer callers need a place, we hang up on the oldest. An honest caller speaks at
+ * once, so it is served before others can push it out. When the process has no descriptor left, we
+ * hang up on callers; in the queue they would keep the socket readable for ever.
  */
 #ifndef IDC_LOCAL_RENDEZVOUS_H
 #define IDC_LOCAL_RENDEZVOUS_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * shared.h - the memory of a channel on the local platform: a memfd of one page (struct ring_page
- * at its beginning), the left ring's data, the right ring's data; both rings have the same size.
+ * shared.h - the memory of a channel on the local platform. It is a memfd of one page (struct
+ * ring_page at its beginning), the left ring's data and the right ring's data. Both rings have the
+ * same size.
  *
  * The offering side seals it against shrinking and growing. The attaching side takes only such a
  * memfd, of exactly the size that follows from the page's orders. So no truncation can raise

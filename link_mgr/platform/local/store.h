@@ -9,9 +9,9 @@
  * may do everything. Domain 0 may read everything, but writes, like any domain, only below
  * /local/domain/0/data: its link_mgr has no business elsewhere.
  *
- * A file is not a node if its name is not a path, if it is not a regular file, if its first line is
- * not a list of permissions, or if its value is too long or has a NUL byte. local_store_walk skips
- * such files, and local_store_read returns -EBADMSG for them.
+ * A node is a regular file whose name is a path and whose first line is a list of permissions. Its
+ * value is not too long and has no NUL byte. Other files are not nodes: local_store_walk skips such
+ * files, and local_store_read returns -EBADMSG for them.
  *
  * All paths are checked: -EINVAL for one that is not a Xenstore path. No call blocks on a FIFO, and
  * none follows a symbolic link. Errors are negative errno values.
@@ -62,7 +62,7 @@ int local_store_walk(const struct store_local *store, const char *prefix, local_
                      void *arg);
 
 /* Removes files that writers left behind when they were killed in the middle of a write, at least a
- * minute ago, in the store's directory and in the rooms of the own domain. */
+ * minute ago. It looks in the store's directory and in the rooms of the own domain. */
 void local_store_sweep(const struct store_local *store);
 
 #endif

@@ -5,8 +5,8 @@
  * Theory of operation
  *
  * An offered channel has its memory and its event channel at once; a job writes the two nodes by
- * which the peer finds them. An attached one has only an event descriptor at first, on which
- * nothing happens; a job reads the peer's nodes, and with the answer the loop binds and maps. Xen
+ * which the peer finds them. An attached channel has only an event descriptor at first, on which
+ * nothing happens. A job reads the peer's nodes, and with the answer the loop binds and maps. Xen
  * makes the port pending when it is bound, so the descriptor becomes readable then. When attaching
  * fails, this domain sends itself an event on that descriptor.
  *

@@ -4,11 +4,11 @@
  *
  * Theory of operation
  *
- * The offering side (server) shares a page that describes two rings (struct ring_page, then the
- * grant references of the rings' pages) and the pages of the rings, and opens an event channel to
- * the peer. The peer must learn the reference of the first page and the port. The attaching side
- * (client) binds the port and maps the pages. When a side ends, even by a crash, its kernel clears
- * a byte of the page (cli_live, srv_live) and sends an event.
+ * The offering side (server) shares a page that describes two rings: struct ring_page, then the
+ * grant references of the rings' pages. It also shares the pages of the rings, and opens an event
+ * channel to the peer. The peer must learn the reference of the first page and the port. The
+ * attaching side (client) binds the port and maps the pages. When a side ends, even by a crash, its
+ * kernel clears a byte of the page (cli_live, srv_live) and sends an event.
  *
  * A program that uses libxenvchan can be the other side, but libxenvchan itself is not used here.
  * When the kernel's limit of shared pages is reached, libxenvchan_server_init (Xen 4.17) unmaps and

@@ -11,8 +11,8 @@
  * is readable when xen_worker_collect has something to do.
  *
  * A job belongs to the worker from xen_worker_post until done() is called, which frees it. Stopping
- * gives the thread a limited time for the jobs that are queued; a thread that hangs is left behind,
- * with all the memory that it may still touch.
+ * gives the thread a limited time for the queued jobs. A thread that hangs is left behind, with all
+ * the memory that it may still touch.
  */
 #ifndef IDC_XEN_WORKER_H
 #define IDC_XEN_WORKER_H

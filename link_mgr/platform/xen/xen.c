@@ -5,8 +5,8 @@
  *
  * Theory of operation
  *
- * One thread (worker.h) makes all calls that may wait for xenstored (store.h); the event loop's own
- * calls are of the grant and event-channel devices, which don't wait (vchan.h). The platform's
+ * One thread (worker.h) makes all calls that may wait for xenstored (store.h). The event loop
+ * itself calls only the grant and event-channel devices, which don't wait (vchan.h). The platform's
  * descriptor is the worker's. It is readable when a job has run or a watch has brought something.
  * The results of jobs take effect in next_event, on the loop's thread.
  *
