@@ -11,7 +11,7 @@ import os
 from case import IdcTestCase
 
 MIB = 1 << 20
-WAYS = ("write", "more", "sendfile", "splice", "tee", "vmsplice")
+WAYS = ("write", "more", "sendfile", "splice", "tee", "vmsplice", "uring", "uring_splice")
 # The least that the kernel allows, and others at which one block is more than a quarter
 BUFFERS = (0, 4608, 20000, 60000, 140000)
 

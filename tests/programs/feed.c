@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/programs/pattern.h"
+#include "tests/programs/uring.h"
 
 struct feeder {
     int socket;
@@ -22,6 +23,8 @@ struct feeder {
     int first[2], second[2]; /* pipes */
     size_t in_pipe;          /* in that from which the socket is filled */
     bool poll;
+    struct uring ring;
+    bool has_ring;
 };
 
 struct way {
@@ -98,9 +101,50 @@ static ssize_t feed_vmsplice(struct feeder *feeder, size_t at, size_t len)
     return feed_from_pipe(feeder, feeder->first[0]);
 }
 
+static ssize_t feed_request(struct feeder *feeder, const struct io_uring_sqe *request)
+{
+    int n = uring_carry_out(&feeder->ring, request);
+    errno = n < 0 ? -n : 0;
+    return n < 0 ? -1 : n;
+}
+
+static ssize_t feed_uring(struct feeder *feeder, size_t at, size_t len)
+{
+    if (!feeder->has_ring)
+        return feed_write(feeder, at, len);
+    return feed_request(feeder, &(struct io_uring_sqe){.opcode = IORING_OP_SEND,
+                                                       .fd = feeder->socket,
+                                                       .addr = (uintptr_t)(feeder->bytes + at),
+                                                       .len = (uint32_t)len,
+                                                       .msg_flags = MSG_NOSIGNAL});
+}
+
+static ssize_t feed_uring_splice(struct feeder *feeder, size_t at, size_t len)
+{
+    off_t offset = (off_t)at;
+    if (!feeder->has_ring)
+        return feed_write(feeder, at, len);
+    if (feeder->in_pipe == 0) {
+        ssize_t n = splice(feeder->file, &offset, feeder->first[1], NULL, len, 0);
+        if (n <= 0)
+            return n;
+        feeder->in_pipe = (size_t)n;
+    }
+    ssize_t n = feed_request(feeder, &(struct io_uring_sqe){.opcode = IORING_OP_SPLICE,
+                                                            .fd = feeder->socket,
+                                                            .off = (uint64_t)-1,
+                                                            .splice_fd_in = feeder->first[0],
+                                                            .splice_off_in = (uint64_t)-1,
+                                                            .len = (uint32_t)feeder->in_pipe});
+    feeder->in_pipe -= n > 0 ? (size_t)n : 0;
+    return n;
+}
+
 static const struct way ways[] = {
-    {"write", feed_write},   {"more", feed_more}, {"sendfile", feed_sendfile},
-    {"splice", feed_splice}, {"tee", feed_tee},   {"vmsplice", feed_vmsplice},
+    {"write", feed_write},       {"more", feed_more},
+    {"sendfile", feed_sendfile}, {"splice", feed_splice},
+    {"tee", feed_tee},           {"vmsplice", feed_vmsplice},
+    {"uring", feed_uring},       {"uring_splice", feed_uring_splice},
 };
 
 static const struct way *find_way(const char *name)
@@ -164,11 +208,14 @@ int feed_socket(int fd, const struct feed *feed, size_t *done)
     if (!error && feed->sndbuf > 0 &&
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &feed->sndbuf, sizeof(feed->sndbuf)) < 0)
         error = errno;
+    feeder.has_ring = strncmp(feed->how, "uring", 5) == 0 && uring_begin(&feeder.ring);
     if (!error && feed->poll)
         fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     if (!error)
         error = feed_loop(&feeder, way, feed, done);
     fcntl(fd, F_SETFL, flags);
+    if (feeder.has_ring)
+        uring_end(&feeder.ring);
     feeder_close(&feeder, feed);
     return error;
 }

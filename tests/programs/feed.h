@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 struct feed {
-    const char *how; /* write, more, sendfile, splice, tee, vmsplice */
+    const char *how; /* write, more, sendfile, splice, tee, vmsplice; uring and uring_splice, which
+                         write where the kernel has no io_uring */
     uint64_t seed;
     size_t length, block; /* in all; for each call */
     int sndbuf;           /* SO_SNDBUF to set first, 0: none */

@@ -9,7 +9,7 @@ test-programs: $(TEST_PROGRAMS)
 # The Makefile's recipe for this target calls make with this file too: here it has nothing more to do.
 test-programs: SUBMAKE = @:
 
-$(BUILD)/tests/puppet: $(BUILD)/obj/tests/programs/feed.o
+$(BUILD)/tests/puppet: $(BUILD)/obj/tests/programs/feed.o $(BUILD)/obj/tests/programs/uring.o
 $(BUILD)/tests/puppet $(BUILD)/tests/flows: $(BUILD)/tests/%: $(BUILD)/obj/tests/programs/%.o \
         $(BUILD)/obj/tests/programs/pattern.o $(LIBIDC_A)
 	@mkdir -p $(@D)
@@ -24,7 +24,7 @@ $(BUILD)/tests/vsock_uv: $(call preload,tests/programs/vsock_uv.c)
 	@mkdir -p $(@D)
 	$(CC) $(filter-out $(SAN),$(LDFLAGS)) $^ -luv -o $@
 
-$(BUILD)/tests/vsock: $(call preload,$(patsubst %,tests/programs/%.c,vsock vsock_server vsock_cases vsock_data vsock_uring vsock_process))
+$(BUILD)/tests/vsock: $(call preload,$(patsubst %,tests/programs/%.c,vsock vsock_server vsock_cases vsock_data vsock_uring uring vsock_process))
 	@mkdir -p $(@D)
 	$(CC) $(filter-out $(SAN),$(LDFLAGS)) $^ -lpthread -o $@
 

@@ -1,58 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vsock_uring.c - io_uring on a connected socket: its requests pass by every library. One at a
- * time, by plain system calls. */
+ * time. */
 #include <poll.h>
-#include <stdatomic.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
-#include <linux/io_uring.h>
-
+#include "tests/programs/uring.h"
 #include "tests/programs/vsock.h"
 
-static struct {
-    int fd;
-    char *map; /* both rings */
-    struct io_uring_sqe *requests;
-    struct io_uring_params params;
-} ring;
+static struct uring ring;
 
-/* False: the kernel has none, or does not let us. */
-static bool vsock_uring_begin(void)
-{
-    ring.fd = (int)syscall(SYS_io_uring_setup, 4, &ring.params);
-    if (ring.fd < 0 || !(ring.params.features & IORING_FEAT_SINGLE_MMAP))
-        return false;
-    size_t answers_end =
-        ring.params.cq_off.cqes + ring.params.cq_entries * sizeof(struct io_uring_cqe);
-    size_t requests_end = ring.params.sq_off.array + ring.params.sq_entries * sizeof(uint32_t);
-    ring.map = mmap(NULL, answers_end > requests_end ? answers_end : requests_end,
-                    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQ_RING);
-    ring.requests =
-        mmap(NULL, ring.params.sq_entries * sizeof(struct io_uring_sqe), PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQES);
-    return ring.map != MAP_FAILED && ring.requests != MAP_FAILED;
-}
-
-static _Atomic uint32_t *index_at(uint32_t offset)
-{
-    return (_Atomic uint32_t *)(void *)(ring.map + offset);
-}
-
-/* One request, and its result. */
 static int carry_out(const struct io_uring_sqe *request)
 {
-    uint32_t tail = *index_at(ring.params.sq_off.tail), head = *index_at(ring.params.cq_off.head);
-    uint32_t at = tail & *index_at(ring.params.sq_off.ring_mask);
-    ring.requests[at] = *request;
-    ((uint32_t *)(void *)(ring.map + ring.params.sq_off.array))[at] = at;
-    atomic_store(index_at(ring.params.sq_off.tail), tail + 1);
-    CHECK(syscall(SYS_io_uring_enter, ring.fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) == 1);
-    CHECK(atomic_load(index_at(ring.params.cq_off.tail)) == head + 1);
-    const struct io_uring_cqe *answers = (void *)(ring.map + ring.params.cq_off.cqes);
-    int result = answers[head & *index_at(ring.params.cq_off.ring_mask)].res;
-    atomic_store(index_at(ring.params.cq_off.head), head + 1);
-    return result;
+    return uring_carry_out(&ring, request);
 }
 
 /* Offset 0 is what SEND and RECV want, -1, the file's own place, is right for READ and WRITE. */
@@ -87,7 +45,7 @@ void test_io_uring(const struct other *other)
 {
     struct sockaddr_vm address;
     socklen_t len = sizeof(address);
-    if (!vsock_uring_begin())
+    if (!uring_begin(&ring))
         return;
     for (int type = SOCK_STREAM; type <= SOCK_SEQPACKET; type += SOCK_SEQPACKET - SOCK_STREAM) {
         int fd = ask(other, type, "echo");
@@ -98,4 +56,5 @@ void test_io_uring(const struct other *other)
         CHECK_ERRNO(getpeername(fd, (struct sockaddr *)&address, &len), EBADF);
         CHECK(new_socket(SOCK_STREAM) == fd && own_address(fd).svm_port == VMADDR_PORT_ANY);
     }
+    uring_end(&ring);
 }
