@@ -468,8 +468,8 @@ static void gather(uint8_t *to, size_t len, const struct iovec *spans)
     }
 }
 
-/* The longest front that the socket can carry, and the memfd beside it. What is not in one piece
- * has the shortest front. */
+/* The longest front that the socket can carry, and the memfd beside it. A message that is not in
+ * one piece has the shortest front. */
 static ssize_t send_front(int sock, int memfd, const struct iovec *spans, size_t len, int flags)
 {
     uint8_t gathered[HANDOVER_FRONT_SHORT];

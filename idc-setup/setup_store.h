@@ -29,7 +29,7 @@ struct setup_change {
     const char *value; /* NULL: the rule is removed */
 };
 
-/* What is to change. A value that depends on what is there is made by plan, which may read the store
+/* A change to make. A value that depends on what is there is made by plan, which may read the store
  * and writes into the changes. No other idc-setup changes the store from then on until it is done.
  * It may be asked again, when something has come between. 0, or negative errno and a why. */
 struct setup_work {

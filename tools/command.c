@@ -92,7 +92,7 @@ bool parse_time(const char *text, uint32_t min, uint32_t *ms)
         return false;
     if (!(number >= 0 && number <= MS_MAX))
         return false;
-    *ms = (uint32_t)number + (number > (uint32_t)number + 1e-6); /* upwards, but for rounding */
+    *ms = (uint32_t)number + (number > (uint32_t)number + 1e-6); /* upwards, except for rounding */
     if (*ms < min)
         return false;
     return true;

@@ -25,22 +25,22 @@ static const struct command commands[] = {
      "[OPTION]... DOMID PORT|SERVICE\n"
      "   or: idc cat --listen [--port PORT] [--name SERVICE] [OPTION]...",
      "connect stdin and stdout to a service, or be one",
-     "  --seqpacket        messages instead of a stream: each read of stdin is one\n"
+     "  --seqpacket        messages instead of a stream: each read of stdin makes one\n"
      "  --timeout S        seconds to wait for the connection, default 30\n"
      "  -d, --recv-only    don't read stdin and send nothing\n"
      "  --send-only        throw away what comes; after the end of stdin, end when the\n"
      "                     other side does or has sent nothing for 5 seconds\n"
-     "  -N, --no-wait      end when the other side has and stdin has no more just then\n"
+     "  -N, --no-wait      end when the other side ends and stdin has no more then\n"
      "  -l, --listen       wait for a connection instead of making one\n"
      "  --port PORT        ... on this port\n"
      "  --name SERVICE     ... on this service name\n"
      "  --once             ... end after the first connection (default)\n"
-     "  -k, --keep         ... then wait for the next; stdin goes to the one there is,\n"
-     "                     which is over when it has ended\n"
+     "  -k, --keep         ... then wait for the next; stdin goes to the present one,\n"
+     "                     which ends when its other side has ended\n"
      "  -c, --exec COMMAND ... a shell command for each, with the connection as its\n"
      "                     stdin and stdout; with --keep several at once\n"
-     "At the end of stdin the sending side is shut down; the other side may still\n"
-     "answer, and is waited for. -d, --send-only and -N say which side is not.\n",
+     "The end of stdin shuts the sending side down. idc cat then waits for the other\n"
+     "side, which may still answer. -d, --send-only and -N say for whom not to wait.\n",
      run_cat},
     {"bench", "[OPTION]... DOMID\n   or: idc bench --listen [--port PORT|--name SERVICE]",
      "measure connections to a domain",
@@ -56,9 +56,9 @@ static const struct command commands[] = {
      "  IDC_VSOCK_TIMEOUT_MS=MS    how long it waits for a connection, default 2000\n",
      run_run},
     {"wait", "[--timeout S] [DOMID [PORT|SERVICE]]", "wait until a program could connect",
-     "Waits for the own domain's link_mgr; with DOMID, for that of this domain, and\n"
-     "the permission to reach it; with PORT or SERVICE, for a program that listens\n"
-     "there. No connection to it is made.\n"
+     "Waits for the own domain's link_mgr. With DOMID, it also waits for the link_mgr\n"
+     "of that domain and the permission to reach it; with PORT or SERVICE, also for a\n"
+     "program that listens there. It makes no connection to that program.\n"
      "  --timeout S        give up after S seconds, default 30; 0: only look\n",
      run_wait},
     {"services", "DOMID", "list what a domain offers: port, type, name", "", run_services},

@@ -9,10 +9,10 @@
  * socket's buffer are free, the kernel neither wakes a waiting sender nor lets the socket poll
  * writable (common/handover.h, handover_make_room). So a message that takes more than a quarter of
  * the usual buffer is handed over in a memfd. Then link_mgr need not let it go, and gives it to the
- * other program as it is. Within the domain there is nobody to do that, nor anybody who leaves a
- * message unread: there they are sent as they are. A message longer than a program can be sure to
- * get in one piece (HANDOVER_PLAIN_MAX) is refused, even where the kernel has room for it. So is
- * one that is longer than SO_VM_SOCKETS_BUFFER_SIZE, as on vsock.
+ * other program as it is. Within the domain nobody does that, and nobody leaves a message unread.
+ * So there they are sent as they are. A message longer than a program can be sure to get in one
+ * piece (HANDOVER_PLAIN_MAX) is refused, even where the kernel has room for it. So is one that is
+ * longer than SO_VM_SOCKETS_BUFFER_SIZE, as on vsock.
  *
  * This is why the functions that send are intercepted, and only for this: any other call goes on
  * after two comparisons. Nothing is allocated, so they can be called in signal handlers.

@@ -22,7 +22,7 @@
 int timer_spares_begin(struct event_base *base);
 void timer_spares_end(void);
 
-/* Sets it anew, if it is set. When even the spares are used up, it fires at once. So it is for
+/* Sets it again, if it is set. When even the spares are used up, it fires at once. So it is for
  * callbacks that check what is due, and do no harm when they come early. */
 void timer_set(struct event *timer, uint64_t ms);
 

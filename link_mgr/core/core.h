@@ -4,8 +4,8 @@
  * listeners, policy.
  *
  * One struct core is one domain. The host (host.h) feeds it events. After each batch of events it
- * gives the core a turn, in which the core does what the events have made necessary. The same core
- * runs in the daemon and, several at a time with a virtual clock, in the simulation.
+ * gives the core a turn, in which the core does what the events have made necessary. The daemon
+ * runs this core. The simulation runs several of it at a time, with a virtual clock.
  */
 #ifndef IDC_CORE_H
 #define IDC_CORE_H

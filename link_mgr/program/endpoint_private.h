@@ -45,7 +45,7 @@ struct endpoint {
     struct event readable, writable;
 };
 
-/* What is discarded goes here. Nobody looks at it. */
+/* Discarded bytes go here. Nobody looks at them. */
 extern uint8_t endpoint_scratch[64 * 1024];
 
 /* recvmsg that does not wait. Returns how many bytes, -EAGAIN, or -ECONNRESET for all other
@@ -56,7 +56,7 @@ size_t endpoint_length_of(const struct iovec *spans, int count);
 /* endpoint_pull, for each of the two types. */
 ssize_t endpoint_pull_stream(struct endpoint *ep, const struct iovec *spans, int count);
 ssize_t endpoint_pull_message(struct endpoint *ep, const struct iovec *spans, int count);
-/* Consumes what is held, so that closing is no reset. */
+/* Consumes the held bytes, so that closing does not reset the connection. */
 void endpoint_release_stream(struct endpoint *ep);
 void endpoint_release_message(struct endpoint *ep);
 

@@ -35,7 +35,7 @@
  * buffer that a connection begins with. That holds even for the smaller buffer of an unprivileged
  * seqpacket end. */
 #define BATCH_USUAL (64 * 1024)
-/* Who sends so soon after something was let go has waited for that. */
+/* A program that sends so soon after something was let go has waited for that. */
 #define GUESS_MS 100
 
 /* A block that was seen no longer grows, except before Linux 6.5, where sendfile may add pages to

@@ -119,7 +119,7 @@ static void on_waiting(evutil_socket_t listening, short what, void *arg)
         accept_say(accepting, refusal);
         wait_and_retry(accepting);
     } else {
-        take_spare(accepting); /* who waited is gone */
+        take_spare(accepting); /* the client that waited is gone */
     }
 }
 

@@ -71,7 +71,7 @@ static const char *scan_markup(struct scan *s)
     if (looking_at(s, "<?"))
         return skip_past(s, "?>") ? NULL : malformed;
     if (looking_at(s, "<!--")) {
-        s->at += 4; /* so that <!--> is no comment */
+        s->at += 4; /* so that <!--> is not a comment */
         return skip_past(s, "-->") ? NULL : malformed;
     }
     if (looking_at(s, "<![CDATA["))

@@ -23,7 +23,7 @@ const struct rpc_method rpc_methods[] = {
      "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false,
      rpc_do_disconnect, NULL},
     {"idc.listen", S_S, "port name type backlog local fd far_end reserve reset_is_end ",
-     "Listens on a port (0: one is picked), or on a service name, or both.\n"
+     "Listens on a port (0: link_mgr picks one), or on a service name, or both.\n"
      "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128); "
      "local, true: only for connections of this domain.\n"
      "Out: handle, port.\n"
@@ -61,7 +61,7 @@ const struct rpc_method rpc_methods[] = {
      "yours.",
      false, rpc_do_reason, NULL},
     {"idc.unsent", S_S, "serial shown ",
-     "How much of what the program has written link_mgr has not taken yet.\nIn: serial.\nOut: "
+     "How many written bytes link_mgr has not taken from the program yet.\nIn: serial.\nOut: "
      "bytes.\nFaults (errno): 2 not known, 13 not yours.",
      false, rpc_do_unsent, NULL},
     {"idc.status", "S:,S:S", "detail ",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * calls.c - what calls cost that have nothing to do with vsock: run by itself and under `idc run`,
- * the differences are what the preloaded library adds to them. Of each call the best of many short
+ * calls.c - the cost of calls that have nothing to do with vsock. It runs by itself and under `idc
+ * run`; the differences are what the preloaded library adds. Of each call the best of many short
  * rounds, since other work can only make one slower.
  */
 #include <fcntl.h>

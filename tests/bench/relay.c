@@ -2,10 +2,10 @@
 /*
  * relay.c - a plain relay between Unix sockets: one thread, one epoll, a buffer of 64 KiB each way
  * for each connection. Two of them in a row are the least that any design with a relay in each
- * domain does to a byte, so they show what IDC is to be measured by.
+ * domain does to a byte. So they are the measure for IDC.
  *
  * A direction reads while its buffer is empty and writes while it is not, at once and as long as it
- * can; epoll (edge-triggered) is asked when neither goes on. The end of one direction is passed on
+ * can. When neither goes on, it asks epoll (edge-triggered). The end of one direction is passed on
  * by shutdown.
  */
 #include <errno.h>

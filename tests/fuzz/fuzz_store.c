@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzzer: what other domains, and the toolstack, write into the store: policy, alive, want and
- * offer, of two peers, one on each side of the core's domid. The input is a list of steps: a node
- * gets a value (any text, or numbers as they should be), or goes; a program connects; the link's
- * HELLO comes; a channel dies; time passes. Whatever comes, the core comes to rest, speaks with
- * nobody without permission, attaches only to an offer of the living epoch, and to each once (as
- * long as it knows the peer: one that lost its permission is forgotten), and leaks nothing.
+ * Fuzzer for the nodes that other domains and the toolstack write into the store: policy, alive,
+ * want and offer. There are two peers, one on each side of the core's domid. The input is a list of
+ * steps. A node gets a value (any text, or correct numbers), or goes; a program connects; the
+ * link's HELLO comes; a channel dies; time passes. Whatever comes, the core comes to rest, speaks
+ * with nobody without permission, and leaks nothing. It attaches only to an offer of the living
+ * epoch, and to each once. (That holds as long as it knows the peer: it forgets one that lost its
+ * permission.)
  */
 #include <inttypes.h>
 #include <stdio.h>

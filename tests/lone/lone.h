@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * lone.h - one core with one link, whose other side is the test: for the grid of states and events
- * (tests/unit/test_grid.c) and for the fuzzer (tests/fuzz/fuzz_link.c).
+ * lone.h - one core with one link, whose other side is the test. The grid of states and events
+ * (tests/unit/test_grid.c) and the fuzzer (tests/fuzz/fuzz_link.c) use it.
  *
  * The core is domain 1, the other side domain 2, which has offered a link. The test writes frames
  * (or anything) into the ring, gives the core turns, and reads what the core has sent. Programs are

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hostile_link.h - a link to somebody's link_mgr without a link_mgr: the rendezvous of
- * docs/xenstore.md done honestly, so that what is said on the rings afterwards can be anything.
+ * hostile_link.h - a link to somebody's link_mgr, made without a link_mgr. It does the rendezvous
+ * of docs/xenstore.md honestly, so that it can say anything on the rings afterwards.
  *
  * Waits with a bound for all that the other side has to do; what does not come ends the program
  * with a line on stderr.

@@ -3,7 +3,7 @@
  * pattern.h - the data that test programs send to each other, and how they check it.
  *
  * Byte i of a flow is byte (i + seed * step) of one endless pseudo-random sequence whose period is
- * a prime, so a byte that is lost, doubled, or from another place or another flow does not fit.
+ * a prime. So a byte that is lost, doubled, or from another place or another flow does not fit.
  * Both sides know the seed, so every byte is checked where it arrives and nothing has to be kept.
  * The hash goes with it, so that two sides can be compared by one number.
  */

@@ -4,8 +4,8 @@
  *
  * Theory of operation
  *
- * A line on standard input is a command, and is carried out by a thread of its own, so that any
- * number of them may block at the same time; its answer is one line, written when it has ended. The
+ * A line on standard input is a command. A thread of its own carries it out, so that any number of
+ * them may block at the same time. The answer is one line, written when the command has ended. The
  * test decides the order of everything by waiting for an answer before it gives the next command,
  * so nothing here sleeps or guesses.
  *

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * rpcpipe: plain XML-RPC where there is neither Python nor curl. Carries documents between standard
- * input and output and one HTTP connection to link_mgr, in both directions as a line with the
- * length and then the document. The connection stays open until standard input ends, and with it
+ * input and output and one HTTP connection to link_mgr. In both directions a line with the length
+ * comes first, then the document. The connection stays open until standard input ends, and with it
  * the handles that were made over it.
  */
 #include <stdio.h>

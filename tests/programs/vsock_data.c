@@ -477,7 +477,7 @@ static ssize_t (*const readers[])(int fd, char *bytes, size_t len) = {
     from_read, from_readv, from_preadv2, from_recv, from_recvfrom, from_recvmsg, from_recvmmsg};
 #define READERS (sizeof(readers) / sizeof(readers[0]))
 
-/* What the kernel's vsock says: the end, and EPIPE to who writes. It knows no error here. */
+/* What the kernel's vsock says: the end, and EPIPE for a writer. It knows no error here. */
 static void test_unread_there(const struct other *other)
 {
     char bytes[8];

@@ -362,7 +362,7 @@ static void test_accept_until_the_end(const struct other *other)
     printf("ended\n");
 }
 
-/* Its link_mgr is started anew, which does not know what was bound: the test says when. */
+/* Its link_mgr is restarted, and does not know what was bound. The test says when. */
 static void test_bound_before_the_end(const struct other *other)
 {
     int fds[] = {new_socket(SOCK_STREAM), new_socket(SOCK_STREAM | SOCK_NONBLOCK)};

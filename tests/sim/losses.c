@@ -5,9 +5,9 @@
  *
  * The exchange begins without a link: connections are asked for from both sides at once, of both
  * types; all ends write, read, half-close, answer, close. A step is one event that arrives, or one
- * turn of one domain, so the losses come at every moment of making the link, of connecting, and of
- * ending, too. The invariants are those of the random episodes; and afterwards a connection can be
- * made again.
+ * turn of one domain. So the losses come at every moment of making the link, of connecting, and of
+ * ending. The invariants are those of the random episodes; and afterwards a connection can be made
+ * again.
  */
 #include <stdio.h>
 #include <string.h>

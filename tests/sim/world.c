@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The platform of the simulation. The store is a list of nodes; each subscription keeps a list of
- * changes that it has not been told yet, which arrive one at a time, when the simulation says so. A
- * channel is a page and two rings in ordinary memory, shared by two sides; a notification sets a
- * flag at the other side that stays until the simulation delivers it.
+ * The platform of the simulation. The store is a list of nodes. Each subscription keeps a list of
+ * changes that it has not got yet. They arrive one at a time, when the simulation says so. A
+ * channel is a page and two rings in ordinary memory, shared by two sides. A notification sets a
+ * flag at the other side, which stays until the simulation delivers it.
  */
 #include <assert.h>
 #include <errno.h>

@@ -2,8 +2,8 @@
 /*
  * fake_hub.h - a hub for tests of the RPC server and of libidc: a single domain, without core,
  * links or policy. To be included by one file of a test program, whose hub_* functions then take
- * the place of the daemon's. The domain is 3; others have the same services, and so all filler of a
- * nonblocking connect is taken out in domain 3 and all but one byte elsewhere.
+ * the place of the daemon's. The domain is 3; others have the same services. So all filler of a
+ * nonblocking connect is taken out in domain 3, and all except one byte elsewhere.
  *
  *   connect to a port or name that is listened on    the two programs are joined by a socket pair
  *   port 1                                           answers PING and SERVICES as the connection

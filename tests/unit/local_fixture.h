@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * local_fixture.h - what the tests of the local platform have in common: a store directory of their
- * own, descriptors that are counted before and after, and waiting by poll, with a deadline, never
- * by sleeping.
+ * local_fixture.h - what the tests of the local platform have in common. They have a store
+ * directory of their own, and count descriptors before and after. They wait by poll, with a
+ * deadline, and never sleep.
  */
 #ifndef IDC_TESTS_LOCAL_FIXTURE_H
 #define IDC_TESTS_LOCAL_FIXTURE_H

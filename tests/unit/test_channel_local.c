@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Channels of the local platform: between two platforms in one process, between processes of which
- * one is killed, and with peers that lie at each step of the hand-over. Domain 5 offers, domain 2
- * attaches.
+ * Channels of the local platform. They are between two platforms in one process, between processes
+ * of which one is killed, and with peers that lie at each step of the hand-over. Domain 5 offers,
+ * domain 2 attaches.
  */
 #include <sys/eventfd.h>
 #include <sys/mman.h>

@@ -120,7 +120,7 @@ START_TEST(asked_at_every_call)
 }
 END_TEST
 
-/* A signal's handler that runs while it is asked is no end of link_mgr. */
+/* A signal's handler that runs during the question does not mean that link_mgr has ended. */
 START_TEST(asked_amid_signals)
 {
     char why[CONNECTING_WHY_MAX];

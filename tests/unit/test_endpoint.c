@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_endpoint.c - a program's stream: nothing that the kernel tells in one event with data is
- * overlooked, and what was forwarded is consumed when it wakes nobody. The connection is no more
- * than what the endpoint needs of it: whether there is something to read.
+ * test_endpoint.c - a program's stream. Nothing that the kernel reports together with data is
+ * overlooked, and forwarded bytes are consumed at a time when that wakes nobody. The connection is
+ * no more than what the endpoint needs of it: whether there is something to read.
  */
 #include "link_mgr/program/endpoint.h"
 
@@ -165,7 +165,8 @@ START_TEST(close_behind_data)
 }
 END_TEST
 
-/* Who shuts both directions and then reads gets the end, whether or not we have been faster. */
+/* A program that shuts both directions and then reads gets the end, whether or not we have been
+ * faster. */
 START_TEST(both_directions_shut)
 {
     char byte;
@@ -387,8 +388,8 @@ START_TEST(a_large_block_is_held)
 }
 END_TEST
 
-/* With one that the program has made small, it is let go: first after a while, then at once; and
- * what comes next is held again. */
+/* When the program has made its buffer small, the block is let go: first after a while, then at
+ * once. The next bytes are held again. */
 START_TEST(a_block_that_fills_the_buffer_is_let_go)
 {
     set_send_buffer(4608);
@@ -467,8 +468,8 @@ static void endpoint_collect(char *got, size_t *length)
         memcpy(got + *length, out, (size_t)n);
 }
 
-/* "X" is urgent. Nothing is lost, whatever is read when: bit n of _i tells whether there is a look
- * after the nth of the program's calls, and all that was seen is consumed. */
+/* "X" is urgent. Nothing is lost, whatever is read when. Bit n of _i says whether a look follows
+ * the nth of the program's calls. Everything that was seen is consumed. */
 START_TEST(urgent_bytes_come_in_their_place)
 {
     static const char *const texts[] = {"abc", "X", "def"};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * test_endpoint_end.c - how a connection ends for its program: as a reset, or, with reset_is_end,
- * as the end that AF_VSOCK knows; and what a program sends before it resets. Each test runs for a
- * stream and for messages.
+ * as the end that AF_VSOCK knows. It also tests bytes that a program sends before it resets. Each
+ * test runs for a stream and for messages.
  */
 #include <check.h>
 #include <errno.h>
@@ -85,8 +85,8 @@ START_TEST(a_reset_is_an_end)
 }
 END_TEST
 
-/* Who has not asked for that, or has lost the link, gets the error: once, behind the data of a
- * stream and before messages, as the kernel has it. */
+/* A program that has not asked for that, or has lost the link, gets the error once. It comes behind
+ * the data of a stream and before messages, as the kernel has it. */
 static void assert_reset(enum idc_type type)
 {
     char bytes[16];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_endpoint_message.c - a program's messages: each is pulled whole, in parts of any size, by
- * memfd if it is long, and the last one is held. What the daemon lacks makes them wait and loses
+ * test_endpoint_message.c - a program's messages. Each is pulled whole, in parts of any size, by
+ * memfd if it is long. The last one is held. What the daemon lacks makes them wait and loses
  * nothing.
  */
 #include <check.h>

@@ -150,8 +150,8 @@ START_TEST(the_first_one_of_the_same_user_is_sent_at_once)
 }
 END_TEST
 
-/* More than may be sent as long as nothing is known of the place: the answers let all the others
- * go on, whatever they are, though no more of them come. */
+/* There are more requests than may be sent while nothing is known of the place. The answers let all
+ * the others go on, whatever they are, although no more answers come. */
 START_TEST(what_is_learned_stalls_nobody)
 {
     static const uint32_t answers[] = {0, REASON_NO_LISTENER};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Every sequence of DEPTH events on one connection, from the other side and from the program, and
- * many random longer ones. After each event: a frame that the protocol allows keeps the link, one
- * that it forbids ends it; the core itself sends nothing that it must not. After each sequence
+ * many random longer ones. After each event, a frame that the protocol allows keeps the link, and
+ * one that it forbids ends it. The core itself sends nothing that is forbidden. After each sequence
  * everything has been given back (lone_stop).
  *
  * Which frames are allowed is told here by docs/protocol.md alone, from what each side has sent so

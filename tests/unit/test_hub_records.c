@@ -77,7 +77,7 @@ static void named_pair(int pair[2])
     ck_assert_int_eq(handover_bind(pair[1], &name), 0);
 }
 
-/* The same, made by another process that wants to know what is not its own. */
+/* The same name, made by another process that wants to know what is not its own. */
 static int forged_end(void)
 {
     int ends[2], forged = -1, count = 1;

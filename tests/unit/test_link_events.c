@@ -115,7 +115,8 @@ START_TEST(or_with_the_next_event)
 }
 END_TEST
 
-/* Who looks at the ring anyway has seen them: no event is made for what he does not ask for. */
+/* A side that looks at the ring anyway has seen them: no event is made for what he does not ask
+ * for. */
 START_TEST(or_not_at_all)
 {
     link_events_begin();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whose data the link takes next. The ring is the bottleneck here, credit is without end, and
- * programs always have more: so nothing but the order of turns keeps one from taking all.
+ * Whose data the link takes next. The ring is the bottleneck here, credit has no limit, and
+ * programs always have more. So only the order of turns keeps one from taking everything.
  */
 #include <check.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What measures must be right itself: figures over a transport that is slow by a known amount, use
- * of processes by a known amount, and a server that clients can't put out of order. The transport
- * is a Unix socket pair; its server runs in a thread.
+ * The measuring code must be right itself. The figures are of a transport that is slow by a known
+ * amount, and of processes that use a known amount. Clients can't put the server out of order. The
+ * transport is a Unix socket pair; its server runs in a thread.
  */
 #include <check.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How long a connect waits for the other side before it says that nobody is there, whose offers are
- * taken, and what is logged about peers. */
+/* How long a connect waits for the other side before it says that nobody is there; which offers are
+ * taken; and what is logged about peers. */
 #include <assert.h>
 #include <check.h>
 #include <errno.h>
@@ -115,8 +115,8 @@ END_TEST
 static_assert(PEER_SILENT_MS > PEER_BACKOFF_MS && PEER_SILENT_MS < PEER_SETUP_MS,
               "or it fails while the peer waits");
 
-/* Where the platform knows that nobody runs there: a peer of which nothing but `alive` is known
- * gets the whole time; one that has not used it, less; one with a new epoch, all. */
+/* The platform knows that nobody runs there. A peer of which only `alive` is known gets the whole
+ * time, one that has not used it gets less, and one with a new epoch gets all. */
 START_TEST(one_that_did_not_answer_gets_less_time)
 {
     lone_begin(&lone);
@@ -160,7 +160,7 @@ START_TEST(after_kill_9_a_connect_waits_for_a_new_start_only)
     kill_peer();
     connect_to_2();
     lone_pass(&lone, PEER_SILENT_MS - 1);
-    /* it was started anew: the time begins again */
+    /* it was restarted: the time begins again */
     lone_store(&lone, THEIRS "/alive", OTHER_EPOCH);
     lone_run(&lone);
     lone_pass(&lone, PEER_SETUP_MS - 1);
@@ -242,7 +242,7 @@ START_TEST(a_link_that_fails_is_made_again)
 }
 END_TEST
 
-/* That is no fault of the other side's, and nothing that it could mend. */
+/* The other side is not at fault, and could not mend it. */
 START_TEST(who_has_no_descriptor_left_is_told_so)
 {
     lone_begin(&lone);

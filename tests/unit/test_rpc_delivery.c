@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_rpc_delivery.c - what a call takes away (data of a connection, a connection of a listener)
- * reaches its client, or stays, or its loss is told. Never is there a silent gap.
+ * test_rpc_delivery.c - whatever a call takes away (data of a connection, a connection of a
+ * listener) reaches its client, or stays, or its loss is reported. Never is there a silent gap.
  */
 #include "tests/unit/rpc_fixture.h"
 #include "tests/unit/suite.h"

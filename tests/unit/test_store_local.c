@@ -158,7 +158,7 @@ START_TEST(each_node_has_its_file)
 }
 END_TEST
 
-/* A file in the wrong directory is no second place of a node. */
+/* A file in the wrong directory is not a second place of a node. */
 START_TEST(a_misplaced_file_is_no_node)
 {
     put_file("local.domain.5.data.idc.2.alive", "n5,r2\nx", 7);
@@ -652,8 +652,8 @@ START_TEST(lost_events_are_made_up_for)
 }
 END_TEST
 
-/* A daemon is not woken by what it has not subscribed to: in a common directory the work of all
- * would grow with the third power of their number. */
+/* A daemon is not woken by changes to which it has not subscribed. In a common directory the work
+ * of all would grow with the third power of their number. */
 START_TEST(changes_of_others_are_not_seen)
 {
     subscribe_to_five();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Timers when there is no memory for them: libevent is given an allocator that can be told to fail. */
+/* Timers when there is no memory for them. libevent gets an allocator that can be told to fail. */
 #include <check.h>
 #include <event2/event_struct.h>
 #include <stdbool.h>
@@ -65,7 +65,7 @@ START_TEST(a_spare_gives_its_place)
     fired = 0;
     event_base_loop(base, EVLOOP_NONBLOCK);
     ck_assert_int_eq(fired, 0);
-    /* set anew, it needs no other place */
+    /* when it is set again, it needs no other place */
     timer_set(&own[0], 0);
     while (fired == 0)
         event_base_loop(base, EVLOOP_ONCE);

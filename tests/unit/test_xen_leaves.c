@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the xen platform remembers of Xenstore, and what of it it tells. */
+/* What the xen platform remembers of Xenstore, and which changes it reports. */
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>

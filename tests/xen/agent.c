@@ -8,11 +8,11 @@
  *
  * Theory of operation
  *
- * One loop over poll: the line to the host, the programs' pipes (process.h), the guests' consoles
- * (consoles.h), SIGCHLD, and the kernel's log, which is sent as frames because the kernel itself is
- * kept quiet on the console. Nothing in it waits; what can't be written yet is kept, and programs'
- * output isn't read while much of it is waiting. dom0's agent powers the machine off when the host
- * has gone.
+ * It is one loop over poll: the line to the host, the programs' pipes (process.h), the guests'
+ * consoles (consoles.h), SIGCHLD, and the kernel's log. The log is sent as frames, because the
+ * kernel itself is kept quiet on the console. Nothing in it waits. It keeps what can't be written
+ * yet, and doesn't read programs' output while much of it is waiting. dom0's agent powers the
+ * machine off when the host has gone.
  */
 #include "tests/xen/consoles.h"
 #include "tests/xen/frame.h"

@@ -9,9 +9,9 @@
  * anyway: no grant, event channel, watch or store node of the harness shows up in what tests count.
  * xenconsoled's way over a pty was not taken for its limit of 30 events in 200 ms.
  *
- * A console is attached when Xenstore tells of a new domain, by the guest's name "gN" (N is the
- * target in frames), and detached when the domain is gone. A guest that was saved comes back under
- * a new domid with what its page held then.
+ * A console is attached when Xenstore shows a new domain, by the guest's name "gN" (N is the target
+ * in frames). It is detached when the domain is gone. A guest that was saved comes back under a new
+ * domid with what its page held then.
  */
 #ifndef TESTS_XEN_CONSOLES_H
 #define TESTS_XEN_CONSOLES_H

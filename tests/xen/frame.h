@@ -4,11 +4,11 @@
  *
  * Theory of operation
  *
- * The host (tests/xen/link.py) speaks with the agent of dom0 over a virtio-serial port, and dom0's
+ * The host (tests/xen/link.py) speaks with the agent of dom0 over a virtio-serial port. dom0's
  * agent passes frames on to the agents of the guests, over their consoles (consoles.h). A console
  * is shared with the guest's kernel, whose text may appear between frames and, when it panics,
- * within them. So a frame begins with a magic number, carries a CRC of all that follows, and a
- * sequence number; the reader hunts for the magic, and hands over what is not part of a frame as
+ * within them. So a frame begins with a magic number, and carries a CRC of all that follows, and a
+ * sequence number. The reader hunts for the magic, and hands over everything outside a frame as
  * text. Sequence numbers show what was lost or, when a guest is restored from a file, repeated.
  *
  * All numbers are little-endian; agents run on x86 only.

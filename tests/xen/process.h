@@ -4,10 +4,10 @@
  *
  * Theory of operation
  *
- * Each has an id that the host chose, a session of its own, and three pipes. What it prints is sent
- * as it comes, but only while little is waiting to be sent (process_poll is told), so a talkative
- * program is slowed down by its own pipe. What is sent to its standard input is kept until its pipe
- * takes it, and reported then; the host keeps what is under way small. The exit status is sent once
+ * Each has an id that the host chose, a session of its own, and three pipes. Its output is sent as
+ * it comes, but only while little is waiting to be sent (process_poll is told). So its own pipe
+ * slows a talkative program down. What is sent to its standard input is kept until its pipe takes
+ * it, and reported then; the host keeps what is under way small. The exit status is sent once
  * everything that the pipes held then is sent; a pipe that a grandchild keeps open ends later.
  */
 #ifndef TESTS_XEN_PROCESS_H

@@ -245,7 +245,8 @@ static bool change_loses_store(const struct watch *watch, const struct watched_r
            (change->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)) != 0;
 }
 
-/* Takes the next event of the buffer. 1: path is to be looked at; 0: nothing to do for it. */
+/* Takes the next event of the buffer. 1: we have to look at path; 0: there is nothing to do for
+ * it. */
 static int take_change(struct watch *watch, char path[PLATFORM_PATH_MAX + 1])
 {
     const struct inotify_event *change = (const struct inotify_event *)(watch->buffer + watch->at);

@@ -29,7 +29,7 @@ enum channel_state xen_channel_poll(struct channel *channel);
 void xen_channel_rings(struct channel *channel, struct ring_pair *rings);
 void xen_channel_notify(struct channel *channel);
 void xen_channel_close(struct channel *channel);
-/* The domain was restored: no channel of before works any more. */
+/* The domain was restored: no earlier channel works any more. */
 void xen_channels_lost(struct platform *platform);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * large_rings.c - for LD_PRELOAD: gives a program rings of 256 KiB, whatever it asks libxenvchan
- * for. vchan-socket-proxy asks for none, and gets those of 1 and 2 KiB that have room in the
- * control page.
+ * for. vchan-socket-proxy asks for no size, and would get rings of 1 and 2 KiB, which have room in
+ * the control page.
  */
 #include <dlfcn.h>
 #include <libxenvchan.h>

@@ -5,7 +5,7 @@
  *
  * Raw libxenvchan is the limit of any design on such rings: two programs, one channel for each
  * connection, blocking calls. A channel has a name in Xenstore, so connection number k of this
- * program is at data/NAME/k of the server's domain; both sides count, so each client needs a server
+ * program is at data/NAME/k of the server's domain. Both sides count. So each client needs a server
  * that was started for it. The server offers the next channel as soon as the client has taken the
  * latest. The client waits for a channel with a watch, over one connection to xenstored that it
  * keeps.
@@ -13,9 +13,9 @@
  * Events are counted where they are sent (--wrap=xenevtchn_notify, programs.mk) and where they are
  * taken.
  *
- * vchan-socket-proxy is run by whoever measures; here is only the pause that it needs between
- * connecting and the first byte: its server takes the event of a first byte that comes too early
- * for that of the connection, and then waits for ever.
+ * Whoever measures runs vchan-socket-proxy. Here is only the pause that it needs between connecting
+ * and the first byte. If the first byte comes too early, its server takes that event for the
+ * connection's, and then waits for ever.
  */
 #include <errno.h>
 #include <libxenvchan.h>
