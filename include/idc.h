@@ -19,9 +19,9 @@
  *               EINTR, unless the handler was installed with SA_RESTART. (A connect or listen goes
  *               on only if all handlers of the process were installed so.)
  *   Time        Only idc_accept, idc_recv and idc_send wait without a limit. When link_mgr is
- *               stopped or hangs, the other calls fail with ETIMEDOUT: a connect two seconds after
- *               its own limit (never with IDC_TIMEOUT_NONE), a nonblocking connect after two
- *               seconds, a listen after ten, idc_unlisten after five.
+ *               stopped or hangs, the other calls fail with ETIMEDOUT. A connect fails two seconds
+ *               after its own limit (never with IDC_TIMEOUT_NONE), a nonblocking connect after two
+ *               seconds. A listen fails after ten seconds, idc_unlisten after five.
  *   Buffers     A stream has a SO_SNDBUF of 416 KiB where net.core.wmem_max allows it. A program
  *               may make it smaller. But then its end may see an end of file instead of ECONNRESET
  *               when a daemon or a link dies (docs/design.md, "End of file, or reset?").

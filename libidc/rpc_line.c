@@ -276,7 +276,7 @@ static int recv_all(const struct libidc_line *c, void *to, size_t len, int *fd)
     return 0;
 }
 
-/* How much of an answer is read first. */
+/* The first part of an answer: its header, and room for a short document. */
 struct beginning {
     size_t have;
     char bytes[512];
@@ -284,7 +284,7 @@ struct beginning {
 
 #define STATUS_LENGTH (sizeof("HTTP/1.1 101 ") - 1)
 
-/* What the status at the beginning of the response means. */
+/* Says what the status at the beginning of the response means. */
 static int judge_response(const char *head)
 {
     if (strncmp(head, "HTTP/1.1 101 ", STATUS_LENGTH) == 0)

@@ -15,8 +15,8 @@ struct options {
     struct core_config core;
 };
 
-/* Returns -1 to go on, or the exit status: 0 after --help and --version, 2 after a usage error, 1
- * if this link_mgr was built without the platform. It has explained the last two. */
+/* Returns -1 to go on, or the exit status. It is 0 after --help and --version, 2 after a usage
+ * error, and 1 if this link_mgr was built without the platform. It has explained the last two. */
 int options_parse(int argc, char **argv, struct options *options);
 
 #endif

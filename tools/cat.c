@@ -32,7 +32,8 @@
 #include "tools/command.h"
 
 #define STREAM_BUFFER 65536
-/* How long --send-only takes what comes: until so long nothing has come, and at most so long. */
+/* How long --send-only still takes data: until nothing has come for so long, and at most for so
+ * long. */
 #define LINGER_QUIET_MS 5000
 #define LINGER_MS 60000
 
@@ -369,7 +370,7 @@ static int run_connect(struct cat *cat, char **args, int count)
     return cat->fd < 0 ? EXIT_FAILED : run_relay(cat);
 }
 
-/* Whether the options go together. */
+/* Do the options go together? */
 static bool check_choice(const struct cat *cat, int arguments)
 {
     const char *wrong = NULL;

@@ -67,7 +67,7 @@ static void ping_account(struct ping *ping, double ms)
     ping->received++;
 }
 
-/* One round. False: another round would be useless. */
+/* Makes one round. False: another round would be useless. */
 static bool ping_once(struct ping *ping)
 {
     char request[64], expected[64], answer[64];

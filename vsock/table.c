@@ -3,10 +3,10 @@
  * table.c - what is known of each descriptor's number.
  *
  * It grows by pieces of VSOCK_CHUNK numbers, which are never given back, so it is read without a
- * lock. It only remembers what was found. An entry may be wrong when the program closes and opens
- * descriptors by ways that we don't see (fclose, system calls of its own), or in a child of vfork.
- * Therefore whoever finds "ours" looks again at the descriptor itself. And each call of ours that
- * makes a descriptor writes its entry again.
+ * lock. It only remembers what was found. An entry may be wrong in a child of vfork. It may also be
+ * wrong when the program closes and opens descriptors by ways that we don't see (fclose, system
+ * calls of its own). Therefore whoever finds "ours" looks again at the descriptor itself. And each
+ * call of ours that makes a descriptor writes its entry again.
  */
 #include <sys/mman.h>
 

@@ -136,7 +136,7 @@ struct vsock_socket {
     char why[128];
 };
 
-/* What lies in a fresh socket's queue. */
+/* The contents of a fresh socket's queue. */
 struct vsock_parts {
     int far_end, reservation; /* -1: none */
     struct sockaddr_vm bound;

@@ -291,7 +291,7 @@ const char *conn_on_response(struct conn *conn, const struct wire_connect_rsp *r
     return NULL;
 }
 
-/* What is wrong with these flags in this state, if anything. */
+/* Says what is wrong with these flags in this state; NULL: nothing is. */
 static const char *judge_disconnect(const struct conn *conn, uint8_t flags)
 {
     if (conn->phase < CONN_OPEN || conn->got_last)

@@ -45,7 +45,7 @@ static void reader_gone(struct conn *conn, bool closed)
         link_ready(conn->link, conn);
 }
 
-/* One push from the queue. False when there is nothing left to do for now. */
+/* Makes one push from the queue. False: there is nothing left to do for now. */
 static bool deliver_some(struct conn *conn)
 {
     struct iovec spans[QUEUE_SPANS];

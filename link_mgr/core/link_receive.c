@@ -222,7 +222,7 @@ static void tell_space(struct link *link, bool end)
         peer_notify(link->peer);
 }
 
-/* One frame. 1: done; 0: there is none; -1: the link has to end. */
+/* Receives one frame. 1: done; 0: there is none; -1: the link has to end. */
 static int receive_one(struct link *link, const char **wrong, enum reason *reason)
 {
     uint8_t header[WIRE_HEADER];

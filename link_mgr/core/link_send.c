@@ -103,7 +103,7 @@ static void send_disconnect(struct link *link, struct conn *conn, uint8_t flags)
     conn_disconnect_sent(conn, flags);
 }
 
-/* One frame that a connection owes; the connection leaves the list when it owes no more. */
+/* Sends one frame that a connection owes. The connection leaves the list when it owes no more. */
 static void send_control(struct link *link)
 {
     struct conn *conn = TAILQ_FIRST(&link->control);

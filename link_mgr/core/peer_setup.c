@@ -323,7 +323,7 @@ static bool await_alive(struct peer *peer)
     return true;
 }
 
-/* What the nodes of the store and the wishes of programs ask for. */
+/* Does what the nodes of the store and the wishes of programs ask for. */
 void peer_evaluate(struct peer *peer)
 {
     if (!peer->known || peer->state == PEER_BACKOFF)

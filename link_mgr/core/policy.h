@@ -15,9 +15,9 @@
  * allows nothing. Any other value that does not fit is refused as a whole and allows nothing: half
  * a policy is not a policy.
  *
- * A parsed list is canonical: ranges in ascending order, those that touch or overlap merged, names
- * in ascending order, each once. policy_format writes this form, so two values that mean the same
- * are written the same.
+ * A parsed list is canonical. Ranges are in ascending order, and those that touch or overlap are
+ * merged. Names are in ascending order, each once. policy_format writes this form, so two values
+ * that mean the same are written the same.
  *
  * Pure functions on the caller's memory; struct policy owns nothing and may be copied.
  */

@@ -70,7 +70,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     struct hub_pending *pending = arg;
     char why[HUB_WHY_MAX];
     (void)fd, (void)what;
-    /* One that waits has heard why, also while it asks once more. */
+    /* A connect that waits already knows a reason, even while it asks once more. */
     bool heard = pending->conn && pending->request.wait && pending->why[0];
     if (heard || event_pending(&pending->retry, EV_TIMEOUT, NULL)) {
         hub_abandon(pending);

@@ -4,10 +4,10 @@
  * and `idc services`.
  *
  * Requests are lines of at most PORT_MANAGER_LINE bytes. The answer to "PING text" is "PONG text".
- * The answer to "SERVICES" is a line "PORT TYPE NAME" ("-" for no name) for each listener that the
- * caller may connect to, and an empty line. The answer to anything else is "ERROR what". It is an
- * ordinary program behind an ordinary listener, except that it runs in the daemon. While a caller
- * doesn't read its answers, nothing is read from it.
+ * The answer to "SERVICES" is a line for each listener to which the caller may connect, and an
+ * empty line. The lines are "PORT TYPE NAME", with "-" for no name. The answer to anything else is
+ * "ERROR what". It is an ordinary program behind an ordinary listener, except that it runs in the
+ * daemon. While a caller doesn't read its answers, nothing is read from it.
  */
 #ifndef IDC_PORT_MANAGER_H
 #define IDC_PORT_MANAGER_H

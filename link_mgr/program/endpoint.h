@@ -32,13 +32,14 @@
  * calls conn_writable when there is room.
  *
  * A look that brings less than it has room for has seen all that a stream's queue held. For recvmsg
- * ends early only at the end of the queue, at a descriptor that the program sent along (MSG_CTRUNC
- * shows it), or at an urgent byte. So the next pull returns -EAGAIN without a system call. Whatever
- * comes later makes an event. For epoll takes a socket off its list before it asks what there is,
- * so anything that it did not see puts the socket on the list again. If an end stood behind the
- * data at the event, the event shows it (EPOLLRDHUP, EV_CLOSED). It does not show a reset, because
- * libevent treats EPOLLERR like EPOLLIN. Therefore an endpoint that was spared the second look has
- * it LAG_MS later (endpoint_lag.c). A reset that arrives with data may be noticed that late.
+ * ends early in three places only: at the end of the queue, at a descriptor that the program sent
+ * along (MSG_CTRUNC shows it), and at an urgent byte. So the next pull returns -EAGAIN without a
+ * system call. Whatever comes later makes an event. For epoll takes a socket off its list before it
+ * asks what there is, so anything that it did not see puts the socket on the list again. If an end
+ * stood behind the data at the event, the event shows it (EPOLLRDHUP, EV_CLOSED). It does not show
+ * a reset, because libevent treats EPOLLERR like EPOLLIN. Therefore an endpoint that was spared the
+ * second look has it LAG_MS later (endpoint_lag.c). A reset that arrives with data may be noticed
+ * that late.
  *
  * Urgent data are ordinary bytes here (SO_OOBINLINE). Otherwise the kernel would hide the byte at
  * the urgent mark from recvmsg, and would drop it when the next byte is read.
@@ -95,7 +96,7 @@ struct endpoint_config {
 /* 0 and *program_fd (the program's end; -1 with far_end), or a negative errno. */
 int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoint, int *program_fd);
 
-/* What struct host asks for. */
+/* The functions that struct host needs. */
 ssize_t endpoint_pull(struct endpoint *ep, const struct iovec *spans, int count);
 ssize_t endpoint_message(struct endpoint *ep);
 /* Bytes in it that were not pulled. */

@@ -31,7 +31,7 @@
  * the kernel charges no more than that. */
 #define CHARGE_SURE 1152
 #define BATCH_SURE 192
-/* For a kernel that does not answer: bytes read in one go cannot be a block above a quarter of the
+/* For a kernel that does not answer. Bytes read in one go cannot be a block above a quarter of the
  * buffer that a connection begins with. That holds even for the smaller buffer of an unprivileged
  * seqpacket end. */
 #define BATCH_USUAL (64 * 1024)

@@ -17,7 +17,7 @@
 #define LAG_SURE 64
 #define LAG_BYTES 12288
 #define LAG_PIECES 32
-/* From so much on, the bytes are consumed at the moment when that costs least. */
+/* So many bytes are consumed at the moment when that costs least. */
 #define CATCH_UP_BYTES 8192
 #define CATCH_UP_PIECES 16
 

@@ -48,7 +48,7 @@ static void give_spare(struct rpc_accepting *accepting)
     accepting->spare = -1;
 }
 
-/* One line for each time that it begins. */
+/* Logs one line for each time that refusing begins. */
 static void accept_say(struct rpc_accepting *accepting, const char *refusal)
 {
     if (refusal != NULL && !accepting->refusing)

@@ -197,7 +197,7 @@ void rpc_call_finish_compact(struct rpc_call *call)
 
 /* ---- answers ---- */
 
-/* With call->error and why, or call->result. */
+/* Answers with call->error and why, or with call->result. */
 static bool call_answered(struct rpc_call *call)
 {
     call->answered = true;

@@ -208,7 +208,7 @@ static uint64_t serial_of(int fd)
     return handover_name(fd, &name) == 0 ? name.serial : 0;
 }
 
-/* With its events, but in no table yet. */
+/* Makes a handle with its events, which is in no table yet. */
 static struct rpc_handle *handle_alloc(struct event_base *base, int fd)
 {
     struct rpc_handle *handle = calloc(1, sizeof(*handle));

@@ -5,7 +5,7 @@
  *
  * Theory of operation
  *
- * A number consists of a place in the table and the generation of that place, so an old number is
+ * A number consists of a place in the table and the generation of that place. So an old number is
  * not taken for a new handle. A handle belongs to the session that made it, and ends with that
  * session. Any session of the same uid may use it meanwhile.
  *

@@ -37,7 +37,7 @@
 
 /* ---- connect ---- */
 
-/* What a connect keeps. */
+/* The state that a connect keeps. */
 struct connecting {
     struct rpc_call *call;
     struct hub_pending *pending;

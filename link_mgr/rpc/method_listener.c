@@ -98,7 +98,7 @@ void rpc_do_listen(struct rpc_call *call, struct rpc_params *params)
 
 /* ---- accept ---- */
 
-/* What accept and unlisten keep. */
+/* accept and unlisten keep a wait, and this ends it. */
 static void wait_undo(void *state)
 {
     struct rpc_wait *wait = state;

@@ -52,7 +52,7 @@ static struct MHD_Daemon *start_mhd(struct rpc_server *server)
     const unsigned flags =
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
     return MHD_start_daemon(flags, 0, NULL, NULL, rpc_http_request, server,
-                            /* One more, to refuse it. */
+                            /* One more than allowed, in order to refuse it. */
                             MHD_OPTION_CONNECTION_LIMIT, RPC_CONNECTIONS_MAX + 1,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
                             MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_COMPLETED,

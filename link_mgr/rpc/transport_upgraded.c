@@ -350,7 +350,8 @@ static int take_extra(struct upgraded *u)
     return error;
 }
 
-/* The same; -ESHUTDOWN when the client has closed the connection. */
+/* Reads and runs what has come. 0 or negative errno; -ESHUTDOWN: the client has closed the
+ * connection. */
 static int read_input(struct upgraded *u)
 {
     struct descriptors came = {.count = RPC_CALL_FDS};

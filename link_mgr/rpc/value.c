@@ -203,7 +203,7 @@ static bool take_text(const char *text, size_t len, char out[TEXT_MAX])
     return true;
 }
 
-/* Of a member that is a text. */
+/* Reads a member that is a text. */
 static bool read_text(const struct found *found, char out[TEXT_MAX])
 {
     const char *text = NULL;

@@ -60,8 +60,8 @@ struct transport {
     /* `listen` is called by the client itself, which forks the server: there is no `bench serve` */
     bool own_server;
     /* 0, or -1 with an explanation by measure_fail. listen sets place->listener to a descriptor
-     * that polls readable when there is something to accept, or leaves it at -1: accept then waits
-     * by itself. */
+     * that polls readable when there is something to accept. Or it leaves it at -1; accept then
+     * waits by itself. */
     int (*listen)(struct place *place);
     int (*accept)(struct place *place, struct stream *stream);
     int (*connect)(struct place *place, struct stream *stream);

@@ -115,7 +115,7 @@ static int team_join(struct team *team, uint64_t *took_ns)
 
 /* ---- throughput ---- */
 
-/* How long so many bytes (in all) take; 0 after an error. */
+/* Measures how long so many bytes (in all) take; 0 after an error. */
 static uint64_t throughput_transfer(const struct measure *measure, struct stream *streams,
                                     uint64_t bytes)
 {
@@ -133,8 +133,8 @@ static uint64_t round_up(const struct measure *measure, double bytes)
     return ((uint64_t)bytes / unit + 1) * unit;
 }
 
-/* How many bytes take about `seconds`. It writes four times as much each time, until that takes
- * long enough. 0 after an error. */
+/* Finds how many bytes take about `seconds`. It writes four times as much each time, until that
+ * takes long enough. 0 after an error. */
 static uint64_t throughput_calibrate(const struct measure *measure, struct stream *streams)
 {
     uint64_t bytes = round_up(measure, FIRST_BYTES);

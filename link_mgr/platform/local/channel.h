@@ -16,7 +16,7 @@
  * The attaching side is OPEN when it sent the ack, the offering side when it got it. The socket
  * then carries nothing more. It stays open, in the platform's epoll set, so that the kernel reports
  * the peer's end, however that came. Anything else that happens on it ends the channel. A change of
- * state on the socket is passed on by a write to the own eventfd, so the owner of the channel has
+ * state on the socket is passed on by a write to the own eventfd. So the owner of the channel has
  * only one descriptor to look at.
  *
  * Cost: a notification is one system call for the sender (write) and one for the receiver, besides

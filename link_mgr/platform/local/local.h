@@ -16,8 +16,8 @@
 #include "link_mgr/platform/local/watch.h"
 #include "link_mgr/core/platform.h"
 
-/* What a descriptor in the epoll set belongs to; epoll hands back the pointer. Channels and callers
- * embed one. */
+/* The object to which a descriptor in the epoll set belongs; epoll hands back the pointer. Channels
+ * and callers embed one. */
 struct source {
     enum source_kind {
         SOURCE_WATCH,

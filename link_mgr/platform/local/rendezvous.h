@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rendezvous.h - the socket `.link-D` in the store's directory, on which an attaching domain asks
- * for the channel that was offered to it (channel.h has the messages).
+ * rendezvous.h - the socket `.link-D` in the store's directory. There an attaching domain asks for
+ * the channel that was offered to it (channel.h has the messages).
  *
  * Nothing waits for a caller. A caller that says nothing keeps one of CALLERS_MAX places until it
  * hangs up. When newer callers need a place, we hang up on the oldest. An honest caller speaks at
