@@ -53,8 +53,10 @@ struct libidc_line {
     int fd;
     uint64_t cookie; /* identifies fd's socket: no other socket ever has it */
     bool idle;
-    int64_t deadline_ms; /* of the call that uses it; -1: none */
-    bool interruptible;  /* ... which a signal may end */
+    int limit_ms;        /* of the call that uses it; -1: none */
+    int64_t deadline_ms; /* ... or -1 as long as it has not waited a second time */
+    int timeout_ms;      /* the socket's SO_RCVTIMEO; 0: none */
+    bool interruptible;  /* the call, by a signal */
     struct sockaddr_un address;
 };
 
@@ -197,10 +199,12 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void set_deadline(struct libidc_line *c, int wait_ms)
+static void line_begin(struct libidc_line *c, int wait_ms)
 {
-    c->interruptible = wait_ms != LIBIDC_WAIT_FOREVER && (wait_ms & LIBIDC_INTERRUPTIBLE);
-    c->deadline_ms = wait_ms == LIBIDC_WAIT_FOREVER ? -1 : now_ms() + (wait_ms & LIBIDC_WAIT_MAX);
+    bool forever = wait_ms == LIBIDC_WAIT_FOREVER;
+    c->interruptible = !forever && (wait_ms & LIBIDC_INTERRUPTIBLE);
+    c->limit_ms = forever ? -1 : wait_ms & LIBIDC_WAIT_MAX;
+    c->deadline_ms = -1;
 }
 
 /* The kernel restarts no call that has a time limit, and no call tells which handler ran. */
@@ -215,13 +219,21 @@ static bool all_handlers_restart(void)
     return true;
 }
 
-/* Called before an operation that could block. Without a deadline the operation may block, and the
- * kernel then knows what to do about signals. */
-static int line_await(const struct libidc_line *c, short events)
+static bool line_ends_by_signal(const struct libidc_line *c)
+{
+    return c->interruptible && !all_handlers_restart();
+}
+
+/* Called before an operation that could block. Without a limit the operation may block, and the
+ * kernel then knows what to do about signals. The limit begins here: reading the clock for each
+ * call would be one more system call in a PV guest. */
+static int line_await(struct libidc_line *c, short events)
 {
     struct pollfd p = {.fd = c->fd, .events = events};
-    if (c->deadline_ms < 0)
+    if (c->limit_ms < 0)
         return 0;
+    if (c->deadline_ms < 0)
+        c->deadline_ms = now_ms() + c->limit_ms;
     for (;;) {
         int64_t left = c->deadline_ms - now_ms();
         int ready = poll(&p, 1, left > 0 ? (int)left : 0);
@@ -229,7 +241,7 @@ static int line_await(const struct libidc_line *c, short events)
             return 0;
         if (ready == 0)
             return -ETIMEDOUT;
-        if (errno != EINTR || (c->interruptible && !all_handlers_restart()))
+        if (errno != EINTR || line_ends_by_signal(c))
             return -errno;
     }
 }
@@ -244,15 +256,16 @@ struct message {
     int fd_count;
 };
 
-/* Sends all of it. If it fails, *sent says how much went out. */
-static int send_all(const struct libidc_line *c, const struct message *m, size_t *sent)
+/* Sends all of it. If it fails, *sent says how much went out. There is nearly always room, so it
+ * waits only when the kernel says that there is none. */
+static int send_all(struct libidc_line *c, const struct message *m, size_t *sent)
 {
+    int flags = c->limit_ms < 0 ? 0 : MSG_DONTWAIT;
     for (*sent = 0; *sent < m->len;) {
-        int error = line_await(c, POLLOUT);
         int count = *sent == 0 ? m->fd_count : 0;
-        ssize_t n = error < 0
-                        ? error
-                        : handover_send(c->fd, m->bytes + *sent, m->len - *sent, m->fds, count, 0);
+        ssize_t n = handover_send(c->fd, m->bytes + *sent, m->len - *sent, m->fds, count, flags);
+        if (n == -EAGAIN)
+            n = line_await(c, POLLOUT);
         if (n < 0)
             return (int)n;
         *sent += (size_t)n;
@@ -260,17 +273,45 @@ static int send_all(const struct libidc_line *c, const struct message *m, size_t
     return 0;
 }
 
-/* Reads exactly len bytes, and, if fd is not NULL, the descriptor that comes with them. */
-static int recv_all(const struct libidc_line *c, void *to, size_t len, int *fd)
+/* The kernel limits a call's first wait for its answer, which is nearly always the only one. The
+ * socket keeps the limit for the next call. */
+static bool line_set_timeout(struct libidc_line *c)
+{
+    int limit_ms = c->limit_ms < 0 ? 0 : c->limit_ms;
+    struct timeval time = {.tv_sec = limit_ms / 1000, .tv_usec = limit_ms % 1000 * 1000};
+    if (c->timeout_ms == limit_ms)
+        return true;
+    if (setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)) < 0)
+        return false;
+    c->timeout_ms = limit_ms;
+    return true;
+}
+
+/* One read, at least one byte; fd as handover_recv's, for one descriptor (NULL: none). */
+static ssize_t line_recv(struct libidc_line *c, void *to, size_t len, int *fd)
+{
+    int count = fd != NULL && *fd < 0 ? 1 : 0;
+    bool first = c->deadline_ms < 0 && c->limit_ms != 0 && line_set_timeout(c);
+    int error = first ? 0 : line_await(c, POLLIN);
+    ssize_t n = error < 0 ? error : handover_recv(c->fd, to, len, fd, &count, 0);
+    if (first && n == -EINTR && c->limit_ms > 0 && !line_ends_by_signal(c)) {
+        count = fd != NULL && *fd < 0 ? 1 : 0;
+        error = line_await(c, POLLIN);
+        n = error < 0 ? error : handover_recv(c->fd, to, len, fd, &count, 0);
+    }
+    if (n == -EAGAIN)
+        return -ETIMEDOUT;
+    return n == 0 ? -ECONNRESET : n;
+}
+
+/* Reads exactly len bytes; the descriptor that comes with them, if fd is not NULL. */
+static int recv_all(struct libidc_line *c, void *to, size_t len, int *fd)
 {
     char *bytes = to;
     for (size_t have = 0; have < len;) {
-        int count = fd != NULL && *fd < 0 ? 1 : 0;
-        int error = line_await(c, POLLIN);
-        ssize_t n =
-            error < 0 ? error : handover_recv(c->fd, bytes + have, len - have, fd, &count, 0);
-        if (n <= 0)
-            return n < 0 ? (int)n : -ECONNRESET;
+        ssize_t n = line_recv(c, bytes + have, len - have, fd);
+        if (n < 0)
+            return (int)n;
         have += (size_t)n;
     }
     return 0;
@@ -292,9 +333,9 @@ static int judge_response(const char *head)
     return strncmp(head, "HTTP/1.1 503 ", STATUS_LENGTH) == 0 ? -ENOBUFS : -EPROTO;
 }
 
-/* Reads exactly the head of the HTTP response. The bytes behind it may have a descriptor, which a
- * read of both would lose. */
-static int recv_response(const struct libidc_line *c)
+/* The head of the HTTP response, byte-exact: what follows it may have a descriptor, which a read of
+ * both would lose. */
+static int recv_response(struct libidc_line *c)
 {
     char head[RESPONSE_MAX + 1];
     for (;;) {
@@ -445,7 +486,7 @@ static struct libidc_line *send_over_idle(const char *path, const struct message
     struct libidc_line *c;
     while ((c = take_idle(path)) != NULL) {
         size_t sent = 0;
-        set_deadline(c, wait_ms);
+        line_begin(c, wait_ms);
         int error = still_ours(c) ? send_all(c, m, &sent) : -ECONNRESET;
         if (error == 0)
             return c;
@@ -465,7 +506,7 @@ static int send_over_fresh(const char *path, const struct message *m, int wait_m
     struct libidc_line *c = new_line(path);
     if (c == NULL)
         return libidc_fail(errno, "cannot open a socket to %s: %s", path, strerror(errno));
-    set_deadline(c, wait_ms);
+    line_begin(c, wait_ms);
     int error = connect_line(c, wait_ms);
     if (error == 0)
         error = start_line(c, m);
@@ -496,24 +537,21 @@ static int fail_to_recv(const char *path, int error)
     return libidc_fail(error, "no answer from link_mgr: %s", strerror(error));
 }
 
-/* Reads the header, and as much of the document as comes with it, in one read. The daemon sends
- * nothing else until the next call. */
-static int recv_begin(const struct libidc_line *c, struct beginning *begin, int *fd)
+/* Header, and as much of the document as comes with it, in one read: the daemon sends nothing else
+ * until the next call. */
+static int recv_begin(struct libidc_line *c, struct beginning *begin, int *fd)
 {
     while (begin->have < LIBIDC_HEADER_SIZE) {
-        int count = *fd < 0 ? 1 : 0;
-        int error = line_await(c, POLLIN);
-        ssize_t n = error < 0 ? error
-                              : handover_recv(c->fd, begin->bytes + begin->have,
-                                              sizeof(begin->bytes) - begin->have, fd, &count, 0);
-        if (n <= 0)
-            return n < 0 ? (int)n : -ECONNRESET;
+        ssize_t n =
+            line_recv(c, begin->bytes + begin->have, sizeof(begin->bytes) - begin->have, fd);
+        if (n < 0)
+            return (int)n;
         begin->have += (size_t)n;
     }
     return 0;
 }
 
-static int recv_document(const struct libidc_line *c, char **document, size_t *len, int *fd)
+static int recv_document(struct libidc_line *c, char **document, size_t *len, int *fd)
 {
     struct beginning begin = {.have = 0};
     uint32_t size;
@@ -535,7 +573,7 @@ static int recv_document(const struct libidc_line *c, char **document, size_t *l
 
 int libidc_line_recv(struct libidc_line *line, int wait_ms, char **document, size_t *len, int *fd)
 {
-    set_deadline(line, wait_ms);
+    line_begin(line, wait_ms);
     *fd = -1;
     *document = NULL;
     int error = recv_document(line, document, len, fd);

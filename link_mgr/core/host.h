@@ -66,9 +66,10 @@ struct host {
      * Otherwise the connection is refused for that reason. */
     enum reason (*incoming)(struct host *host, struct listener *listener, struct conn *conn,
                             struct endpoint **ep);
-    /* Does its program still listen? It may have closed the listener without the core knowing
-     * yet. */
-    bool (*listening)(struct host *host, struct listener *listener);
+    /* Does its program still listen? It may have closed the listener without the core knowing yet.
+     * offer: a connection is about to be handed to it (incoming). Then the answer may be yes if the
+     * hand-over would notice and say REASON_NO_LISTENER. */
+    bool (*listening)(struct host *host, struct listener *listener, bool offer);
 
     /* ---- loop ---- */
 

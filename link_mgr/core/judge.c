@@ -23,9 +23,9 @@ bool judge_allows(const struct core *core, const struct judge_question *question
 }
 
 /* The listener's program may have closed it, and the host will notice only later. */
-static bool judge_hears(const struct core *core, struct listener *listener)
+static bool judge_hears(const struct core *core, struct listener *listener, bool offer)
 {
-    return listener->backlog > 0 && core->host->listening(core->host, listener);
+    return listener->backlog > 0 && core->host->listening(core->host, listener, offer);
 }
 
 bool judge_shows(const struct core *core, uint32_t domid, struct listener *listener)
@@ -35,7 +35,7 @@ bool judge_shows(const struct core *core, uint32_t domid, struct listener *liste
                                             .port = listener->port,
                                             .name = listener->name,
                                             .type = listener->type};
-    return judge_allows(core, &question) && judge_hears(core, listener);
+    return judge_allows(core, &question) && judge_hears(core, listener, false);
 }
 
 static struct listener *judge_find(struct core *core, const struct judge_question *question)
@@ -59,7 +59,7 @@ enum reason judge_admits(struct core *core, const struct judge_question *questio
     *listener = found;
     if (!judge_allows(core, &full))
         return REASON_POLICY;
-    if (!found || !judge_hears(core, found))
+    if (!found || !judge_hears(core, found, true))
         return REASON_NO_LISTENER;
     if (found->type != question->type)
         return REASON_WRONG_TYPE;

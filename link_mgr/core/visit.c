@@ -106,7 +106,7 @@ void core_visit(struct core *core, const struct status_visitor *visitor)
     }
     for (int i = 0; i < LISTENER_BUCKETS; i++)
         LIST_FOREACH (listener, &core->listeners.ports[i], by_port)
-            if (core->host->listening(core->host, listener))
+            if (core->host->listening(core->host, listener, false))
                 visit_listener(listener, visitor);
     visit_counters(core, visitor);
 }

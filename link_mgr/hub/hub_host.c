@@ -104,10 +104,11 @@ static enum reason on_incoming(struct host *host, struct listener *listener, str
     return error ? REASON_NO_RESOURCES : REASON_OK;
 }
 
-static bool on_listening(struct host *host, struct listener *listener)
+static bool on_listening(struct host *host, struct listener *listener, bool offer)
 {
     (void)host;
-    return !acceptor_is_gone(listener->owner);
+    return (offer && acceptor_offers_at_once(listener->owner)) ||
+           !acceptor_is_gone(listener->owner);
 }
 
 static void host_explain(char why[HUB_WHY_MAX], const struct hub_pending *pending,

@@ -39,7 +39,7 @@ struct acceptor {
     uint64_t serial; /* in the name of fd */
     bool listening;  /* wakes up for answers */
     struct event retry;
-    TAILQ_HEAD(, waiting) queue;
+    TAILQ_HEAD(waiting_list, waiting) queue;
     int underway;
 };
 
@@ -329,4 +329,10 @@ bool acceptor_is_gone(const struct acceptor *acceptor)
 {
     struct pollfd pollfd = {.fd = acceptor->fd, .events = POLLRDHUP};
     return poll(&pollfd, 1, 0) > 0;
+}
+
+bool acceptor_offers_at_once(const struct acceptor *acceptor)
+{
+    const struct waiting *last = TAILQ_LAST(&acceptor->queue, waiting_list);
+    return acceptor->underway < ACCEPTOR_UNDERWAY && (!last || last->fd < 0);
 }

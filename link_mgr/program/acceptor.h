@@ -69,5 +69,7 @@ void acceptor_conn_ended(void *ticket);
 void acceptor_look(struct acceptor *acceptor);
 /* Has the program closed it or shut it down, without our having noticed yet? */
 bool acceptor_is_gone(const struct acceptor *acceptor);
+/* Would acceptor_offer send at once, and so return -EPIPE if the listener is gone? */
+bool acceptor_offers_at_once(const struct acceptor *acceptor);
 
 #endif

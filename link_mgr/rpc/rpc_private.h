@@ -88,6 +88,7 @@ struct rpc_session {
     const struct rpc_transport *transport;
     void *carrier; /* of the transport */
     bool compact;  /* compact documents were agreed on */
+    bool closing;  /* upgraded: the client has closed, or sends no more */
     LIST_HEAD(, rpc_call) calls;
     unsigned call_count;
     const char *refusal; /* not NULL: the session gets only a 503 with this text */

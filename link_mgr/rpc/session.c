@@ -7,6 +7,7 @@
 
 #include "link_mgr/rpc/call.h"
 #include "link_mgr/rpc/handle.h"
+#include "link_mgr/rpc/transport.h"
 
 static struct hub_caller caller_of(int fd)
 {
@@ -37,6 +38,9 @@ struct rpc_session *rpc_session_new(struct rpc_server *server, int fd)
 bool rpc_session_gone(const struct rpc_session *session)
 {
     struct pollfd pollfd = {.fd = session->fd, .events = POLLRDHUP};
+    /* The event of an upgraded connection has told; a look would be a system call for each call. */
+    if (rpc_is_upgraded(session))
+        return session->closing;
     return poll(&pollfd, 1, 0) == 1;
 }
 

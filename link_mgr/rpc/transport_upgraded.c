@@ -425,6 +425,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     struct upgraded *u = arg;
     (void)fd;
     int error = what & EV_TIMEOUT ? -ETIMEDOUT : 0;
+    u->session->closing |= (what & EV_CLOSED) != 0;
     if (error == 0 && !u->broken)
         error = read_input(u);
     if (error == 0 && !u->broken)
@@ -436,7 +437,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 static int upgraded_init(struct upgraded *u, const char *extra, size_t extra_len)
 {
     struct event_base *base = u->session->server->base;
-    u->readable = event_new(base, u->fd, EV_READ | EV_PERSIST, on_readable, u);
+    u->readable = event_new(base, u->fd, EV_READ | EV_CLOSED | EV_PERSIST, on_readable, u);
     u->writable = event_new(base, u->fd, EV_WRITE | EV_PERSIST, on_writable, u);
     u->extra = extra_len > 0 ? malloc(extra_len) : NULL;
     if (u->readable == NULL || u->writable == NULL || (extra_len > 0 && u->extra == NULL) ||

@@ -105,9 +105,9 @@ static enum reason host_incoming(struct host *host, struct listener *listener, s
     return make_end(host->ctx, conn, ep) ? REASON_OK : REASON_NO_RESOURCES;
 }
 
-static bool host_listening(struct host *host, struct listener *listener)
+static bool host_listening(struct host *host, struct listener *listener, bool offer)
 {
-    (void)listener;
+    (void)listener, (void)offer;
     return !((struct lone *)host->ctx)->listeners_gone;
 }
 

@@ -304,9 +304,9 @@ static enum reason host_incoming(struct host *host, struct listener *listener, s
 }
 
 /* Programs' closing of listeners is told at once here. */
-static bool host_listening(struct host *host, struct listener *listener)
+static bool host_listening(struct host *host, struct listener *listener, bool offer)
 {
-    (void)host, (void)listener;
+    (void)host, (void)listener, (void)offer;
     return true;
 }
 
