@@ -48,6 +48,10 @@
 
 #include "common/service_name.h"
 
+/* Since Linux 6.5. */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
 /* Since Linux 6.3; where vm.memfd_noexec is 2 a memfd cannot be had without it. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -207,23 +211,30 @@ ssize_t handover_send(int sock, const void *buf, size_t len, const int *fds, int
     return handover_sendv(sock, &bytes, 1, fds, count, flags);
 }
 
-static int take_fds(struct msghdr *message, int fds[HANDOVER_FDS_MAX])
-{
-    int count = 0;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t size = c->cmsg_len - CMSG_LEN(0);
-        memcpy(fds + count, CMSG_DATA(c), size);
-        count += (int)(size / sizeof(int));
-    }
-    return count;
-}
-
 static void close_fds(const int *fds, int count)
 {
     for (int i = 0; i < count; i++)
         close(fds[i]);
+}
+
+int handover_take_fds(struct msghdr *message, int *fds, int room)
+{
+    int count = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+        bool rights = c->cmsg_type == SCM_RIGHTS;
+        if (c->cmsg_level != SOL_SOCKET || (!rights && c->cmsg_type != SCM_PIDFD))
+            continue;
+        for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
+            int fd;
+            memcpy(&fd, (const char *)c + at, sizeof(fd));
+            if (rights && count < room)
+                fds[count] = fd;
+            else if (fd >= 0) /* the kernel may say here why there is no descriptor of a process */
+                close(fd);
+            count += rights;
+        }
+    }
+    return count;
 }
 
 /* recvmsg returns 0 for an empty message, which has a sender's name, and at the end. For the end
@@ -260,17 +271,14 @@ static ssize_t receive_with_fds(int sock, struct iovec *bytes, int *fds, int *co
                              .msg_control = &control,
                              .msg_controllen = sizeof(control)};
     int room = *count;
-    int came[HANDOVER_FDS_MAX];
 
     *count = 0;
     ssize_t got = receive_twice(sock, &message, flags);
     if (got < 0)
         return got;
-    int total = take_fds(&message, came);
+    int total = handover_take_fds(&message, fds, room);
     *lacks = (message.msg_flags & MSG_CTRUNC) && total < HANDOVER_FDS_MAX;
-    for (int i = 0; i < total && i < room; i++)
-        fds[(*count)++] = came[i];
-    close_fds(came + *count, total - *count);
+    *count = total < room ? total : room;
     return got;
 }
 

@@ -36,6 +36,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -82,6 +83,11 @@ ssize_t handover_sendv(int sock, const struct iovec *parts, int part_count, cons
 /* One recvmsg (MSG_CMSG_CLOEXEC | flags); *count is the room in fds, and then the number that came.
  * Descriptors that do not fit are closed. */
 ssize_t handover_recv(int sock, void *buf, size_t len, int *fds, int *count, int flags);
+/* Whoever gives recvmsg a control buffer passes what came in it to this function, and no descriptor
+ * is forgotten. The first `room` descriptors that were sent go to fds; all others are closed.
+ * Returns how many were sent and arrived. Also closed are descriptors of the sender's process
+ * (SO_PASSPIDFD): a program may ask for them at an end that it has given to the daemon. */
+int handover_take_fds(struct msghdr *message, int *fds, int room);
 
 /* The message on a listener, HANDOVER_WAITING_SIZE bytes. decode: 0 or -EINVAL. marked: the mark is
  * in the connection. */

@@ -147,25 +147,21 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     return 0;
 }
 
-/* Discards one message, or some bytes, of what the program has written. */
-static bool endpoint_discard(struct endpoint *ep)
+/* Discards some bytes of what the program has written. Descriptors that the program sent along go
+ * with them, as there is no control buffer. */
+static bool endpoint_discard_bytes(struct endpoint *ep)
 {
-    char
-        control[CMSG_SPACE(sizeof(struct ucred))]; /* distinguishes an empty message from the end */
-    struct iovec span = {endpoint_scratch, sizeof(endpoint_scratch)};
-    struct msghdr msg = {.msg_iov = &span,
-                         .msg_iovlen = 1,
-                         .msg_control = control,
-                         .msg_controllen = sizeof(control)};
-    ssize_t n = recvmsg(ep->fd, &msg, MSG_DONTWAIT);
-    return n > 0 || (n == 0 && msg.msg_controllen > 0) || (n < 0 && errno == EINTR);
+    ssize_t n = recv(ep->fd, endpoint_scratch, sizeof(endpoint_scratch), MSG_DONTWAIT);
+    return n > 0 || (n < 0 && errno == EINTR);
 }
 
-/* From now on the program's writes fail with EPIPE, so nothing comes behind what is discarded. */
+/* From now on the program's writes fail with EPIPE, so nothing comes behind what is discarded, and
+ * there is no more of that than the program's buffer holds. */
 static void endpoint_make_end(struct endpoint *ep)
 {
+    bool stream = ep->config.conn->type == IDC_STREAM;
     shutdown(ep->fd, SHUT_RD);
-    while (endpoint_discard(ep))
+    while (stream ? endpoint_discard_bytes(ep) : endpoint_discard_message(ep))
         ;
 }
 

@@ -26,26 +26,34 @@ void endpoint_forget_memfd(struct endpoint *ep)
 }
 
 /* The one descriptor that came with a message, or -1. Several are closed. *count: how many came. */
-static int descriptor_of(struct msghdr *msg, size_t *count)
+static int descriptor_of(struct msghdr *msg, int *count)
 {
     int fd = -1;
-    *count = 0;
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-        if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t came = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < came; i++) {
-            if (fd >= 0)
-                close(fd);
-            memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
-        }
-        *count += came;
-    }
+    *count = handover_take_fds(msg, &fd, 1);
     if (*count > 1) {
         close(fd);
         fd = -1;
     }
     return fd;
+}
+
+bool endpoint_discard_message(struct endpoint *ep)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(struct ucred))]; /* shows that an empty message is no end */
+    } control;
+    struct iovec span = {endpoint_scratch, sizeof(endpoint_scratch)};
+    struct msghdr msg = {.msg_iov = &span,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(ep->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return errno == EINTR;
+    bool came = n > 0 || msg.msg_controllen > 0;
+    handover_take_fds(&msg, NULL, 0);
+    return came;
 }
 
 static int set_peek_offset(struct endpoint *ep, size_t length)
@@ -98,7 +106,8 @@ static ssize_t message_look(struct endpoint *ep)
 {
     struct look look;
     struct msghdr msg;
-    size_t fds, whole = 0;
+    int fds;
+    size_t whole = 0;
     ssize_t n = look_once(ep, &look, &msg);
     if (n == -ENODATA)
         n = look_once(ep, &look, &msg);

@@ -56,6 +56,8 @@ size_t endpoint_length_of(const struct iovec *spans, int count);
 /* endpoint_pull, for each of the two types. */
 ssize_t endpoint_pull_stream(struct endpoint *ep, const struct iovec *spans, int count);
 ssize_t endpoint_pull_message(struct endpoint *ep, const struct iovec *spans, int count);
+/* Discards one message of what the program has written. False: nothing is there. */
+bool endpoint_discard_message(struct endpoint *ep);
 /* Consumes the held bytes, so that closing does not reset the connection. */
 void endpoint_release_stream(struct endpoint *ep);
 void endpoint_release_message(struct endpoint *ep);

@@ -5,7 +5,9 @@
  * test runs for a stream and for messages.
  */
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -135,6 +137,72 @@ START_TEST(messages_before_a_reset_are_not_lost)
 }
 END_TEST
 
+/* ---- descriptors that come along ---- */
+
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
+
+static int open_descriptors(void)
+{
+    DIR *listing = opendir("/proc/self/fd");
+    int count = 0;
+    ck_assert_ptr_nonnull(listing);
+    while (readdir(listing))
+        count++;
+    closedir(listing);
+    return count;
+}
+
+/* The program sends descriptors with everything that it says, as many as a message may have here.
+ */
+static void say_with_descriptors(void)
+{
+    int fds[HANDOVER_FDS_MAX];
+    for (int i = 0; i < HANDOVER_FDS_MAX; i++)
+        ck_assert_int_ge(fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(handover_send(program, "x", 1, fds, HANDOVER_FDS_MAX, 0), 1);
+    for (int i = 0; i < HANDOVER_FDS_MAX; i++)
+        close(fds[i]);
+}
+
+/* None of them stays in the daemon when what the program has said is discarded. */
+START_TEST(discarded_descriptors_are_closed)
+{
+    int before = open_descriptors();
+    end_begin(types[_i], true);
+    say_with_descriptors();
+    endpoint_close(ep, REASON_PROGRAM_RESET);
+    close(program);
+    ck_assert_int_eq(open_descriptors(), before);
+}
+END_TEST
+
+/* The daemon's end may have been the program's own, which keeps a copy of it. So the program can
+ * ask there for a descriptor of the sender's process with each message. */
+START_TEST(descriptors_of_processes_are_closed)
+{
+    const int one = 1;
+    char bytes[16];
+    struct iovec span = {bytes, sizeof(bytes)};
+    int before = open_descriptors();
+    end_begin(types[_i / 2], true);
+    for (int fd = 0; fd < 1024; fd++)
+        setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
+    ck_assert_int_eq(send(program, "x", 1, 0), 1);
+    ck_assert_int_eq(send(program, "y", 1, 0), 1);
+    if (_i % 2) {
+        span.iov_len = 1;
+        ck_assert(types[_i / 2] == IDC_STREAM || endpoint_message(ep) == 1);
+        ck_assert_int_eq(endpoint_pull(ep, &span, 1), 1);
+    }
+    endpoint_close(ep, REASON_PROGRAM_RESET);
+    close(program);
+    ck_assert_int_eq(open_descriptors(), before);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("endpoint_end");
@@ -144,6 +212,8 @@ int main(void)
     tcase_add_loop_test(tcase, a_reset_is_an_end, 0, 2 * TYPES);
     tcase_add_loop_test(tcase, a_reset_is_a_reset, 0, TYPES);
     tcase_add_loop_test(tcase, a_lost_link_is_no_end, 0, TYPES);
+    tcase_add_loop_test(tcase, discarded_descriptors_are_closed, 0, TYPES);
+    tcase_add_loop_test(tcase, descriptors_of_processes_are_closed, 0, 2 * TYPES);
     tcase_add_test(tcase, messages_before_a_reset_are_not_lost);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
