@@ -25,6 +25,7 @@ struct client {
     struct port_manager *manager;
     struct bufferevent *stream;
     struct idc_addr peer;
+    bool ended; /* sends no more, and still gets its answers */
     LIST_ENTRY(client) list;
 };
 
@@ -85,26 +86,32 @@ static bool has_line(struct evbuffer *in)
     return evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_CRLF).pos >= 0;
 }
 
+/* A client that does not take its answers is not read from. There is no read watermark: libevent
+ * would call again and again for the bytes that are left in the buffer, and the loop would never
+ * come to anything else. */
 static void on_lines(struct bufferevent *stream, void *arg)
 {
     struct client *client = arg;
-    struct evbuffer *in = bufferevent_get_input(stream);
+    struct evbuffer *in = bufferevent_get_input(stream), *out = bufferevent_get_output(stream);
     bool good = true;
-    while (good && has_line(in) &&
-           evbuffer_get_length(bufferevent_get_output(stream)) < ANSWERS_MAX) {
+    while (good && has_line(in) && evbuffer_get_length(out) < ANSWERS_MAX) {
         char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF);
         good = line && port_manager_answer(client, line);
         free(line);
     }
     if (!good || (evbuffer_get_length(in) > PORT_MANAGER_LINE && !has_line(in)))
         client_free(client);
+    else if (evbuffer_get_length(out) >= ANSWERS_MAX)
+        bufferevent_disable(stream, EV_READ);
 }
 
 static void on_end(struct bufferevent *stream, short what, void *arg)
 {
     struct client *client = arg;
     /* When the client sends no more, it still gets its answers; on_sent then closes. */
-    if ((what & BEV_EVENT_EOF) && evbuffer_get_length(bufferevent_get_output(stream)) > 0)
+    client->ended =
+        (what & BEV_EVENT_EOF) && evbuffer_get_length(bufferevent_get_output(stream)) > 0;
+    if (client->ended)
         bufferevent_disable(stream, EV_READ);
     else
         client_free(client);
@@ -112,10 +119,11 @@ static void on_end(struct bufferevent *stream, short what, void *arg)
 
 static void on_sent(struct bufferevent *stream, void *arg)
 {
-    if (bufferevent_get_enabled(stream) & EV_READ)
-        on_lines(stream, arg); /* lines that had waited for room */
+    struct client *client = arg;
+    if (client->ended || bufferevent_enable(stream, EV_READ) < 0)
+        client_free(client);
     else
-        client_free(arg);
+        on_lines(stream, client); /* lines that had waited for room */
 }
 
 static void port_manager_serve(struct port_manager *manager, int fd, const struct idc_addr *peer)
@@ -135,7 +143,6 @@ static void port_manager_serve(struct port_manager *manager, int fd, const struc
     *client = (struct client){.manager = manager, .stream = stream, .peer = *peer};
     LIST_INSERT_HEAD(&manager->clients, client, list);
     bufferevent_setcb(stream, on_lines, on_sent, on_end, client);
-    bufferevent_setwatermark(stream, EV_READ, 0, 4 * PORT_MANAGER_LINE);
     if (++manager->count == PORT_MANAGER_CLIENTS)
         event_del(manager->event);
     if (bufferevent_set_timeouts(stream, &idle, &idle) < 0 ||

@@ -6,8 +6,10 @@ The liar has its place in the store and its permission, but no link_mgr: it is a
 (on the local platform; on Xen it is a domain that has stopped its link_mgr, see test_xen_only.py).
 """
 
+import os
 import re
 import subprocess
+import sys
 import time
 
 from case import IdcTestCase
@@ -136,3 +138,50 @@ class Liars(IdcTestCase):
         # Ten in a second, and how many were left out; in as many seconds as it took.
         self.assertLess(len(self.b.log().splitlines()) - lines, 11 * (seconds + 2))
 
+
+class PortOne(IdcTestCase):
+    """Programs that ill-treat port 1, the connection manager. Whatever they do, link_mgr serves everybody else, and SIGTERM ends it."""
+    platforms = ("local",)
+
+    # A program that connects to port 1, sends what it is told until that takes too long, says so, and stays.
+    SEND = """import ctypes, os, select, socket, sys
+library = ctypes.CDLL(sys.argv[1])
+client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, library.idc_connect(int(sys.argv[2]), 1))
+client.setblocking(False)
+left = int(sys.argv[4])
+try:
+    while left > 0 and select.select([], [client], [], 1)[1]:
+        left -= client.send(sys.argv[3].encode() * 1024)
+except ConnectionError:
+    pass
+print("sent", flush=True)
+if len(sys.argv) > 5:
+    client.setblocking(True)
+    try:
+        while client.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    print("ended", flush=True)
+sys.stdin.read()"""
+
+    def send(self, text, count, *end):
+        library = os.path.join(self.world.programs, "libidc.so")
+        client = self.a.spawn([sys.executable, "-c", self.SEND, library, str(self.b.domid), text, str(count), *end])
+        self.assertEqual(client.stdout.readline(60 * self.world.slowness), b"sent\n", client.stderr.pending())
+        return client
+
+    def assert_served(self):
+        self.assertEqual(self.a.run(["idc", "ping", "-c", "1", "-W", "30", str(self.b.domid)], timeout=60).returncode, 0)
+        self.assert_link_works()
+
+    def test_long_line(self):
+        """It ends that client, when the answers to what it sent before are out."""
+        client = self.send("q", 4096, "end")
+        self.assertEqual(client.stdout.readline(60 * self.world.slowness), b"ended\n")
+        self.assert_served()
+
+    def test_answers_that_nobody_reads(self):
+        """Nothing more is read from that client, and it costs nothing."""
+        self.send("a\n", 4 << 20)
+        self.assert_served()
