@@ -7,6 +7,7 @@
 #include "link_mgr/core/conn_private.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "link_mgr/core/link.h"
 #include "link_mgr/core/peer.h"
@@ -64,6 +65,8 @@ static ssize_t lose_output(struct conn *conn)
 void conn_peer_closed(struct conn *conn)
 {
     conn->in = IN_DONE;
+    /* First, so that a program that goes on writing can't keep us dropping. */
+    conn_host(conn)->shut(conn->ep, SHUT_RD);
     if (lose_output(conn) == -ECONNRESET) {
         conn_reset(conn, REASON_PROGRAM_RESET);
         return;

@@ -101,17 +101,20 @@ static void take_first(struct acceptor *acceptor)
     acceptor_drop(first);
 }
 
-/* Reads the answers that have come. False: the program has closed its end, or sent rubbish. Answers
- * that could not be read for lack of memory are still there, and make another event. */
+/* Reads the answers that have come, but no more than could be honest: a program that sends answers
+ * to nothing without end must not keep the loop. False: the program has closed its end, or sent
+ * rubbish. Answers that are left make another event. */
 static bool read_answers(struct acceptor *acceptor)
 {
-    char answer;
-    ssize_t n;
+    char answer = HANDOVER_TAKEN;
+    ssize_t n = 1;
     int none = 0;
-    while ((n = handover_recv(acceptor->fd, &answer, 1, NULL, &none, MSG_DONTWAIT)) == 1 &&
-           answer == HANDOVER_TAKEN)
-        take_first(acceptor);
-    return n < 0 && n != -ECONNRESET;
+    for (int i = 0; i <= ACCEPTOR_UNDERWAY && n == 1 && answer == HANDOVER_TAKEN; i++) {
+        n = handover_recv(acceptor->fd, &answer, 1, NULL, &none, MSG_DONTWAIT);
+        if (n == 1 && answer == HANDOVER_TAKEN)
+            take_first(acceptor);
+    }
+    return n < 0 ? n != -ECONNRESET : n == 1 && answer == HANDOVER_TAKEN;
 }
 
 /* Reads, in one go, as many answers as can have come. An event reports an end, or something that is

@@ -69,7 +69,8 @@ struct endpoint_list {
 };
 struct endpoints {
     struct event_base *base;
-    int diag; /* of base/unix_diag.h, or negative */
+    int diag;          /* of base/unix_diag.h, or negative */
+    uint64_t asked_ms; /* when a tight connection was last asked about */
     struct endpoint_list lists[ENDPOINT_LISTS];
 };
 

@@ -21,6 +21,7 @@
 /* How many endpoints one timer event may ask the kernel about. For each question the kernel walks
  * through all of its Unix sockets. The others wait. */
 #define ASK_FIRST 4
+#define LAG_AT_ONCE 256 /* endpoints that one timer event looks after; the others wait a tick */
 #define ASK_AGAIN 1
 
 /* The first list is for bytes that lag. The others are for endpoints that must be asked about
@@ -95,22 +96,28 @@ static void look_after(struct endpoint *ep, unsigned *asked)
         conn_settle(conn);
 }
 
+static bool lag_is_due(const struct endpoint *ep, uint64_t now)
+{
+    /* An endpoint that was put on the list just now may carry a later time than `now`. */
+    return ep && ep->lag_since + ep->list->wait_ms <= now;
+}
+
 static void on_lag(evutil_socket_t fd, short what, void *arg)
 {
     struct endpoint_list *list = arg;
     struct endpoint *ep;
     uint64_t now = clock_now_ms();
-    unsigned asked = 0;
+    unsigned asked = 0, count = 0;
     (void)fd, (void)what;
-    while ((ep = TAILQ_FIRST(&list->endpoints)) && now - ep->lag_since >= list->wait_ms) {
-        if (list->wait_ms > LAG_MS && asked >= ASK_AGAIN) {
+    while (lag_is_due(ep = TAILQ_FIRST(&list->endpoints), now)) {
+        if (count++ == LAG_AT_ONCE || (list->wait_ms > LAG_MS && asked >= ASK_AGAIN)) {
             timer_set(&list->timer, LAG_MS);
             return;
         }
         look_after(ep, &asked);
     }
     if (ep)
-        timer_set(&list->timer, list->wait_ms);
+        timer_set(&list->timer, (unsigned)(ep->lag_since + list->wait_ms - now));
 }
 
 void endpoints_init(struct endpoints *all, struct event_base *base)

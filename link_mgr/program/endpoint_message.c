@@ -149,7 +149,7 @@ ssize_t endpoint_message(struct endpoint *ep)
         return (ssize_t)ep->length;
     ssize_t length = message_look(ep);
     if (length == -EAGAIN && ep->tight)
-        endpoint_make_room(ep, false);
+        endpoint_make_room_now(ep);
     if (length < 0)
         return length;
     if (set_peek_offset(ep, ep->held) < 0) /* looking has moved it */

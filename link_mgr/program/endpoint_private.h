@@ -71,6 +71,8 @@ bool endpoint_may_be_tight(const struct endpoint *ep);
  * the kernel does not tell. True: they do not keep it now, but may if the program makes its send
  * buffer smaller, or if the kernel does not tell. */
 bool endpoint_make_room(struct endpoint *ep, bool silent);
+/* For a tight connection of which all was read. Asks at most once in a tick of the clock. */
+void endpoint_make_room_now(struct endpoint *ep);
 
 /* Arranges that the endpoint is looked after when the program sends nothing for a while, if there
  * is a reason. */

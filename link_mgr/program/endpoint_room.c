@@ -12,7 +12,9 @@
  * charge (base/unix_diag.h). If the answer means that nothing more can come, the held bytes are let
  * go. As long as the block is large, the kernel is asked again, because a program may make its
  * buffer smaller at any time. After the first time the connection is tight: the kernel is asked
- * whenever all has been read. So such a writer does not wait for the timer with each block.
+ * whenever all has been read. So such a writer does not wait for the timer with each block. A
+ * question makes the kernel walk through all Unix sockets, so there is one in a tick of the clock,
+ * and the other tight connections let go without asking.
  *
  * Where the kernel does not tell, what is held is let go after a second of silence: a writer that
  * waits cannot break it. If bytes come at once after that, there seems to be such a writer (needy).
@@ -122,4 +124,18 @@ bool endpoint_make_room(struct endpoint *ep, bool silent)
         return true;
     ep->batch = 0;
     return false;
+}
+
+void endpoint_make_room_now(struct endpoint *ep)
+{
+    struct endpoints *all = ep->config.all;
+    uint64_t now = clock_now_ms();
+    if (!endpoint_may_be_tight(ep) || endpoint_unsent(ep) > 0)
+        return;
+    if (all->asked_ms == now) {
+        room_let_go(ep);
+        return;
+    }
+    all->asked_ms = now;
+    endpoint_make_room(ep, false);
 }

@@ -163,6 +163,6 @@ ssize_t endpoint_pull_stream(struct endpoint *ep, const struct iovec *spans, int
     if (n == -EAGAIN)
         ep->batch_ended = true;
     if (n == -EAGAIN && ep->tight)
-        endpoint_make_room(ep, false);
+        endpoint_make_room_now(ep);
     return n;
 }
