@@ -165,7 +165,9 @@ static void accept_take(int listener)
 {
     uint8_t message[HANDOVER_WAITING_SIZE];
     int none = 0;
-    if (handover_recv(listener, message, sizeof(message), NULL, &none, MSG_DONTWAIT) >= 0 &&
+    ssize_t got = handover_recv(listener, message, sizeof(message), NULL, &none, MSG_DONTWAIT);
+    /* Without a free descriptor number the message is taken all the same (-EMFILE). */
+    if ((got >= 0 || got == -EMFILE) &&
         handover_send(listener, &(char){HANDOVER_TAKEN}, 1, NULL, 0, MSG_DONTWAIT) != 1)
         log_limited(LOG_WARNING, "a listener's connection was taken, and not counted as taken");
 }
@@ -247,7 +249,7 @@ static bool unlisten_attempt(struct rpc_wait *wait)
     ssize_t got;
     do
         got = handover_recv(wait->handle->fd, message, sizeof(message), NULL, &count, MSG_DONTWAIT);
-    while (got > 0);
+    while (got > 0 || got == -EMFILE);
     if (got == -EAGAIN || got == -EINTR)
         return false;
     reply_unlistened(wait);
