@@ -29,6 +29,7 @@ struct client {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int gone, seen_errno = -1; /* how often "go" was asked for */
+static int holding;               /* threads that wait for it */
 
 static void vsock_server_echo(int fd)
 {
@@ -54,8 +55,11 @@ static void vsock_server_hold(int fd)
     ssize_t got;
     pthread_mutex_lock(&lock);
     int before = gone;
+    holding++;
+    pthread_cond_broadcast(&changed);
     while (gone == before)
         pthread_cond_wait(&changed, &lock);
+    holding--;
     pthread_mutex_unlock(&lock);
     while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0)
         total += got;
@@ -66,6 +70,9 @@ static void vsock_server_hold(int fd)
 static void vsock_server_go(int fd)
 {
     pthread_mutex_lock(&lock);
+    /* Whoever is to go may not have come to its waiting yet. */
+    while (holding == 0)
+        pthread_cond_wait(&changed, &lock);
     gone++;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);

@@ -38,8 +38,9 @@ static void on_end(void *arg, struct conn *of, enum reason reason)
 
 static void endpoint_setup(void)
 {
-    struct handover_name name = {
-        .serial = 1, .local = {.domid = 1, .port = 1}, .peer = {.domid = 2, .port = 2}};
+    struct handover_name name = {.serial = (uint64_t)getpid(),
+                                 .local = {.domid = 1, .port = 1},
+                                 .peer = {.domid = 2, .port = 2}};
     struct endpoint_config config = {
         .all = &all, .conn = &conn, .name = &name, .far_end = -1, .ended = on_end};
     base = event_base_new();

@@ -46,7 +46,7 @@ static void end_teardown(void)
 
 static void end_begin(enum idc_type type, bool reset_is_end)
 {
-    struct handover_name name = {.serial = 1,
+    struct handover_name name = {.serial = (uint64_t)getpid(),
                                  .local = {.domid = 1, .port = 1, .type = type},
                                  .peer = {.domid = 2, .port = 2, .type = type}};
     struct endpoint_config config = {.all = &all,

@@ -37,7 +37,7 @@ static void on_end(void *arg, struct conn *of, enum reason reason)
 
 static void message_setup(void)
 {
-    struct handover_name name = {.serial = 1,
+    struct handover_name name = {.serial = (uint64_t)getpid(),
                                  .local = {.domid = 1, .port = 1, .type = IDC_SEQPACKET},
                                  .peer = {.domid = 2, .port = 2, .type = IDC_SEQPACKET}};
     struct endpoint_config config = {
