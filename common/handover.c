@@ -465,7 +465,7 @@ static size_t front_for_reader(int sock)
     return name.local.domid == name.peer.domid ? HANDOVER_INLINE_MAX : HANDOVER_FRONT_SHORT;
 }
 
-static void gather(uint8_t *to, size_t len, const struct iovec *spans)
+static void handover_gather(uint8_t *to, size_t len, const struct iovec *spans)
 {
     for (; len > 0; spans++) {
         size_t part = spans->iov_len < len ? spans->iov_len : len;
@@ -491,7 +491,7 @@ static ssize_t send_front(int sock, int memfd, const struct iovec *spans, size_t
         if (front > spans[0].iov_len && front > HANDOVER_FRONT_SHORT)
             continue;
         if (front > spans[0].iov_len) {
-            gather(gathered, front, spans);
+            handover_gather(gathered, front, spans);
             bytes = gathered;
         }
         result = handover_send(sock, bytes, front, &memfd, 1, flags);

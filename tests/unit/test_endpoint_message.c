@@ -172,7 +172,7 @@ START_TEST(an_end_is_looked_at_twice)
 }
 END_TEST
 
-static int descriptors(void)
+static int count_message_descriptors(void)
 {
     int count = 0;
     for (int fd = 0; fd < 1000; fd++)
@@ -195,7 +195,8 @@ START_TEST(false_fronts)
     static const off_t sizes[] = {5000, 100, HANDOVER_FRONT_SHORT, (off_t)16 << 40, 5000, 5000};
     const int last = (int)(sizeof(sizes) / sizeof(sizes[0])) - 1;
     for (int i = 0; i <= last + 1; i++) {
-        int before = descriptors(), fd = memfd_create("hostile", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+        int before = count_message_descriptors(),
+            fd = memfd_create("hostile", MFD_ALLOW_SEALING | MFD_CLOEXEC);
         ck_assert_int_eq(write(fd, i == last - 1 ? "other" : (char *)bytes, 5), 5);
         ck_assert_int_eq(pwrite(fd, bytes + 5, 1000, 5), 1000);
         ck_assert_int_eq(ftruncate(fd, sizes[i <= last ? i : last]), 0);
@@ -206,7 +207,7 @@ START_TEST(false_fronts)
         ck_assert_int_eq(endpoint_message(ep), HANDOVER_FRONT_SHORT);
         pull_parts(HANDOVER_FRONT_SHORT, 50);
         ck_assert_int_eq(endpoint_message(ep), -EAGAIN);
-        ck_assert_int_eq(descriptors(), before);
+        ck_assert_int_eq(count_message_descriptors(), before);
     }
     assert_resets();
 }
