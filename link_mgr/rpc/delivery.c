@@ -3,13 +3,16 @@
 #include "link_mgr/rpc/delivery.h"
 
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "link_mgr/rpc/handle.h"
 
-#define LOOKED_AT_ONCE 64 /* sessions; those that do not read must not cost more than this */
+/* Sessions that may have read their answers. Clients that do not read must not cost more. */
+#define LOOKED_AT_ONCE 64
+#define POLLED_AT_ONCE 256 /* by one call of poll */
 
 struct rpc_delivery {
     struct rpc_session *session;
@@ -94,9 +97,30 @@ void rpc_delivery_cancel(struct rpc_delivery *delivery)
         free(delivery);
 }
 
+/* Of the sessions from first on, at most POLLED_AT_ONCE. Returns the one after them. */
+static struct rpc_session *look_at_ended(struct rpc_session *first)
+{
+    struct pollfd polled[POLLED_AT_ONCE];
+    struct rpc_session *sessions[POLLED_AT_ONCE], *session = first;
+    nfds_t count = 0;
+    for (; session && count < POLLED_AT_ONCE; session = TAILQ_NEXT(session, delivering)) {
+        sessions[count] = session;
+        polled[count++] = (struct pollfd){.fd = session->fd};
+    }
+    if (poll(polled, count, 0) <= 0)
+        return session;
+    for (nfds_t i = 0; i < count; i++) {
+        if (polled[i].revents != 0)
+            delivery_look(sessions[i]); /* takes at most this one off the list */
+    }
+    return session;
+}
+
 void rpc_delivery_look_around(struct rpc_server *server)
 {
-    struct rpc_session *session;
+    struct rpc_session *session = TAILQ_FIRST(&server->delivering);
+    while (session)
+        session = look_at_ended(session);
     for (int i = 0; i < LOOKED_AT_ONCE && (session = TAILQ_FIRST(&server->delivering)); i++) {
         TAILQ_REMOVE(&server->delivering, session, delivering);
         TAILQ_INSERT_TAIL(&server->delivering, session, delivering);

@@ -17,7 +17,8 @@
  * What is lost makes the handle lost: from then on idc.recv fails with ECONNRESET.
  *
  * libmicrohttpd reads from the socket too, and the kernel tells an error only once. So the sessions
- * that have deliveries are looked at just before libmicrohttpd is run.
+ * that have deliveries are looked at just before libmicrohttpd is run: all whose client has closed,
+ * and some of the others, which may have read everything.
  */
 #ifndef IDC_RPC_DELIVERY_H
 #define IDC_RPC_DELIVERY_H
@@ -32,7 +33,7 @@ struct rpc_delivery *rpc_delivery_new(struct rpc_session *session, struct rpc_ha
 void rpc_delivery_begin(struct rpc_delivery *delivery);
 void rpc_delivery_cancel(struct rpc_delivery *delivery);
 
-/* Looks at some of the sessions that have deliveries. */
+/* Looks at the sessions that have deliveries, as told above. */
 void rpc_delivery_look_around(struct rpc_server *server);
 /* Ends all deliveries of a session whose connection ends, as read or as lost. in_order: the client
  * ended the connection, and all answers were written. */

@@ -5,12 +5,15 @@ import errno
 import http.client
 import os
 import resource
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 import unittest
+import xmlrpc.client
 
+import rpc
 from case import IdcTestCase
 from world import wait_until
 
@@ -55,6 +58,35 @@ class Limits(IdcTestCase):
     def switches(self):
         text = self.a.read_file("/proc/%d/status" % self.a.daemon.pid).decode()
         return [line for line in text.splitlines() if "voluntary_ctxt_switches" in line]
+
+
+class UnreadAnswers(Limits):
+    """Clients of plain HTTP that go away with the answer of an idc.recv unread: those who read on are told, however many leave at once."""
+    LEAVING = 200
+
+    def test_all_are_noticed(self):
+        with self.a.rpc() as call:
+            listener = call.listen({"port": 4000, "backlog": 4})["handle"]
+            pairs = []
+            for _ in range(self.LEAVING):
+                near = call.connect({"domid": self.a.domid, "port": 4000})["handle"]
+                pairs.append((near, call.accept({"handle": listener})["handle"]))
+                call.send({"handle": near, "data": b"first"})
+            leaving = [self.dial() for _ in pairs]
+            for client, (_, far) in zip(leaving, pairs):
+                body = rpc.document("recv", {"handle": far})
+                client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            for client in leaving:
+                self.assertEqual(client.recv(1, socket.MSG_PEEK), b"H")
+            self.a.daemon.kill(signal.SIGSTOP)
+            for client in leaving:
+                client.close()
+            self.a.daemon.kill(signal.SIGCONT)
+            for near, far in pairs:
+                call.send({"handle": near, "data": b"second"})
+                with self.assertRaises(xmlrpc.client.Fault) as caught:
+                    call.recv({"handle": far})
+                self.assertEqual(caught.exception.faultCode, errno.ECONNRESET)
 
 
 class LongMessages(IdcTestCase):
