@@ -24,7 +24,7 @@ class Observed(IdcTestCase):
             rpc.connect(self.rpc_options(domid, port, options))
         self.assertEqual(fault.exception.faultCode, expected, fault.exception)
         self.assertIn(words, fault.exception.faultString)
-        limit = ["--timeout", str(options["timeout"])] if "timeout" in options else None
+        limit = ["--timeout", "%dms" % options["timeout"]] if "timeout" in options else None
         for tool in [["idc", "cat"] + limit] if limit else [["test_conn"], ["idc", "cat"]]:
             result = self.a.run(tool + [str(domid), str(port)])
             self.assertEqual((result.returncode, result.stdout), (1, b""))
