@@ -248,6 +248,7 @@ static ssize_t receive_twice(int sock, struct msghdr *message, int flags)
         message->msg_namelen = sizeof(sender);
         message->msg_controllen = control_len;
         ssize_t got = recvmsg(sock, message, MSG_CMSG_CLOEXEC | flags);
+        message->msg_name = NULL; /* it ends with this function */
         if (got < 0 && (look == 0 || errno != EAGAIN))
             return -errno;
         if (got > 0 || (got == 0 && message->msg_namelen > 0))
@@ -459,7 +460,7 @@ static const size_t front_lengths[] = {HANDOVER_PLAIN_MAX, HANDOVER_INLINE_MAX,
  * domain is link_mgr itself. */
 static size_t front_for_reader(int sock)
 {
-    struct handover_name name;
+    struct handover_name name = {0};
     if (handover_name(sock, &name) < 0)
         return HANDOVER_PLAIN_MAX;
     return name.local.domid == name.peer.domid ? HANDOVER_INLINE_MAX : HANDOVER_FRONT_SHORT;

@@ -404,6 +404,12 @@ void rpc_http_leave(struct rpc_session *session)
     session->transport = NULL;
 }
 
+static bool has_hung_up(int fd)
+{
+    struct pollfd pollfd = {.fd = fd};
+    return poll(&pollfd, 1, 0) > 0;
+}
+
 void rpc_http_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
                          enum MHD_ConnectionNotificationCode what)
 {
@@ -411,7 +417,9 @@ void rpc_http_connection(void *cls, struct MHD_Connection *connection, void **so
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         *socket_context = open_session(cls, connection);
     } else if (session != NULL) {
-        rpc_delivery_session_ends(session, !session->sending);
+        /* What is not settled by now belongs to a client that closed after the last look: nobody
+         * can tell any more whether it had read everything. */
+        rpc_delivery_session_ends(session, !session->sending && !has_hung_up(session->fd));
         rpc_session_end(session);
         rpc_accept_ended(session);
         if (session->transport == &http_transport)

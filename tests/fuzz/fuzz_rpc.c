@@ -23,6 +23,7 @@
 
 #include "common/compact.h"
 #include "link_mgr/rpc/methods.h"
+#include "link_mgr/rpc/rpc.h"
 #include "link_mgr/rpc/rpc_private.h"
 #include "tests/unit/fake_hub.h"
 

@@ -143,14 +143,6 @@ static inline bool local_fixture_readable(int fd, int timeout_ms)
     return poll(&p, 1, timeout_ms) == 1;
 }
 
-/* valgrind applies RLIMIT_NOFILE itself, after the kernel has made the file: the file then stays.
- */
-static inline bool on_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-    return preload != NULL && strstr(preload, "vgpreload") != NULL;
-}
-
 /* Writes a file of the store as it stands. */
 static inline void put_file(const char *name, const char *bytes, size_t length)
 {

@@ -119,7 +119,7 @@ START_TEST(messages_before_a_reset_are_not_lost)
     static const char *const texts[] = {"one", "second"};
     char unread[] = "unread";
     struct iovec given = {unread, 6};
-    char bytes[16];
+    char bytes[16] = "";
     end_begin(IDC_SEQPACKET, false);
     ck_assert_int_eq(endpoint_push(ep, &given, 1), 6);
     for (int i = 0; i < 2; i++)

@@ -217,6 +217,8 @@ END_TEST
 
 START_TEST(long_message_without_a_descriptor)
 {
+    if (on_valgrind())
+        return;
     program_sends(1);
     ck_assert_int_eq(endpoint_message(ep), 1);
     pull_parts(1, 1);
