@@ -265,9 +265,11 @@ class Messages(IdcTestCase):
         within[0].do("connect", 1, domid=self.a.domid, port=1500, type="seqpacket")
         taking.result()
         for (one, other), most in ((between, 320 << 10), (between[::-1], 320 << 10), (within, 128 << 10)):
-            for size in (128 << 10, 320 << 10, (320 << 10) + 1, MIB, 16 * MIB):
+            # Two pairs with the longest messages are more than the memory of a guest.
+            most_tried = 16 * MIB if self.world.local_files else MIB
+            for size in (128 << 10, 320 << 10, (320 << 10) + 1, MIB, most_tried):
                 sending = one.begin("send", 1, len=size, seed=size)
-                got = other.do("recv", 1, max=16 * MIB, seed=size, raw=1)
+                got = other.do("recv", 1, max=most_tried, seed=size, raw=1)
                 self.assertEqual((got["n"], got["good"]), (min(size, most), 1))
                 sending.result()
                 self.send_and_check(one, other, 1, size, 7)

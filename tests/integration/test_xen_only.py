@@ -221,7 +221,8 @@ class Permission(XenCase):
             victim.puppet().do("listen", 1, port=80)
             self.world.write_policy(self.a, victim, "in=* out=*")
             liar = self.liar(victim, "hold")
-            self.assertEqual((liar.stdout.readline(), liar.stdout.read_all()), (b"ready\n", b""))
+            # It waits a minute for the victim.
+            self.assertEqual((liar.stdout.readline(), liar.stdout.read_all(180)), (b"ready\n", b""))
             self.assertIn(b"the victim does not come", liar.stderr.read_all())
             self.assertEqual(victim.links_up(), [])
             self.assert_resources(base)
