@@ -33,10 +33,6 @@
  * the kernel charges no more than that. */
 #define CHARGE_SURE 1152
 #define BATCH_SURE 192
-/* For a kernel that does not answer. Bytes read in one go cannot be a block above a quarter of the
- * buffer that a connection begins with. That holds even for the smaller buffer of an unprivileged
- * seqpacket end. */
-#define BATCH_USUAL (64 * 1024)
 /* A program that sends so soon after something was let go has waited for that. */
 #define GUESS_MS 100
 
@@ -98,14 +94,13 @@ static bool room_let_go(struct endpoint *ep)
     return false;
 }
 
-/* The kernel does not tell: a large block is let go at once, another one when there is reason. */
+/* The kernel does not tell: what is held is let go when there is reason. How much came at once is
+ * none, because many small blocks look like a large one. */
 static bool room_guess(struct endpoint *ep, bool silent)
 {
-    bool large = ep->batch > BATCH_USUAL;
-    if (!large && !silent && !ep->needy)
+    if (!silent && !ep->needy)
         return true;
-    if (!large)
-        ep->guessed = clock_now_ms();
+    ep->guessed = clock_now_ms();
     return room_let_go(ep);
 }
 
