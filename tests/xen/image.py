@@ -28,8 +28,9 @@ XEN_BIN = "usr/lib/xen-4.17/bin"
 DOM0_TOOLS = [XEN_BIN + "/" + name for name in (
     "xl", "xenstored", "xen-init-dom0", "libxl-save-helper", "lsevtchn", "xenstore-control", "xen-diag", "vchan-socket-proxy")]
 STORE_TOOLS = ["usr/bin/xenstore-" + name for name in ("read", "write", "ls", "list", "rm", "chmod", "watch", "exists")]
+# The last one is loaded by the kernel itself where there is a modprobe.
 GUEST_MODULES = ["drivers/xen/xen-privcmd", "drivers/xen/xenfs/xenfs", "drivers/xen/xen-evtchn", "drivers/xen/xen-gntdev",
-                 "drivers/xen/xen-gntalloc"]
+                 "drivers/xen/xen-gntalloc", "net/unix/unix_diag"]
 DOM0_MODULES = GUEST_MODULES + ["drivers/virtio/" + name for name in (
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci")] + ["drivers/char/virtio_console"]
 AGENT_SOURCES = ["agent.c", "consoles.c", "frame.c", "process.c"]
