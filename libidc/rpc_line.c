@@ -72,8 +72,9 @@ static struct {
     int pid; /* of the daemon that served this path last */
 } daemons[DAEMONS_MAX];
 
-/* New lines get numbers from here on, if there are any. */
-static int lowest_fd;
+/* New lines get numbers from here on, if there are any. Never 0, 1 or 2: a program that was started
+ * without one of them would write its output, or what a peer sends, into its own line. */
+static int lowest_fd = STDERR_FILENO + 1;
 
 void libidc_line_lowest_fd(int fd)
 {
