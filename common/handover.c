@@ -598,7 +598,7 @@ ssize_t handover_recv_message(int sock, void *buf, size_t len, int flags, size_t
     uint8_t small[FRONT_LOOK];
     bool use_small = len < sizeof(small), lacks;
     struct iovec bytes = {use_small ? small : buf, use_small ? sizeof(small) : len};
-    int fds[2], count = 2;
+    int fds[2] = {-1, -1}, count = 2;
     int error = message_has_room(sock, flags & MSG_DONTWAIT);
     if (error < 0)
         return error;

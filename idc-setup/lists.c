@@ -53,23 +53,23 @@ static bool lists_has_name(const struct policy_list *list, const char *name)
     return false;
 }
 
-void lists_missing(const struct policy_list *list, const struct policy_list *other,
+void lists_missing(const struct policy_list *wanted, const struct policy_list *present,
                    char text[LISTS_TEXT_MAX])
 {
     char but[POLICY_VALUE_MAX + 1];
     text[0] = '\0';
-    if (other->all)
+    if (present->all)
         return;
-    if (list->all) {
-        policy_format_list(other, but, sizeof(but));
-        snprintf(text, LISTS_TEXT_MAX, "%s%s", lists_is_empty(other) ? "all" : "all but ", but);
+    if (wanted->all) {
+        policy_format_list(present, but, sizeof(but));
+        snprintf(text, LISTS_TEXT_MAX, "%s%s", lists_is_empty(present) ? "all" : "all but ", but);
         return;
     }
-    for (unsigned i = 0; i < list->range_count; i++)
-        append_rest(text, &list->ranges[i], other);
-    for (unsigned i = 0; i < list->name_count; i++)
-        if (!lists_has_name(other, list->names[i]))
-            lists_append(text, list->names[i]);
+    for (unsigned i = 0; i < wanted->range_count; i++)
+        append_rest(text, &wanted->ranges[i], present);
+    for (unsigned i = 0; i < wanted->name_count; i++)
+        if (!lists_has_name(present, wanted->names[i]))
+            lists_append(text, wanted->names[i]);
 }
 
 int lists_join(struct policy_list *list, const struct policy_list *more, const char **why)

@@ -10,9 +10,9 @@
 /* Room for what one list allows and another does not. Each range may be cut in two. */
 #define LISTS_TEXT_MAX (2 * POLICY_ITEMS_MAX * (IDC_SERVICE_MAX + 2))
 
-/* Writes what list allows and other does not, as a LIST, or as "all but ..." where no LIST can say
- * it; "" if there is nothing. */
-void lists_missing(const struct policy_list *list, const struct policy_list *other,
+/* Writes what wanted allows and present does not, as a LIST, or as "all but ..." where no LIST can
+ * say it; "" if there is nothing. */
+void lists_missing(const struct policy_list *wanted, const struct policy_list *present,
                    char text[LISTS_TEXT_MAX]);
 /* Adds everything that more allows to list. 0, or -EINVAL and why: it would have too many items.
  */

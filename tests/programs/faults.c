@@ -95,6 +95,9 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *at, size_t size);
 
+/* The C library's declarations name their parameters with two underscores.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 void *malloc(size_t size)
 {
     return faults_fails(MALLOC) ? NULL : __libc_malloc(size);
@@ -180,3 +183,5 @@ int fcntl64(int fd, int command, ...)
     va_end(list);
     return faults_fcntl(fd, command, argument);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -60,6 +60,8 @@ static void before_call(void)
         calls_until--;
 }
 
+/* The C library declares these with names that are reserved.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 int poll(struct pollfd *fds, nfds_t count, int timeout)
 {
     const struct timespec limit = {timeout / 1000, timeout % 1000 * 1000000};
@@ -77,6 +79,7 @@ int getpeername(int fd, struct sockaddr *address, socklen_t *len)
     before_call();
     return (int)syscall(SYS_getpeername, fd, address, len);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 static void open_filled(int type)
 {
