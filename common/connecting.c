@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -183,7 +184,7 @@ static int named_outcome(int near_end, char why[CONNECTING_WHY_MAX])
     socklen_t len = sizeof(address);
 
     if (handover_name(near_end, &connected) == 0)
-        return 0;
+        return connected.listener ? CONNECTING_NONE : 0;
     if (getpeername(near_end, (struct sockaddr *)&address, &len) < 0)
         return errno == ENOTCONN ? CONNECTING_NONE : -errno;
     if (address.sun_family != AF_UNIX || len > sizeof(address))
@@ -227,16 +228,23 @@ static ssize_t connecting_zeros(const char *bytes, ssize_t len)
     return count;
 }
 
+/* Descriptors that a program has sent with the filler are received, and closed as all others. */
+static ssize_t drain_recv(int far_end, void *bytes, size_t len, int flags)
+{
+    int none = 0;
+    return handover_recv(far_end, bytes, len, NULL, &none, MSG_DONTWAIT | flags);
+}
+
 /* Peeks, and then takes the part that is filler. */
 static int drain_stream(int far_end)
 {
     char bytes[FILLER_BLOCK / 4];
     for (ssize_t total = 0; total <= FILLER_BYTES_MAX;) {
-        ssize_t there = recv(far_end, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_PEEK);
+        ssize_t there = drain_recv(far_end, bytes, sizeof(bytes), MSG_PEEK);
         ssize_t filler = there > 0 ? connecting_zeros(bytes, there) : 0;
         if (there <= 0 || (filler < there && bytes[filler] != FILLER_LAST))
             return -EINVAL;
-        if (filler > 0 && recv(far_end, bytes, (size_t)filler, MSG_DONTWAIT) != filler)
+        if (filler > 0 && drain_recv(far_end, bytes, (size_t)filler, 0) != filler)
             return -EINVAL;
         if (filler < there)
             return 0;
@@ -250,11 +258,11 @@ static int drain_messages(int far_end)
 {
     char first;
     for (int i = 0; i <= FILLER_MAX; i++) {
-        if (recv(far_end, &first, 1, MSG_DONTWAIT | MSG_PEEK) != 1)
+        if (drain_recv(far_end, &first, 1, MSG_PEEK) != 1)
             return -EINVAL;
         if (first == FILLER_LAST)
             return 0;
-        if (first != FILLER || recv(far_end, &first, 1, MSG_DONTWAIT) != 1)
+        if (first != FILLER || drain_recv(far_end, &first, 1, 0) != 1)
             return -EINVAL;
     }
     return -EINVAL;
@@ -269,12 +277,15 @@ int connecting_drain(int far_end)
     return type == SOCK_STREAM ? drain_stream(far_end) : drain_messages(far_end);
 }
 
-/* The clock makes it differ from the numbers of an earlier run of the daemon, whose names may live
- * on. */
+/* Nobody can take a random name before us. Without it, the clock makes the number differ from those
+ * of an earlier run of the daemon, whose names may live on. */
 static uint64_t unique_number(void)
 {
     static atomic_uint_fast64_t count;
     struct timespec now;
+    uint64_t number;
+    if (getrandom(&number, sizeof(number), 0) == sizeof(number))
+        return number;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec << 32 | (uint32_t)atomic_fetch_add(&count, 1);
 }

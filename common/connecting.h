@@ -29,7 +29,7 @@ int connecting_fill(int near_end, int far_end);
  * connection, if one comes about. In return the send buffer stays as it is, and nothing has to be
  * settled later. 0 or negative errno. */
 int connecting_fill_roughly(int near_end);
-/* 0: connected; -EINPROGRESS: under way; CONNECTING_NONE: not a descriptor of ours. Any other value
+/* 0: connected; -EINPROGRESS: under way; CONNECTING_NONE: not a connection of ours. Any other value
  * is the error that ended the attempt, and why explains it. */
 int connecting_outcome(int near_end, char why[CONNECTING_WHY_MAX]);
 /* Fills it with little, for a caller that waits until the attempt has ended: the send buffer is

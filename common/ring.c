@@ -109,8 +109,11 @@ void ring_consume(struct ring *ring, uint32_t len)
 
 void ring_want(const struct ring_pair *pair, uint8_t wish)
 {
-    /* Sequentially consistent: the wish must be seen before the index is read again. */
-    __atomic_fetch_or(pair->my_wish, wish, __ATOMIC_SEQ_CST);
+    /* The wish must be seen before the index is read again. The exchange alone doesn't see to that:
+     * on ARM, an acquiring load (LDAPR) may pass the store half of even a sequentially consistent
+     * one. */
+    __atomic_fetch_or(pair->my_wish, wish, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 bool ring_take_wish(const struct ring_pair *pair, uint8_t wish)

@@ -3,6 +3,9 @@
  * status.h - the state of a daemon as it is shown: one struct for each kind of object, and a
  * visitor that is called for each object in turn. The core fills the structs in, the hub adds what
  * it knows, and whoever asks needs to know neither. Texts are valid during the call.
+ *
+ * There may be very many objects. So the visitor is asked before anything is done for one of them,
+ * and sees them page by page.
  */
 #ifndef IDC_STATUS_H
 #define IDC_STATUS_H
@@ -20,8 +23,12 @@ struct status_link {
     uint64_t bytes_sent, bytes_received, frames_sent, frames_received;
     uint64_t notifications_sent, notifications_received;
     uint64_t memory_held, memory_ceiling; /* bytes */
-    const char *last_error;               /* why the latest link to this peer ended, or "" */
-    bool allowed;                         /* the policy has an entry for this peer */
+    /* pages of ours that are shared with it; of these, those that it may still have mapped after
+     * a link's end */
+    uint32_t pages_shared, pages_held;
+    /* why the latest link to this peer ended or could not be offered, or "" */
+    const char *last_error;
+    bool allowed; /* the policy has an entry for this peer */
     bool present; /* its link_mgr has published in the store that it is there for us */
 };
 
@@ -33,7 +40,10 @@ struct status_connection {
     const char *state; /* "connecting", "open", "closing" */
     const char *type;  /* "stream", "seqpacket" */
     bool incoming;
-    uint32_t uid; /* of the connecting program */
+    uint32_t uid;          /* of the connecting program */
+    uint32_t listener_uid; /* of the program that listens; UINT32_MAX: not known (yet) */
+    int pid;               /* of the program of this domain; 0: not known */
+    const char *rule;      /* the place of the rule that allows it; "": the policy node does */
     uint64_t bytes_sent, bytes_received;
     uint64_t buffered; /* bytes that the local program has not taken yet */
 };
@@ -43,6 +53,7 @@ struct status_listener {
     const char *service;
     const char *type;
     uint32_t uid;
+    int pid; /* of the program that began to listen; 0: not known */
     bool local_only;
     int backlog, waiting;
     uint64_t accepted;
@@ -55,6 +66,8 @@ struct status_counter {
 
 struct status_visitor {
     void *arg;
+    /* Is the next link, connection or listener wanted? Asked once for each. */
+    bool (*wants)(void *arg);
     void (*link)(void *arg, const struct status_link *info);
     void (*connection)(void *arg, const struct status_connection *info);
     void (*listener)(void *arg, const struct status_listener *info);

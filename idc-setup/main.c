@@ -1,38 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * idc-setup - says which domains may connect to each other. It is the toolstack's tool: its rules
- * are read-only to the domains. idc-setup(8) describes it.
+ * are read-only to the domains. idc-setup(8) describes it. A command about policy files is in
+ * policy_commands.c.
  *
  * Exit status: 0 done, 1 it failed, 2 the command line is wrong. Every failure is one line on
  * stderr that says what to do.
  */
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/standard_output.h"
+#include "common/text_cut.h"
+#include "idc-setup/fail.h"
+#include "idc-setup/policy_commands.h"
+#include "idc-setup/policy_log.h"
+#include "idc-setup/policy_nodes.h"
 #include "idc-setup/print.h"
 #include "idc-setup/rules.h"
-#include "link_mgr/core/platform.h"
-
-#define EXIT_USAGE 2
+#include "idc-setup/setup_platform.h"
 
 struct options {
-    const char *platform, *directory, *ports;
-    bool directory_given, add, remove, list, json,
-        done; /* done: --help or --version was answered */
+    const char *ports;
+    bool add, remove, list, json, done; /* done: --help or --version was answered */
     struct policy_list allowed;
     struct domids domids;
-    const struct setup_store_ops *ops;
+    struct setup_platform platform;
 };
 
 static const char usage[] =
     "usage: idc-setup [OPTION]... DOMID DOMID...    let all pairs of them connect\n"
+    "       idc-setup --add [OPTION]... DOMID DOMID...\n"
+    "                                               the same, and replace nothing\n"
     "       idc-setup --remove DOMID [DOMID]...     take that back; one DOMID: all of\n"
     "                                               its rules\n"
     "       idc-setup --list [--json] [DOMID]...    show the rules\n"
+    "       idc-setup allow|deny|retract|apply|watch|check|list|explain|graph ...\n"
+    "                        rules by name, one way, from files and commands; see\n"
+    "                        allow --help\n"
     "\n"
     "  --add              add to what the pairs may use, and replace nothing\n"
     "  --ports LIST       only to these services: ports, ranges and service names,\n"
@@ -42,22 +50,9 @@ static const char usage[] =
     "                     directory, else xen\n"
     "  --store DIR        the local platform's store directory; default $IDC_STORE.\n"
     "                     It is made if its parent exists\n"
-    "  --help, --version\n"
+    "  -h, --help, --version\n"
     "\n"
     "DOMIDs are 0 to 32751. See idc-setup(8).\n";
-
-static int setup_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static int setup_fail(int status, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("idc-setup: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputs(status == EXIT_USAGE ? " (see idc-setup --help)\n" : "\n", stderr);
-    va_end(arguments);
-    return status;
-}
 
 /* ---- the command line ---- */
 
@@ -72,11 +67,11 @@ static int parse_option(struct options *options, int option)
 {
     switch (option) {
     case 'p':
-        options->platform = optarg;
+        options->platform.name = optarg;
         return 0;
     case 's':
-        options->directory = optarg;
-        options->directory_given = true;
+        options->platform.directory = optarg;
+        options->platform.directory_given = true;
         return 0;
     case 'P':
         options->ports = optarg;
@@ -98,7 +93,7 @@ static int parse_option(struct options *options, int option)
     case 'v':
         return setup_answer(options, "idc-setup " IDC_VERSION "\n");
     default:
-        return EXIT_USAGE;
+        return SETUP_STATUS_USAGE;
     }
 }
 
@@ -113,11 +108,11 @@ static int parse_options(struct options *options, int argc, char **argv)
     };
     int option;
     opterr = 0;
-    while ((option = getopt_long(argc, argv, ":", known, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
         if (option == ':')
-            return setup_fail(EXIT_USAGE, "%s needs an argument", argv[optind - 1]);
+            return setup_fail(SETUP_STATUS_USAGE, "%s needs an argument", argv[optind - 1]);
         if (option == '?')
-            return setup_fail(EXIT_USAGE, "%s is not an option, or takes no argument",
+            return setup_fail(SETUP_STATUS_USAGE, "%s is not an option, or takes no argument",
                               argv[optind - 1]);
         int result = parse_option(options, option);
         if (result != 0 || options->done)
@@ -134,14 +129,17 @@ static int parse_domids(struct options *options, char **arguments)
         count++;
     domids->list = calloc(count + 1, sizeof(*domids->list));
     if (domids->list == NULL)
-        return setup_fail(EXIT_FAILURE, "out of memory");
+        return setup_fail(SETUP_STATUS_FAILED, "out of memory");
     for (size_t i = 0; i < count; i++) {
         int domid = setup_parse_domid(arguments[i]);
+        if (domid < 0 && policy_is_command(arguments[i]))
+            return setup_fail(SETUP_STATUS_USAGE, "%s goes before the options: idc-setup %s ...",
+                              arguments[i], arguments[i]);
         if (domid < 0)
-            return setup_fail(EXIT_USAGE, "\"%s\" is not a DOMID, 0 to %d", arguments[i],
+            return setup_fail(SETUP_STATUS_USAGE, "\"%s\" is not a DOMID, 0 to %d", arguments[i],
                               SETUP_DOMID_MAX);
         if (domids->has[domid])
-            return setup_fail(EXIT_USAGE, "DOMID %d is given twice", domid);
+            return setup_fail(SETUP_STATUS_USAGE, "DOMID %d is given twice", domid);
         domids->has[domid] = true;
         domids->list[domids->count++] = domid;
     }
@@ -153,63 +151,25 @@ static int check_combination(struct options *options)
     const char *wrong;
     size_t count = options->domids.count;
     if (options->remove && options->list)
-        return setup_fail(EXIT_USAGE, "--remove and --list exclude each other");
+        return setup_fail(SETUP_STATUS_USAGE, "--remove and --list exclude each other");
     if (options->add && (options->remove || options->list))
-        return setup_fail(EXIT_USAGE, "--add is only for allowing");
+        return setup_fail(SETUP_STATUS_USAGE, "--add is only for allowing");
     if (options->json && !options->list)
-        return setup_fail(EXIT_USAGE, "--json is only for --list");
+        return setup_fail(SETUP_STATUS_USAGE, "--json is only for --list");
     if (options->ports != NULL && (options->remove || options->list))
         return setup_fail(
-            EXIT_USAGE,
+            SETUP_STATUS_USAGE,
             "--ports is only for allowing; --remove takes a pair's rule away as a whole");
     if (options->remove && count == 0)
-        return setup_fail(EXIT_USAGE, "--remove needs one DOMID, to remove all its rules, or "
-                                      "several, to remove those between them");
+        return setup_fail(SETUP_STATUS_USAGE,
+                          "--remove needs one DOMID, to remove all its rules, or "
+                          "several, to remove those between them");
     if (!options->remove && !options->list && count < 2)
-        return setup_fail(EXIT_USAGE,
+        return setup_fail(SETUP_STATUS_USAGE,
                           "give at least two DOMIDs, which may then connect to each other");
     if (policy_parse_list(&options->allowed, options->ports == NULL ? "*" : options->ports,
                           &wrong) != 0)
-        return setup_fail(EXIT_USAGE, "--ports '%s': %s", options->ports, wrong);
-    return 0;
-}
-
-/* ---- the platform ---- */
-
-static int choose_xen(struct options *options)
-{
-#ifdef IDC_WITH_XEN
-    options->ops = &setup_store_xen;
-    return 0;
-#else
-    (void)options;
-    return setup_fail(
-        EXIT_FAILURE,
-        "this idc-setup was built without Xen; build it where libxenstore is, or use --store");
-#endif
-}
-
-static int choose_platform(struct options *options)
-{
-    const char *environment = getenv("IDC_STORE");
-    bool automatic = strcmp(options->platform, "auto") == 0;
-    if (!options->directory_given && environment != NULL && environment[0] != '\0')
-        options->directory = environment;
-    if (options->directory_given && options->directory[0] == '\0')
-        return setup_fail(EXIT_USAGE, "--store needs a directory");
-    if (strcmp(options->platform, "xen") == 0)
-        return options->directory_given
-                   ? setup_fail(EXIT_USAGE, "--store is for the local platform")
-                   : choose_xen(options);
-    if (!automatic && strcmp(options->platform, "local") != 0)
-        return setup_fail(EXIT_USAGE, "--platform takes auto, xen or local, not \"%s\"",
-                          options->platform);
-    if (automatic && options->directory == NULL && platform_xen_is_here())
-        return choose_xen(options);
-    if (options->directory == NULL)
-        return setup_fail(EXIT_USAGE, "%sgive a store directory with --store, or set IDC_STORE",
-                          automatic ? "this is not a Xen domain; " : "");
-    options->ops = &setup_store_local;
+        return setup_fail(SETUP_STATUS_USAGE, "--ports '%s': %s", options->ports, wrong);
     return 0;
 }
 
@@ -220,18 +180,29 @@ static int setup_show_rules(const struct options *options, struct setup_store *s
     char why[SETUP_WHY_MAX] = "";
     struct rules rules;
     if (rules_collect(store, &options->domids, &rules, why) != 0)
-        return setup_fail(EXIT_FAILURE, "%s", why);
+        return setup_fail(SETUP_STATUS_FAILED, "%s", why);
     if (options->json)
         print_json(stdout, &rules, store->ops->name);
     else
         print_table(stdout, &rules);
-    rules_free(&rules);
+    rules_collected_free(&rules);
     return 0;
 }
 
-static void setup_note(const char *text)
+/* What was changed, in the words of the command line. */
+static void setup_log(const struct options *options, const struct setup_store *store)
 {
-    fprintf(stderr, "idc-setup: note: %s\n", text);
+    char domids[256];
+    int length = 0;
+    for (size_t i = 0; i < options->domids.count && length < (int)sizeof(domids); i++)
+        length += snprintf(domids + length, sizeof(domids) - (size_t)length, " %d",
+                           options->domids.list[i]);
+    text_mark_cut(domids, sizeof(domids), length);
+    if (options->remove)
+        policy_log(store, "--remove%s", domids);
+    else
+        policy_log(store, "%s--ports %s%s", options->add ? "--add " : "",
+                   options->ports == NULL ? "*" : options->ports, domids);
 }
 
 static int setup_forbid(const struct options *options, struct setup_store *store)
@@ -239,7 +210,7 @@ static int setup_forbid(const struct options *options, struct setup_store *store
     char why[SETUP_WHY_MAX] = "";
     int removed = rules_forbid(store, &options->domids, why);
     if (removed < 0)
-        return setup_fail(EXIT_FAILURE, "%s", why);
+        return setup_fail(SETUP_STATUS_FAILED, "%s", why);
     if (removed == 0)
         setup_note("there was no such rule; nothing has changed");
     return 0;
@@ -252,7 +223,7 @@ static int setup_allow(const struct options *options, struct setup_store *store)
                                             .ports = &options->allowed,
                                             .add = options->add,
                                             .note = setup_note};
-    return rules_allow(store, &allowing, why) == 0 ? 0 : setup_fail(EXIT_FAILURE, "%s", why);
+    return rules_allow(store, &allowing, why) == 0 ? 0 : setup_fail(SETUP_STATUS_FAILED, "%s", why);
 }
 
 static int setup_run(const struct options *options)
@@ -260,15 +231,19 @@ static int setup_run(const struct options *options)
     char why[SETUP_WHY_MAX] = "";
     struct setup_store *store;
     bool make = !options->remove && !options->list;
-    /* choose_platform has set ops. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
-    if (options->ops->open(&store, options->directory, make, why) != 0)
-        return setup_fail(EXIT_FAILURE, "%s", why);
+    /* setup_platform_choose has set ops. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
+    if (options->platform.ops->open(&store, options->platform.directory, make, why) != 0)
+        return setup_fail(SETUP_STATUS_FAILED, "%s", why);
     int status;
     if (options->list)
         status = setup_show_rules(options, store);
     else
         status = options->remove ? setup_forbid(options, store) : setup_allow(options, store);
+    if (status == 0 && !options->list)
+        setup_log(options, store);
     store->ops->close(store);
+    if (status == 0 && !options->list)
+        status = policy_nodes_changed(&options->platform, &options->domids);
     return status;
 }
 
@@ -280,17 +255,18 @@ static int setup_parse(struct options *options, int argc, char **argv)
     status = parse_domids(options, argv + optind);
     if (status == 0)
         status = check_combination(options);
-    return status != 0 ? status : choose_platform(options);
+    return status != 0 ? status : setup_platform_choose(&options->platform);
 }
 
 int main(int argc, char **argv)
 {
-    static struct options options = {.platform = "auto"};
+    static struct options options = {.platform.name = "auto"};
+    standard_begin();
+    if (argc > 1 && policy_is_command(argv[1]))
+        return standard_end("idc-setup", policy_command(argc, argv));
     int status = setup_parse(&options, argc, argv);
     if (status == 0 && !options.done)
         status = setup_run(&options);
     free(options.domids.list);
-    if (fflush(stdout) != 0 && status == 0)
-        status = setup_fail(EXIT_FAILURE, "cannot write the output: %s", strerror(errno));
-    return status;
+    return standard_end("idc-setup", status);
 }

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "idc-setup/json.h"
+
 static const char *print_cell(const char *list)
 {
     return list == NULL ? "-" : list;
@@ -49,27 +51,6 @@ void print_table(FILE *out, const struct rules *rules)
     }
 }
 
-/* A byte beyond ASCII is written as the character of that number, so the output is always valid
- * JSON. */
-static void print_string(FILE *out, const char *text)
-{
-    if (text == NULL) {
-        fputs("null", out);
-        return;
-    }
-    fputc('"', out);
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
-        else if (c < 0x20 || c > 0x7e)
-            fprintf(out, "\\u%04x", c);
-        else
-            fputc(c, out);
-    }
-    fputc('"', out);
-}
-
 static const char *print_boolean(bool value)
 {
     return value ? "true" : "false";
@@ -78,12 +59,12 @@ static const char *print_boolean(bool value)
 static void print_rule(FILE *out, const struct rule *rule)
 {
     fprintf(out, "{\"domid\": %d, \"peer\": %d, \"in\": ", rule->domid, rule->peer);
-    print_string(out, rule->in);
+    json_string(out, rule->in);
     fputs(", \"out\": ", out);
-    print_string(out, rule->out);
+    json_string(out, rule->out);
     fprintf(out, ", \"mutual\": %s, \"readable\": %s, \"value\": ", print_boolean(rule->mutual),
             print_boolean(rule->readable));
-    print_string(out, rule->value);
+    json_string(out, rule->value);
     fputs("}", out);
 }
 

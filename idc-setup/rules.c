@@ -293,7 +293,7 @@ static int find_rules(struct setup_store *store, const struct domids *domids, st
     int result = store->ops->walk(store, collect_one, &collecting);
     if (result != 0) {
         snprintf(why, SETUP_WHY_MAX, "cannot list the rules: %s", strerror(-result));
-        rules_free(rules);
+        rules_collected_free(rules);
         return result;
     }
     if (rules->count != 0)
@@ -312,7 +312,7 @@ int rules_collect(struct setup_store *store, const struct domids *domids, struct
     return 0;
 }
 
-void rules_free(struct rules *rules)
+void rules_collected_free(struct rules *rules)
 {
     for (size_t i = 0; i < rules->count; i++)
         free_rule(&rules->list[i]);
@@ -332,7 +332,7 @@ int rules_forbid(struct setup_store *store, const struct domids *domids, char wh
     struct setup_change *changes = calloc(count + 1, sizeof(*changes));
     for (size_t i = 0; changes != NULL && i < count; i++)
         changes[i] = (struct setup_change){rules.list[i].domid, rules.list[i].peer, NULL};
-    rules_free(&rules);
+    rules_collected_free(&rules);
     if (changes == NULL)
         return no_memory(why);
     const struct setup_work work = {.changes = changes, .count = count};

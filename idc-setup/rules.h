@@ -50,6 +50,6 @@ int rules_forbid(struct setup_store *store, const struct domids *domids, char wh
  * none all rules. They are ordered by domid and peer. */
 int rules_collect(struct setup_store *store, const struct domids *domids, struct rules *rules,
                   char why[SETUP_WHY_MAX]);
-void rules_free(struct rules *rules);
+void rules_collected_free(struct rules *rules);
 
 #endif

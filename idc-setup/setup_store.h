@@ -17,6 +17,7 @@
 
 #define SETUP_DOMID_MAX 32751 /* 0x7FEF: the last domid before Xen's special ones */
 #define SETUP_PATH_MAX 64
+#define SETUP_NODE_MAX 128   /* of a path that is published */
 #define SETUP_VALUE_MAX 4095 /* of a value that is read */
 /* of a value that is written: in a message to xenstored it shares 4096 bytes with its path */
 #define SETUP_WRITE_MAX 4000
@@ -40,6 +41,8 @@ struct setup_work {
 };
 
 typedef int setup_visit(void *arg, int domid, int peer);
+typedef int setup_visit_domain(void *arg, int domid);
+typedef int setup_visit_name(void *arg, const char *name);
 
 struct setup_store_ops {
     const char *name;
@@ -58,6 +61,31 @@ struct setup_store_ops {
     /* Calls visit for each rule, in no order, until it returns other than 0, which is then the
      * result. */
     int (*walk)(struct setup_store *store, setup_visit *visit, void *arg);
+
+    /* What follows is for domains as they are, and for what is published to them (publish.h). */
+
+    /* All that is done from begin to end is one transaction, where transactions is set. keep: it is
+     * to take effect. -EAGAIN: somebody else came between, and all of it has to be done again. */
+    bool transactions;
+    int (*begin)(struct setup_store *store);
+    int (*end)(struct setup_store *store, bool keep);
+    /* As read, by path. */
+    int (*get)(struct setup_store *store, const char *path, char value[SETUP_VALUE_MAX + 1]);
+    /* Writes a node below the domain's policy, which belongs to domain 0 and which the domain may
+     * read. -ESRCH: there is no such domain. */
+    int (*put)(struct setup_store *store, int domid, const char *path, const char *value);
+    /* Removes the node, if it is there, and all below it. */
+    int (*drop)(struct setup_store *store, const char *path);
+    /* Calls visit with the first word of what is below path; a word may come several times. */
+    int (*below)(struct setup_store *store, const char *path, setup_visit_name *visit, void *arg);
+    /* Calls visit with each domain that there is, in no order. */
+    int (*domains)(struct setup_store *store, setup_visit_domain *visit, void *arg);
+    /* A descriptor that becomes readable when domains come, go, or are renamed, at the latest. It
+     * is the store's. */
+    int (*watch)(struct setup_store *store);
+    /* Takes what it has to tell. 1: look again; 0: nothing has changed; -ENODEV: the store is lost.
+     */
+    int (*watched)(struct setup_store *store);
 };
 
 struct setup_store {

@@ -4,12 +4,17 @@
  * after the other, and if one fails, those before it are undone, the latest first. A lock on the
  * directory, which the kernel releases with the process, keeps two idc-setup apart.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "idc-setup/setup_store.h"
 #include "link_mgr/platform/local/store.h"
@@ -17,6 +22,9 @@
 struct local_store {
     struct setup_store base;
     struct store_local directory;
+    int notify; /* inotify's descriptor, -1: not watched */
+    int root;   /* inotify's number of the store's directory */
+    char path[PATH_MAX];
 };
 
 static struct local_store *local_of(struct setup_store *store)
@@ -41,6 +49,8 @@ static int local_open(struct setup_store **opened, const char *directory, bool m
         return -error;
     }
     store->base.ops = &setup_store_local;
+    store->notify = -1;
+    snprintf(store->path, sizeof(store->path), "%s", directory);
     int result =
         local_store_open(&store->directory, directory, STORE_TOOLSTACK, make, why, SETUP_WHY_MAX);
     if (result != 0) {
@@ -53,6 +63,8 @@ static int local_open(struct setup_store **opened, const char *directory, bool m
 
 static void local_close(struct setup_store *store)
 {
+    if (local_of(store)->notify >= 0)
+        close(local_of(store)->notify);
     local_store_close(&local_of(store)->directory);
     free(store);
 }
@@ -194,6 +206,140 @@ static int local_walk(struct setup_store *store, setup_visit *visit, void *arg)
     return local_store_walk(&local_of(store)->directory, "/local/domain", visit_node, &walk);
 }
 
+/* ---- domains, and what is published ---- */
+
+static int local_begin(struct setup_store *store)
+{
+    (void)store;
+    return 0;
+}
+
+static int local_end(struct setup_store *store, bool keep)
+{
+    (void)store;
+    (void)keep;
+    return 0;
+}
+
+static int local_get(struct setup_store *store, const char *path, char value[SETUP_VALUE_MAX + 1])
+{
+    return local_store_read(&local_of(store)->directory, path, value);
+}
+
+static int local_put(struct setup_store *store, int domid, const char *path, const char *value)
+{
+    return local_store_write(&local_of(store)->directory, path, value, domid);
+}
+
+static int local_drop(struct setup_store *store, const char *path)
+{
+    return local_store_remove(&local_of(store)->directory, path);
+}
+
+struct local_below {
+    size_t skip; /* bytes of the path above, and the slash */
+    setup_visit_name *visit;
+    void *arg;
+};
+
+static int local_below_node(void *arg, const char *path)
+{
+    const struct local_below *below = arg;
+    char word[SETUP_NODE_MAX];
+    if (strlen(path) <= below->skip)
+        return 0;
+    const char *rest = path + below->skip;
+    size_t length = strcspn(rest, "/");
+    if (length == 0 || length >= sizeof(word))
+        return 0;
+    memcpy(word, rest, length);
+    word[length] = '\0';
+    return below->visit(below->arg, word);
+}
+
+static int local_below_path(struct setup_store *store, const char *path, setup_visit_name *visit,
+                            void *arg)
+{
+    struct local_below below = {.skip = strlen(path) + 1, .visit = visit, .arg = arg};
+    return local_store_walk(&local_of(store)->directory, path, local_below_node, &below);
+}
+
+static int local_domains(struct setup_store *store, setup_visit_domain *visit, void *arg)
+{
+    int result = 0, domid,
+        fd = openat(local_of(store)->directory.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+    if (listing == NULL) {
+        result = -errno;
+        if (fd >= 0)
+            close(fd);
+        return result;
+    }
+    for (struct dirent *entry; result == 0 && (entry = readdir(listing)) != NULL;)
+        if (local_layout_is_domain(entry->d_name, &domid))
+            result = visit(arg, domid);
+    closedir(listing);
+    return result;
+}
+
+/* ---- watching ---- */
+
+/* A directory that is gone again is no error. */
+static int local_watch_domain(void *arg, int domid)
+{
+    struct local_store *store = arg;
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof(path), "%s/domain:%d", store->path, domid);
+    int wd = inotify_add_watch(store->notify, path,
+                               IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ONLYDIR);
+    return wd >= 0 || errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+}
+
+static int local_watch(struct setup_store *base)
+{
+    struct local_store *store = local_of(base);
+    store->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (store->notify < 0)
+        return -errno;
+    store->root = inotify_add_watch(store->notify, store->path,
+                                    IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
+                                        IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+    int result = store->root < 0 ? -errno : local_domains(base, local_watch_domain, store);
+    return result != 0 ? result : store->notify;
+}
+
+/* What link_mgrs write for each other passes by here too, and is nothing to us. */
+static int store_local_event(const struct local_store *store, const struct inotify_event *event)
+{
+    int domid;
+    if ((event->mask & IN_Q_OVERFLOW) != 0)
+        return 1;
+    if (event->wd == store->root) {
+        if ((event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)) != 0)
+            return -ENODEV;
+        return event->len > 0 && local_layout_is_domain(event->name, &domid);
+    }
+    return event->len > 0 && (strcmp(event->name, "name") == 0 || strcmp(event->name, "uuid") == 0);
+}
+
+static int local_watched(struct setup_store *base)
+{
+    struct local_store *store = local_of(base);
+    char buffer[8192] __attribute__((aligned(8)));
+    int changed = 0;
+    for (ssize_t got; (got = read(store->notify, buffer, sizeof(buffer))) > 0;)
+        for (ssize_t at = 0; at < got;) {
+            const struct inotify_event *event = (const struct inotify_event *)(buffer + at);
+            int what = store_local_event(store, event);
+            if (what < 0)
+                return what;
+            changed |= what;
+            at += (ssize_t)(sizeof(*event) + event->len);
+        }
+    int result = changed != 0 ? local_domains(base, local_watch_domain, store) : 0;
+    return result != 0 ? result : changed;
+}
+
 const struct setup_store_ops setup_store_local = {
     .name = "local",
     .open = local_open,
@@ -201,4 +347,14 @@ const struct setup_store_ops setup_store_local = {
     .read = local_read,
     .apply = local_apply,
     .walk = local_walk,
+    .transactions = false,
+    .begin = local_begin,
+    .end = local_end,
+    .get = local_get,
+    .put = local_put,
+    .drop = local_drop,
+    .below = local_below_path,
+    .domains = local_domains,
+    .watch = local_watch,
+    .watched = local_watched,
 };

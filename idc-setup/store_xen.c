@@ -11,6 +11,7 @@
 #ifdef IDC_WITH_XEN
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,9 @@
 struct xen_store {
     struct setup_store base;
     struct xs_handle *xs;
-    xs_transaction_t reading; /* XBT_NULL, or the transaction that is being planned */
+    xs_transaction_t reading; /* XBT_NULL, or the transaction that is being planned or made */
+    int prepared;             /* the domid whose directories this transaction has made, or -1 */
+    uint8_t watched[SETUP_DOMID_MAX / 8 + 1]; /* domains whose names are watched */
 };
 
 static struct xs_handle *xs_of(struct setup_store *store)
@@ -60,14 +63,8 @@ static void xen_close(struct setup_store *store)
     free(store);
 }
 
-static int xen_read(struct setup_store *store, int domid, int peer, char value[SETUP_VALUE_MAX + 1])
+static int store_xen_take(char *text, unsigned length, char value[SETUP_VALUE_MAX + 1])
 {
-    char path[SETUP_PATH_MAX];
-    unsigned length;
-    setup_path(domid, peer, path);
-    char *text = xs_read(xs_of(store), ((struct xen_store *)store)->reading, path, &length);
-    if (text == NULL)
-        return -errno;
     bool good = length <= SETUP_VALUE_MAX && memchr(text, '\0', length) == NULL;
     if (good) {
         memcpy(value, text, length);
@@ -75,6 +72,15 @@ static int xen_read(struct setup_store *store, int domid, int peer, char value[S
     }
     free(text);
     return good ? (int)length : -EBADMSG;
+}
+
+static int xen_read(struct setup_store *store, int domid, int peer, char value[SETUP_VALUE_MAX + 1])
+{
+    char path[SETUP_PATH_MAX];
+    unsigned length;
+    setup_path(domid, peer, path);
+    char *text = xs_read(xs_of(store), ((struct xen_store *)store)->reading, path, &length);
+    return text == NULL ? -errno : store_xen_take(text, length, value);
 }
 
 /* ---- changing ---- */
@@ -224,6 +230,152 @@ static int xen_walk(struct setup_store *store, setup_visit *visit, void *arg)
     return result;
 }
 
+/* ---- domains, and what is published ---- */
+
+static int xen_begin(struct setup_store *store)
+{
+    struct xen_store *xen = (struct xen_store *)store;
+    xen->reading = xs_transaction_start(xen->xs);
+    xen->prepared = -1;
+    return xen->reading == XBT_NULL ? -errno : 0;
+}
+
+static int xen_end(struct setup_store *store, bool keep)
+{
+    struct xen_store *xen = (struct xen_store *)store;
+    xs_transaction_t t = xen->reading;
+    xen->reading = XBT_NULL;
+    xen->prepared = -1;
+    return xs_transaction_end(xen->xs, t, !keep) || !keep ? 0 : -errno;
+}
+
+static int xen_get(struct setup_store *store, const char *path, char value[SETUP_VALUE_MAX + 1])
+{
+    const struct xen_store *xen = (const struct xen_store *)store;
+    unsigned length;
+    char *text = xs_read(xen->xs, xen->reading, path, &length);
+    return text == NULL ? -errno : store_xen_take(text, length, value);
+}
+
+/* The directories above a node get their permissions once in a transaction. */
+static int store_xen_prepare(struct xen_store *xen, int domid)
+{
+    char path[SETUP_NODE_MAX], why[SETUP_WHY_MAX];
+    if (xen->prepared == domid)
+        return 0;
+    int result = make_directories(xen->xs, xen->reading, domid, why);
+    if (result != 0)
+        return result == -ENOENT ? -ESRCH : result;
+    snprintf(path, sizeof(path), "/local/domain/%d/idc/policy/rules", domid);
+    if (!xs_mkdir(xen->xs, xen->reading, path) ||
+        !set_permissions(xen->xs, xen->reading, path, domid))
+        return -errno;
+    xen->prepared = xen->reading == XBT_NULL ? -1 : domid;
+    return 0;
+}
+
+static int xen_put(struct setup_store *store, int domid, const char *path, const char *value)
+{
+    struct xen_store *xen = (struct xen_store *)store;
+    char above[SETUP_NODE_MAX];
+    int result = store_xen_prepare(xen, domid);
+    if (result != 0)
+        return result;
+    snprintf(above, sizeof(above), "%s", path);
+    *strrchr(above, '/') = '\0';
+    if (strcmp(strrchr(path, '/'), "/0") == 0 &&
+        (!xs_mkdir(xen->xs, xen->reading, above) ||
+         !set_permissions(xen->xs, xen->reading, above, domid)))
+        return -errno;
+    return xs_write(xen->xs, xen->reading, path, value, (unsigned)strlen(value)) &&
+                   set_permissions(xen->xs, xen->reading, path, domid)
+               ? 0
+               : -errno;
+}
+
+static int xen_drop(struct setup_store *store, const char *path)
+{
+    const struct xen_store *xen = (const struct xen_store *)store;
+    return xs_rm(xen->xs, xen->reading, path) || errno == ENOENT ? 0 : -errno;
+}
+
+static int xen_below(struct setup_store *store, const char *path, setup_visit_name *visit,
+                     void *arg)
+{
+    const struct xen_store *xen = (const struct xen_store *)store;
+    unsigned count = 0;
+    int result = 0;
+    char **names = xs_directory(xen->xs, xen->reading, path, &count);
+    if (names == NULL)
+        return errno == ENOENT ? 0 : -errno;
+    for (unsigned i = 0; i < count && result == 0; i++)
+        result = visit(arg, names[i]);
+    free(names);
+    return result;
+}
+
+static int xen_domains(struct setup_store *store, setup_visit_domain *visit, void *arg)
+{
+    const struct xen_store *xen = (const struct xen_store *)store;
+    unsigned count = 0;
+    int result = 0;
+    char **names = xs_directory(xen->xs, xen->reading, "/local/domain", &count);
+    if (names == NULL)
+        return errno == ENOENT ? 0 : -errno;
+    for (unsigned i = 0; i < count && result == 0; i++) {
+        int domid = setup_parse_domid(names[i]);
+        result = domid < 0 ? 0 : visit(arg, domid);
+    }
+    free(names);
+    return result;
+}
+
+/* ---- watching ---- */
+
+#define WATCH_NAME "name"
+
+/* A watch tells of everything below its path, and below a domain there is much that is nothing to
+ * us. So only the name of each domain is watched. */
+static int store_xen_watch_name(void *arg, int domid)
+{
+    struct xen_store *xen = arg;
+    char path[SETUP_NODE_MAX];
+    uint8_t bit = (uint8_t)(1u << (domid % 8));
+    if ((xen->watched[domid / 8] & bit) != 0)
+        return 0;
+    snprintf(path, sizeof(path), "/local/domain/%d/name", domid);
+    if (!xs_watch(xen->xs, path, WATCH_NAME))
+        return -errno;
+    xen->watched[domid / 8] |= bit;
+    return 0;
+}
+
+static int xen_watch(struct setup_store *store)
+{
+    struct xen_store *xen = (struct xen_store *)store;
+    if (!xs_watch(xen->xs, "@introduceDomain", "domains") ||
+        !xs_watch(xen->xs, "@releaseDomain", "domains"))
+        return -errno;
+    int result = xen_domains(store, store_xen_watch_name, xen);
+    return result != 0 ? result : xs_fileno(xen->xs);
+}
+
+static int xen_watched(struct setup_store *store)
+{
+    struct xen_store *xen = (struct xen_store *)store;
+    char **event;
+    int changed = 0;
+    errno = 0;
+    while ((event = xs_check_watch(xen->xs)) != NULL) {
+        free(event);
+        changed = 1;
+    }
+    if (errno != EAGAIN && errno != 0)
+        return -ENODEV;
+    int result = changed != 0 ? xen_domains(store, store_xen_watch_name, xen) : 0;
+    return result != 0 ? result : changed;
+}
+
 const struct setup_store_ops setup_store_xen = {
     .name = "xen",
     .open = xen_open,
@@ -231,6 +383,16 @@ const struct setup_store_ops setup_store_xen = {
     .read = xen_read,
     .apply = xen_apply,
     .walk = xen_walk,
+    .transactions = true,
+    .begin = xen_begin,
+    .end = xen_end,
+    .get = xen_get,
+    .put = xen_put,
+    .drop = xen_drop,
+    .below = xen_below,
+    .domains = xen_domains,
+    .watch = xen_watch,
+    .watched = xen_watched,
 };
 
 #endif

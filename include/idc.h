@@ -21,12 +21,17 @@
  *   Time        Only idc_accept, idc_recv and idc_send wait without a limit. When link_mgr is
  *               stopped or hangs, the other calls fail with ETIMEDOUT. A connect fails two seconds
  *               after its own limit (never with IDC_TIMEOUT_NONE), a nonblocking connect after two
- *               seconds. A listen fails after ten seconds, idc_unlisten after five.
+ *               seconds. A listen fails after ten seconds; idc_unlisten, idc_resolve and idc_domid
+ *               after five.
  *   Buffers     A stream has a SO_SNDBUF of 416 KiB where net.core.wmem_max allows it. A program
  *               may make it smaller. But then its end may see an end of file instead of ECONNRESET
  *               when a daemon or a link dies (docs/design.md, "End of file, or reset?").
  *   Urgent data MSG_OOB is accepted, and its byte arrives in its place among the others. Nothing
- *               tells the receiver that it was urgent.
+ *               tells the receiver that it was urgent. Within a domain, SO_OOBINLINE is set at both
+ *               ends for that. A program that clears it at its end loses urgent bytes there.
+ *   Descriptors A connection to another domain carries none. If a program sends some all the same
+ *               (SCM_RIGHTS), it is told EPERM at once where the kernel can refuse them, and else
+ *               both sides lose the connection (EPERM). A listener that is sent some ends.
  *   Daemon gone Calls fail with ENOENT or ECONNREFUSED when no link_mgr serves the socket path.
  *               Connections of a daemon that died fail with ECONNRESET; its listeners report
  *               ECONNABORTED.
@@ -37,10 +42,14 @@
  *   EHOSTUNREACH  there is no such domain, or no link_mgr runs in it
  *   ETIMEDOUT     the other side did not answer in time
  *   ENOBUFS       one of the two sides is out of resources; or a thread has more than 4,096
- *                 nonblocking connects under way
+ *                 nonblocking connects under way; or link_mgr takes no more calls or RPC
+ *                 connections of this user
+ *   EDQUOT        the user has as many connections to other domains as it may have (link_mgr(8),
+ *                 --quota)
  *   EPROTO        the two daemons have no protocol version in common
  *   EPROTOTYPE    the listener is of the other type (stream or seqpacket)
  *   ECONNRESET    the link was lost meanwhile
+ *   ENOTUNIQ      several domains have the name (idc_connect_to)
  */
 #ifndef IDC_H
 #define IDC_H
@@ -61,8 +70,8 @@ extern "C" {
 #define IDC_PORT_ANY 0u
 /* The connection manager of a domain (service discovery, echo for idc ping). */
 #define IDC_PORT_MANAGER 1u
-/* Listening on 2..IDC_PORT_PRIVILEGED_MAX needs the privilege of root or of the daemon's own user.
- */
+/* Listening on 2..IDC_PORT_PRIVILEGED_MAX needs the privilege of root or of the daemon's own user,
+ * unless a rule gives the port to somebody (idc-listen(5)). */
 #define IDC_PORT_PRIVILEGED_MAX 1023u
 /* Ports from here up are given to connecting programs and to listeners on IDC_PORT_ANY. */
 #define IDC_PORT_EPHEMERAL_MIN 0x80000000u
@@ -112,12 +121,15 @@ struct idc_options {
      * daemon in the same way.
      */
     int wait;
+    /* 0. It takes the place of padding, which need not be zero. So a later version can give it a
+     * meaning, and knows that no caller has set it by chance. */
+    int reserved;
 };
 /* C++ has no designated initialisers before C++20, and warns of members that are left out. */
 #ifdef __cplusplus
-#define IDC_OPTIONS_INIT                                      \
-    {                                                         \
-        sizeof(struct idc_options), IDC_STREAM, 0, 0, NULL, 0 \
+#define IDC_OPTIONS_INIT                                         \
+    {                                                            \
+        sizeof(struct idc_options), IDC_STREAM, 0, 0, NULL, 0, 0 \
     }
 #else
 #define IDC_OPTIONS_INIT                                       \
@@ -137,10 +149,57 @@ IDC_API int idc_connect_name_with(uint32_t domid, const char *service,
                                   const struct idc_options *options);
 
 /*
+ * Connect to a service of a domain that is given by its name, so that the program need not know its
+ * domid, which is another one after each start of the domain.
+ *
+ *   domain   NAME, name:NAME, uuid:UUID, N or domid:N, dom0, self; NULL or "any": the domain that a
+ *            route chooses (docs/rpc.md, "Naming a domain")
+ *   service  a service name, or a port as decimal digits. With "any" it has to be a name
+ *   options  as above. With wait, the call also waits, within its time limit, until there is such a
+ *            domain
+ *
+ * The name is looked up by the daemon, for each attempt anew. Both texts are the caller's, and are
+ * not used after the call. Errors, besides those of a connect: EINVAL (a text is malformed),
+ * EHOSTUNREACH (this domain may know of no domain of that name, or of no route), ENOTUNIQ (several
+ * domains have the name; idc_last_error has their domids).
+ */
+IDC_API int idc_connect_to(const char *domain, const char *service,
+                           const struct idc_options *options);
+
+/*
+ * The domid of a domain that is given by its name, as it is now, and the own domid. They return 0.
+ * Both ask the daemon at $IDC_SOCKET, else /run/idc/rpc.sock; only a number or dom0 is not looked
+ * up. Nobody says that the domain has a link_mgr, or may be reached. Errors of idc_resolve: EINVAL
+ * (malformed, or "any"), EHOSTUNREACH, ENOTUNIQ as above; of both: EFAULT (NULL), ETIMEDOUT (the
+ * daemon does not answer for five seconds).
+ */
+IDC_API int idc_resolve(const char *domain, uint32_t *domid);
+IDC_API int idc_domid(uint32_t *domid);
+
+/* A service that a domain offers. */
+struct idc_service {
+    uint32_t port;
+    uint32_t type;                  /* enum idc_type */
+    char name[IDC_SERVICE_MAX + 1]; /* "": it has only a port */
+};
+
+/*
+ * What a domain offers to this one: the listeners to which programs here may connect, in no order.
+ * The first count of them are written to services, which is the caller's (and may be NULL if count
+ * is 0). Returns how many there are, which may be more than count. options.timeout_ms is for the
+ * whole call; nonblocking is EINVAL, and type does not matter. domain is as for idc_connect_to, but
+ * not "any". Errors: those of a connect; EFAULT (NULL); EPROTO (the answer is no list, or has more
+ * than a million lines).
+ */
+IDC_API int idc_services(const char *domain, struct idc_service *services, size_t count,
+                         const struct idc_options *options);
+
+/*
  * Outcome of a connect with options.nonblocking. The descriptor polls writable (POLLOUT) once the
  * attempt has succeeded or failed. Returns 0 when connected; -1 with EINPROGRESS while the attempt
  * is under way; -1 with the error that ended it (then close the descriptor). It may be called
- * again; on any connected descriptor of IDC it returns 0.
+ * again; on any connected descriptor of IDC it returns 0. Errors: EINVAL when fd is a listener or a
+ * socket that is not IDC's; ENOTSOCK; EBADF.
  */
 IDC_API int idc_connect_finish(int fd);
 
@@ -149,7 +208,8 @@ IDC_API int idc_connect_finish(int fd);
  * daemon picks the port). backlog: how many connections may wait to be accepted, 1..4096 (less
  * counts as 1, more as 4096). Returns a listener, a descriptor that is only for idc_accept. It
  * polls readable when a connection waits; close it with close or idc_unlisten. Errors: EADDRINUSE,
- * EACCES (privileged port), EINVAL (name or port out of range), ENOBUFS.
+ * EACCES (the user may not listen there: idc-listen(5), or a port below 1024), EINVAL (name or port
+ * out of range), ENOBUFS, EDQUOT (the user has as many listeners as it may have).
  */
 IDC_API int idc_listen(uint32_t port, int backlog);
 IDC_API int idc_listen_name(const char *service, int backlog);
@@ -161,8 +221,9 @@ IDC_API int idc_listen_with(uint32_t port, const char *service, int backlog,
  * Take the next waiting connection. The call waits for one, unless the listener has O_NONBLOCK
  * (then EAGAIN). peer, if not NULL, gets the caller's address. Its domid comes from the link
  * itself, and the peer cannot forge it. Returns a connected descriptor that the caller closes.
- * Errors: ECONNABORTED when the listener was closed or its daemon ended; EINVAL when the descriptor
- * is not a listener.
+ * Errors: ECONNABORTED when the listener was ended, or its daemon has ended; EBADF when another
+ * thread has closed the descriptor meanwhile; EINVAL when it is not a listener. A call that waits
+ * notices a close only when the next connection comes, and resets that. idc_unlisten wakes it.
  */
 IDC_API int idc_accept(int listener, struct idc_addr *peer);
 
@@ -173,11 +234,25 @@ IDC_API int idc_accept(int listener, struct idc_addr *peer);
  * IDC_MESSAGE_MAX bytes, more than the kernel lets the descriptor carry. idc_recv returns 0 at the
  * end of the connection, and also for an empty message; idc_recv_with can tell the two apart. A
  * message longer than len is cut to len, and its rest is lost. If the process has no descriptor
- * left for a long message, idc_recv fails with EMFILE and the message stays where it is.
+ * left for a long message, idc_recv fails with EMFILE and the message stays where it is. If another
+ * thread closes the descriptor while idc_recv waits for a message, and the number becomes that of
+ * another descriptor, idc_recv fails with EBADF when it wakes up. On a listener both fail with
+ * EINVAL, and nothing happens to the listener.
+ *
+ * A message for which the program has made SO_SNDBUF too small is sent as a long one is. Long ones
+ * are few at a time: a reader that does not read stops their writer after five, or after eight if
+ * the program has set SO_SNDBUF. They are memory of the sender. Within a domain two may wait. Then
+ * a blocking idc_send waits. Another fails with EAGAIN, and POLLOUT tells when there is room.
+ *
+ * Each long message that waits counts as a descriptor under way. The kernel allows a user (but not
+ * root) as many of these as it allows a process open files. Beyond that, a blocking idc_send waits,
+ * and a signal ends it with EINTR even with SA_RESTART. Another fails with ETOOMANYREFS, which
+ * POLLOUT does not foretell.
  *
  * The plain recv(2) gets no more of a message than its first 320 KiB (128 KiB within a domain). The
- * rest is lost, and MSG_CTRUNC of recvmsg(2) tells so. Use idc_recv where a peer may send such
- * messages.
+ * rest is lost, and MSG_CTRUNC of recvmsg(2) tells so. With room for control data, recvmsg gives a
+ * descriptor instead, which the program has to close, and no flag. Where the sender has made
+ * SO_SNDBUF small, that may be less than 320 KiB. Use idc_recv where a peer may send such messages.
  */
 IDC_API ssize_t idc_send(int fd, const void *buf, size_t len);
 IDC_API ssize_t idc_recv(int fd, void *buf, size_t len);
@@ -212,9 +287,14 @@ IDC_API int idc_disconnect(int fd);
  */
 IDC_API int idc_unlisten(int listener);
 
-/* Address of this end and of the other end. Both work on inherited and duplicated descriptors too;
- * idc_getsockname also works on listeners. Errors: ENOTSOCK or EINVAL when fd is not a descriptor
- * of IDC, ENOTCONN for the peer of a listener. */
+/*
+ * Address of this end and of the other end. Both work on inherited and duplicated descriptors too;
+ * idc_getsockname also works on listeners. The peer's uid is that of the program that connected, or
+ * that listens, as its own link_mgr vouches for it. So a client can refuse an impostor, before it
+ * sends anything. It is (uint32_t)-1 if the other domain's link_mgr does not tell. Errors: EBADF,
+ * ENOTSOCK or EINVAL when fd is not a descriptor of IDC; ENOTCONN while a nonblocking connect is
+ * under way, after it has failed, and for the peer of a listener; EFAULT when address is NULL.
+ */
 IDC_API int idc_getsockname(int fd, struct idc_addr *address);
 IDC_API int idc_getpeername(int fd, struct idc_addr *address);
 

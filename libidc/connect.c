@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/connecting.h"
+#include "common/naming.h"
 #include "libidc/internal.h"
 
 /* A link_mgr that runs takes a request at once; this limit is for one that hangs. */
@@ -22,6 +23,7 @@
 #define GRACE_MS 2000
 
 struct target {
+    const char *domain; /* NULL: domid */
     uint32_t domid, port;
     const char *service; /* NULL: port */
 };
@@ -31,7 +33,10 @@ static void begin_call(struct compact_writer *call, const struct target *target,
                        const struct idc_options *options)
 {
     compact_begin(call, COMPACT_CALL, "idc.connect");
-    compact_put_number(call, "domid", target->domid);
+    if (target->domain != NULL)
+        compact_put_text(call, "domain", target->domain);
+    else
+        compact_put_number(call, "domid", target->domid);
     if (target->service != NULL)
         compact_put_text(call, "name", target->service);
     else
@@ -130,6 +135,50 @@ int idc_connect_name_with(uint32_t domid, const char *service, const struct idc_
     return connect_to(&(struct target){.domid = domid, .service = service}, options);
 }
 
+/* ---- names ---- */
+
+/* What is a number by itself goes as one, so it costs link_mgr no search. */
+static int target_domain(struct target *target, const char *domain)
+{
+    struct naming naming;
+    const char *wrong = naming_parse(&naming, domain);
+    if (wrong != NULL)
+        return libidc_fail(EINVAL, "%s", wrong);
+    if (naming.kind == NAMING_DOMID)
+        target->domid = naming.domid;
+    else if (naming.kind == NAMING_SELF)
+        target->domid = IDC_DOMID_SELF;
+    else
+        target->domain = domain;
+    return 0;
+}
+
+static int target_service(struct target *target, const char *service)
+{
+    uint64_t port = 0;
+    if (service == NULL || service[0] == '\0')
+        return libidc_fail(EINVAL, "no service is named");
+    target->service = service;
+    if (strspn(service, "0123456789") != strlen(service))
+        return 0; /* link_mgr knows what a name may be */
+    for (const char *at = service; *at != '\0' && port <= UINT32_MAX; at++)
+        port = 10 * port + (uint64_t)(*at - '0');
+    if (port == 0 || port > UINT32_MAX)
+        return libidc_fail(EINVAL, "a port is 1 to 4294967295, not %.20s", service);
+    target->service = NULL;
+    target->port = (uint32_t)port;
+    return 0;
+}
+
+int idc_connect_to(const char *domain, const char *service, const struct idc_options *options)
+{
+    struct target target = {.domain = NULL};
+    if (target_domain(&target, domain != NULL ? domain : "any") < 0 ||
+        target_service(&target, service) < 0)
+        return -1;
+    return connect_to(&target, options);
+}
+
 int idc_connect(uint32_t domid, uint32_t port)
 {
     return idc_connect_with(domid, port, NULL);
@@ -147,7 +196,7 @@ int idc_connect_finish(int fd)
     if (outcome == -EINPROGRESS)
         return libidc_fail(EINPROGRESS, "the attempt to connect is under way");
     if (outcome == CONNECTING_NONE)
-        return libidc_fail(EINVAL, "the descriptor is not an IDC connection");
+        return libidc_fail(EINVAL, "descriptor %d is not a connection of IDC's", fd);
     if (outcome < 0)
         return libidc_fail(-outcome, "%s", why[0] != '\0' ? why : strerror(-outcome));
     connecting_settle(fd, 0);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,6 +32,10 @@ const char *idc_version(void)
     return IDC_VERSION;
 }
 
+/* A later member could otherwise lie in what is padding in an earlier caller's struct. */
+static_assert(sizeof(struct idc_options) == offsetof(struct idc_options, reserved) + sizeof(int),
+              "no padding may be at the end of struct idc_options");
+
 /* A caller may know more members than we do, but must not have set them. Otherwise it would get
  * less than it asked for. */
 static bool unknown_members_set(const struct idc_options *options)
@@ -45,7 +51,8 @@ int libidc_options(const struct idc_options *options, struct idc_options *out)
 {
     *out = (struct idc_options)IDC_OPTIONS_INIT;
     if (options != NULL) {
-        if (options->size < sizeof(options->size) || unknown_members_set(options))
+        if (options->size < sizeof(options->size) || unknown_members_set(options) ||
+            (options->size >= sizeof(*options) && options->reserved != 0))
             return libidc_fail(EINVAL, "struct idc_options: initialise it with IDC_OPTIONS_INIT");
         memcpy(out, options, options->size < sizeof(*out) ? options->size : sizeof(*out));
     }

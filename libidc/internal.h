@@ -6,6 +6,7 @@
  *   rpc_line.c     upgraded RPC connections to link_mgr (docs/rpc.md, 4), and the pool of idle ones
  *   call.c        one call: exchange, decode
  *   connect.c     idc_connect*, idc_connect_finish, idc_disconnect
+ *   domain.c      idc_resolve, idc_domid, idc_services
  *   patience.c    waiting for a daemon that is not there yet
  *   listen.c      idc_listen*, idc_accept, idc_unlisten
  *   io.c          idc_send, idc_recv, idc_recv_with

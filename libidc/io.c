@@ -25,6 +25,17 @@ static int socket_type(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 ? type : -1;
 }
 
+/* What goes over a listener is between link_mgr and idc_accept. A recv would take a connection that
+ * waits, and a send would end the listener. libidc's listeners are seqpacket sockets, so a stream
+ * is not looked at. */
+static int refuse_listener(int fd, int type)
+{
+    struct handover_name name;
+    if (type == SOCK_SEQPACKET && handover_name(fd, &name) == 0 && name.listener)
+        return libidc_fail(EINVAL, "descriptor %d is a listener", fd);
+    return 0;
+}
+
 /* Asks the link_mgr at path, and shows fd, so that a program that has changed its uid may ask too.
  * Returns an errno, 0 when the connection ended cleanly, or NOT_KNOWN. */
 static int ask_reason(const char *path, int fd, uint64_t serial, char *why, size_t why_size)
@@ -57,13 +68,17 @@ static ssize_t fail_io(int fd, int error, const char *operation)
 
 ssize_t idc_send(int fd, const void *buf, size_t len)
 {
-    ssize_t sent;
-    if (len > HANDOVER_INLINE_MAX && socket_type(fd) == SOCK_SEQPACKET) {
-        sent = handover_send_message(fd, buf, len, 0);
-    } else {
+    int type = socket_type(fd);
+    ssize_t sent = -EMSGSIZE;
+    if (refuse_listener(fd, type) < 0)
+        return -1;
+    if (len <= HANDOVER_INLINE_MAX || type != SOCK_SEQPACKET) {
         sent = send(fd, buf, len, MSG_NOSIGNAL);
         sent = sent < 0 ? -errno : sent;
     }
+    /* a long message, or one for which the program has made the buffer too small */
+    if (sent == -EMSGSIZE)
+        sent = handover_send_message(fd, buf, len, 0);
     return sent < 0 ? fail_io(fd, (int)-sent, "send") : sent;
 }
 
@@ -121,13 +136,18 @@ static ssize_t recv_message(int fd, void *buf, size_t len, int flags, size_t *le
 ssize_t idc_recv_with(int fd, void *buf, size_t len, int flags, size_t *length)
 {
     size_t unused;
+    int type = socket_type(fd);
     if (flags & ~RECV_FLAGS)
         return libidc_fail(EINVAL, "recv: a flag that idc_recv_with does not know");
     if (length == NULL)
         length = &unused;
     *length = 0;
-    return socket_type(fd) == SOCK_SEQPACKET ? recv_message(fd, buf, len, flags, length)
-                                             : recv_stream(fd, buf, len, flags, length);
+    if (refuse_listener(fd, type) < 0)
+        return -1;
+    if (type == SOCK_SEQPACKET && buf == NULL && len > 0)
+        return libidc_fail(EFAULT, "recv: there is no room for %zu bytes: NULL", len);
+    return type == SOCK_SEQPACKET ? recv_message(fd, buf, len, flags, length)
+                                  : recv_stream(fd, buf, len, flags, length);
 }
 
 ssize_t idc_recv(int fd, void *buf, size_t len)

@@ -62,7 +62,7 @@ int idc_listen_name(const char *service, int backlog)
 }
 
 /* This check ensures that nothing is read from a descriptor given by mistake. */
-static int check_listener(int fd)
+static int check_listener(int fd, uint64_t *serial)
 {
     struct handover_name name;
     int error = handover_name(fd, &name);
@@ -70,17 +70,21 @@ static int check_listener(int fd)
         return libidc_fail(EBADF, "%d is not an open descriptor", fd);
     if (error < 0 || !name.listener)
         return libidc_fail(EINVAL, "descriptor %d is not a listener", fd);
+    *serial = name.serial;
     return 0;
 }
 
 int idc_accept(int listener, struct idc_addr *peer)
 {
     struct idc_addr address;
-    if (check_listener(listener) < 0)
+    uint64_t serial = 0;
+    if (check_listener(listener, &serial) < 0)
         return -1;
-    int fd = handover_accept(listener, &address, 0);
+    int fd = handover_accept(listener, serial, &address, 0);
     if (fd == -ECONNABORTED)
         return libidc_fail(ECONNABORTED, "the listener was ended, or its link_mgr was");
+    if (fd == -EBADF)
+        return libidc_fail(EBADF, "accept: another thread has closed the listener");
     if (fd < 0)
         return libidc_fail(-fd, "accept: %s", strerror(-fd));
     if (peer != NULL)
@@ -101,7 +105,8 @@ static bool await_end(int listener)
 
 int idc_unlisten(int listener)
 {
-    if (check_listener(listener) < 0)
+    uint64_t serial;
+    if (check_listener(listener, &serial) < 0)
         return -1;
     shutdown(listener, SHUT_WR);
     bool ended = await_end(listener);

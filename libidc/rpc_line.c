@@ -20,6 +20,12 @@
  * closes idle lines too, and may get their numbers for files of its own. So before a line is used
  * or closed, its descriptor is compared with what it was.
  *
+ * Change of user. For link_mgr, a line's caller is who opened it, as long as the line lives. A
+ * daemon that has become an ordinary user must not go on as root. So an idle line is used only by
+ * who has opened it, and the next call closes the idle lines of others. Only the effective uid and
+ * gid are compared, which takes two system calls. Groups would be a third, and a program that gives
+ * them up changes its uid too.
+ *
  * Fork. All lines are on one list, also those that a thread is using, and a child closes its
  * copies. Otherwise the daemon would not see the parent die, and two processes would mix their
  * calls.
@@ -27,6 +33,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -35,6 +42,7 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,11 +55,15 @@
 #define DAEMONS_MAX 8
 #define ANSWER_MAX (256u * 1024 * 1024)
 #define RESPONSE_MAX 1024 /* the head of the HTTP response to an upgrade */
+#define REFUSAL_MAX 200   /* what is shown of the reason in a refusal */
+#define REFUSAL_MS 1000   /* how long we wait for that reason, once the refusal has begun to come */
 
 struct libidc_line {
     LIST_ENTRY(libidc_line) entry;
     int fd;
     uint64_t cookie; /* identifies fd's socket: no other socket ever has it */
+    uid_t uid;       /* who has opened it: effective ids */
+    gid_t gid;
     bool idle;
     int limit_ms;        /* of the call that uses it; -1: none */
     int64_t deadline_ms; /* ... or -1 as long as it has not waited a second time */
@@ -331,6 +343,8 @@ static int judge_response(const char *head)
 {
     if (strncmp(head, "HTTP/1.1 101 ", STATUS_LENGTH) == 0)
         return 0;
+    if (strncmp(head, "HTTP/1.1 426 ", STATUS_LENGTH) == 0)
+        return -EPROTONOSUPPORT;
     return strncmp(head, "HTTP/1.1 503 ", STATUS_LENGTH) == 0 ? -ENOBUFS : -EPROTO;
 }
 
@@ -361,6 +375,41 @@ static int recv_response(struct libidc_line *c)
     }
 }
 
+/* ---- a refusal ---- */
+
+/* Reads a refusal up to the end of the first line of its text, and returns where the text begins.
+ * NULL: none came. */
+static const char *recv_refusal(struct libidc_line *c, char *response, size_t size)
+{
+    const char *end = NULL;
+    size_t have = 0;
+    line_begin(c, REFUSAL_MS);
+    while (have < size - 1 && (end == NULL || strchr(end + 4, '\n') == NULL)) {
+        int error = line_await(c, POLLIN);
+        ssize_t n = error < 0 ? error : recv(c->fd, response + have, size - 1 - have, MSG_DONTWAIT);
+        if (n <= 0)
+            break;
+        have += (size_t)n;
+        response[have] = '\0';
+        end = strstr(response, "\r\n\r\n");
+    }
+    return end != NULL ? end + 4 : NULL;
+}
+
+/* The first line of the reason that link_mgr gives in a refusal, for a terminal; "": it gives none.
+ * We end the sentence ourselves. */
+static void line_read_reason(struct libidc_line *c, char reason[REFUSAL_MAX])
+{
+    char response[RESPONSE_MAX + REFUSAL_MAX];
+    const char *text = recv_refusal(c, response, sizeof(response));
+    size_t len = 0;
+    for (; text != NULL && len < REFUSAL_MAX - 1 && text[len] != '\0' && text[len] != '\n'; len++)
+        reason[len] = text[len] >= ' ' && text[len] <= '~' ? text[len] : '?';
+    if (len > 0 && reason[len - 1] == '.')
+        len--;
+    reason[len] = '\0';
+}
+
 /* ---- opening and closing ---- */
 
 static void unlink_line(struct libidc_line *c)
@@ -383,6 +432,8 @@ static struct libidc_line *new_line(const char *path)
         free(c);
         return NULL;
     }
+    c->uid = geteuid();
+    c->gid = getegid();
     c->address.sun_family = AF_UNIX;
     strcpy(c->address.sun_path, path);
     pthread_once(&once, line_initialise);
@@ -413,8 +464,26 @@ static int connect_line(struct libidc_line *c, int wait_ms)
     return 0;
 }
 
+/* The members of which group may use this socket? /etc/group is read without NSS, which a program
+ * that is linked statically does not have. */
+static void group_of_socket(const char *path, char *name, size_t size)
+{
+    struct stat status;
+    struct group group, *found;
+    char line[4096];
+    snprintf(name, size, "of that socket");
+    FILE *groups = stat(path, &status) == 0 ? fopen("/etc/group", "re") : NULL;
+    if (groups == NULL)
+        return;
+    while (fgetgrent_r(groups, &group, line, sizeof(line), &found) == 0)
+        if (group.gr_gid == status.st_gid)
+            snprintf(name, size, "%s", group.gr_name);
+    fclose(groups);
+}
+
 static int fail_to_open(const char *path, int error)
 {
+    char group[64];
     switch (error) {
     case ENOENT:
     case ECONNREFUSED:
@@ -423,25 +492,34 @@ static int fail_to_open(const char *path, int error)
             "no link_mgr serves %s: is it running? (--socket or IDC_SOCKET names another one)",
             path);
     case EACCES:
-        return libidc_fail(
-            error, "no permission for %s: you need to be root or in the group of that socket",
-            path);
+        group_of_socket(path, group, sizeof(group));
+        return libidc_fail(error, "no permission for %s: you need to be root or in the group %s",
+                           path, group);
+    case EPROTONOSUPPORT:
+        return libidc_fail(EPROTO,
+                           "link_mgr at %s is of another version than this program's libidc: "
+                           "restart the older one",
+                           path);
     case EPROTO:
         return libidc_fail(error, "the program that serves %s is not link_mgr", path);
     case ETIMEDOUT:
         return libidc_fail(error, "link_mgr at %s does not answer", path);
-    case ENOBUFS:
-        return libidc_fail(
-            error,
-            "link_mgr at %s has no descriptors left, or no RPC connections; its log says which",
-            path);
     default:
         return libidc_fail(error, "link_mgr at %s: %s", path, strerror(error));
     }
 }
 
+/* link_mgr has no room for this line, and perhaps says of what. */
+static int fail_refused(const char *path, const char *reason)
+{
+    if (reason[0] == '\0')
+        return libidc_fail(ENOBUFS, "link_mgr at %s refuses new connections; its log says why",
+                           path);
+    return libidc_fail(ENOBUFS, "link_mgr at %s: %s", path, reason);
+}
+
 static const char upgrade_request[] = "GET / HTTP/1.1\r\nHost: idc\r\n"
-                                      "Connection: Upgrade\r\nUpgrade: idc-rpc/2\r\n\r\n";
+                                      "Connection: Upgrade\r\nUpgrade: idc-rpc/3\r\n\r\n";
 
 /* Upgrades, and sends the message, in one write if it has no descriptors. */
 static int start_line(struct libidc_line *c, const struct message *m)
@@ -457,6 +535,8 @@ static int start_line(struct libidc_line *c, const struct message *m)
     first.bytes = bytes;
     int error = send_all(c, &first, &sent);
     free(bytes);
+    if ((error == -EPIPE || error == -ECONNRESET) && recv_response(c) == -ENOBUFS)
+        error = -ENOBUFS; /* it was refused before it could ask, or while it asked */
     if (error == 0)
         error = recv_response(c);
     if (error == 0 && m->fd_count > 0)
@@ -466,10 +546,27 @@ static int start_line(struct libidc_line *c, const struct message *m)
 
 /* ---- the pool ---- */
 
+/* Closes the idle lines of who this thread is no more. We hold the lock. */
+static void drop_lines_of_others(uid_t uid, gid_t gid)
+{
+    struct libidc_line *c, *next;
+    for (c = LIST_FIRST(&lines); c != NULL; c = next) {
+        next = LIST_NEXT(c, entry);
+        if (!c->idle || (c->uid == uid && c->gid == gid))
+            continue;
+        LIST_REMOVE(c, entry);
+        close_line(c);
+        free(c);
+        idle_count--;
+    }
+}
+
 static struct libidc_line *take_idle(const char *path)
 {
     struct libidc_line *c;
     pthread_mutex_lock(&lock);
+    if (idle_count > 0)
+        drop_lines_of_others(geteuid(), getegid());
     LIST_FOREACH (c, &lines, entry)
         if (c->idle && strcmp(c->address.sun_path, path) == 0)
             break;
@@ -511,12 +608,15 @@ static int send_over_fresh(const char *path, const struct message *m, int wait_m
     int error = connect_line(c, wait_ms);
     if (error == 0)
         error = start_line(c, m);
-    if (error != 0) {
-        unlink_line(c);
-        return fail_to_open(path, -error);
+    if (error == 0) {
+        *line = c;
+        return 0;
     }
-    *line = c;
-    return 0;
+    char reason[REFUSAL_MAX] = "";
+    if (error == -ENOBUFS)
+        line_read_reason(c, reason);
+    unlink_line(c);
+    return error == -ENOBUFS ? fail_refused(path, reason) : fail_to_open(path, -error);
 }
 
 int libidc_line_send(const char *path, const void *message, size_t len, const int *fds,

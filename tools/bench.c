@@ -44,22 +44,22 @@ static const struct part parts[] = {
     {"round_trip", 64, 1, "64 bytes there and back"},
     {"round_trip", 4096, 1, "4 KiB there and back"},
     {"loaded", 64, 1, "64 bytes, beside a bulk stream"},
-    {"connect", 64, 1, "connect, 16 bytes, 1 byte, close"},
+    {"connect", 64, 1, "connect, 16 B, 1 B back, close"},
 };
 #define PART_COUNT ((int)(sizeof(parts) / sizeof(parts[0])))
 
 static void print_human(const struct part *part, const struct figures *figures)
 {
-    printf("%-34s", part->label);
+    printf("%-30s", part->label);
     if (strcmp(part->test, "throughput") == 0)
-        printf("%10.1f MB/s", figures_get(figures, "bytes_per_second") / 1e6);
+        printf("%9.1f MB/s", figures_get(figures, "bytes_per_second") / 1e6);
     else
-        printf("%10.1f us median %10.1f us p99", figures_get(figures, "p50_ns") / 1e3,
+        printf("%9.1f us median %9.1f us p99", figures_get(figures, "p50_ns") / 1e3,
                figures_get(figures, "p99_ns") / 1e3);
     if (strcmp(part->test, "connect") == 0)
         printf(" %8.0f/s", figures_get(figures, "per_second"));
     if (strcmp(part->test, "loaded") == 0)
-        printf("   (bulk: %.1f MB/s)", figures_get(figures, "bulk_bytes_per_second") / 1e6);
+        printf(" (%.0f MB/s)", figures_get(figures, "bulk_bytes_per_second") / 1e6);
     printf("\n");
     fflush(stdout);
 }
@@ -105,8 +105,10 @@ static int bench_explain(const struct bench *bench, uint32_t domid, int error)
 {
     char start[IDC_SERVICE_MAX + 64];
     snprintf(start, sizeof(start), "idc bench --listen%s", bench->chosen);
+    char domain[16];
+    snprintf(domain, sizeof(domain), "%u", domid);
     struct target target = {
-        .domid = domid, .port = bench->port, .service = bench->name, .start = start};
+        .domain = domain, .port = bench->port, .service = bench->name, .start = start};
     if (error == EPROTO)
         return failure(bench->command, "domain %u: %s (run there: %s)", domid, measure_error(),
                        start);
@@ -119,15 +121,18 @@ static int run_client(struct bench *bench, char **args, int count)
         .transport = &transport_idc, .listener = -1, .own = (void *)command_socket};
     uint32_t domid;
     int status = 0;
-    if (count != 1 || !parse_domid(args[0], &domid))
-        return usage_error(bench->command, "needs DOMID (0 to %u)", IDC_DOMID_SELF);
+    const char *domain;
+    if (!take_domain(bench->command, args, count, &domain))
+        return EXIT_USAGE;
+    if (resolve_domain(domain, &domid) < 0)
+        return failure(bench->command, "%s", idc_last_error());
     set_address(bench, domid);
     place.address = bench->address;
     if (measure_probe(&place, PROBE_MS) < 0)
         return bench_explain(bench, domid, errno);
     if (bench->json)
         printf("{\"domid\": %u, \"tests\": [", domid);
-    for (int i = 0; i < PART_COUNT && status == 0; i++)
+    for (int i = 0; i < PART_COUNT && status == 0 && !ferror(stdout); i++)
         status = measure_part(bench, &place, i);
     if (bench->json)
         printf("\n]}\n");
@@ -154,6 +159,8 @@ static int run_server(struct bench *bench)
 
 /* ---- command line ---- */
 
+#define SECONDS_DEFAULT 1
+
 static bool parse_seconds(const char *text, double *out)
 {
     char *end;
@@ -168,7 +175,7 @@ int run_bench(const struct command *command, int argc, char **argv)
         {"port", required_argument, NULL, 'p'},    {"name", required_argument, NULL, 'n'},
         {"seconds", required_argument, NULL, 's'}, {"socket", required_argument, NULL, 'S'},
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
-    struct bench bench = {.command = command, .name = SERVICE, .seconds = 1};
+    struct bench bench = {.command = command};
     int option, status;
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (option == 'l')
@@ -184,9 +191,15 @@ int run_bench(const struct command *command, int argc, char **argv)
         else if (option != 'p' && option != 's' && !common_option(command, option, argv, &status))
             return status;
     }
+    if (bench.name != NULL && bench.port != 0)
+        return usage_error(command, "--port and --name contradict each other");
+    if (bench.name == NULL)
+        bench.name = SERVICE;
     if (!check_service(command, bench.name))
         return EXIT_USAGE;
-    if (bench.listen && optind != argc)
-        return usage_error(command, "--listen takes no DOMID");
+    if (bench.listen && (optind != argc || bench.json || bench.seconds > 0))
+        return usage_error(command, "--listen takes no DOMID, no --json and no --seconds");
+    if (bench.seconds == 0)
+        bench.seconds = SECONDS_DEFAULT;
     return bench.listen ? run_server(&bench) : run_client(&bench, argv + optind, argc - optind);
 }

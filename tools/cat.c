@@ -12,9 +12,17 @@
  * into a reset. Then the other side might lose what it has not read yet. When nothing comes for a
  * while, nothing is likely to come.
  *
- * With --keep one connection follows the other. stdin goes to the present connection, and its end
- * is the end of what that connection sends; stdout stays open. With --exec each connection has a
- * process of its own.
+ * If stdin can't be read, the program fails. It shuts the sending side down, and shows what the
+ * other side still says. It waits no longer than with --send-only, because the other side may wait
+ * for data that never come.
+ *
+ * With --keep one connection follows the other. stdin goes to the present connection, and stdout
+ * stays open. The next connection begins when the present one has ended in both directions, or when
+ * its other side has closed. An other side that has only ended its own half may still read, so that
+ * stdin goes on to it. With -N it gets what stdin has at that moment. With --exec each connection
+ * has a process of its own.
+ *
+ * An empty message is no end. It adds nothing to stdout, where messages have no boundaries.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,8 +40,8 @@
 #include "tools/command.h"
 
 #define STREAM_BUFFER 65536
-/* How long --send-only still takes data: until nothing has come for so long, and at most for so
- * long. */
+/* How long --send-only still takes data, and how long we do so after stdin has failed: until
+ * nothing has come for so long, and at most for so long. */
 #define LINGER_QUIET_MS 5000
 #define LINGER_MS 60000
 
@@ -54,8 +62,11 @@ struct cat {
     int type;
     bool listen, once, keep;
     bool recv_only, send_only, no_wait;
-    double linger_until; /* with --send-only, after the end of stdin; else 0 */
+    bool stdin_failed;
+    double linger_until; /* after the end of stdin, if we then wait only for a while; else 0 */
     uint32_t port, timeout_ms;
+    bool expects; /* --expect-uid: whoever else listens gets nothing */
+    uint32_t expected_uid;
     const char *name;
     const char *exec;    /* command for the shell, or NULL */
     struct flow in, out; /* stdin to the connection, the connection to stdout */
@@ -75,14 +86,22 @@ static bool would_block(void)
     return errno == EAGAIN || errno == EINTR;
 }
 
+/* Returns how many bytes came, which may be none, or -1 with errno. */
+static ssize_t flow_take(const struct flow *flow, bool *ended)
+{
+    size_t length = 0;
+    ssize_t got = flow->to_socket ? read(flow->from, flow->buf, flow->room)
+                                  : idc_recv_with(flow->from, flow->buf, flow->room, 0, &length);
+    *ended = flow->to_socket ? got == 0 : got >= 0 && length == IDC_END;
+    return got;
+}
+
 /* 0, or -1 with errno. */
 static int flow_read(struct flow *flow)
 {
-    ssize_t got = flow->to_socket ? read(flow->from, flow->buf, flow->room)
-                                  : idc_recv(flow->from, flow->buf, flow->room);
+    ssize_t got = flow_take(flow, &flow->source_ended);
     if (got < 0)
         return would_block() ? 0 : -1;
-    flow->source_ended = got == 0;
     flow->len = flow->discard ? 0 : (size_t)got;
     flow->done = 0;
     return 0;
@@ -156,12 +175,27 @@ static int fail_flow(const struct cat *cat, const struct flow *flow)
     return failure(cat->command, "%s: %s", what, last_error(flow, reading));
 }
 
-/* Data that cannot be sent any more are lost, but we still receive what the other side has sent. */
+/* Data that cannot be sent any more are lost, but we still receive what the other side has sent. A
+ * stdin that can't be read has ended, also for the next connection. */
 static int stop_sending(struct cat *cat)
 {
     int status = fail_flow(cat, &cat->in);
     cat->in.ended = true;
+    if (is_empty(&cat->in)) {
+        cat->in.source_ended = cat->stdin_failed = true;
+        shutdown(cat->fd, SHUT_WR);
+    }
     return status;
+}
+
+/* A stdin that is open for writing only, as standard_begin opens it, may never poll readable. */
+static int check_stdin(struct cat *cat)
+{
+    int flags = fcntl(STDIN_FILENO, F_GETFL);
+    if (cat->in.ended || (flags >= 0 && (flags & O_ACCMODE) != O_WRONLY))
+        return 0;
+    errno = EBADF;
+    return stop_sending(cat);
 }
 
 /* The other side has closed while we only waited for stdin. Was that clean, or are sent data
@@ -182,15 +216,16 @@ static bool stdin_has_more(void)
 
 static bool is_over(const struct cat *cat)
 {
-    bool enough = cat->keep || (cat->no_wait && !stdin_has_more());
-    return cat->out.ended && (cat->in.ended || (is_empty(&cat->in) && enough));
+    bool enough = cat->no_wait && is_empty(&cat->in) && !stdin_has_more();
+    return cat->out.ended && (cat->in.ended || enough);
 }
 
 /* For poll; 0: no longer. */
 static int cat_patience(struct cat *cat)
 {
     double now = command_now_ms();
-    if (!cat->send_only || !cat->in.ended)
+    bool soon = cat->send_only || (cat->stdin_failed && !cat->keep);
+    if (!soon || !cat->in.ended)
         return -1;
     if (cat->linger_until == 0)
         cat->linger_until = now + LINGER_MS;
@@ -202,7 +237,7 @@ static int cat_patience(struct cat *cat)
 /* The third descriptor shows when the other side closes while we only wait for stdin. */
 static int cat_relay(struct cat *cat)
 {
-    int status = 0, patience;
+    int status = check_stdin(cat), patience;
     while (!is_over(cat) && (patience = cat_patience(cat)) != 0) {
         struct pollfd p[3] = {
             poll_of(&cat->in), poll_of(&cat->out), {.fd = cat->out.ended ? cat->fd : -1}};
@@ -213,9 +248,12 @@ static int cat_relay(struct cat *cat)
             break;
         if (cat_step(&cat->out, p[1].revents) < 0)
             return status != 0 ? status : fail_flow(cat, &cat->out);
+        bool gone = p[2].revents & POLLHUP;
+        if (gone && cat->keep && is_empty(&cat->in))
+            return hung_up(cat, status); /* what stdin has now is for the next connection */
         if (cat_step(&cat->in, p[0].revents) < 0)
             status = stop_sending(cat);
-        if ((p[2].revents & POLLHUP) && is_empty(&cat->in))
+        if (gone && is_empty(&cat->in))
             return hung_up(cat, status);
     }
     return status;
@@ -241,7 +279,8 @@ static void relay_begin(struct cat *cat)
 /* Unread bytes would turn the close into a reset. */
 static void relay_end(struct cat *cat)
 {
-    while (cat->send_only && idc_recv(cat->fd, cat->out.buf, cat->out.room) > 0)
+    bool ended = false;
+    while (cat->send_only && !ended && flow_take(&cat->out, &ended) >= 0)
         ;
     idc_disconnect(cat->fd);
 }
@@ -358,16 +397,40 @@ static int run_listen(struct cat *cat)
 
 /* ---- command line ---- */
 
+/* Is it the one that we want to talk to? Nothing was sent or read yet. */
+static int check_listener(const struct cat *cat)
+{
+    struct idc_addr peer;
+    if (!cat->expects)
+        return 0;
+    if (idc_getpeername(cat->fd, &peer) < 0)
+        return failure(cat->command, "%s", idc_last_error());
+    if (peer.uid == cat->expected_uid)
+        return 0;
+    if (peer.uid == UINT32_MAX)
+        return failure(cat->command, "the link_mgr of domain %u does not tell who listens there",
+                       peer.domid);
+    return failure(cat->command, "a program of uid %u listens there, not of uid %u", peer.uid,
+                   cat->expected_uid);
+}
+
 static int run_connect(struct cat *cat, char **args, int count)
 {
     struct target target = {.timeout_ms = (int)cat->timeout_ms};
-    if (count != 2 || !parse_domid(args[0], &target.domid))
-        return usage_error(cat->command, "needs DOMID (0 to %u) and PORT or SERVICE",
-                           IDC_DOMID_SELF);
-    if (!parse_service(cat->command, args[1], &target))
+    if (count > 2)
+        return usage_error(cat->command, "unexpected argument \"%s\"", args[2]);
+    if (count != 2)
+        return usage_error(cat->command, "needs DOMAIN (its name or DOMID) and PORT or SERVICE");
+    target.domain = args[0];
+    if (!check_domain(cat->command, args[0]) || !parse_service(cat->command, args[1], &target))
         return EXIT_USAGE;
     cat->fd = connect_or_explain(cat->command, &target, cat->type);
-    return cat->fd < 0 ? EXIT_FAILED : run_relay(cat);
+    if (cat->fd < 0)
+        return EXIT_FAILED;
+    int status = check_listener(cat);
+    if (status != 0)
+        idc_disconnect(cat->fd);
+    return status != 0 ? status : run_relay(cat);
 }
 
 /* Do the options go together? */
@@ -377,8 +440,8 @@ static bool check_choice(const struct cat *cat, int arguments)
     if (!cat->listen &&
         (cat->port != 0 || cat->name != NULL || cat->once || cat->keep || cat->exec != NULL))
         wrong = "--port, --name, --once, --keep and --exec go with --listen";
-    else if (cat->listen && (arguments > 0 || cat->timeout_ms != 0))
-        wrong = "--listen takes no DOMID and no --timeout";
+    else if (cat->listen && (arguments > 0 || cat->timeout_ms != 0 || cat->expects))
+        wrong = "--listen takes no DOMID, no --timeout and no --expect-uid";
     else if (cat->once && cat->keep)
         wrong = "--once and --keep contradict each other";
     else if (cat->recv_only && cat->send_only)
@@ -428,14 +491,21 @@ static bool cat_option(struct cat *cat, int option)
 
 int run_cat(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seqpacket", no_argument, NULL, 'q'},     {"listen", no_argument, NULL, 'l'},
-        {"port", required_argument, NULL, 'p'},    {"name", required_argument, NULL, 'n'},
-        {"once", no_argument, NULL, 'o'},          {"keep", no_argument, NULL, 'k'},
-        {"recv-only", no_argument, NULL, 'd'},     {"send-only", no_argument, NULL, 's'},
-        {"no-wait", no_argument, NULL, 'N'},       {"exec", required_argument, NULL, 'c'},
-        {"timeout", required_argument, NULL, 't'}, {"socket", required_argument, NULL, 'S'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seqpacket", no_argument, NULL, 'q'},
+                                            {"listen", no_argument, NULL, 'l'},
+                                            {"port", required_argument, NULL, 'p'},
+                                            {"name", required_argument, NULL, 'n'},
+                                            {"once", no_argument, NULL, 'o'},
+                                            {"keep", no_argument, NULL, 'k'},
+                                            {"recv-only", no_argument, NULL, 'd'},
+                                            {"send-only", no_argument, NULL, 's'},
+                                            {"no-wait", no_argument, NULL, 'N'},
+                                            {"exec", required_argument, NULL, 'c'},
+                                            {"expect-uid", required_argument, NULL, 'u'},
+                                            {"timeout", required_argument, NULL, 't'},
+                                            {"socket", required_argument, NULL, 'S'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     struct cat cat = {.command = command, .type = IDC_STREAM};
     int option, status;
     while ((option = getopt_long(argc, argv, ":hlkdNc:", options, NULL)) != -1) {
@@ -443,7 +513,10 @@ int run_cat(const struct command *command, int argc, char **argv)
             return usage_error(command, "PORT must be 1 to %u, not \"%s\"", UINT32_MAX, optarg);
         if (option == 't' && !parse_time(optarg, 1, &cat.timeout_ms))
             return usage_error(command, "--timeout " TIME_RULE, 0.001, optarg);
-        if (option != 'p' && option != 't' && !cat_option(&cat, option) &&
+        if (option == 'u' &&
+            !(cat.expects = parse_number(optarg, 0, UINT32_MAX - 1, &cat.expected_uid)))
+            return usage_error(command, "--expect-uid takes a number, not \"%s\"", optarg);
+        if (!strchr("ptu", option) && !cat_option(&cat, option) &&
             !common_option(command, option, argv, &status))
             return status;
     }

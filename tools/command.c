@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/naming.h"
 #include "common/service_name.h"
 #include "libidc/internal.h"
 
@@ -105,22 +106,45 @@ double command_now_ms(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-bool parse_domid(const char *text, uint32_t *out)
+bool check_domain(const struct command *command, const char *text)
 {
-    return parse_number(text, 0, IDC_DOMID_SELF, out);
+    struct naming naming;
+    const char *wrong = naming_parse(&naming, text);
+    if (wrong != NULL)
+        usage_error(command, "\"%s\" is neither a DOMID nor another DOMAIN: %s", text, wrong);
+    return wrong == NULL;
 }
 
-bool take_domid(const struct command *command, char **arguments, int count, uint32_t *out)
+bool take_domain(const struct command *command, char **arguments, int count, const char **out)
 {
-    if (count == 1 && parse_domid(arguments[0], out))
-        return true;
     if (count == 0)
-        usage_error(command, "needs a DOMID");
+        usage_error(command, "needs a DOMAIN (its name, or its DOMID)");
     else if (count > 1)
         usage_error(command, "unexpected argument \"%s\"", arguments[1]);
+    else if (check_domain(command, arguments[0]))
+        *out = arguments[0];
     else
-        usage_error(command, "\"%s\" is not a DOMID, 0 to %u", arguments[0], IDC_DOMID_SELF);
-    return false;
+        return false;
+    return count == 1;
+}
+
+int resolve_domain(const char *text, uint32_t *domid)
+{
+    struct naming naming;
+    struct compact_writer call;
+    struct libidc_answer answer;
+    const char *wrong = naming_parse(&naming, text);
+    *domid = naming.domid;
+    if (wrong != NULL)
+        return libidc_fail(EINVAL, "%s", wrong);
+    if (naming.kind == NAMING_DOMID)
+        return 0;
+    compact_begin(&call, COMPACT_CALL, "idc.resolve");
+    compact_put_text(&call, "domain", text);
+    if (libidc_call(libidc_socket_path(command_socket), &call, ASK_TIMEOUT_MS, &answer, NULL) < 0)
+        return -1;
+    *domid = (uint32_t)libidc_answer_int(&answer, "domid", 0);
+    return 0;
 }
 
 #define NAME_RULE "up to %d of A-Z a-z 0-9 . _ - with a letter among them"
@@ -158,16 +182,17 @@ static int own_domid(void)
     return domid;
 }
 
-/* The command that would allow this connection, and nothing more. */
+/* The command that would allow this connection. It takes nothing away; it opens both directions. */
 static void print_permission(const struct target *target)
 {
     char port[16];
+    uint32_t domid;
     int own = access(libidc_socket_path(command_socket), W_OK) == 0 ? own_domid() : -1;
-    if (own < 0)
+    if (own < 0 || resolve_domain(target->domain, &domid) < 0)
         return;
     snprintf(port, sizeof(port), "%u", target->port);
     fprintf(stderr, "; to allow it, where the toolstack runs: idc-setup --add --ports %s %d %u",
-            target->port != 0 ? port : target->service, own, target->domid);
+            target->port != 0 ? port : target->service, own, domid);
 }
 
 /* The second half of the line, if there is something to do about the error. */
@@ -184,9 +209,9 @@ static void print_advice(int error, const struct target *target)
         }
         __attribute__((fallthrough));
     case EPROTOTYPE:
-        if (target->port != IDC_PORT_MANAGER &&
+        if (target->port != IDC_PORT_MANAGER && strcmp(target->domain, "any") != 0 &&
             access(libidc_socket_path(command_socket), F_OK) == 0)
-            fprintf(stderr, " (what it offers: idc services %u)", target->domid);
+            fprintf(stderr, " (what it offers: idc services %s)", target->domain);
         break;
     default:
         break;
@@ -196,11 +221,11 @@ static void print_advice(int error, const struct target *target)
 static void print_target(const struct target *target)
 {
     if (target->port == IDC_PORT_MANAGER)
-        fprintf(stderr, "domain %u", target->domid);
+        fprintf(stderr, "domain %s", target->domain);
     else if (target->port != 0)
-        fprintf(stderr, "domain %u port %u", target->domid, target->port);
+        fprintf(stderr, "domain %s port %u", target->domain, target->port);
     else
-        fprintf(stderr, "domain %u service %s", target->domid, target->service);
+        fprintf(stderr, "domain %s service %s", target->domain, target->service);
 }
 
 int explain_connect(const struct command *command, const struct target *target, int error,
@@ -217,12 +242,13 @@ int explain_connect(const struct command *command, const struct target *target, 
 int connect_target(const struct target *target, int type)
 {
     struct idc_options options = IDC_OPTIONS_INIT;
+    char port[16];
     options.socket = command_socket;
     options.type = type;
     options.timeout_ms = target->timeout_ms;
     options.wait = target->wait;
-    return target->port != 0 ? idc_connect_with(target->domid, target->port, &options)
-                             : idc_connect_name_with(target->domid, target->service, &options);
+    snprintf(port, sizeof(port), "%u", target->port);
+    return idc_connect_to(target->domain, target->port != 0 ? port : target->service, &options);
 }
 
 int connect_or_explain(const struct command *command, const struct target *target, int type)

@@ -57,16 +57,20 @@ double command_now_ms(void);
 
 /* A decimal number of min..max. */
 bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out);
-bool parse_domid(const char *text, uint32_t *out);
-/* Reads the only argument of a command. If it is not a domid, or not the only one, it complains. */
-bool take_domid(const struct command *command, char **arguments, int count, uint32_t *out);
+/* Does the text name a domain (common/naming.h)? If not, it complains. */
+bool check_domain(const struct command *command, const char *text);
+/* Takes the only argument of a command. If it names no domain, or is not the only one, it
+ * complains. */
+bool take_domain(const struct command *command, char **arguments, int count, const char **out);
+/* The domid of a domain now; a number is not looked up. -1 with errno and idc_last_error. */
+int resolve_domain(const char *text, uint32_t *domid);
 /* Can a service have this name? If not, it complains. */
 bool check_service(const struct command *command, const char *name);
 
 /* Where to connect to. */
 struct target {
-    uint32_t domid;
-    uint32_t port; /* 0: by name */
+    const char *domain; /* as it was given: a name or a number */
+    uint32_t port;      /* 0: by name */
     const char *service;
     const char *start; /* the command that makes it listen, or NULL */
     int timeout_ms;    /* 0: the usual */

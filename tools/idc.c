@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/standard_output.h"
 #include "tools/command.h"
 
 static const struct command commands[] = {
@@ -15,18 +16,19 @@ static const struct command commands[] = {
      "  --connections      every connection too\n"
      "  --timeout S        seconds to wait for link_mgr's answer, default 5\n",
      run_status},
-    {"ping", "[-c COUNT] [-i S] [-W S] DOMID", "measure the way to a domain's link_mgr and back",
+    {"ping", "[-c COUNT] [-i S] [-W S] DOMAIN", "measure the way to a domain's link_mgr and back",
      "  -c, --count COUNT  stop after so many; else Ctrl-C stops it\n"
      "  -i, --interval S   seconds between two, default 1; 0.2 is a fifth of one\n"
      "  -W, --timeout S    seconds to wait for the connection, default 30, and for\n"
      "                     each answer, default 5\n",
      run_ping},
     {"cat",
-     "[OPTION]... DOMID PORT|SERVICE\n"
+     "[OPTION]... DOMAIN PORT|SERVICE\n"
      "   or: idc cat --listen [--port PORT] [--name SERVICE] [OPTION]...",
      "connect stdin and stdout to a service, or be one",
      "  --seqpacket        messages instead of a stream: each read of stdin makes one\n"
      "  --timeout S        seconds to wait for the connection, default 30\n"
+     "  --expect-uid UID   say nothing to a program of another user that listens there\n"
      "  -d, --recv-only    don't read stdin and send nothing\n"
      "  --send-only        throw away what comes; after the end of stdin, end when the\n"
      "                     other side does or has sent nothing for 5 seconds\n"
@@ -36,13 +38,14 @@ static const struct command commands[] = {
      "  --name SERVICE     ... on this service name\n"
      "  --once             ... end after the first connection (default)\n"
      "  -k, --keep         ... then wait for the next; stdin goes to the present one,\n"
-     "                     which ends when its other side has ended\n"
+     "                     until its other side closes, or both sides have ended;\n"
+     "                     with -N until the other side ends and stdin has no more\n"
      "  -c, --exec COMMAND ... a shell command for each, with the connection as its\n"
      "                     stdin and stdout; with --keep several at once\n"
      "The end of stdin shuts the sending side down. idc cat then waits for the other\n"
      "side, which may still answer. -d, --send-only and -N say for whom not to wait.\n",
      run_cat},
-    {"bench", "[OPTION]... DOMID\n   or: idc bench --listen [--port PORT|--name SERVICE]",
+    {"bench", "[OPTION]... DOMAIN\n   or: idc bench --listen [--port PORT|--name SERVICE]",
      "measure connections to a domain",
      "  --listen           be the other side: serve until killed\n"
      "  --port PORT        connect to, or listen on, this port\n"
@@ -55,13 +58,16 @@ static const struct command commands[] = {
      "  IDC_VSOCK_VERBOSE=1        it says on stderr why a call failed\n"
      "  IDC_VSOCK_TIMEOUT_MS=MS    how long it waits for a connection, default 2000\n",
      run_run},
-    {"wait", "[--timeout S] [DOMID [PORT|SERVICE]]", "wait until a program could connect",
-     "Waits for the own domain's link_mgr. With DOMID, it also waits for the link_mgr\n"
-     "of that domain and the permission to reach it; with PORT or SERVICE, also for a\n"
-     "program that listens there. It makes no connection to that program.\n"
+    {"wait", "[--timeout S] [DOMAIN [PORT|SERVICE]]", "wait until a program could connect",
+     "Waits for the own domain's link_mgr. With DOMAIN, it also waits for that\n"
+     "domain's link_mgr and the permission to reach it; with PORT or SERVICE, also\n"
+     "for a program that listens there. It makes no connection to that program.\n"
      "  --timeout S        give up after S seconds, default 30; 0: only look\n",
      run_wait},
-    {"services", "DOMID", "list what a domain offers: port, type, name", "", run_services},
+    {"services", "[--timeout S] DOMAIN", "list what a domain offers: port, type, name",
+     "  --timeout S        seconds to wait for the connection, default 30, and for\n"
+     "                     the whole answer, default 5\n",
+     run_services},
 };
 /* For mistakes before the command. */
 static const struct command whole = {.name = ""};
@@ -72,7 +78,8 @@ static int print_help(FILE *to)
     fprintf(to, "usage: idc [--socket PATH] COMMAND [OPTION]...\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
-    fprintf(to, "\nidc COMMAND --help, or idc help COMMAND, says more. idc --version.\n");
+    fprintf(to, "\nA DOMAIN is its name (or name:NAME), uuid:UUID, its domid, dom0, self or any.\n"
+                "idc COMMAND --help, or idc help COMMAND, says more. idc --version.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
 
@@ -94,6 +101,8 @@ static int no_command(const char *name)
 static int help_about(const char *name)
 {
     static char help[] = "--help";
+    if (strcmp(name, "help") == 0)
+        return print_help(stdout);
     const struct command *command = find_command(name);
     char *arguments[] = {(char *)(uintptr_t)name, help, NULL};
     return command != NULL ? command->run(command, 2, arguments) : no_command(name);
@@ -105,22 +114,26 @@ static int print_version(void)
     return 0;
 }
 
+/* "idc COMMAND", as messages begin. */
+static char program[32] = "idc";
+
 static int run_command(int argc, char **argv)
 {
     const struct command *command = find_command(argv[0]);
+    if (command != NULL)
+        snprintf(program, sizeof(program), "idc %s", command->name);
     if (strcmp(argv[0], "help") == 0)
         return argc > 1 ? help_about(argv[1]) : print_help(stdout);
     return command != NULL ? command->run(command, argc, argv) : no_command(argv[0]);
 }
 
-int main(int argc, char **argv)
+static int idc_run(int argc, char **argv)
 {
     static const struct option options[] = {{"socket", required_argument, NULL, 'S'},
                                             {"help", no_argument, NULL, 'h'},
                                             {"version", no_argument, NULL, 'V'},
                                             {NULL, 0, NULL, 0}};
     int option;
-    signal(SIGPIPE, SIG_IGN);
     opterr = 0; /* the commands complain themselves */
     while ((option = getopt_long(argc, argv, "+:hV", options, NULL)) != -1) {
         if (option == 'h')
@@ -137,4 +150,12 @@ int main(int argc, char **argv)
     argv += optind;
     optind = 0; /* getopt_long begins again, with the arguments behind the command */
     return run_command(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+    standard_begin();
+    signal(SIGPIPE, SIG_IGN);
+    int status = idc_run(argc, argv);
+    return standard_end(program, status);
 }

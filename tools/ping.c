@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,14 +14,17 @@
 #include <unistd.h>
 
 #include "tools/command.h"
+#include "tools/lines.h"
 
 #define ANSWER_TIMEOUT_MS 5000
 
 struct ping {
     const struct command *command;
-    uint32_t domid, count, interval_ms;
+    const char *domain;
+    uint32_t count, interval_ms;
     uint32_t timeout_ms; /* 0: the usual */
     int fd;
+    struct lines answers;
     unsigned sent, received;
     double min, max, sum;
 };
@@ -35,28 +37,13 @@ static void on_signal(int signal_number)
     interrupted = 1;
 }
 
-/* Reads up to a newline, and the newline. Returns the length, 0 at the end, or -1 with errno
- * (ETIMEDOUT, EINTR, ...). */
-static int read_line(const struct ping *ping, char *line, int size)
+/* Reads a line of the answer. Returns the length, 0 at the end, or -1 with errno (ETIMEDOUT, EINTR,
+ * ...). */
+static int ping_answer(struct ping *ping, char *line, int size)
 {
-    int fd = ping->fd;
-    double end = command_now_ms() + (ping->timeout_ms != 0 ? ping->timeout_ms : ANSWER_TIMEOUT_MS);
-    int have = 0;
-    while (have < size - 1 && (have == 0 || line[have - 1] != '\n')) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        double left = end - command_now_ms();
-        int ready = poll(&p, 1, left > 0 ? (int)left + 1 : 0);
-        if (ready == 0)
-            errno = ETIMEDOUT;
-        if (ready <= 0)
-            return -1;
-        ssize_t got = idc_recv(fd, line + have, (size_t)(size - 1 - have));
-        if (got <= 0)
-            return (int)got;
-        have += (int)got;
-    }
-    line[have] = '\0';
-    return have;
+    uint32_t limit = ping->timeout_ms != 0 ? ping->timeout_ms : ANSWER_TIMEOUT_MS;
+    ping->answers.end_ms = command_now_ms() + limit;
+    return lines_next(&ping->answers, line, size);
 }
 
 static void ping_account(struct ping *ping, double ms)
@@ -77,12 +64,12 @@ static bool ping_once(struct ping *ping)
     double start = command_now_ms();
     errno = 0;
     int got = idc_send(ping->fd, request, (size_t)len) == len
-                  ? read_line(ping, answer, sizeof(answer))
+                  ? ping_answer(ping, answer, sizeof(answer))
                   : -1;
     double ms = command_now_ms() - start;
     if (got > 0 && strcmp(answer, expected) == 0) {
         ping_account(ping, ms);
-        printf("domain %u: seq=%d time=%.3f ms\n", ping->domid, number, ms);
+        printf("domain %s: seq=%d time=%.3f ms\n", ping->domain, number, ms);
         return true;
     }
     if (got < 0 && errno == EINTR)
@@ -90,13 +77,13 @@ static bool ping_once(struct ping *ping)
     const char *why = got == 0 ? "it closed the connection" : "that is not its answer";
     if (got < 0)
         why = errno == ETIMEDOUT ? "no answer in time" : idc_last_error();
-    failure(ping->command, "domain %u: %s", ping->domid, why);
+    failure(ping->command, "domain %s: %s", ping->domain, why);
     return false;
 }
 
 static void print_summary(const struct ping *ping)
 {
-    printf("\n--- domain %u ---\n%u sent, %u answered\n", ping->domid, ping->sent, ping->received);
+    printf("\n--- domain %s ---\n%u sent, %u answered\n", ping->domain, ping->sent, ping->received);
     if (ping->received > 0)
         printf("rtt min/avg/max = %.3f/%.3f/%.3f ms\n", ping->min, ping->sum / ping->received,
                ping->max);
@@ -111,17 +98,19 @@ static void pause_ms(uint32_t ms)
 static int ping_loop(struct ping *ping)
 {
     const struct target target = {
-        .domid = ping->domid, .port = IDC_PORT_MANAGER, .timeout_ms = (int)ping->timeout_ms};
+        .domain = ping->domain, .port = IDC_PORT_MANAGER, .timeout_ms = (int)ping->timeout_ms};
     const struct sigaction action = {.sa_handler = on_signal};
     double start = command_now_ms();
     ping->fd = connect_or_explain(ping->command, &target, IDC_STREAM);
     if (ping->fd < 0)
         return EXIT_FAILED;
-    printf("domain %u: connected in %.3f ms\n", ping->domid, command_now_ms() - start);
+    ping->answers.fd = ping->fd;
+    printf("domain %s: connected in %.3f ms\n", ping->domain, command_now_ms() - start);
     sigaction(SIGINT, &action, NULL); /* without SA_RESTART: it ends a wait */
     sigaction(SIGTERM, &action, NULL);
     bool alive = true;
-    while (alive && !interrupted && (ping->count == 0 || ping->sent < ping->count)) {
+    while (alive && !interrupted && !ferror(stdout) &&
+           (ping->count == 0 || ping->sent < ping->count)) {
         if (ping->sent > 0)
             pause_ms(ping->interval_ms);
         if (!interrupted)
@@ -129,6 +118,8 @@ static int ping_loop(struct ping *ping)
     }
     print_summary(ping);
     idc_disconnect(ping->fd);
+    if (ferror(stdout))
+        return 0; /* main says that, and fails */
     return ping->received > 0 && ping->received == ping->sent ? 0 : EXIT_FAILED;
 }
 
@@ -151,7 +142,7 @@ int run_ping(const struct command *command, int argc, char **argv)
             !common_option(command, option, argv, &status))
             return status;
     }
-    if (!take_domid(command, argv + optind, argc - optind, &ping.domid))
+    if (!take_domain(command, argv + optind, argc - optind, &ping.domain))
         return EXIT_USAGE;
     setvbuf(stdout, NULL, _IOLBF, 0);
     return ping_loop(&ping);

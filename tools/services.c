@@ -4,64 +4,67 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #include "tools/command.h"
+#include "tools/lines.h"
 
-#define ANSWER_TIMEOUT_S 5
+#define ANSWER_TIMEOUT_MS 5000
+#define LINE_MAX_BYTES 512
 
 static const char question[] = "SERVICES\n";
 
 /* Copies lines to stdout until the empty one. 0, or EXIT_FAILED when the connection ends before
- * that.
+ * that, or time is up.
  */
-static int print_answer(const struct command *command, int fd)
+static int print_answer(const struct command *command, struct lines *lines)
 {
-    char buf[4096];
-    ssize_t got;
-    char last = '\n';
-    while ((got = idc_recv(fd, buf, sizeof(buf))) > 0) {
-        for (ssize_t i = 0; i < got; last = buf[i++]) {
-            if (buf[i] == '\n' && last == '\n')
-                return 0;
-            putchar(buf[i]);
-        }
+    char line[LINE_MAX_BYTES];
+    int got;
+    while ((got = lines_next(lines, line, sizeof(line))) > 0) {
+        if (line[0] == '\n')
+            return 0;
+        fputs(line, stdout);
     }
-    if (got < 0 && errno == EAGAIN)
-        return failure(command, "no answer in %d seconds", ANSWER_TIMEOUT_S);
+    if (got < 0 && errno == ETIMEDOUT)
+        return failure(command, "no answer in time");
     return failure(command, "%s", got < 0 ? idc_last_error() : "the answer is cut off");
 }
 
-static int list_services(const struct command *command, uint32_t domid)
+/* timeout_ms: for the connection, and for the answer; 0: the usual. */
+static int list_services(const struct command *command, const char *domain, uint32_t timeout_ms)
 {
-    const struct target target = {.domid = domid, .port = IDC_PORT_MANAGER};
-    int fd = connect_or_explain(command, &target, IDC_STREAM);
-    if (fd < 0)
+    const struct target target = {
+        .domain = domain, .port = IDC_PORT_MANAGER, .timeout_ms = (int)timeout_ms};
+    static struct lines lines;
+    lines.fd = connect_or_explain(command, &target, IDC_STREAM);
+    if (lines.fd < 0)
         return EXIT_FAILED;
-    const struct timeval limit = {.tv_sec = ANSWER_TIMEOUT_S};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    lines.end_ms = command_now_ms() + (timeout_ms != 0 ? timeout_ms : ANSWER_TIMEOUT_MS);
     int status;
-    if (idc_send(fd, question, strlen(question)) != (ssize_t)strlen(question))
+    if (idc_send(lines.fd, question, strlen(question)) != (ssize_t)strlen(question))
         status = failure(command, "%s", idc_last_error());
     else
-        status = print_answer(command, fd);
-    idc_disconnect(fd);
+        status = print_answer(command, &lines);
+    idc_disconnect(lines.fd);
     return status;
 }
 
 int run_services(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {{"socket", required_argument, NULL, 'S'},
+    static const struct option options[] = {{"timeout", required_argument, NULL, 't'},
+                                            {"socket", required_argument, NULL, 'S'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    uint32_t domid;
+    uint32_t timeout_ms = 0;
+    const char *domain = NULL;
     int option, status;
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1)
-        if (!common_option(command, option, argv, &status))
+    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+        if (option == 't' && !parse_time(optarg, 1, &timeout_ms))
+            return usage_error(command, "--timeout " TIME_RULE, 0.001, optarg);
+        if (option != 't' && !common_option(command, option, argv, &status))
             return status;
-    if (!take_domid(command, argv + optind, argc - optind, &domid))
+    }
+    if (!take_domain(command, argv + optind, argc - optind, &domain))
         return EXIT_USAGE;
-    return list_services(command, domid);
+    return list_services(command, domain, timeout_ms);
 }

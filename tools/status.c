@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xmlrpc-c/json.h>
 
+#include "common/naming.h"
 #include "libidc/internal.h"
 #include "tools/command.h"
 #include "tools/measure/ask.h"
@@ -21,6 +22,7 @@ enum look {
     BYTES,     /* with a unit */
     DIRECTION, /* a boolean: in, or out */
     USER,      /* a uid, or none */
+    PROCESS,   /* a pid; 0: none is known */
     BESIDE,    /* text that has no room in the row; it goes below the row, behind its title */
 };
 
@@ -39,6 +41,8 @@ static const struct column link_columns[] = {{"PEER", "peer", 5, PLAIN},
                                              {"SENT", "bytes_sent", 8, BYTES},
                                              {"RECEIVED", "bytes_received", 8, BYTES},
                                              {"MEMORY", "memory_held", 8, BYTES},
+                                             {"HELD", "pages_held", 5, PLAIN},
+                                             {"name", "name", WIDTH, BESIDE},
                                              {"last error", "last_error", WIDTH, BESIDE},
                                              {NULL, NULL, 0, PLAIN}};
 static const struct column listener_columns[] = {{"PORT", "port", 10, PLAIN},
@@ -48,15 +52,36 @@ static const struct column listener_columns[] = {{"PORT", "port", 10, PLAIN},
                                                  {"WAITING", "waiting", 7, PLAIN},
                                                  {"ACCEPTED", "accepted", 8, PLAIN},
                                                  {"UID", "uid", 5, USER},
+                                                 {"pid", "pid", WIDTH, PROCESS},
+                                                 {"program", "program", WIDTH, BESIDE},
                                                  {"SERVICE", "service", -7, BESIDE},
                                                  {NULL, NULL, 0, PLAIN}};
-static const struct column connection_columns[] = {
-    {"PEER", "peer_domid", 5, PLAIN},      {"LOCAL", "local_port", 10, PLAIN},
-    {"REMOTE", "peer_port", 10, PLAIN},    {"DIR", "incoming", -3, DIRECTION},
-    {"STATE", "state", -10, PLAIN},        {"TYPE", "type", -9, PLAIN},
-    {"SENT", "bytes_sent", 8, BYTES},      {"RECEIVED", "bytes_received", 8, BYTES},
-    {"BUFFERED", "buffered", 8, BYTES},    {"uid", "uid", WIDTH, USER},
-    {"service", "service", WIDTH, BESIDE}, {NULL, NULL, 0, PLAIN}};
+static const struct column connection_columns[] = {{"PEER", "peer_domid", 5, PLAIN},
+                                                   {"LOCAL", "local_port", 10, PLAIN},
+                                                   {"REMOTE", "peer_port", 10, PLAIN},
+                                                   {"DIR", "incoming", -3, DIRECTION},
+                                                   {"STATE", "state", -10, PLAIN},
+                                                   {"TYPE", "type", -9, PLAIN},
+                                                   {"SENT", "bytes_sent", 8, BYTES},
+                                                   {"RECEIVED", "bytes_received", 8, BYTES},
+                                                   {"BUFFERED", "buffered", 8, BYTES},
+                                                   {"uid", "uid", WIDTH, USER},
+                                                   {"listener's uid", "listener_uid", WIDTH, USER},
+                                                   {"pid", "pid", WIDTH, PROCESS},
+                                                   {"program", "program", WIDTH, BESIDE},
+                                                   {"rule", "rule", WIDTH, BESIDE},
+                                                   {"peer", "peer_name", WIDTH, BESIDE},
+                                                   {"service", "service", WIDTH, BESIDE},
+                                                   {NULL, NULL, 0, PLAIN}};
+
+static const struct column user_columns[] = {{"UID", "uid", 10, USER},
+                                             {"RPC", "rpc-connections", 6, PLAIN},
+                                             {"CALLS", "calls", 6, PLAIN},
+                                             {"HANDLES", "handles", 7, PLAIN},
+                                             {"MEMORY", "rpc-memory", 8, BYTES},
+                                             {"LISTENERS", "listeners", 9, PLAIN},
+                                             {"CONNECTIONS", "connections", 11, PLAIN},
+                                             {NULL, NULL, 0, PLAIN}};
 
 /* At most three digits, and a unit: 0 B, 999 B, 1.5 KiB, 12 MiB. */
 static void format_bytes(int64_t bytes, char *out, size_t size)
@@ -206,7 +231,8 @@ static void print_item(xmlrpc_value *item, const struct column *columns)
     for (const struct column *c = columns; c->title != NULL; c++) {
         format_member(item, c, text, sizeof(text));
         bool nothing = (c->look == BESIDE && text[0] == '\0') ||
-                       (c->look == USER && c->width == WIDTH && text[0] == '-');
+                       (c->look == USER && c->width == WIDTH && text[0] == '-') ||
+                       (c->look == PROCESS && strcmp(text, "0") == 0);
         if (!nothing && !row_add(&row, c->width, text))
             row_add_below(&row, c->title, text);
     }
@@ -261,18 +287,37 @@ static void print_counters(xmlrpc_value *status)
     xmlrpc_env_clean(&env);
 }
 
+/* Who may listen, if there are rules; if their file is wrong now, that matters more. */
+static void print_rules(xmlrpc_value *status)
+{
+    static const struct column is_old = {"", "listen_rules_old", WIDTH, PLAIN};
+    char old[8];
+    int64_t rules = ask_int(status, "listen_rules", -1);
+    format_member(status, &is_old, old, sizeof(old));
+    bool wrong = strcmp(old, "yes") == 0;
+    if (rules >= 0 || wrong)
+        printf("who may listen: %" PRId64 " rule%s%s\n", rules > 0 ? rules : 0,
+               rules == 1 ? "" : "s",
+               wrong ? "; their file has something wrong in it now (link_mgr's log)" : "");
+}
+
 static void print_tables(xmlrpc_value *status, bool connections)
 {
-    char platform[32], version[32];
+    char platform[32], version[32], name[NAMING_NAME_MAX + 1];
     ask_text(status, "platform", platform, sizeof(platform));
     ask_text(status, "version", version, sizeof(version));
+    ask_text(status, "name", name, sizeof(name));
     int64_t seconds = ask_int(status, "uptime_ms", 0) / 1000;
-    printf("domain %" PRId64 ", platform %s, link_mgr %s, pid %" PRId64 ", up %" PRId64 " s\n",
-           ask_int(status, "domid", -1), platform, version, ask_int(status, "pid", 0), seconds);
+    printf("domain %" PRId64 "%s%s%s, platform %s, link_mgr %s, pid %" PRId64 ", up %" PRId64
+           " s\n",
+           ask_int(status, "domid", -1), name[0] != '\0' ? " (" : "", name,
+           name[0] != '\0' ? ")" : "", platform, version, ask_int(status, "pid", 0), seconds);
+    print_rules(status);
     print_list(status, "links", link_columns);
     print_list(status, "listeners", listener_columns);
     if (connections)
         print_list(status, "connections", connection_columns);
+    print_list(status, "users", user_columns);
     print_counters(status);
 }
 

@@ -12,13 +12,12 @@
 #include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "libidc/internal.h"
 #include "tools/command.h"
+#include "tools/lines.h"
 
 #define TIMEOUT_DEFAULT_MS 30000
 #define PAUSE_FIRST_MS 5
@@ -74,10 +73,10 @@ static bool is_target(const struct target *target, const char *line)
 }
 
 /* Reads to the empty line. */
-static bool find_offer(struct wait *wait, FILE *answer)
+static bool find_offer(struct wait *wait, struct lines *answer)
 {
     char line[OFFER_MAX];
-    while (fgets(line, sizeof(line), answer) != NULL) {
+    while (lines_next(answer, line, sizeof(line)) > 0) {
         if (line[0] == '\n')
             return wait_note(wait, ECONNREFUSED,
                              "nothing listens there that this domain may connect to");
@@ -87,34 +86,28 @@ static bool find_offer(struct wait *wait, FILE *answer)
     return wait_note(wait, EAGAIN, "its link_mgr does not say what listens there");
 }
 
-static bool try_service(struct wait *wait, int fd)
+static bool try_service(struct wait *wait, int fd, double end_ms)
 {
     static const char question[] = "SERVICES\n";
-    struct timeval limit = {.tv_sec = wait_left(wait) / 1000 + 1};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    FILE *answer = fdopen(fd, "r");
-    if (answer == NULL) {
-        close(fd);
-        return wait_note(wait, ENOMEM, "out of memory");
-    }
-    bool found = write(fd, question, strlen(question)) == (ssize_t)strlen(question)
-                     ? find_offer(wait, answer)
-                     : wait_note(wait, errno, strerror(errno));
-    fclose(answer);
-    return found;
+    struct lines answer = {.fd = fd, .end_ms = end_ms};
+    if (idc_send(fd, question, strlen(question)) != (ssize_t)strlen(question))
+        return wait_note(wait, errno, idc_last_error());
+    return find_offer(wait, &answer);
 }
 
+/* One limit for connecting and for the answer. */
 static bool try_remote(struct wait *wait)
 {
+    int left = wait_left(wait);
+    double end_ms = command_now_ms() + left;
     const struct target manager = {
-        .domid = wait->target.domid, .port = IDC_PORT_MANAGER, .timeout_ms = wait_left(wait)};
+        .domain = wait->target.domain, .port = IDC_PORT_MANAGER, .timeout_ms = left};
     int fd = connect_target(&manager, IDC_STREAM);
     if (fd < 0)
         return wait_note(wait, errno, idc_last_error());
-    if (wait->service)
-        return try_service(wait, fd);
-    close(fd);
-    return true;
+    bool found = !wait->service || try_service(wait, fd, end_ms);
+    idc_disconnect(fd);
+    return found;
 }
 
 /* ---- the loop ---- */
@@ -123,7 +116,7 @@ static bool try_remote(struct wait *wait)
 static bool is_hopeless(const struct wait *wait)
 {
     bool closed = access(libidc_socket_path(command_socket), W_OK) < 0 && errno == EACCES;
-    return closed || wait->error == EINVAL || wait->error == EPROTO ||
+    return closed || wait->error == EINVAL || wait->error == EPROTO || wait->error == ENOTUNIQ ||
            wait->error == ENAMETOOLONG || wait->error == ENOTDIR;
 }
 
@@ -153,9 +146,9 @@ static int wait_arguments(struct wait *wait, char **args, int count)
         return usage_error(wait->command, "unexpected argument \"%s\"", args[2]);
     wait->remote = count > 0;
     wait->service = count > 1;
-    if (wait->remote && !parse_domid(args[0], &wait->target.domid))
-        return usage_error(wait->command, "\"%s\" is not a DOMID, 0 to %u", args[0],
-                           IDC_DOMID_SELF);
+    if (wait->remote && !check_domain(wait->command, args[0]))
+        return EXIT_USAGE;
+    wait->target.domain = wait->remote ? args[0] : NULL;
     if (wait->service)
         return parse_service(wait->command, args[1], &wait->target) ? 0 : EXIT_USAGE;
     wait->target.port = IDC_PORT_MANAGER;

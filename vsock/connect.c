@@ -139,6 +139,8 @@ static int connect_begin(int fd, bool waits, const struct sockaddr_vm *bound,
         return -1;
     }
     if (vsock_take(fd, bound, &parts) < 0) {
+        if (errno == EMFILE || errno == ENFILE)
+            vsock_say("connect: no descriptor is left for the parts of the socket");
         errno = errno == EAGAIN ? EALREADY : errno;
         return -1;
     }

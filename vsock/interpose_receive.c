@@ -9,8 +9,12 @@
  *   that vsock does not have: a sender's address, urgent data, messages of the error queue; it asks
  *   for 0 bytes, to which vsock answers at once; descriptors came with the data: the table's
  *   entries for their numbers are old.
+ *
+ * On a seqpacket socket they receive long messages, too (message_receive.c).
  */
 #include <string.h>
+#include <sys/uio.h>
+#include <time.h>
 
 #include "vsock/interpose.h"
 
@@ -39,32 +43,66 @@ static inline bool receive_again(int fd, ssize_t got)
     return got <= 0 && (interpose_try_again(fd, got) || (got == 0 && vsock_is_first_end(fd)));
 }
 
+static inline bool has_messages(int fd)
+{
+    return __builtin_expect(vsock_mark(fd) != VSOCK_OTHER, 1) && vsock_receives_messages(fd);
+}
+
+/* One receive on a seqpacket socket of ours. */
+static ssize_t receive_bytes(int fd, void *buf, size_t len, int flags)
+{
+    ssize_t got = vsock_receive_bytes(fd, buf, len, flags);
+    return receive_again(fd, got) ? vsock_receive_bytes(fd, buf, len, flags) : got;
+}
+
+static ssize_t receive_spans(int fd, const struct iovec *spans, int count, int flags)
+{
+    ssize_t got = vsock_receive_spans(fd, spans, (size_t)count, flags);
+    return receive_again(fd, got) ? vsock_receive_spans(fd, spans, (size_t)count, flags) : got;
+}
+
 ssize_t on_read(int fd, void *buf, size_t len)
 {
+    if (has_messages(fd) && len > 0)
+        return receive_bytes(fd, buf, len, 0);
     ssize_t got = vsock_next()->read(fd, buf, len);
     return receive_again(fd, got) ? vsock_next()->read(fd, buf, len) : got;
 }
 
 ssize_t on___read_chk(int fd, void *buf, size_t len, size_t size)
 {
+    if (len <= size && len > 0 && has_messages(fd))
+        return receive_bytes(fd, buf, len, 0);
     ssize_t got = vsock_next()->__read_chk(fd, buf, len, size);
     return receive_again(fd, got) ? vsock_next()->__read_chk(fd, buf, len, size) : got;
 }
 
 ssize_t on_readv(int fd, const struct iovec *spans, int count)
 {
+    if (count > 0 && has_messages(fd))
+        return receive_spans(fd, spans, count, 0);
     ssize_t got = vsock_next()->readv(fd, spans, count);
     return receive_again(fd, got) ? vsock_next()->readv(fd, spans, count) : got;
 }
 
+/* Sockets support only offset -1. */
+static bool receive_is_plain(int count, off_t offset, int flags)
+{
+    return count > 0 && offset == -1 && !(flags & ~RWF_NOWAIT);
+}
+
 ssize_t on_preadv2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
+    if (receive_is_plain(count, offset, flags) && has_messages(fd))
+        return receive_spans(fd, spans, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0);
     ssize_t got = vsock_next()->preadv2(fd, spans, count, offset, flags);
     return receive_again(fd, got) ? vsock_next()->preadv2(fd, spans, count, offset, flags) : got;
 }
 
 ssize_t on_preadv64v2(int fd, const struct iovec *spans, int count, off_t offset, int flags)
 {
+    if (receive_is_plain(count, offset, flags) && has_messages(fd))
+        return receive_spans(fd, spans, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0);
     ssize_t got = vsock_next()->preadv64v2(fd, spans, count, offset, flags);
     return receive_again(fd, got) ? vsock_next()->preadv64v2(fd, spans, count, offset, flags) : got;
 }
@@ -74,6 +112,8 @@ ssize_t on_recv(int fd, void *buf, size_t len, int flags)
     ssize_t got;
     if (receive_unusual(fd, len, flags, &got))
         return got;
+    if (has_messages(fd))
+        return receive_bytes(fd, buf, len, flags);
     got = vsock_next()->recv(fd, buf, len, flags);
     return receive_again(fd, got) ? vsock_next()->recv(fd, buf, len, flags) : got;
 }
@@ -83,6 +123,8 @@ ssize_t on___recv_chk(int fd, void *buf, size_t len, size_t size, int flags)
     ssize_t got;
     if (receive_unusual(fd, len, flags, &got))
         return got;
+    if (len <= size && has_messages(fd))
+        return receive_bytes(fd, buf, len, flags);
     got = vsock_next()->__recv_chk(fd, buf, len, size, flags);
     return receive_again(fd, got) ? vsock_next()->__recv_chk(fd, buf, len, size, flags) : got;
 }
@@ -97,6 +139,8 @@ ssize_t on_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *a
         ssize_t got;
         if (receive_unusual(fd, len, flags, &got))
             return got;
+        if (has_messages(fd)) /* without an address */
+            return receive_bytes(fd, buf, len, flags);
         got = vsock_next()->recvfrom(fd, buf, len, flags, address, address_len);
         return receive_again(fd, got)
                    ? vsock_next()->recvfrom(fd, buf, len, flags, address, address_len)
@@ -128,6 +172,10 @@ static ssize_t receive_message(int fd, struct msghdr *message, int flags)
     ssize_t got;
     if (message != NULL && receive_unusual(fd, receive_room(message), flags, &got))
         return got;
+    if (message != NULL && has_messages(fd)) {
+        got = vsock_receive_message(fd, message, flags);
+        return receive_again(fd, got) ? vsock_receive_message(fd, message, flags) : got;
+    }
     got = vsock_next()->recvmsg(fd, message, flags);
     return receive_again(fd, got) ? vsock_next()->recvmsg(fd, message, flags) : got;
 }
@@ -169,12 +217,38 @@ ssize_t on_recvmsg(int fd, struct msghdr *message, int flags)
     return got;
 }
 
+/* recvmmsg on a seqpacket socket of ours. As in the kernel, the time is looked at behind each
+ * message. */
+static int receive_messages(int fd, struct mmsghdr *messages, unsigned count, int flags,
+                            const struct timespec *timeout)
+{
+    struct timespec begin, now;
+    unsigned done = 0;
+    count = count < UIO_MAXIOV ? count : UIO_MAXIOV;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (ssize_t got; done < count; messages[done++].msg_len = (unsigned)got) {
+        bool more = done > 0 && (flags & MSG_WAITFORONE);
+        got = receive_message(fd, &messages[done].msg_hdr,
+                              (flags & ~MSG_WAITFORONE) | (more ? MSG_DONTWAIT : 0));
+        if (got < 0)
+            break;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (timeout != NULL &&
+            (now.tv_sec - begin.tv_sec) * 1000000000LL + now.tv_nsec - begin.tv_nsec >=
+                timeout->tv_sec * 1000000000LL + timeout->tv_nsec)
+            count = done + 1;
+    }
+    return done > 0 || count == 0 ? (int)done : -1;
+}
+
 static int receive_several(int fd, struct mmsghdr *messages, unsigned count, int flags,
                            struct timespec *timeout)
 {
     ssize_t none;
     if (receive_unusual(fd, 1, flags, &none))
         return -1;
+    if (messages != NULL && has_messages(fd))
+        return receive_messages(fd, messages, count, flags, timeout);
     int got = vsock_next()->recvmmsg(fd, messages, count, flags, timeout);
     return receive_again(fd, got) ? vsock_next()->recvmmsg(fd, messages, count, flags, timeout)
                                   : got;

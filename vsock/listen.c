@@ -27,15 +27,30 @@ static int listen_explain(const char *what)
 
 /* ---- bind ---- */
 
+/* Does errno say that something lacks? Then the call has not shown anything about the socket. */
+static bool listen_lacks(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
+}
+
+/* 0, or why a socket can't be bound to this CID. */
+static int judge_cid(uint32_t cid)
+{
+    if (cid == VMADDR_CID_ANY || cid == VMADDR_CID_LOCAL)
+        return 0;
+    uint32_t own = vsock_own_cid();
+    if (own == VMADDR_CID_ANY && listen_lacks(errno))
+        return errno;
+    return cid == own ? 0 : EADDRNOTAVAIL;
+}
+
 static int judge_bind(const struct vsock_socket *socket, const struct sockaddr_vm *address)
 {
     if (socket->state != VSOCK_FRESH || socket->bound.svm_port != VMADDR_PORT_ANY)
         return EINVAL;
     if (address->svm_port == 0)
         return EACCES; /* IDC has no such port */
-    if (address->svm_cid == VMADDR_CID_ANY || address->svm_cid == VMADDR_CID_LOCAL)
-        return 0;
-    return address->svm_cid == vsock_own_cid() ? 0 : EADDRNOTAVAIL;
+    return judge_cid(address->svm_cid);
 }
 
 int vsock_reserve(int fd, struct sockaddr_vm *bound)
@@ -81,10 +96,46 @@ static int begin_anew(int fd, struct vsock_socket *socket)
     return vsock_renew(fd, &socket->bound, -1);
 }
 
+/* vsock_take for a call that another thread or process may have overtaken. */
+static int listen_take(int fd, const char *what, const struct sockaddr_vm *bound,
+                       struct vsock_parts *parts)
+{
+    if (vsock_take(fd, bound, parts) == 0)
+        return 0;
+    int error = listen_lacks(errno) ? errno : EINVAL;
+    bool memory = error == ENOMEM || error == ENOBUFS;
+    if (error != EINVAL)
+        vsock_say("%s: no %s is left for the parts of the socket", what,
+                  memory ? "memory" : "descriptor");
+    errno = error;
+    return -1;
+}
+
+/* The reservation is taken over in every case. */
+static int put_reservation(int fd, const struct sockaddr_vm *before,
+                           const struct sockaddr_vm *address, int reservation)
+{
+    struct vsock_parts parts;
+    if (listen_take(fd, "bind", before, &parts) < 0) {
+        int error = errno;
+        close(reservation);
+        errno = error;
+        return -1;
+    }
+    if (parts.reservation >= 0) { /* another thread was faster */
+        close(reservation);
+        vsock_put_back(&parts);
+        errno = EINVAL;
+        return -1;
+    }
+    parts.reservation = reservation;
+    parts.bound = *address;
+    return vsock_put_back(&parts);
+}
+
 int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given, socklen_t len)
 {
     struct sockaddr_vm address;
-    struct vsock_parts parts;
     if (vsock_read_address(given, len, &address) < 0)
         return -1;
     if (socket->state == VSOCK_FAILED && begin_anew(fd, socket) < 0)
@@ -95,15 +146,7 @@ int vsock_bind(int fd, struct vsock_socket *socket, const struct sockaddr *given
         errno = error != 0 ? error : errno;
         return -1;
     }
-    /* another thread was faster */
-    if (vsock_take(fd, &socket->bound, &parts) < 0 || parts.reservation >= 0) {
-        close(reservation);
-        errno = EINVAL;
-        return -1;
-    }
-    parts.reservation = reservation;
-    parts.bound = address;
-    return vsock_put_back(&parts);
+    return put_reservation(fd, &socket->bound, &address, reservation);
 }
 
 /* ---- listen ---- */
@@ -134,11 +177,12 @@ int vsock_listen(int fd, struct vsock_socket *socket, int backlog)
     struct vsock_parts parts;
     if (socket->state == VSOCK_LISTENING)
         return 0; /* again, perhaps with another backlog: it stays as it is */
-    if (socket->state != VSOCK_FRESH || socket->bound.svm_port == VMADDR_PORT_ANY ||
-        vsock_take(fd, &socket->bound, &parts) < 0) {
+    if (socket->state != VSOCK_FRESH || socket->bound.svm_port == VMADDR_PORT_ANY) {
         errno = EINVAL;
         return -1;
     }
+    if (listen_take(fd, "listen", &socket->bound, &parts) < 0)
+        return -1;
     if (call_listen(fd, &parts, backlog) < 0) {
         int error = errno;
         vsock_put_back(&parts);
@@ -159,10 +203,8 @@ static int set_flags(int fd, int flags)
     return flags & SOCK_NONBLOCK ? fcntl(fd, F_SETFL, O_NONBLOCK) : 0;
 }
 
-static void inherit_options(int fd, int listener)
+static void inherit_options(struct vsock_options *to, const struct vsock_options *from)
 {
-    const struct vsock_options *from = vsock_options(listener);
-    struct vsock_options *to = vsock_options(fd);
     to->buffer_size = from->buffer_size;
     to->buffer_min = from->buffer_min;
     to->buffer_max = from->buffer_max;
@@ -172,12 +214,15 @@ static void inherit_options(int fd, int listener)
 int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *address,
                  socklen_t *len, int flags)
 {
+    struct vsock_options options;
     struct idc_addr peer;
     int fd = -EINVAL;
+    /* another socket may have the listener's number after the wait */
+    inherit_options(&options, vsock_options(listener));
     if (socket->state == VSOCK_LISTENING && address != NULL && len == NULL)
         fd = -EFAULT;
     else if (socket->state == VSOCK_LISTENING && !(flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)))
-        fd = handover_accept(listener, &peer, 0);
+        fd = handover_accept(listener, socket->name.serial, &peer, 0);
     if (fd < 0) {
         /* A listener whose link_mgr has ended is over for good, and polls readable for good. */
         if (fd == -ECONNABORTED)
@@ -190,7 +235,7 @@ int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *add
         return -1;
     }
     vsock_enter(fd, VSOCK_OURS);
-    inherit_options(fd, listener);
+    inherit_options(vsock_options(fd), &options);
     if (peer.type == IDC_SEQPACKET)
         vsock_prepare_messages(fd);
     struct sockaddr_vm from = vsock_address(vsock_cid_of(peer.domid), peer.port);

@@ -34,6 +34,7 @@ void vsock_prepare_messages(int fd)
     int present = 0;
     socklen_t len = sizeof(present);
     vsock_has_messages = true;
+    vsock_options(fd)->messages = true;
     if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &present, &len) == 0 && present < 2 * size)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }

@@ -46,6 +46,7 @@ int __wrap_socketpair(int domain, int type, int protocol, int *fds);
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t len);
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len);
 int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *len);
+int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *len);
 int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
@@ -55,6 +56,7 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t len);
 ssize_t __wrap_recv(int fd, void *buf, size_t len, int flags);
 ssize_t __wrap_read(int fd, void *buf, size_t len);
 int __wrap_fcntl(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...);
 int __wrap_close(int fd);
 
 int __wrap_socket(int domain, int type, int protocol)
@@ -80,6 +82,11 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
 int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *len)
 {
     return vsock_next()->getpeername(fd, address, len);
+}
+
+int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *len)
+{
+    return vsock_next()->getsockname(fd, address, len);
 }
 
 int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
@@ -129,6 +136,16 @@ int __wrap_fcntl(int fd, int command, ...)
     void *argument = va_arg(args, void *);
     va_end(args);
     return vsock_next()->fcntl(fd, command, argument);
+}
+
+/* What fcntl is with _FILE_OFFSET_BITS=64. */
+int __wrap_fcntl64(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    return vsock_next()->fcntl64(fd, command, argument);
 }
 
 /* The number's mark is removed too, whoever closes the number. */

@@ -88,10 +88,13 @@ static int kernels_send_buffer(int name, const void *value, socklen_t len)
     return error != 0 ? -1 : size;
 }
 
-static int told_send_buffer(int fd)
+/* -1 with errno: the kernel could not be asked, and nothing is given. */
+static int give_send_buffer(int fd, void *value, socklen_t *len)
 {
     int told = vsock_options(fd)->told_send_buffer;
-    return told != 0 ? told : kernels_send_buffer(SO_SNDBUF, NULL, 0);
+    if (told == 0)
+        told = kernels_send_buffer(SO_SNDBUF, NULL, 0);
+    return told < 0 ? -1 : give_int(told, value, len);
 }
 
 static int tell_send_buffer(int fd, int name, const void *value, socklen_t len)
@@ -118,7 +121,7 @@ static int get_socket_option(int fd, const struct vsock_socket *socket, int name
     case SO_ERROR:
         return take_error(fd, socket, value, len);
     case SO_SNDBUF:
-        return give_int(told_send_buffer(fd), value, len);
+        return give_send_buffer(fd, value, len);
     case SO_ACCEPTCONN:
         return give_int(socket->state == VSOCK_LISTENING, value, len);
     case SO_PEERCRED: /* otherwise it would be link_mgr's */

@@ -16,6 +16,7 @@
 #include "vsock/vsock.h"
 
 #define MAGIC "IDCvsock"
+#define PEEKS 10 /* at most, where memory lacks */
 
 /* The message in a fresh socket's queue. */
 struct note {
@@ -181,6 +182,19 @@ static enum peer peer_name(int fd)
     return name.sun_path[0] == '\0' ? PEER_NAMED : PEER_OTHER;
 }
 
+/* A lack of memory says nothing about the socket, and passes. Taken for "no note" it would make a
+ * fresh socket one that connects, and bind would fail with EINVAL. */
+static ssize_t peek_again(int fd, struct msghdr *message)
+{
+    ssize_t got = -1;
+    for (int i = 0; i < PEEKS && got < 0; i++) {
+        got = vsock_next()->recvmsg(fd, message, MSG_PEEK | MSG_DONTWAIT);
+        if (got < 0 && errno != ENOMEM && errno != ENOBUFS && errno != EINTR)
+            break;
+    }
+    return got;
+}
+
 /* Looks at the note without taking it. It leaves a program's own socket pair as it is, even one
  * whose peek offset is in use. The note is recognised by its bytes and by the descriptor beside it.
  * The descriptor is not taken out; MSG_CTRUNC shows it. */
@@ -195,7 +209,7 @@ static bool peek_note(int fd, enum vsock_mark mark, struct sockaddr_vm *bound)
         return false;
     struct iovec span = {bytes, sizeof(bytes)};
     struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
-    ssize_t got = vsock_next()->recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t got = peek_again(fd, &message);
     if (got != sizeof(note) || !(message.msg_flags & MSG_CTRUNC))
         return false;
     memcpy(&note, bytes, sizeof(note));

@@ -50,6 +50,7 @@ static void copy_options(struct vsock_options *to, const struct vsock_options *f
     to->from_cid = from->from_cid;
     to->from_port = from->from_port;
     to->error_taken = from->error_taken;
+    to->messages = from->messages;
 }
 
 void vsock_enter(int fd, enum vsock_mark mark)

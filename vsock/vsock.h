@@ -33,6 +33,8 @@
  *   options.c     getsockopt(2), setsockopt(2)
  *   control.c     ioctl(2), shutdown(2), /dev/vsock
  *   message.c     long messages of seqpacket sockets, and empty ones
+ *   message_receive.c
+ *                 long messages that come to seqpacket sockets
  *   interpose.c, interpose_receive.c, interpose_path.c
  *                 the functions that a program calls in place of the C library's
  *
@@ -80,6 +82,7 @@ struct vsock_options {
     /* what it was bound to when connect began; port 0: nothing */
     _Atomic uint32_t from_cid, from_port;
     _Atomic bool error_taken; /* the program has got the error of a failed connect */
+    _Atomic bool messages;    /* a seqpacket socket */
 };
 
 struct vsock_entry {
@@ -255,6 +258,15 @@ bool vsock_send_unusual(int fd, const void *bytes, size_t len, int flags, ssize_
 bool vsock_send_spans(int fd, const struct iovec *spans, size_t count, int flags, ssize_t *result);
 /* As vsock_send_unusual, in the way of sendmmsg. */
 bool vsock_send_several(int fd, struct mmsghdr *messages, unsigned count, int flags, int *result);
+
+/* ---- message_receive.c ---- */
+
+/* Is fd a seqpacket socket of ours? Then these receive from it, as recvmsg, readv and recv do.
+ * errno is kept. */
+bool vsock_receives_messages(int fd);
+ssize_t vsock_receive_message(int fd, struct msghdr *message, int flags);
+ssize_t vsock_receive_spans(int fd, const struct iovec *spans, size_t count, int flags);
+ssize_t vsock_receive_bytes(int fd, void *buf, size_t len, int flags);
 
 /* ---- next.c ---- */
 

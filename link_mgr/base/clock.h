@@ -7,5 +7,7 @@
 
 /* Monotonic milliseconds, good to a tick of the kernel (at most 10 ms). */
 uint64_t clock_now_ms(void);
+/* Milliseconds since 1970, as good. Somebody may set this clock. */
+uint64_t clock_wall_ms(void);
 
 #endif

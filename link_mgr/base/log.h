@@ -10,7 +10,8 @@
 /* One line to stderr (and the journal's priority prefix when stderr is the journal). Thread-safe.
  * Lines that a peer or a program can trigger are limited. In a second, 10 may pass for one peer
  * (log_limited_line with its limit) or for one call site (log_limited), and 100 for all together.
- * The next line that passes says how many were left out. */
+ * The next line that passes says how many were left out. No line waits for whoever reads stderr: if
+ * there is no room for it, it is lost, and the next one says how many were. */
 void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_set_verbose(int level);
 void log_limited_line(struct log_limit *limit, int priority, const char *format, ...)

@@ -6,8 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "link_mgr/base/numbers.h"
+
 int own_error(int error)
 {
+    if (abs(error) == EMFILE)
+        numbers_lack();
     switch (abs(error)) {
     case EMFILE:
     case ENFILE:

@@ -3,11 +3,13 @@
 #include "link_mgr/base/unix_diag.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,10 +25,52 @@ union answer {
     char bytes[1024];
 };
 
-int unix_diag_open(void)
+/* Given by systemd, for the life of the process. */
+static int diag_given = -1;
+
+static bool diag_option_is(int fd, int option, int wanted)
 {
-    int diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    return diag < 0 ? -errno : diag;
+    int value = -1;
+    return getsockopt(fd, SOL_SOCKET, option, &value, &(socklen_t){sizeof(value)}) == 0 &&
+           value == wanted;
+}
+
+static bool diag_is_one(int fd)
+{
+    return diag_option_is(fd, SO_DOMAIN, AF_NETLINK) &&
+           diag_option_is(fd, SO_PROTOCOL, NETLINK_SOCK_DIAG);
+}
+
+/* A number in the environment; -1: it is not there. */
+static long diag_variable(const char *name)
+{
+    const char *text = getenv(name);
+    return text && text[0] ? strtol(text, NULL, 10) : -1;
+}
+
+void unix_diag_inherit(void)
+{
+    if (diag_variable("LISTEN_PID") != (long)getpid())
+        return;
+    for (int fd = 3; fd - 3 < diag_variable("LISTEN_FDS"); fd++) {
+        if (diag_given >= 0 || !diag_is_one(fd))
+            continue;
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+        diag_given = fd;
+    }
+}
+
+void unix_diag_open(struct unix_diag *diag)
+{
+    diag->own = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    diag->given = diag_given;
+}
+
+void unix_diag_close(struct unix_diag *diag)
+{
+    if (diag->own >= 0)
+        close(diag->own);
+    diag->own = diag->given = -1;
 }
 
 /* Reads the kernel's answer; or a negative errno. It skips answers to earlier questions. */
@@ -47,8 +91,8 @@ static ssize_t read_answer(int diag, uint32_t inode, union answer *answer)
 }
 
 /* Asks for one attribute of the socket. Copies size bytes of it; 0 or a negative errno. */
-static int ask_attribute(int diag, uint32_t inode, uint32_t show, uint16_t type, void *out,
-                         size_t size)
+static int diag_ask_one(int diag, uint32_t inode, uint32_t show, uint16_t type, void *out,
+                        size_t size)
 {
     struct question question = {
         .header = {.nlmsg_len = sizeof(question),
@@ -79,22 +123,32 @@ static int ask_attribute(int diag, uint32_t inode, uint32_t show, uint16_t type,
     return -ENOENT;
 }
 
-int64_t unix_diag_peer(int diag, int fd)
+/* The socket is in one of the namespaces, and unknown in the other. */
+static int diag_ask(const struct unix_diag *diag, uint32_t inode, uint32_t show, uint16_t type,
+                    void *out, size_t size)
+{
+    int error = diag->own >= 0 ? diag_ask_one(diag->own, inode, show, type, out, size) : -EBADF;
+    if (error && diag->given >= 0)
+        error = diag_ask_one(diag->given, inode, show, type, out, size);
+    return error;
+}
+
+int64_t unix_diag_peer(const struct unix_diag *diag, int fd)
 {
     struct stat status;
     uint32_t peer = 0;
     if (fstat(fd, &status) < 0)
         return -errno;
-    int error = ask_attribute(diag, (uint32_t)status.st_ino, UDIAG_SHOW_PEER, UNIX_DIAG_PEER, &peer,
-                              sizeof(peer));
+    int error = diag_ask(diag, (uint32_t)status.st_ino, UDIAG_SHOW_PEER, UNIX_DIAG_PEER, &peer,
+                         sizeof(peer));
     return error < 0 ? error : (int64_t)peer;
 }
 
-int unix_diag_memory(int diag, uint32_t inode, struct unix_diag_memory *memory)
+int unix_diag_memory(const struct unix_diag *diag, uint32_t inode, struct unix_diag_memory *memory)
 {
     uint32_t numbers[SK_MEMINFO_SNDBUF + 1];
     int error =
-        ask_attribute(diag, inode, UDIAG_SHOW_MEMINFO, UNIX_DIAG_MEMINFO, numbers, sizeof(numbers));
+        diag_ask(diag, inode, UDIAG_SHOW_MEMINFO, UNIX_DIAG_MEMINFO, numbers, sizeof(numbers));
     if (error == 0)
         *memory = (struct unix_diag_memory){.charged = numbers[SK_MEMINFO_WMEM_ALLOC],
                                             .send_buffer = numbers[SK_MEMINFO_SNDBUF]};

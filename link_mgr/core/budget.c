@@ -3,12 +3,14 @@
 #include "link_mgr/core/budget.h"
 
 #include <assert.h>
+#include <stddef.h>
 
 void budget_init(struct budget *budget, uint64_t ceiling)
 {
     /* One sixteenth stays for the headers of chunks and of the allocator, which are not charged one
      * by one. */
-    *budget = (struct budget){.ceiling = ceiling - ceiling / 16};
+    *budget = (struct budget){.ceiling = ceiling - ceiling / 16, .kernel = ceiling / 2};
+    TAILQ_INIT(&budget->roomy);
 }
 
 bool budget_open(struct budget *budget)
@@ -57,4 +59,18 @@ uint32_t budget_window(const struct budget *budget, uint64_t outstanding, bool b
     if (share > BUDGET_WINDOW_MAX)
         return BUDGET_WINDOW_MAX;
     return share < BUDGET_WINDOW_MIN ? BUDGET_WINDOW_MIN : (uint32_t)share;
+}
+
+bool budget_take_room(struct budget *budget, uint64_t more)
+{
+    if (more > (budget->kernel - budget->rooms) / 4)
+        return false;
+    budget->rooms += more;
+    return true;
+}
+
+void budget_give_room(struct budget *budget, uint64_t less)
+{
+    assert(budget->rooms >= less);
+    budget->rooms -= less;
 }

@@ -11,12 +11,17 @@
  * busy connections get the largest window each, and many get less each. Growing windows never take
  * the last quarter, which is for new connections. The smallest window is reserved for each
  * connection as long as it exists, so a reader that catches up always lets its sender go on.
+ *
+ * Memory of the kernel has an account beside that. A peer causes it in two ways: by data that lie
+ * in programs' sockets and are not read, and by data that a program has left there when it closed,
+ * and the peer does not take. Each may have half of the ceiling again.
  */
 #ifndef IDC_BUDGET_H
 #define IDC_BUDGET_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #define BUDGET_CEILING_DEFAULT (64ull << 20)
 #define BUDGET_CEILING_MIN (1ull << 20)
@@ -26,9 +31,19 @@
 /* bookkeeping of a connection: its struct, and chunks that are partly filled */
 #define BUDGET_CONNECTION 3072u
 
+/* What a burst of closing programs may leave beyond its half, until its time is over. */
+#define BUDGET_LEFT_BURST (256ull << 20)
+
+struct endpoint;
+
 struct budget {
     uint64_t ceiling;
     uint64_t charged;
+    uint64_t kernel; /* half of the ceiling: for `rooms`, and again for `left` */
+    uint64_t rooms;  /* buffers of programs' sockets (budget_take_room) */
+    uint64_t left;   /* bytes that programs have left and the peer has not taken (conn_left) */
+    /* the host's: endpoints that have some of `rooms` */
+    TAILQ_HEAD(budget_roomy, endpoint) roomy;
 };
 
 /* ceiling in bytes, as the administrator sets it. */
@@ -44,5 +59,8 @@ uint64_t budget_extra(uint64_t outstanding);
 bool budget_change(struct budget *budget, uint64_t from, uint64_t to);
 /* The window for a connection that has `outstanding` bytes at present. */
 uint32_t budget_window(const struct budget *budget, uint64_t outstanding, bool busy);
+/* Takes more room for a socket's buffer: at most a quarter of what is free. False: it is more. */
+bool budget_take_room(struct budget *budget, uint64_t more);
+void budget_give_room(struct budget *budget, uint64_t less);
 
 #endif

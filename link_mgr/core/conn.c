@@ -5,8 +5,8 @@
  * in conn_in.c, the half from the program in conn_out.c.
  *
  * Invariants, which the simulation checks after each step:
- *   consumed <= received <= in_limit; received - consumed is what the queue and an unfinished
- *   message hold; sent <= send_limit;
+ *   consumed <= received <= in_limit; received - consumed is what the queue, an unfinished
+ *   message, and the socket of a connection that nobody has taken hold; sent <= send_limit;
  *   phase OPEN means link and (ep, or in DROPPING/DONE and out DONE);
  *   the budget is charged with in_limit - consumed while the connection exists.
  */
@@ -20,8 +20,11 @@
 
 #include "link_mgr/core/budget.h"
 #include "link_mgr/core/core.h"
+#include "link_mgr/core/judge.h"
 #include "link_mgr/core/link.h"
+#include "link_mgr/core/pace.h"
 #include "link_mgr/core/peer.h"
+#include "link_mgr/core/rule_use.h"
 
 struct conn *conn_new(struct peer *peer, enum idc_type type)
 {
@@ -34,6 +37,7 @@ struct conn *conn_new(struct peer *peer, enum idc_type type)
     }
     conn->peer = peer;
     conn->type = type;
+    conn->listener_uid = WIRE_UID_UNKNOWN;
     conn->in_limit = budget_window(&peer->budget, 0, false);
     if (!budget_change(&peer->budget, 0, conn->in_limit))
         conn->in_limit = BUDGET_WINDOW_MIN;
@@ -54,6 +58,8 @@ static void conn_free(struct conn *conn)
 {
     struct peer *peer = conn->peer;
     leave_hungry(conn);
+    rule_use_leave(conn, false);
+    pace_leave(conn);
     queue_clear(&conn->queue);
     budget_change(&peer->budget, conn->in_limit - conn->consumed, 0);
     budget_close(&peer->budget);
@@ -67,6 +73,8 @@ void conn_settle(struct conn *conn)
 {
     if (conn->phase != CONN_ENDING)
         return;
+    if (!conn->ep)
+        rule_use_leave(conn, false);
     if (conn->link && conn->sent_last && conn->got_last)
         link_forget(conn->link, conn);
     if (!conn->link && !conn->ep)
@@ -100,18 +108,18 @@ static bool raise_limit(struct conn *conn, uint64_t limit)
     if (!budget_change(budget, conn->in_limit - conn->consumed, limit - conn->consumed))
         return false;
     conn->in_limit = limit;
-    conn_owe(conn, OWED_CREDIT);
+    if (!conn->pace)
+        conn_owe(conn, OWED_CREDIT);
     return true;
 }
 
-/* Moves the limit on, if that is worth a frame: half a window, or the sender can't go on without.
- */
-void conn_update_limit(struct conn *conn)
+/* As conn_update_limit, as far as memory goes. */
+static void conn_update_memory(struct conn *conn)
 {
-    if (conn->phase != CONN_OPEN || conn->got_end)
-        return;
     uint32_t window =
         budget_window(&conn->peer->budget, conn->in_limit - conn->consumed, conn->busy);
+    if (conn->listener && window > BUDGET_WINDOW_NEW)
+        window = BUDGET_WINDOW_NEW;
     uint64_t limit = wanted_limit(conn, window);
     if (limit <= conn->in_limit)
         return;
@@ -126,11 +134,22 @@ void conn_update_limit(struct conn *conn)
     }
 }
 
+void conn_update_limit(struct conn *conn)
+{
+    if (conn->phase != CONN_OPEN || conn->got_end)
+        return;
+    conn_update_memory(conn);
+    if (conn->pace)
+        pace_promise(conn);
+}
+
 bool conn_feed(struct conn *conn)
 {
     if (conn->in_message > 0 && !raise_limit(conn, conn->message_end))
         return false;
     leave_hungry(conn);
+    if (conn->pace)
+        pace_promise(conn);
     return true;
 }
 
@@ -146,7 +165,7 @@ void conn_consume(struct conn *conn, uint64_t credit)
 uint32_t conn_credit_field(struct conn *conn)
 {
     conn->owed &= ~OWED_CREDIT;
-    return (uint32_t)conn->in_limit;
+    return (uint32_t)conn_told_limit(conn);
 }
 
 const char *conn_on_credit(struct conn *conn, uint32_t credit)
@@ -167,12 +186,15 @@ const char *conn_on_credit(struct conn *conn, uint32_t credit)
 void conn_drop_queue(struct conn *conn)
 {
     queue_clear(&conn->queue);
+    conn->untaken = 0;
+    conn->lent = 0;
     conn_consume(conn, conn->received - conn->consumed);
 }
 
 void conn_close_program(struct conn *conn, enum reason reason)
 {
     conn_drop_queue(conn);
+    conn_left_end(conn);
     leave_hungry(conn);
     conn->listener = NULL;
     if (conn->ep)
@@ -193,6 +215,7 @@ void conn_check_end(struct conn *conn)
 void conn_reset(struct conn *conn, enum reason reason)
 {
     conn_close_program(conn, reason);
+    conn->rule = NULL;
     conn->in = IN_DONE;
     conn->out = OUT_DONE;
     if (conn->phase != CONN_OPEN)
@@ -203,12 +226,12 @@ void conn_reset(struct conn *conn, enum reason reason)
     conn_owe(conn, OWED_RESET | OWED_LAST);
 }
 
-/* Is there something in the queue that the program can still get? */
+/* Is there something that the program can still get, in the queue or lent? */
 bool conn_deliverable(const struct conn *conn)
 {
     struct iovec message;
     return conn->type == IDC_STREAM ? !queue_empty(&conn->queue)
-                                    : queue_peek_message(&conn->queue, &message);
+                                    : conn->lent > 0 || queue_peek_message(&conn->queue, &message);
 }
 
 /* The other side is gone. The program gets what has arrived, then the error. */
@@ -252,6 +275,26 @@ void conn_disconnect_sent(struct conn *conn, uint8_t flags)
         conn->owed = 0;
 }
 
+/* What came of a connect of this domain: counts it. */
+static void count_outcome(const struct conn *conn, bool connected)
+{
+    if (connected)
+        conn->peer->core->count.connected++;
+    else
+        conn->peer->core->count.refused++;
+}
+
+/* The connect has failed, or its program waits no longer. Returns the program's cookie, or NULL if
+ * that was known already. */
+static void *conn_give_up(struct conn *conn)
+{
+    void *cookie = conn->cookie;
+    conn->cookie = NULL;
+    if (cookie)
+        count_outcome(conn, false);
+    return cookie;
+}
+
 /* The program no longer waits, or cannot get the connection. */
 static void refuse_late(struct conn *conn, enum reason reason)
 {
@@ -259,35 +302,55 @@ static void refuse_late(struct conn *conn, enum reason reason)
     conn_reset(conn, reason);
 }
 
+/* The rule of the other side that refuses it, if this side has it too. */
+static const struct rule *conn_refused_by(const struct conn *conn, uint32_t place)
+{
+    const struct rules *rules = conn->peer->core->rules;
+    return rules ? rules_at_place(rules, rules_between(rules, (uint32_t)conn->peer->domid, true),
+                                  place)
+                 : NULL;
+}
+
 const char *conn_on_response(struct conn *conn, const struct wire_connect_rsp *rsp, uint32_t credit)
 {
     struct host *host = conn_host(conn);
-    void *cookie = conn->cookie;
     if (conn->phase != CONN_REQUESTED)
         return "a CONNECT_rsp to no request";
     if (rsp->status == 0 && credit > WIRE_CREDIT_MAX)
         /* the program still waits: the end of the link answers it */
         return "a credit limit that is too far ahead";
-    conn->cookie = NULL;
     if (rsp->status != 0) {
+        void *cookie = conn_give_up(conn);
         conn->phase = CONN_ENDING;
+        conn->rule = conn_refused_by(conn, rsp->rule);
+        rule_use_leave(conn, true);
         link_forget(conn->link, conn);
-        conn->peer->core->count.refused++;
         if (cookie)
             host->connected(host, cookie, conn, reason_from_wire(rsp->status), &conn->ep);
         return NULL;
     }
     conn->peer_id = rsp->id;
     conn->peer_port = rsp->port;
+    conn->listener_uid = rsp->uid;
     conn->send_limit = credit;
-    if (!cookie) {
+    if (!conn->cookie) {
         refuse_late(conn, REASON_TIMED_OUT);
         return NULL;
     }
+    /* Now the port is known too. */
+    struct judge_memo memo = {.is_set = false};
+    enum reason reason = judge_keeps(conn, &memo) ? REASON_OK : REASON_POLICY;
+    void *cookie = conn->cookie;
+    conn->cookie = NULL;
     conn->phase = CONN_OPEN;
-    conn->peer->core->count.connected++;
-    if (!host->connected(host, cookie, conn, REASON_OK, &conn->ep))
-        refuse_late(conn, REASON_NO_RESOURCES);
+    bool connected = host->connected(host, cookie, conn, reason, &conn->ep) && reason == REASON_OK;
+    count_outcome(conn, connected);
+    if (!connected)
+        refuse_late(conn, reason == REASON_OK ? REASON_NO_RESOURCES : reason);
+    else if (conn->pace)
+        pace_promise(conn);
+    else if (conn->owed)
+        conn_owe(conn, 0); /* credit that its rule no longer withholds */
     return NULL;
 }
 
@@ -334,6 +397,8 @@ const char *conn_on_disconnect(struct conn *conn, uint8_t flags, enum reason rea
     }
     if ((flags & WIRE_NO_MORE_WANTED) && conn->out == OUT_OPEN && conn->ep) {
         conn->out = OUT_DROPPING;
+        if (conn->pace)
+            pace_forget(conn);
         conn_host(conn)->shut(conn->ep, SHUT_RD);
         conn_readable(conn);
     }
@@ -349,14 +414,16 @@ const char *conn_on_disconnect(struct conn *conn, uint8_t flags, enum reason rea
 void conn_cut_off(struct conn *conn, enum reason reason)
 {
     struct host *host = conn_host(conn);
+    if (conn->pace)
+        pace_forget(conn);
     conn->link = NULL;
     if (conn->phase == CONN_OPEN) {
         conn_broken(conn, reason);
     } else if (conn->phase == CONN_REQUESTED || conn->phase == CONN_WAITING) {
+        void *cookie = conn_give_up(conn);
         conn->phase = CONN_ENDING;
-        if (conn->cookie)
-            host->connected(host, conn->cookie, conn, reason, &conn->ep);
-        conn->cookie = NULL;
+        if (cookie)
+            host->connected(host, cookie, conn, reason, &conn->ep);
     }
     conn->owed = 0;
     conn->on_control = conn->on_ready = false;
@@ -365,7 +432,7 @@ void conn_cut_off(struct conn *conn, enum reason reason)
 
 void conn_abandon(struct conn *conn)
 {
-    conn->cookie = NULL;
+    conn_give_up(conn);
     if (conn->phase != CONN_WAITING)
         return;
     if (conn->link) {
@@ -379,5 +446,11 @@ void conn_abandon(struct conn *conn)
 
 void conn_taken(struct conn *conn)
 {
+    uint64_t untaken = conn->untaken;
     conn->listener = NULL;
+    conn->untaken = 0;
+    if (untaken == 0)
+        return;
+    conn_consume(conn, untaken);
+    conn_update_limit(conn);
 }

@@ -9,7 +9,9 @@
  *   out   from the program to the link. Bytes are pulled from the program only when the link can
  *         take them, straight into the spans that it gives, so nothing is held here.
  *   in    from the link to the program. Bytes are pushed from the link's spans straight to the
- *         program; what it does not take waits in `queue`, which credit bounds.
+ *         program; what it does not take waits in `queue`, which credit bounds. As long as nobody
+ *         has accepted the connection, what was pushed counts as waiting too. Otherwise a peer
+ *         could fill the kernel's memory through connections that nobody ever accepts.
  *
  * A connection does not know what carries the bytes. The link gives it the spans that came, or that
  * it has to fill (struct conn_data); only the link knows rings and frames. Of the protocol a
@@ -40,7 +42,11 @@
 #include "link_mgr/core/terms.h"
 
 struct link;
+struct pace;
 struct peer;
+struct requester;
+struct rule;
+struct rule_use;
 
 /* Where the connection is as a whole. */
 enum conn_phase {
@@ -75,6 +81,15 @@ enum conn_out {
 #define OWED_RESET 0x10u
 #define OWED_LAST 0x20u
 
+/* What pace.h has of a connection whose rule has a bandwidth. */
+struct conn_paced {
+    uint64_t left; /* out: bytes of its turn */
+    /* in: credit that the peer was told of, and up to which it is paid for */
+    uint64_t told, paid;
+    bool in_line, is_held;
+    TAILQ_ENTRY(conn) held;
+};
+
 struct conn {
     struct peer *peer;
     struct link *link;   /* NULL before the link is up, and after the link part has ended */
@@ -89,11 +104,17 @@ struct conn {
     bool incoming;
     uint32_t local_port, peer_port;
     uint32_t uid;                      /* of the connecting program */
+    uint32_t listener_uid;             /* of the program that listens; WIRE_UID_UNKNOWN */
     char name[IDC_SERVICE_MAX + 1];    /* that was asked for, or "" */
     char service[IDC_SERVICE_MAX + 1]; /* incoming: the listener's name, or "" */
     struct listener *listener;         /* incoming, and not yet taken by the program */
-    uint64_t serial;                   /* these two are the host's */
-    void *ticket;
+    const struct rule *rule; /* that allowed it; NULL: the policy node did. Or that refused it */
+    struct rule_use *use;    /* where it is counted; NULL: nowhere */
+    struct pace *pace;       /* of its rule's bandwidth; NULL: none */
+    struct conn_paced paced; /* with a pace only */
+    uint64_t serial;         /* these four are the host's */
+    int pid;                 /* of the program of this domain; 0: not known */
+    void *ticket, *permit;
 
     unsigned owed;
     bool sent_last, got_last;
@@ -109,19 +130,27 @@ struct conn {
     bool busy;                             /* has used up its first window */
     uint64_t sent, send_limit;             /* credit used and given, out */
     uint64_t received, consumed, in_limit; /* credit used, given back, and given, in */
+    uint64_t untaken; /* credit of what lies in the socket of a connection that nobody has taken */
+    /* credit of a message that was pushed and is still in our memory (PUSH_LENT); 0: none. It
+     * counts as if it were the first in the queue */
+    uint64_t lent;
     /* bytes of the program's current message still to be pulled; 0: none */
     uint32_t out_message;
     uint32_t in_message; /* bytes of the peer's current message still to come */
     /* credit at which the bytes of the peer's current message start and end */
     uint64_t message_start, message_end;
     struct queue queue;
+    uint64_t left;       /* out: bytes that the program left to send when it closed (conn_left) */
+    uint64_t left_since; /* ms: when some of them were sent last */
     uint64_t bytes_sent, bytes_received;
 
-    bool on_control, on_ready, on_hungry; /* which of the lists below it is on */
-    bool is_fresh;                        /* on_ready is set, and that list is the link's `fresh` */
-    uint8_t request_kind; /* these two belong to requests.h, while phase is less than OPEN */
+    /* Which of the lists below it is on. on_ready with paced.in_line: that of its pace */
+    bool on_control, on_ready, on_hungry;
+    bool is_fresh;        /* on_ready is set, and that list is the link's `fresh` */
+    uint8_t request_kind; /* these three belong to requests.h, while phase is less than OPEN */
+    struct requester *requester;
     uint32_t request_key;
-    TAILQ_ENTRY(conn) of_peer, control, ready, hungry;
+    TAILQ_ENTRY(conn) of_peer, control, ready, hungry, left_entry;
 };
 TAILQ_HEAD(conn_list, conn);
 
@@ -143,6 +172,9 @@ struct conn *conn_new(struct peer *peer, enum idc_type type);
 /* the endpoint may have something, or has reached its end */
 void conn_readable(struct conn *conn);
 void conn_writable(struct conn *conn); /* the endpoint may have room, or has closed */
+/* The program has closed, and so many bytes of it are still to be sent. May reset connections, also
+ * this one. */
+void conn_left(struct conn *conn, uint64_t bytes);
 /* The program has taken it from its listener. */
 void conn_taken(struct conn *conn);
 /* Breaks the connection off: the peer and the program learn the reason. */
@@ -179,6 +211,11 @@ void conn_disconnect_sent(struct conn *conn, uint8_t flags);
  * still hungry.
  */
 bool conn_feed(struct conn *conn);
+/* What closed programs left to the peer: when the next one is due, and resets those that are. */
+#define CONN_LEFT_MS 5000 /* that has made no progress for so long, if they are too much */
+#define CONN_LEFT_TURN 64 /* so many at once */
+uint64_t conn_left_due(const struct peer *peer);
+void conn_left_expired(struct peer *peer);
 /* Frees the connection if both its parts have ended. Everyone who called an event calls this
  * last. */
 void conn_settle(struct conn *conn);

@@ -8,9 +8,20 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <syslog.h>
 
 #include "link_mgr/core/link.h"
+#include "link_mgr/core/pace.h"
 #include "link_mgr/core/peer.h"
+
+/* So much was pushed. */
+static void conn_pushed(struct conn *conn, uint64_t credit)
+{
+    if (conn->listener)
+        conn->untaken += credit;
+    else
+        conn_consume(conn, credit);
+}
 
 /* The program has got everything. */
 void conn_finish_in(struct conn *conn)
@@ -45,6 +56,15 @@ static void reader_gone(struct conn *conn, bool closed)
         link_ready(conn->link, conn);
 }
 
+/* As conn_pushed, for a message. */
+static void message_pushed(struct conn *conn, ssize_t n, uint64_t credit)
+{
+    if (n == PUSH_LENT)
+        conn->lent = credit;
+    else
+        conn_pushed(conn, credit);
+}
+
 /* Makes one push from the queue. False: there is nothing left to do for now. */
 static bool deliver_some(struct conn *conn)
 {
@@ -63,18 +83,18 @@ static bool deliver_some(struct conn *conn)
     }
     if (conn->type == IDC_STREAM) {
         queue_drop(&conn->queue, (size_t)n);
-        conn_consume(conn, (uint64_t)n);
+        conn_pushed(conn, (uint64_t)n);
     } else {
         uint64_t credit = spans[0].iov_len + WIRE_MESSAGE_COST;
         queue_drop_message(&conn->queue);
-        conn_consume(conn, credit);
+        message_pushed(conn, n, credit);
     }
     return true;
 }
 
 static void conn_in_deliver(struct conn *conn)
 {
-    while (conn_deliverable(conn))
+    while (conn->lent == 0 && conn_deliverable(conn))
         if (!deliver_some(conn))
             break;
     if (conn->in == IN_DRAINING && !conn_deliverable(conn))
@@ -84,8 +104,21 @@ static void conn_in_deliver(struct conn *conn)
 
 void conn_writable(struct conn *conn)
 {
-    if (conn->ep && conn->in <= IN_DRAINING)
-        conn_in_deliver(conn);
+    if (!conn->ep || conn->in > IN_DRAINING)
+        return;
+    conn_consume(conn, conn->lent);
+    conn->lent = 0;
+    conn_in_deliver(conn);
+}
+
+/* The credit promised the peer room for the data, but this link_mgr has no memory for them. */
+static void no_memory_for(struct conn *conn, const struct conn_data *data)
+{
+    peer_log(conn->peer, LOG_ERR,
+             "a connection of local port %u was reset: no memory is left for %u bytes that its "
+             "program has not taken yet",
+             conn->local_port, data->length);
+    conn_reset(conn, REASON_NO_RESOURCES);
 }
 
 /* Bytes of a stream go to the program; what it does not take goes to the queue. */
@@ -100,14 +133,14 @@ static void take_stream(struct conn *conn, const struct conn_data *data)
         }
         if (n < 0)
             n = 0;
-        conn_consume(conn, (uint64_t)n);
+        conn_pushed(conn, (uint64_t)n);
     }
     if ((uint32_t)n == data->length)
         return;
     struct spans rest = data->spans;
     spans_skip(&rest, (size_t)n);
     if (!queue_append(&conn->queue, rest.at, rest.count))
-        conn_reset(conn, REASON_NO_RESOURCES);
+        no_memory_for(conn, data);
     else if (n > 0)
         /* until -EAGAIN: only that makes sure that conn_writable will come */
         conn_in_deliver(conn);
@@ -117,10 +150,10 @@ static void take_stream(struct conn *conn, const struct conn_data *data)
 static void take_message(struct conn *conn, const struct conn_data *data)
 {
     const struct spans *spans = &data->spans;
-    if (queue_empty(&conn->queue)) {
+    if (conn->lent == 0 && queue_empty(&conn->queue)) {
         ssize_t n = conn_host(conn)->push(conn->ep, spans->at, spans->count);
         if (n >= 0) {
-            conn_consume(conn, data->length + WIRE_MESSAGE_COST);
+            message_pushed(conn, n, data->length + WIRE_MESSAGE_COST);
             return;
         }
         if (n != -EAGAIN) {
@@ -130,7 +163,7 @@ static void take_message(struct conn *conn, const struct conn_data *data)
     }
     if (!queue_begin_message(&conn->queue, data->length) ||
         !queue_add_to_message(&conn->queue, spans->at, spans->count, data->length)) {
-        conn_reset(conn, REASON_NO_RESOURCES);
+        no_memory_for(conn, data);
         return;
     }
     queue_end_message(&conn->queue);
@@ -145,7 +178,7 @@ static void take_part(struct conn *conn, const struct conn_data *data)
     if ((data->has_total && !queue_begin_message(&conn->queue, data->length)) ||
         !queue_add_to_message(&conn->queue, spans->at, spans->count,
                               (size_t)(covered - conn->message_start))) {
-        conn_reset(conn, REASON_NO_RESOURCES);
+        no_memory_for(conn, data);
         return;
     }
     if (conn->in_message == 0) {
@@ -190,9 +223,11 @@ const char *conn_on_data(struct conn *conn, const struct conn_data *data)
     const char *wrong = conn->type == IDC_STREAM ? NULL : account_message(conn, data, &credit);
     if (wrong)
         return wrong;
-    if (credit > conn->in_limit - conn->received)
+    if (credit > conn_told_limit(conn) - conn->received)
         return "data beyond the credit";
     conn->received += credit;
+    if (conn->pace)
+        pace_received(conn, credit, data->length);
     conn->bytes_received += data->length;
     conn->busy |= conn->received > BUDGET_WINDOW_NEW;
     if (conn->in != IN_OPEN || conn->phase != CONN_OPEN) {

@@ -22,6 +22,12 @@ static void program_closed(struct conn *conn)
     }
     if (conn->in == IN_DONE)
         return;
+    if (conn->in == IN_DRAINING) {
+        /* Only a lent message was left, and the program has taken it: to close with a message
+         * unread is a reset. */
+        conn_finish_in(conn);
+        return;
+    }
     conn_owe(conn, OWED_NO_MORE_WANTED);
     conn->in = IN_DROPPING;
     conn_close_program(conn, conn->lost ? REASON_PROGRAM_RESET : REASON_OK);
@@ -35,6 +41,17 @@ static void program_ended(struct conn *conn)
     if (conn_host(conn)->gone(conn->ep))
         program_closed(conn);
     conn_check_end(conn);
+}
+
+/* Resets the connection if what pull or message returned is a failure. */
+static bool reset_for(struct conn *conn, ssize_t error)
+{
+    if (error != -ECONNRESET && error != -EMSGSIZE && error != -EPERM)
+        return false;
+    conn_reset(conn, error == -EMSGSIZE ? REASON_TOO_LONG
+                     : error == -EPERM  ? REASON_DESCRIPTORS
+                                        : REASON_PROGRAM_RESET);
+    return true;
 }
 
 /* Is there more from the program, although nobody wants it? Returns as pull does. */
@@ -67,10 +84,8 @@ void conn_peer_closed(struct conn *conn)
     conn->in = IN_DONE;
     /* First, so that a program that goes on writing can't keep us dropping. */
     conn_host(conn)->shut(conn->ep, SHUT_RD);
-    if (lose_output(conn) == -ECONNRESET) {
-        conn_reset(conn, REASON_PROGRAM_RESET);
+    if (reset_for(conn, lose_output(conn)))
         return;
-    }
     conn->out = OUT_DONE;
     conn_owe(conn, OWED_NO_MORE_DATA);
     conn_check_end(conn);
@@ -81,9 +96,7 @@ void conn_peer_closed(struct conn *conn)
 static void drop_output(struct conn *conn)
 {
     ssize_t n = lose_output(conn);
-    if (n == -ECONNRESET)
-        conn_reset(conn, REASON_PROGRAM_RESET);
-    else if (n != -EAGAIN)
+    if (!reset_for(conn, n) && n != -EAGAIN)
         program_ended(conn);
 }
 
@@ -91,9 +104,7 @@ static void drop_output(struct conn *conn)
 static void look_for_close(struct conn *conn)
 {
     conn->readable = false;
-    if (look_at_program(conn) == -ECONNRESET)
-        conn_reset(conn, REASON_PROGRAM_RESET);
-    else if (conn_host(conn)->gone(conn->ep))
+    if (!reset_for(conn, look_at_program(conn)) && conn_host(conn)->gone(conn->ep))
         program_closed(conn);
 }
 
@@ -103,16 +114,20 @@ static bool nothing_to_send(struct conn *conn, ssize_t error)
     conn->readable = false;
     if (error == 0 || error == -ENODATA)
         program_ended(conn);
-    else if (error == -ECONNRESET)
-        conn_reset(conn, REASON_PROGRAM_RESET);
-    else if (error == -EMSGSIZE)
-        conn_reset(conn, REASON_TOO_LONG);
+    else
+        reset_for(conn, error);
     return false;
+}
+
+/* Of so much credit, what may be used now. */
+static uint64_t conn_out_most(const struct conn *conn, uint64_t credit)
+{
+    return conn->pace && conn->paced.left < credit ? conn->paced.left : credit;
 }
 
 static bool fill_stream(struct conn *conn, struct conn_data *data)
 {
-    uint64_t credit = conn->send_limit - conn->sent;
+    uint64_t credit = conn_out_most(conn, conn->send_limit - conn->sent);
     if (credit == 0)
         return false; /* conn_on_credit goes on */
     if (credit < data->length)
@@ -142,7 +157,7 @@ static bool fill_first(struct conn *conn, struct conn_data *data, uint32_t total
         return nothing_to_send(conn, total);
     if (credit < WIRE_MESSAGE_COST + (total > 0))
         return false;
-    credit -= WIRE_MESSAGE_COST;
+    credit = conn_out_most(conn, credit - WIRE_MESSAGE_COST);
     uint32_t length = (uint32_t)total;
     if (length > data->length || length > credit) {
         uint32_t room = data->length - total_size;
@@ -161,7 +176,7 @@ static bool fill_first(struct conn *conn, struct conn_data *data, uint32_t total
 /* A later part of a message. */
 static bool fill_part(struct conn *conn, struct conn_data *data)
 {
-    uint64_t credit = conn->send_limit - conn->sent;
+    uint64_t credit = conn_out_most(conn, conn->send_limit - conn->sent);
     uint32_t length = conn->out_message < data->length ? conn->out_message : data->length;
     if (credit < length)
         length = (uint32_t)credit;
@@ -190,8 +205,10 @@ bool conn_fill_data(struct conn *conn, struct conn_data *data, uint32_t total_si
         filled = fill_part(conn, data);
     else
         look_for_close(conn);
-    if (filled)
+    if (filled) {
         conn->bytes_sent += data->length;
+        conn_left_sent(conn, data->length);
+    }
     return filled;
 }
 

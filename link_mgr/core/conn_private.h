@@ -20,6 +20,16 @@ void conn_consume(struct conn *conn, uint64_t credit);
  */
 void conn_update_limit(struct conn *conn);
 
+/* So many bytes were sent; or the program part ends (conn_left). */
+void conn_left_sent(struct conn *conn, uint64_t bytes);
+void conn_left_end(struct conn *conn);
+
+/* The limit that the peer is told of. */
+static inline uint64_t conn_told_limit(const struct conn *conn)
+{
+    return conn->pace ? conn->paced.told : conn->in_limit;
+}
+
 void conn_drop_queue(struct conn *conn);
 /* Ends the program part. */
 void conn_close_program(struct conn *conn, enum reason reason);

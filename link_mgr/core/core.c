@@ -16,6 +16,9 @@
 #include "common/text_cut.h"
 #include "link_mgr/core/judge.h"
 #include "link_mgr/core/link.h"
+#include "link_mgr/core/pace.h"
+#include "link_mgr/core/rule_use.h"
+#include "link_mgr/core/rules_force.h"
 
 void core_log(struct core *core, int priority, const char *format, ...)
 {
@@ -29,7 +32,7 @@ void core_log(struct core *core, int priority, const char *format, ...)
 
 /* ---- life ---- */
 
-static int watch_policy(struct core *core, bool begin)
+int core_watch_policy(struct core *core, bool begin)
 {
     char path[PLATFORM_PATH_MAX + 1];
     const struct platform_ops *ops = core->host->ops;
@@ -45,6 +48,8 @@ static int core_begin(struct core *core)
     const struct platform_ops *ops = core->host->ops;
     core->domid = ops->domid(core->host->platform);
     core->policy_known = false;
+    core->rules_settled = false;
+    rules_store_init(&core->rules_store);
     do
         core->epoch = core->host->random64(core->host);
     while (core->epoch == 0);
@@ -53,7 +58,7 @@ static int core_begin(struct core *core)
     if (error && error != -ENOENT)
         core_log(core, LOG_WARNING, "cannot remove what an earlier run left in %s: %s", path,
                  strerror(-error));
-    return watch_policy(core, true);
+    return core_watch_policy(core, true);
 }
 
 static void core_end(struct core *core, enum reason reason)
@@ -61,7 +66,8 @@ static void core_end(struct core *core, enum reason reason)
     struct peer *peer;
     while ((peer = TAILQ_FIRST(&core->peers)))
         peer_free(peer, reason);
-    watch_policy(core, false);
+    core_watch_policy(core, false);
+    rules_end(core);
 }
 
 struct core *core_new(struct host *host, const struct core_config *config)
@@ -71,7 +77,7 @@ struct core *core_new(struct host *host, const struct core_config *config)
         return NULL;
     core->host = host;
     core->config = *config;
-    core->deadline = UINT64_MAX;
+    core->deadline = core->lent_due = core->rules_due = UINT64_MAX;
     TAILQ_INIT(&core->peers);
     TAILQ_INIT(&core->busy);
     listener_table_init(&core->listeners, (uint32_t)host->random64(host));
@@ -118,7 +124,13 @@ static void policy_event(struct core *core, const char *rest, const struct store
     core->policy_known = true;
     if (*rest != '\0' && *rest != '/')
         return;
+    if (strncmp(rest, "/rules/", 7) == 0) {
+        rules_event(core, rest + 6, event->present ? event->value : NULL);
+        return;
+    }
     if (*rest == '\0') { /* the directory itself */
+        if (!event->present)
+            rules_event(core, NULL, NULL);
         for (peer = TAILQ_FIRST(&core->peers); peer && !event->present; peer = next) {
             next = TAILQ_NEXT(peer, all);
             peer_set_policy(peer, NULL);
@@ -174,6 +186,19 @@ void core_store_event(struct core *core, const struct store_event *event)
         rendezvous_event(core, domid, rest + data_length, event);
 }
 
+int core_take_store_events(struct core *core)
+{
+    static struct store_event event; /* 4 KiB, used here only */
+    struct host *host = core->host;
+    int result = 1;
+    for (int i = 0; i < CORE_STORE_EVENTS && result > 0; i++) {
+        result = host->ops->next_event(host->platform, &event);
+        if (result > 0)
+            core_store_event(core, &event);
+    }
+    return result < 0 ? result : 0;
+}
+
 void core_channel_event(struct core *core, void *token)
 {
     (void)core;
@@ -182,8 +207,26 @@ void core_channel_event(struct core *core, void *token)
 
 /* ---- programs ---- */
 
-struct conn *core_connect(struct core *core, const struct core_request *request,
-                          enum reason *reason)
+void core_count_refused(struct core *core)
+{
+    core->count.connects++;
+    core->count.refused++;
+}
+
+/* The peer that the policy allows now. It may not be one yet: the clock may be ahead of the timer
+ * that looks at rules again, or may have been set, and memory may have been missing. */
+static struct peer *core_allowed_peer(struct core *core, uint32_t domid)
+{
+    struct peer *peer = core->by_domid[domid];
+    if (!peer)
+        peer = peer_new(core, (int)domid);
+    if (peer && !peer->allowed)
+        peer_judge_again(peer);
+    return peer;
+}
+
+static struct conn *core_begin_connect(struct core *core, const struct core_request *request,
+                                       enum reason *reason)
 {
     const struct judge_question question = {.direction = JUDGE_OUT,
                                             .domid = request->domid,
@@ -191,22 +234,46 @@ struct conn *core_connect(struct core *core, const struct core_request *request,
                                             .name = request->name,
                                             .type = request->type,
                                             .uid = request->uid};
-    core->count.connects++;
+    struct judge_verdict verdict;
+    judge_ask(core, &question, &verdict);
     *reason = REASON_POLICY;
-    if (!judge_allows(core, &question))
+    if (!verdict.allowed)
         return NULL;
-    struct peer *peer = core->by_domid[request->domid];
+    struct peer *peer = core_allowed_peer(core, request->domid);
+    *reason = peer ? REASON_OK : REASON_NO_RESOURCES;
+    if (peer && !verdict.rules.perhaps)
+        *reason = rule_use_check(peer, verdict.rules.rule, request->port, true);
+    if (*reason != REASON_OK)
+        return NULL;
     struct conn *conn = conn_new(peer, request->type);
     *reason = REASON_NO_RESOURCES;
     if (!conn)
         return NULL;
     conn->cookie = request->cookie;
+    conn->rule = verdict.rules.rule;
+    if (!pace_follow(conn)) {
+        conn->phase = CONN_ENDING;
+        conn_settle(conn);
+        return NULL;
+    }
     conn->uid = request->uid;
     conn->local_port =
         request->local_port ? request->local_port : listener_ephemeral_port(&core->listeners);
     conn->peer_port = request->port;
+    if (!verdict.rules.perhaps)
+        rule_use_enter(conn);
     strcpy(conn->name, request->name);
+    core->count.connects++;
     peer_request(peer, conn);
+    return conn;
+}
+
+struct conn *core_connect(struct core *core, const struct core_request *request,
+                          enum reason *reason)
+{
+    struct conn *conn = core_begin_connect(core, request, reason);
+    if (!conn)
+        core_count_refused(core);
     return conn;
 }
 
@@ -230,19 +297,62 @@ void core_unlisten(struct core *core, struct listener *listener)
             conn_settle(conn);
         }
     }
+    core->host->unlistened(core->host, listener);
     listener_remove(listener);
+}
+
+void core_break_off(struct core *core, bool (*among)(const struct conn *conn), enum reason reason)
+{
+    struct peer *peer;
+    struct conn *conn, *next;
+    TAILQ_FOREACH (peer, &core->peers, all) {
+        for (conn = TAILQ_FIRST(&peer->conns); conn; conn = next) {
+            next = TAILQ_NEXT(conn, of_peer);
+            if (!conn->incoming || !among(conn))
+                continue;
+            conn_reset(conn, reason);
+            conn_settle(conn);
+        }
+    }
+}
+
+/* ---- memory of those that get no more links ---- */
+
+static void core_watch_lent(struct core *core)
+{
+    struct platform_lent lent;
+    core->host->ops->lent(core->host->platform, PLATFORM_LENT_ALL, &lent);
+    core->lent_due = PEER_NO_DEADLINE;
+    if (!lent.unwanted)
+        return;
+    core->lent_due = core->host->now(core->host) + core->lent_pause;
+    core->lent_pause = core->lent_pause < PEER_LENT_MS / 2 ? 2 * core->lent_pause : PEER_LENT_MS;
+}
+
+/* An honest peer lets go in a moment. */
+void core_part(struct core *core, int domid)
+{
+    core->host->ops->part(core->host->platform, domid);
+    core->lent_pause = PEER_PART_MS;
+    core_watch_lent(core);
+    if (core->lent_due < core->deadline)
+        core->deadline = core->lent_due;
 }
 
 /* ---- turns ---- */
 
-/* Peers whose deadline has passed, and the earliest of the others. */
+/* What is due, and the earliest of the rest. */
 static void core_expire(struct core *core)
 {
     uint64_t now = core->host->now(core->host);
     struct peer *peer, *next;
     if (now < core->deadline)
         return;
-    core->deadline = UINT64_MAX;
+    if (core->lent_due <= now)
+        core_watch_lent(core);
+    if (core->rules_due <= now)
+        rules_due(core);
+    core->deadline = core->lent_due < core->rules_due ? core->lent_due : core->rules_due;
     for (peer = TAILQ_FIRST(&core->peers); peer; peer = next) {
         next = TAILQ_NEXT(peer, all);
         if (peer->deadline <= now)
@@ -263,6 +373,7 @@ bool core_turn(struct core *core)
 {
     struct peer_list busy;
     struct peer *peer;
+    rules_turn(core);
     core_expire(core);
     /* Peers that become busy meanwhile have their turn after the next batch of events. */
     TAILQ_INIT(&busy);

@@ -18,6 +18,7 @@
 #include "link_mgr/core/host.h"
 #include "link_mgr/core/listener.h"
 #include "link_mgr/core/peer.h"
+#include "link_mgr/core/rules_store.h"
 
 struct core_config {
     uint32_t ring_size;      /* bytes each way, a power of two, 4096..1 MiB */
@@ -37,11 +38,20 @@ struct core {
     uint64_t epoch;
     uint64_t generation, wish; /* latest numbers used */
     bool policy_known;         /* the store has told what policy there is */
+    struct rules_store rules_store;
+    struct rules *rules;   /* in force; NULL: none */
+    bool rules_settled;    /* some are in force, or it was seen that there are none */
+    uint64_t rules_due;    /* ms: when a rule ends, or something is tried again */
+    uint64_t rules_judged; /* seconds since 1970: when all connections were judged by them */
+    bool rules_incomplete; /* there was no memory for a peer that they name */
+    bool rules_unwatched;  /* the watch of the policy could not be made again yet */
     struct listener_table listeners;
     struct peer_list peers; /* every peer the policy names, or that still has connections */
     struct peer *by_domid[IDC_DOMID_SELF];
     struct peer_list busy;
-    uint64_t deadline;          /* earliest of the peers' */
+    uint64_t deadline;          /* earliest of the peers', lent_due and rules_due */
+    uint64_t lent_due;          /* ms: when unwanted memory is looked at, or PEER_NO_DEADLINE */
+    uint64_t lent_pause;        /* ms: until the look after that */
     struct log_limit log_limit; /* of lines about no peer */
     struct {
         uint64_t connects, connected, refused, accepted, requests_refused, links_made, links_lost,
@@ -70,11 +80,16 @@ struct core_request {
  * called. */
 struct conn *core_connect(struct core *core, const struct core_request *request,
                           enum reason *reason);
+/* A connect to another domain was refused before core_connect was called for it: counts it. */
+void core_count_refused(struct core *core);
 /* Call this before a listener is made: it judges the requests that have come by now without that
  * listener. Otherwise the listener could get a request whose program has given up since. */
 void core_catch_up(struct core *core);
 /* Resets the connections that listener's program has not taken, and removes it. */
 void core_unlisten(struct core *core, struct listener *listener);
+
+/* Breaks off the connections to programs of this domain that are among those. */
+void core_break_off(struct core *core, bool (*among)(const struct conn *conn), enum reason reason);
 
 /* Calls the visitor for each link, connection (if it has something for them), listener that a
  * program listens on, and counter. */
@@ -82,12 +97,23 @@ void core_visit(struct core *core, const struct status_visitor *visitor);
 
 /* Events. */
 void core_store_event(struct core *core, const struct store_event *event);
+/* Takes such events from the platform, but only some. Others may be as many as the writers of the
+ * store like, so everybody else has a turn before the next ones. Negative: the store is lost. */
+int core_take_store_events(struct core *core);
+#define CORE_STORE_EVENTS 64
 void core_channel_event(struct core *core, void *token);
 
 /* Does what is due. True: the core wants another turn at once. */
 bool core_turn(struct core *core);
 /* The latest time at which core_turn must be called, in ms; UINT64_MAX: never. */
 uint64_t core_deadline(const struct core *core);
+
+/* A peer was freed, to which memory may still be lent: looks at it now and then, until nothing is
+ * unwanted. */
+void core_part(struct core *core, int domid);
+
+/* Asks the store to tell the policy's nodes, or no more. */
+int core_watch_policy(struct core *core, bool begin);
 
 void core_log(struct core *core, int priority, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

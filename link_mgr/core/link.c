@@ -2,6 +2,7 @@
 /* A link's life, the ids of its connections, and its lists of connections that have something to
  * send. link.h has the theory. */
 #include "link_mgr/core/link_private.h"
+#include "link_mgr/core/pace.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct link *link_new(const struct link_config *config)
     link->own = (struct wire_hello){
         .version_min = WIRE_VERSION_MIN,
         .version_max = WIRE_VERSION_MAX,
+        .features = WIRE_FEATURES,
         .epoch = config->epoch,
         .generation = config->generation,
         .max_frame = most < LINK_FRAME_MAX ? most : LINK_FRAME_MAX,
@@ -52,6 +54,7 @@ void link_free(struct link *link, enum reason reason)
     for (uint32_t i = 0; i < link->slot_count; i++)
         if (link->slots[i].conn)
             conn_cut_off(link->slots[i].conn, reason);
+    requests_end(&link->requests);
     free(link->slots);
     free(link);
 }
@@ -108,6 +111,8 @@ void link_forget(struct link *link, struct conn *conn)
 {
     if (conn->on_control)
         TAILQ_REMOVE(&link->control, conn, control);
+    if (conn->pace)
+        pace_forget(conn);
     if (conn->on_ready)
         TAILQ_REMOVE(conn->is_fresh ? &link->fresh : &link->ready, conn, ready);
     conn->on_control = conn->on_ready = false;
@@ -136,6 +141,16 @@ void link_ready(struct link *link, struct conn *conn)
     TAILQ_INSERT_TAIL(&link->fresh, conn, ready);
 }
 
+/* Puts the connection at the end of the line, even if it has nothing left. Its next turn shows that
+ * it has nothing, and until then it does not count as fresh. */
+void link_line_up(struct link *link, struct conn *conn)
+{
+    if (conn->on_ready)
+        return;
+    conn->on_ready = true;
+    TAILQ_INSERT_TAIL(&link->ready, conn, ready);
+}
+
 void link_request(struct link *link, struct conn *conn)
 {
     conn->link = link;
@@ -150,7 +165,7 @@ bool link_is_up(const struct link *link)
 
 bool link_idle(const struct link *link)
 {
-    return link->connections == 0 && link->refusal_count == 0 && link->requests.waiting == 0;
+    return link->connections == 0 && link->refusal_count == 0 && !requests_first(&link->requests);
 }
 
 bool link_end_proposed(const struct link *link)

@@ -74,9 +74,10 @@ void link_say_bye(struct link *link, enum reason reason);
 bool link_idle(const struct link *link); /* no connection, no request */
 
 /* For connections. */
-void link_owe(struct link *link, struct conn *conn);    /* conn->owed has become non-zero */
-void link_ready(struct link *link, struct conn *conn);  /* conn may have data to send */
-void link_forget(struct link *link, struct conn *conn); /* its link part has ended */
+void link_owe(struct link *link, struct conn *conn);     /* conn->owed has become non-zero */
+void link_ready(struct link *link, struct conn *conn);   /* conn may have data to send */
+void link_line_up(struct link *link, struct conn *conn); /* ... and is not fresh */
+void link_forget(struct link *link, struct conn *conn);  /* its link part has ended */
 
 struct link_stats {
     uint64_t bytes_sent, bytes_received, frames_sent, frames_received;

@@ -31,7 +31,8 @@ struct slot {
 struct refusal {
     uint32_t id;
     uint32_t status;
-    uint32_t row; /* of the uid: users have turns (requests.h) */
+    uint32_t uid;  /* users have turns */
+    uint32_t rule; /* as in a CONNECT_rsp */
 };
 
 struct link {
@@ -55,7 +56,7 @@ struct link {
     struct requests requests; /* of ours, to be sent and unanswered */
     uint32_t unanswered_in;
     struct refusal refusals[LINK_REQUESTS]; /* in the order in which they came */
-    uint32_t refusal_count, refusal_row;    /* the row that the latest one sent was of */
+    uint32_t refusal_count, refusal_uid;    /* whose the latest one sent was */
     uint64_t tokens, tokens_at;             /* thousandths of a refusal; when they were counted */
 
     bool quiet;           /* frames were published without an event */
@@ -65,6 +66,12 @@ struct link {
     uint32_t consumed; /* bytes consumed since the peer's wish for space was looked at */
     struct link_stats stats;
 };
+
+/* The features in use. */
+static inline uint64_t link_features(const struct link *link)
+{
+    return link->own.features & link->other.features;
+}
 
 /* Gives conn an id. False: memory is short, or there are too many. */
 bool link_enter(struct link *link, struct conn *conn);

@@ -5,6 +5,8 @@
  */
 #include "link_mgr/core/judge.h"
 #include "link_mgr/core/link_private.h"
+#include "link_mgr/core/pace.h"
+#include "link_mgr/core/rule_use.h"
 
 #include <string.h>
 
@@ -19,9 +21,13 @@ static const char *on_hello(struct link *link, struct arrival *arrival)
     const char *wrong = wire_get_hello(arrival->payload, arrival->frame->length, &link->other);
     if (wrong)
         return wrong;
-    if (link->other.epoch != link->own.epoch || link->other.generation != link->own.generation ||
-        link->other.domid != (uint16_t)link->peer->domid)
-        return "a HELLO that belongs to another link";
+    if (link->other.domid != (uint16_t)link->peer->domid)
+        return "a HELLO of another domain";
+    if (link->other.epoch != link->own.epoch || link->other.generation != link->own.generation) {
+        /* Nobody's fault: the offer that was read may be older than the channel's nodes. */
+        arrival->reason = REASON_LINK_LOST;
+        return "HELLO belonged to another link";
+    }
     uint16_t version = link->other.version_max < link->own.version_max ? link->other.version_max
                                                                        : link->own.version_max;
     if (version < link->other.version_min || version < link->own.version_min) {
@@ -35,36 +41,64 @@ static const char *on_hello(struct link *link, struct arrival *arrival)
     return NULL;
 }
 
+static struct judge_question link_receive_question(const struct link *link,
+                                                   const struct wire_connect_req *req)
+{
+    return (struct judge_question){.direction = JUDGE_IN,
+                                   .domid = (uint32_t)link->peer->domid,
+                                   .port = req->port,
+                                   .name = req->name,
+                                   .type = req->type,
+                                   .uid = req->uid};
+}
+
+/* The place of the rule that decided in the pair's list. */
+static uint32_t link_receive_rule(const struct link *link, const struct judge_verdict *verdict)
+{
+    const struct rules *rules = link->peer->core->rules;
+    if (verdict->by != JUDGE_BY_RULE)
+        return 0;
+    return rules_place_in(rules, rules_between(rules, (uint32_t)link->peer->domid, false),
+                          verdict->rules.rule);
+}
+
+/* Why it is refused, and by which rule. */
 static enum reason link_receive_admit(struct link *link, const struct wire_connect_req *req,
-                                      uint32_t credit)
+                                      uint32_t credit, uint32_t *rule)
 {
     struct host *host = link->peer->core->host;
     struct listener *listener;
-    const struct judge_question question = {.direction = JUDGE_IN,
-                                            .domid = (uint32_t)link->peer->domid,
-                                            .port = req->port,
-                                            .name = req->name,
-                                            .type = req->type,
-                                            .uid = req->uid};
-    enum reason reason = judge_admits(link->peer->core, &question, &listener);
+    const struct judge_question question = link_receive_question(link, req);
+    struct judge_verdict verdict;
+    enum reason reason = judge_admits(link->peer->core, &question, &listener, &verdict);
+    if (reason == REASON_OK)
+        reason = rule_use_check(link->peer, verdict.rules.rule, listener->port, false);
+    if (reason == REASON_POLICY || reason == REASON_RULE_CONNECTIONS || reason == REASON_RULE_RATE)
+        *rule = link_receive_rule(link, &verdict);
     struct conn *conn = reason == REASON_OK ? conn_new(link->peer, req->type) : NULL;
     if (!conn)
         return reason == REASON_OK ? REASON_NO_RESOURCES : reason;
     conn->incoming = true;
+    conn->rule = verdict.rules.rule;
     conn->peer_id = req->id;
     conn->peer_port = req->source_port;
     conn->local_port = listener->port;
     conn->uid = req->uid;
+    conn->listener_uid = listener->uid;
     conn->send_limit = credit;
     strcpy(conn->name, req->name);
     strcpy(conn->service, listener->name);
-    reason = link_enter(link, conn) ? host->incoming(host, listener, conn, &conn->ep)
-                                    : REASON_NO_RESOURCES;
+    reason = link_enter(link, conn) && pace_follow(conn)
+                 ? host->incoming(host, listener, conn, &conn->ep)
+                 : REASON_NO_RESOURCES;
     if (reason == REASON_OK) {
         conn->phase = CONN_OPEN;
         conn->listener = listener;
+        rule_use_enter(conn);
         conn->owed |= OWED_RESPONSE;
         link_owe(link, conn);
+        if (conn->pace)
+            pace_promise(conn);
         return REASON_OK;
     }
     conn->phase = CONN_ENDING;
@@ -72,6 +106,21 @@ static enum reason link_receive_admit(struct link *link, const struct wire_conne
         link_forget(link, conn);
     conn_settle(conn);
     return reason;
+}
+
+static void link_receive_refuse(struct link *link, const struct wire_connect_req *req,
+                                enum reason reason, uint32_t rule)
+{
+    struct host *host = link->peer->core->host;
+    const struct judge_question question = link_receive_question(link, req);
+    link->refusals[link->refusal_count++] =
+        (struct refusal){.id = req->id,
+                         .status = reason_to_wire(reason, link_features(link) & WIRE_RULES),
+                         .uid = req->uid,
+                         .rule = rule};
+    link->peer->core->count.requests_refused++;
+    if (host->refused)
+        host->refused(host, &question, reason);
 }
 
 static const char *on_connect_req(struct link *link, struct arrival *arrival)
@@ -86,12 +135,10 @@ static const char *on_connect_req(struct link *link, struct arrival *arrival)
         return "a credit limit that is too far ahead";
     link->unanswered_in++;
     link->end_proposed = false; /* the peer has ignored it */
-    enum reason reason = link_receive_admit(link, &req, arrival->frame->credit);
-    if (reason != REASON_OK) {
-        link->refusals[link->refusal_count++] =
-            (struct refusal){.id = req.id, .status = reason, .row = requests_row(req.uid)};
-        link->peer->core->count.requests_refused++;
-    }
+    uint32_t rule = 0;
+    enum reason reason = link_receive_admit(link, &req, arrival->frame->credit, &rule);
+    if (reason != REASON_OK)
+        link_receive_refuse(link, &req, reason, rule);
     return NULL;
 }
 
@@ -99,7 +146,8 @@ static const char *on_connect_rsp(struct link *link, struct arrival *arrival)
 {
     struct wire_connect_rsp rsp;
     struct conn *conn = link_find(link, arrival->frame->connection);
-    const char *wrong = wire_get_connect_rsp(arrival->payload, arrival->frame->length, &rsp);
+    const char *wrong =
+        wire_get_connect_rsp(arrival->payload, arrival->frame->length, link_features(link), &rsp);
     if (wrong || !conn)
         return wrong ? wrong : "a CONNECT_rsp for an id that is not in use";
     wrong = conn_on_response(conn, &rsp, arrival->frame->credit);

@@ -4,6 +4,7 @@
  * connections owe, refusals (at a limited rate), requests, data.
  */
 #include "link_mgr/core/link_private.h"
+#include "link_mgr/core/pace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -69,17 +70,18 @@ static void send_bye(struct link *link, enum reason reason)
 
 static void send_response(struct link *link, struct conn *conn)
 {
-    uint8_t payload[WIRE_CONNECT_RSP];
-    wire_put_connect_rsp(payload,
-                         &(struct wire_connect_rsp){.id = conn->id, .port = conn->local_port});
+    uint8_t payload[WIRE_CONNECT_RSP_RULE];
+    const struct wire_connect_rsp rsp = {
+        .id = conn->id, .port = conn->local_port, .uid = conn->listener_uid};
+    uint32_t length = wire_put_connect_rsp(payload, link_features(link), &rsp);
     conn->owed &= ~OWED_RESPONSE;
     link_send_put(link,
                   &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
-                                       .length = sizeof(payload),
+                                       .length = length,
                                        .connection = conn->peer_id,
                                        .credit = conn_credit_field(conn)},
                   payload);
-    link_send_publish(link, sizeof(payload));
+    link_send_publish(link, length);
     link->unanswered_in--;
     link->peer->core->count.accepted++;
 }
@@ -139,12 +141,12 @@ static bool may_refuse(struct link *link, uint64_t now)
     return link->tokens >= 1000;
 }
 
-/* The oldest refusal of the row whose turn it is. */
+/* The oldest refusal of the user whose turn it is: the next higher uid, round and round. */
 static struct refusal take_refusal(struct link *link)
 {
-    uint32_t best = 0, distance = REQUEST_ROWS;
+    uint32_t best = 0, distance = UINT32_MAX;
     for (uint32_t i = 0; i < link->refusal_count; i++) {
-        uint32_t d = (link->refusals[i].row - link->refusal_row - 1) % REQUEST_ROWS;
+        uint32_t d = link->refusals[i].uid - link->refusal_uid - 1;
         if (d < distance) {
             best = i;
             distance = d;
@@ -153,21 +155,22 @@ static struct refusal take_refusal(struct link *link)
     struct refusal refusal = link->refusals[best];
     memmove(&link->refusals[best], &link->refusals[best + 1],
             (--link->refusal_count - best) * sizeof(refusal));
-    link->refusal_row = refusal.row;
+    link->refusal_uid = refusal.uid;
     return refusal;
 }
 
 static void send_refusal(struct link *link)
 {
-    uint8_t payload[WIRE_CONNECT_RSP];
+    uint8_t payload[WIRE_CONNECT_RSP_RULE];
     struct refusal refusal = take_refusal(link);
-    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = refusal.status});
+    const struct wire_connect_rsp rsp = {
+        .status = refusal.status, .uid = WIRE_UID_UNKNOWN, .rule = refusal.rule};
+    uint32_t length = wire_put_connect_rsp(payload, link_features(link), &rsp);
     link_send_put(link,
-                  &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
-                                       .length = sizeof(payload),
-                                       .connection = refusal.id},
+                  &(struct wire_frame){
+                      .type = WIRE_TYPE_CONNECT_RSP, .length = length, .connection = refusal.id},
                   payload);
-    link_send_publish(link, sizeof(payload));
+    link_send_publish(link, length);
     link->unanswered_in--;
     link->tokens -= 1000;
 }
@@ -175,8 +178,9 @@ static void send_refusal(struct link *link)
 static void send_request(struct link *link, struct conn *conn)
 {
     uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
-    requests_remove(&link->requests, conn);
+    requests_sent(&link->requests, conn);
     if (!link_enter(link, conn)) {
+        requests_unsent(&link->requests, conn);
         conn_cut_off(conn, REASON_NO_RESOURCES);
         return;
     }
@@ -196,7 +200,6 @@ static void send_request(struct link *link, struct conn *conn)
                   payload);
     link_send_publish(link, length);
     conn->phase = CONN_REQUESTED;
-    requests_sent(&link->requests, conn);
 }
 
 static struct conn *next_ready(struct link *link)
@@ -207,16 +210,6 @@ static struct conn *next_ready(struct link *link)
     TAILQ_REMOVE(list, conn, ready);
     conn->on_ready = conn->is_fresh = false;
     return conn;
-}
-
-/* Puts the connection at the end of the line, even if it has nothing left. Its next turn shows that
- * it has nothing, and until then it does not count as fresh. */
-static void line_up(struct link *link, struct conn *conn)
-{
-    if (conn->on_ready)
-        return;
-    conn->on_ready = true;
-    TAILQ_INSERT_TAIL(&link->ready, conn, ready);
 }
 
 /* Is this a small request of one connection while another sends much? */
@@ -277,12 +270,17 @@ static uint32_t send_data(struct link *link, uint32_t room)
 {
     bool fresh = !TAILQ_EMPTY(&link->fresh);
     struct conn *conn = next_ready(link);
+    if (conn->pace && !pace_may_send(conn, link->now))
+        return 0;
+    uint64_t before = conn->bytes_sent;
     int64_t length = link_send_fill(link, conn, room < link->max_frame ? room : link->max_frame);
     if (length >= 0) {
         link->stats.bytes_sent += (uint64_t)length;
         note_size(link, conn, fresh, (uint32_t)length);
-        line_up(link, conn);
+        link_line_up(link, conn);
     }
+    if (conn->pace)
+        pace_sent(conn, conn->bytes_sent - before, length >= 0);
     conn_settle(conn);
     return length > 0 ? (uint32_t)length : 0;
 }
@@ -319,6 +317,8 @@ const char *link_send(struct link *link, uint64_t now, bool *more, enum reason *
     link->now = now;
     if (link->quiet && now >= link->quiet_until)
         end_quiet(link);
+    if (now >= link->peer->pace_due)
+        pace_pass(link->peer, now);
     uint32_t bytes = 0;
     for (int i = 0; i < LINK_TURN_FRAMES && bytes < LINK_TURN_BYTES; i++) {
         int64_t space = ring_space(&link->rings.out);
@@ -347,12 +347,14 @@ const char *link_send(struct link *link, uint64_t now, bool *more, enum reason *
 
 uint64_t link_deadline(const struct link *link)
 {
-    uint64_t quiet = link->quiet ? link->quiet_until : UINT64_MAX;
+    uint64_t due = link->peer->pace_due;
+    if (link->quiet && link->quiet_until < due)
+        due = link->quiet_until;
     if (link->refusal_count == 0 || link->tokens >= 1000)
-        return quiet;
+        return due;
     uint64_t refusal = link->tokens_at + (1000 - link->tokens + LINK_REFUSALS_PER_SECOND - 1) /
                                              LINK_REFUSALS_PER_SECOND;
-    return refusal < quiet ? refusal : quiet;
+    return refusal < due ? refusal : due;
 }
 
 void link_propose_end(struct link *link)

@@ -42,18 +42,55 @@ void peer_log(struct peer *peer, int priority, const char *format, ...)
     peer_host(peer)->log(peer_host(peer), &peer->log_limit, priority, text);
 }
 
-/* Sets the earlier of the two deadlines. */
+/* The earliest of those that are not the link's. */
+static uint64_t own_deadline(const struct peer *peer)
+{
+    uint64_t due = peer->due < peer->alive_due ? peer->due : peer->alive_due;
+    uint64_t left = conn_left_due(peer);
+    due = due < left ? due : left;
+    return due < peer->lent_due ? due : peer->lent_due;
+}
+
 static void update_deadline(struct peer *peer)
 {
     uint64_t link = peer->link ? link_deadline(peer->link) : PEER_NO_DEADLINE;
-    peer->deadline = link < peer->due ? link : peer->due;
+    uint64_t own = own_deadline(peer);
+    peer->deadline = link < own ? link : own;
     if (peer->deadline < peer->core->deadline)
         peer->core->deadline = peer->deadline;
+}
+
+void peer_left_changed(struct peer *peer)
+{
+    update_deadline(peer);
 }
 
 void peer_set_deadline(struct peer *peer, uint64_t due)
 {
     peer->due = due;
+    update_deadline(peer);
+}
+
+void peer_set_alive_due(struct peer *peer, uint64_t due)
+{
+    peer->alive_due = due;
+    update_deadline(peer);
+}
+
+/* Memory that was shared with a domain is kept for its next link until it is gone (platform.h). A
+ * link_mgr that runs there has not gone. */
+static bool peer_keeps_lent(struct peer *peer)
+{
+    struct platform_lent lent;
+    if (!peer_offers(peer) || peer->alive != 0)
+        return false;
+    peer_host(peer)->ops->lent(peer_host(peer)->platform, peer->domid, &lent);
+    return lent.kept || lent.held;
+}
+
+void peer_watch_lent(struct peer *peer)
+{
+    peer->lent_due = peer_keeps_lent(peer) ? peer_now(peer) + PEER_LENT_MS : PEER_NO_DEADLINE;
     update_deadline(peer);
 }
 
@@ -123,6 +160,8 @@ void peer_drop_link(struct peer *peer, enum reason reason, const char *text)
     }
     host->ops->channel_close(peer->channel);
     peer->channel = NULL;
+    peer_watch_lent(peer);
+    peer_count_short(peer);
     peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
     peer_wake(peer);
 }
@@ -139,6 +178,10 @@ static void peer_misbehaved(struct peer *peer, enum reason reason, const char *t
         peer_host(peer)->ops->channel_poll(peer->channel) == CHANNEL_DEAD) {
         peer->silent = true;
         peer_drop_link(peer, REASON_LINK_LOST, "the other domain or its link_mgr ended");
+        return;
+    }
+    if (reason == REASON_LINK_LOST) {
+        peer_setup_failed(peer, text);
         return;
     }
     snprintf(line, sizeof(line), "the peer sent %s", text);
@@ -165,7 +208,7 @@ static void channel_died(struct peer *peer)
     peer->channel_dead = false;
     if (peer->state != PEER_UP)
         peer_setup_failed(peer, "the other side gave up");
-    else if (link_end_proposed(peer->link) && peer->conn_count == 0)
+    else if (link_end_proposed(peer->link)) /* so it has no connection */
         peer_drop_link(peer, REASON_OK, "idle");
     else {
         peer->silent = true;
@@ -188,6 +231,8 @@ static bool run_link(struct peer *peer, bool *more)
     const char *wrong = link_receive(peer->link, more, &reason);
     if (!wrong && peer->state == PEER_GREETING && link_is_up(peer->link))
         peer_arrived(peer);
+    if (!peer->link)
+        return false;
     peer_feed(peer);
     if (!wrong)
         wrong = link_send(peer->link, peer_now(peer), more, &reason);
@@ -266,8 +311,13 @@ static void up_expired(struct peer *peer)
 
 void peer_expired(struct peer *peer)
 {
+    if (peer_now(peer) >= peer->alive_due)
+        peer_publish_alive(peer);
+    if (peer_now(peer) >= peer->lent_due)
+        peer_watch_lent(peer);
+    conn_left_expired(peer);
     if (peer_now(peer) < peer->due) { /* it is for the link, in its next turn */
-        peer->deadline = peer->due;
+        peer->deadline = own_deadline(peer);
         peer_wake(peer);
         return;
     }
@@ -302,41 +352,31 @@ void peer_request(struct peer *peer, struct conn *conn)
         return;
     }
     TAILQ_INSERT_TAIL(&peer->waiting, conn, control);
-    if (!peer->known && peer->deadline == PEER_NO_DEADLINE)
+    if (!peer->known && peer->due == PEER_NO_DEADLINE)
         peer_set_state(peer, PEER_WAITING, PEER_SETUP_MS);
     peer_wake(peer);
 }
 
 /* ---- policy, life ---- */
 
-static bool still_allowed(const struct peer *peer, const struct conn *conn)
-{
-    const struct judge_question question = {
-        .direction = conn->incoming ? JUDGE_IN : JUDGE_OUT,
-        .domid = (uint32_t)peer->domid,
-        .port = conn->incoming ? conn->local_port : conn->peer_port,
-        .name = conn->incoming ? conn->service : conn->name,
-        .type = conn->type,
-        .uid = conn->uid,
-    };
-    return judge_allows(peer->core, &question);
-}
-
 static void peer_revoke(struct peer *peer)
 {
     struct conn *conn, *next;
+    struct judge_memo memo = {.is_set = false};
     for (conn = TAILQ_FIRST(&peer->conns); conn; conn = next) {
         next = TAILQ_NEXT(conn, of_peer);
-        if (still_allowed(peer, conn))
+        if (judge_keeps(conn, &memo))
             continue;
         if (conn->phase < CONN_OPEN && conn->cookie)
             peer_host(peer)->connected(peer_host(peer), conn->cookie, conn, REASON_POLICY,
                                        &conn->ep);
         if (conn->phase < CONN_OPEN) {
+            conn->rule = NULL;
             conn_abandon(conn);
             continue;
         }
         conn_reset(conn, REASON_REVOKED);
+        conn->rule = NULL; /* it may be freed before the other side has answered */
         conn_settle(conn);
     }
     if (peer->allowed)
@@ -348,19 +388,32 @@ static void peer_revoke(struct peer *peer)
     peer_wake(peer);
 }
 
-void peer_set_policy(struct peer *peer, const char *value)
+void peer_judge_again(struct peer *peer)
 {
-    const char *why = NULL;
     bool before = peer->allowed;
-    peer->allowed = value;
-    if (policy_parse(&peer->policy, value ? value : "", &why))
-        peer_log(peer, LOG_ERR, "its policy allows nothing, because it can't be read: %s", why);
+    peer->allowed = judge_joins(peer->core, (uint32_t)peer->domid);
     if (peer->allowed && !before) {
         peer->allowed_since = peer_now(peer);
         peer_publish_alive(peer);
         peer_wake(peer);
     }
+    if (!peer->allowed)
+        peer_set_alive_due(peer, PEER_NO_DEADLINE);
     peer_revoke(peer);
+    rule_use_tidy(peer);
+}
+
+void peer_set_policy(struct peer *peer, const char *value)
+{
+    const char *why = NULL;
+    bool before = peer->allowed;
+    peer->named = value;
+    if (policy_parse(&peer->policy, value ? value : "", &why))
+        peer_log(peer, LOG_ERR, "its policy allows nothing, because it can't be read: %s", why);
+    peer_judge_again(peer);
+    /* Somebody may have deleted the node meanwhile. */
+    if (value && before)
+        peer_publish_alive(peer);
 }
 
 struct peer *peer_new(struct core *core, int domid)
@@ -371,10 +424,14 @@ struct peer *peer_new(struct core *core, int domid)
         return NULL;
     peer->core = core;
     peer->domid = domid;
-    peer->due = peer->deadline = PEER_NO_DEADLINE;
+    peer->due = peer->alive_due = peer->lent_due = peer->deadline = peer->pace_due =
+        PEER_NO_DEADLINE;
+    LIST_INIT(&peer->paces);
     TAILQ_INIT(&peer->conns);
     TAILQ_INIT(&peer->waiting);
     TAILQ_INIT(&peer->hungry);
+    TAILQ_INIT(&peer->left);
+    LIST_INIT(&peer->uses);
     budget_init(&peer->budget, core->config.memory_ceiling);
     peer_their_path(peer, "", path);
     int error = core->host->ops->subscribe(core->host->platform, path);
@@ -403,6 +460,9 @@ void peer_free(struct peer *peer, enum reason reason)
         conn_settle(conn);
     }
     assert(peer->conn_count == 0 && peer->budget.charged == 0);
+    rule_use_follow(peer, NULL);
+    rule_use_tidy(peer);
+    pace_end(peer);
     peer_their_path(peer, "", path);
     core->host->ops->unsubscribe(core->host->platform, path);
     peer_retract(peer, "");
@@ -410,5 +470,7 @@ void peer_free(struct peer *peer, enum reason reason)
     if (peer->is_busy)
         TAILQ_REMOVE(&core->busy, peer, busy);
     core->by_domid[peer->domid] = NULL;
+    if (peer_offers(peer))
+        core_part(core, peer->domid);
     free(peer);
 }

@@ -30,6 +30,11 @@ static inline bool peer_offers(const struct peer *peer)
 /* ---- peer.c ---- */
 /* Sets the deadline of the present state. */
 void peer_set_deadline(struct peer *peer, uint64_t due);
+/* Sets when `alive` is tried again; PEER_NO_DEADLINE: never. */
+void peer_set_alive_due(struct peer *peer, uint64_t due);
+/* The peer may be gone, with its domain: arranges to look, so that what was shared with it is given
+ * back. */
+void peer_watch_lent(struct peer *peer);
 void peer_set_state(struct peer *peer, enum peer_state state, uint64_t within_ms);
 /* Makes the connects that wait for a link fail. */
 void peer_fail_waiting(struct peer *peer, enum reason reason);
@@ -37,6 +42,8 @@ void peer_fail_waiting(struct peer *peer, enum reason reason);
 /* ---- peer_setup.c ---- */
 /* Does no link_mgr run there, although its `alive` stands? */
 bool peer_is_gone(const struct peer *peer);
+/* The channel has ended: counts it if that was soon. */
+void peer_count_short(struct peer *peer);
 /* The link could not be made: arranges another attempt after a while. */
 void peer_setup_failed(struct peer *peer, const char *text);
 /* A path below the peer's rendezvous directory for us; leaf "": the directory. */
@@ -45,6 +52,7 @@ void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFO
  * number and the reader's epoch unless they are 0. */
 /* 0, or a negative errno that is in the log and in own_error. */
 int peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader);
+/* If it fails, it is tried again after a while. */
 void peer_publish_alive(struct peer *peer);
 void peer_retract(struct peer *peer, const char *leaf);
 /* Removes the `want` node, if there is one. */

@@ -30,13 +30,19 @@ void peer_their_path(const struct peer *peer, const char *leaf, char path[PLATFO
 
 static void note_own_error(struct peer *peer, const char *what, int error)
 {
-    snprintf(peer->own_error, sizeof(peer->own_error), "link_mgr cannot %s: %s", what,
-             strerror(-error));
+    snprintf(peer->own_error, sizeof(peer->own_error), "this domain's link_mgr cannot %.100s: %s",
+             what, strerror(-error));
+}
+
+/* Has a line said already that `alive` cannot be written? */
+static bool is_known_to_fail(const struct peer *peer, const char *leaf)
+{
+    return strcmp(leaf, "alive") == 0 && peer->alive_due != PEER_NO_DEADLINE;
 }
 
 int peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t reader)
 {
-    char path[PLATFORM_PATH_MAX + 1], value[64];
+    char path[PLATFORM_PATH_MAX + 1], value[64], what[PLATFORM_PATH_MAX + 8];
     own_path(peer, leaf, path);
     int length = snprintf(value, sizeof(value), "%016" PRIx64, peer->core->epoch);
     if (number)
@@ -44,16 +50,24 @@ int peer_publish(struct peer *peer, const char *leaf, uint64_t number, uint64_t 
     if (reader)
         snprintf(value + length, sizeof(value) - (size_t)length, " %016" PRIx64, reader);
     int error = peer_host(peer)->ops->publish(peer_host(peer)->platform, path, value, peer->domid);
-    if (error) {
+    bool known = is_known_to_fail(peer, leaf);
+    if (error && !known)
         peer_log(peer, LOG_ERR, "cannot write %s: %s", path, strerror(-error));
-        note_own_error(peer, "write in the store", error);
+    if (!error && known)
+        peer_log(peer, LOG_NOTICE, "%s is written now", path);
+    if (error) {
+        snprintf(what, sizeof(what), "write %s", path);
+        note_own_error(peer, what, error);
     }
     return error;
 }
 
 void peer_publish_alive(struct peer *peer)
 {
-    peer->alive_missing = peer_publish(peer, "alive", 0, 0) != 0;
+    bool failed = peer_publish(peer, "alive", 0, 0) != 0;
+    if (!failed && peer->alive_due != PEER_NO_DEADLINE)
+        peer->own_error[0] = '\0';
+    peer_set_alive_due(peer, failed ? peer_now(peer) + PEER_ALIVE_MS : PEER_NO_DEADLINE);
 }
 
 void peer_retract(struct peer *peer, const char *leaf)
@@ -153,6 +167,59 @@ static uint64_t peer_setup_patience(const struct peer *peer)
     return peer->silent ? PEER_SILENT_MS : PEER_SETUP_MS;
 }
 
+/* ---- links that end soon ----
+ *
+ * Each channel costs this domain memory, grants and work, and a peer decides how long it lasts. So
+ * those that end soon are counted. The first ones in a while are free: a link_mgr may be restarted
+ * a few times. After each further one, the time until the next channel doubles. An idle link that
+ * ends in its time is not counted. */
+
+static uint64_t short_limit(const struct peer *peer)
+{
+    uint64_t half = peer->core->config.idle_ms / 2;
+    return half < PEER_SHORT_MS ? half : PEER_SHORT_MS;
+}
+
+static void forget_short(struct peer *peer, uint64_t now)
+{
+    uint64_t times = (now - peer->short_since) / PEER_FORGET_MS;
+    peer->short_links -= times < peer->short_links ? (unsigned)times : peer->short_links;
+    peer->short_since = peer->short_links ? peer->short_since + times * PEER_FORGET_MS : now;
+}
+
+void peer_count_short(struct peer *peer)
+{
+    uint64_t now = peer_now(peer);
+    if (now - peer->channel_since >= short_limit(peer))
+        return;
+    forget_short(peer, now);
+    if (++peer->short_links <= PEER_SHORT_FREE)
+        return;
+    uint64_t calm = (uint64_t)PEER_BACKOFF_MS
+                    << peer_min(peer->short_links - PEER_SHORT_FREE - 1, 8);
+    if (calm > PEER_CALM_MAX_MS)
+        calm = PEER_CALM_MAX_MS;
+    peer->calm_until = now + calm;
+    size_t used = strlen(peer->last_error);
+    snprintf(peer->last_error + used, sizeof(peer->last_error) - used,
+             "%sof the latest links %u ended soon, so the next one waits for %u s",
+             used ? "; " : "", peer->short_links, (unsigned)(calm / 1000));
+    peer_log(peer, LOG_WARNING, "%s", peer->last_error);
+}
+
+/* May no channel be made now? Then another turn comes when it may. */
+static bool peer_is_calming(struct peer *peer)
+{
+    uint64_t now = peer_now(peer);
+    if (peer->channel || now >= peer->calm_until)
+        return false;
+    if (peer->state != PEER_BACKOFF || peer->due > peer->calm_until) {
+        peer_stop_wanting(peer);
+        peer_set_state(peer, PEER_BACKOFF, peer->calm_until - now);
+    }
+    return true;
+}
+
 /* This side can't do its part now; own_error says why. */
 static void fail_own(struct peer *peer)
 {
@@ -183,6 +250,22 @@ static void watch_channel(struct peer *peer)
     peer->channel_event = peer->again = true;
 }
 
+static void note_offer_error(struct peer *peer, int error)
+{
+    struct platform_lent lent;
+    if (error == -EDQUOT) {
+        peer_host(peer)->ops->lent(peer_host(peer)->platform, peer->domid, &lent);
+        snprintf(peer->own_error, sizeof(peer->own_error),
+                 "no link: domain %d still holds %u pages of links that have ended", peer->domid,
+                 (unsigned)lent.held);
+        peer_log(peer, LOG_ERR, "%s", peer->own_error);
+    } else {
+        peer_log(peer, LOG_ERR, "cannot offer a link: %s", strerror(-error));
+        note_own_error(peer, "offer a link", error);
+    }
+    snprintf(peer->last_error, sizeof(peer->last_error), "%s", peer->own_error);
+}
+
 static void peer_setup_offer(struct peer *peer)
 {
     char path[PLATFORM_PATH_MAX + 1];
@@ -191,12 +274,12 @@ static void peer_setup_offer(struct peer *peer)
     int error = host->ops->offer(host->platform, peer->domid, path, peer->core->config.ring_size,
                                  &peer->channel);
     if (error) {
-        peer_log(peer, LOG_ERR, "cannot offer a link: %s", strerror(-error));
         peer->channel = NULL;
-        note_own_error(peer, "offer a link", error);
+        note_offer_error(peer, error);
         fail_own(peer);
         return;
     }
+    peer->channel_since = peer_now(peer);
     peer->generation = ++peer->core->generation;
     peer_set_state(peer, PEER_OFFERING, peer_setup_patience(peer));
     if (peer_publish(peer, "offer", peer->generation, peer->alive) != 0)
@@ -224,6 +307,7 @@ static void peer_setup_attach(struct peer *peer)
         }
         return;
     }
+    peer->channel_since = peer_now(peer);
     peer_set_state(peer, PEER_ATTACHING, PEER_SETUP_MS);
     watch_channel(peer);
 }
@@ -258,6 +342,15 @@ void peer_greet(struct peer *peer)
     peer_set_state(peer, PEER_GREETING, PEER_SETUP_MS);
 }
 
+/* Has the peer a wish that was not answered? */
+static bool peer_setup_wished(const struct peer *peer)
+{
+    return peer_offers(peer) && peer->wish_epoch == peer->alive &&
+           peer->wish_number > peer->answered;
+}
+
+static const char other_lost_it[] = "the other side has lost it";
+
 void peer_arrived(struct peer *peer)
 {
     struct conn *conn;
@@ -267,6 +360,10 @@ void peer_arrived(struct peer *peer)
     /* we may notice its `want` node only later */
     if (link_wish(peer->link) > peer->answered)
         peer->answered = link_wish(peer->link);
+    if (peer_setup_wished(peer)) { /* it asks for another already, so this one is dead */
+        peer_drop_link(peer, REASON_LINK_LOST, other_lost_it);
+        return;
+    }
     peer->total.links++;
     peer->core->count.links_made++;
     peer_set_state(peer, PEER_UP, PEER_NO_DEADLINE);
@@ -276,13 +373,6 @@ void peer_arrived(struct peer *peer)
         link_request(peer->link, conn);
     }
     peer_count_changed(peer);
-}
-
-/* Has the peer a wish that was not answered? */
-static bool peer_setup_wished(const struct peer *peer)
-{
-    return peer_offers(peer) && peer->wish_epoch == peer->alive &&
-           peer->wish_number > peer->answered;
 }
 
 /* Has the peer an offer that was not taken, and is it for us, not for the link_mgr that ran here
@@ -308,6 +398,7 @@ static void check_epoch(struct peer *peer, uint64_t *seen)
     *seen = peer->alive;
     peer->silent = false;
     peer->attempts = 0;
+    peer_watch_lent(peer);
 }
 
 /* The peer's `alive` isn't there, but may be on its way. If a connect depends on it, this waits and
@@ -318,18 +409,55 @@ static bool await_alive(struct peer *peer)
     if (peer->alive != 0 || !peer->allowed || now >= end || TAILQ_EMPTY(&peer->waiting))
         return false;
     peer_stop_wanting(peer);
-    if (peer->state != PEER_WAITING || peer->deadline != end)
+    if (peer->state != PEER_WAITING || peer->due != end)
         peer_set_state(peer, PEER_WAITING, end - now);
     return true;
 }
 
-/* Does what the nodes of the store and the wishes of programs ask for. */
+/* The peer wants a link: ends the one that there is, and offers another. */
+static void peer_setup_answer(struct peer *peer)
+{
+    peer->silent = false;
+    if (peer->state == PEER_UP)
+        peer_drop_link(peer, REASON_LINK_LOST, other_lost_it);
+    /* If a channel is offered, HELLO will tell whether it answers this wish. */
+    if (peer->channel || peer_is_calming(peer))
+        return;
+    peer->answered = peer->wish_number;
+    peer_setup_offer(peer);
+}
+
+/* The peer has made a link: ends the one that there is, and attaches to that. */
+static void peer_setup_take(struct peer *peer)
+{
+    peer->silent = false;
+    peer_drop_link(peer, REASON_LINK_LOST, "the other side has made a new one");
+    if (!peer_is_calming(peer))
+        peer_setup_attach(peer);
+}
+
+/* Programs wait for a link. */
+static void peer_setup_begin(struct peer *peer)
+{
+    if (peer_is_calming(peer))
+        return;
+    if (peer->alive_due == PEER_NO_DEADLINE)
+        peer->own_error[0] = '\0';
+    if (peer_offers(peer))
+        peer_setup_offer(peer);
+    else
+        peer_setup_want(peer);
+}
+
+/* Does what the nodes of the store and the wishes of programs ask for. A pause because of links
+ * that ended soon may be long. So what else the store says is looked at all the same. */
 void peer_evaluate(struct peer *peer)
 {
-    if (!peer->known || peer->state == PEER_BACKOFF)
+    bool calming = peer_now(peer) < peer->calm_until;
+    if (!peer->known || (peer->state == PEER_BACKOFF && !calming))
         return;
     check_epoch(peer, &peer->epoch_seen);
-    if (peer->alive_missing && peer->allowed && !TAILQ_EMPTY(&peer->waiting))
+    if (peer->alive_due != PEER_NO_DEADLINE && peer->allowed && !TAILQ_EMPTY(&peer->waiting))
         peer_publish_alive(peer);
     if (await_alive(peer))
         return;
@@ -340,23 +468,10 @@ void peer_evaluate(struct peer *peer)
             peer_set_state(peer, PEER_DOWN, PEER_NO_DEADLINE);
         return;
     }
-    if (peer_setup_wished(peer)) {
-        peer->silent = false;
-        peer->answered = peer->wish_number;
-        if (peer->state == PEER_GREETING || peer->state == PEER_UP)
-            peer_drop_link(peer, REASON_LINK_LOST, "the other side has lost it");
-        if (!peer->channel)
-            peer_setup_offer(peer);
-    } else if (peer_setup_offered(peer)) {
-        peer->silent = false;
-        peer_drop_link(peer, REASON_LINK_LOST, "the other side has made a new one");
-        peer_setup_attach(peer);
-    } else if (!TAILQ_EMPTY(&peer->waiting) && !peer->channel && !peer->want_published) {
-        if (!peer->alive_missing)
-            peer->own_error[0] = '\0';
-        if (peer_offers(peer))
-            peer_setup_offer(peer);
-        else
-            peer_setup_want(peer);
-    }
+    if (peer_setup_wished(peer))
+        peer_setup_answer(peer);
+    else if (peer_setup_offered(peer))
+        peer_setup_take(peer);
+    else if (!TAILQ_EMPTY(&peer->waiting) && !peer->channel && !peer->want_published)
+        peer_setup_begin(peer);
 }

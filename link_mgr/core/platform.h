@@ -47,6 +47,9 @@ struct platform_config {
     const char *store; /* local: the store's directory; xen: ignored */
     /* local: the own domid; xen: -1 (read from Xenstore), or what must be found there */
     int domid;
+    /* local: what the domain is called, and its UUID, which link_mgr writes in the toolstack's
+     * place. NULL: neither is written */
+    const char *name, *uuid;
     /* syslog priorities; may be called from any thread */
     void (*log)(int priority, const char *text);
 };
@@ -66,6 +69,17 @@ enum platform_presence {
     PLATFORM_RUNS,    /* it runs, however long it takes to answer */
     PLATFORM_GONE,    /* none runs: what it left in the store is stale */
 };
+
+/* Memory that this domain has shared with another for links, in pages of 4096 bytes. */
+struct platform_lent {
+    uint32_t shared; /* all that the kernel can't use otherwise */
+    uint32_t kept;   /* of it, without a link: for the next one */
+    uint32_t held;   /* of it, what the other domain may still have mapped after a link's end */
+    /* of it, what no link will use: it goes back when the other domain has let go, or is gone */
+    uint32_t unwanted;
+};
+
+#define PLATFORM_LENT_ALL (-1)
 
 struct platform_ops {
     const char *name;
@@ -100,7 +114,8 @@ struct platform_ops {
     /* Channels. path is the base path of the rendezvous nodes. For offer it is below the own
      * domain; the implementation writes the nodes, readable by peer, and removes them at close. For
      * attach it is below the peer's domain. ring_size is in bytes for each direction, a power of
-     * two of at least 4096; the offering side decides for both. */
+     * two of at least 4096; the offering side decides for both. offer fails with -EDQUOT while the
+     * peer holds the memory of too many links that have ended. */
     int (*offer)(struct platform *platform, int peer, const char *path, size_t ring_size,
                  struct channel **channel);
     int (*attach)(struct platform *platform, int peer, const char *path, struct channel **channel);
@@ -118,6 +133,13 @@ struct platform_ops {
     void (*channel_notify)(struct channel *channel);
     /* Ends and frees it; the other side sees CHANNEL_DEAD. Never waits for the peer. */
     void (*channel_close)(struct channel *channel);
+    /* Gives back what was shared with a domain that is gone, and counts what is shared. With
+     * PLATFORM_LENT_ALL it counts what is shared with all. Whoever is asked about, it gives back
+     * what is unwanted, as far as that may be. */
+    void (*lent)(struct platform *platform, int peer, struct platform_lent *lent);
+    /* No link will be offered to peer: what is kept for it is unwanted. The next offer changes
+     * that. Ask `lent` now and then as long as something is unwanted. */
+    void (*part)(struct platform *platform, int peer);
 };
 
 /* Does this system run on Xen? `--platform auto` goes by this, in link_mgr and in idc-setup, unless

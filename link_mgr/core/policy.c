@@ -260,7 +260,7 @@ bool policy_allows_out(const struct policy *policy, uint32_t port, const char *n
 {
     const struct policy_list *out = &policy->out;
     if (is_name(name))
-        return out->range_count != 0 || has_name(out, name);
+        return has_name(out, name) || (port == 0 ? out->range_count != 0 : has_port(out, port));
     return port == IDC_PORT_MANAGER ? allows_anything(out) : has_port(out, port);
 }
 

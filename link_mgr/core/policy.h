@@ -57,8 +57,8 @@ int policy_parse_list(struct policy_list *list, const char *text, const char **w
 /* May the peer's programs connect to the port, or to the service name that is on that port? name
  * may be NULL or "". */
 bool policy_allows_in(const struct policy *policy, uint32_t port, const char *name);
-/* May our programs connect to the peer's port, or (name neither NULL nor "") to its service (on an
- * unknown port)? */
+/* May our programs connect to the peer's port, or (name neither NULL nor "") to its service? The
+ * service's port is 0 as long as it is not known. */
 bool policy_allows_out(const struct policy *policy, uint32_t port, const char *name);
 
 /* Canonical text, NUL-terminated. Its length, or -ENOSPC. A direction in which nothing is allowed

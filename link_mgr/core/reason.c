@@ -14,7 +14,7 @@ static const struct {
     [REASON_BACKLOG_FULL] =
         {ECONNREFUSED, "the listener's backlog is full: its program does not accept fast enough"},
     [REASON_POLICY] = {EACCES, "policy does not allow it"},
-    [REASON_NO_RESOURCES] = {ENOBUFS, "the memory set aside for that domain, or a link_mgr's "
+    [REASON_NO_RESOURCES] = {ENOBUFS, "the memory for that domain, or a link_mgr's memory or "
                                       "descriptors, are used up: see its log"},
     [REASON_WRONG_TYPE] = {EPROTOTYPE, "the listener is of the other type (stream or seqpacket)"},
     [REASON_PROGRAM_RESET] = {ECONNRESET,
@@ -31,12 +31,27 @@ static const struct {
                          "the link was ended because the other side broke the protocol"},
     [REASON_SHUTDOWN] = {ECONNRESET, "link_mgr was told to end"},
     [REASON_TOO_LONG] = {EMSGSIZE, "a message is longer than the receiving side can take"},
+    [REASON_SHARE] = {ENOBUFS,
+                      "too many connections there: of its user, of this domain, or of this "
+                      "user"},
+    [REASON_DESCRIPTORS] = {EPERM,
+                            "a program sent descriptors over the connection, which carries none"},
+    [REASON_RULE_CONNECTIONS] = {ENOBUFS, "the rule that allows it has as many connections open as "
+                                          "it may have"},
+    [REASON_RULE_RATE] = {ENOBUFS, "the rule that allows it lets no more connections through in "
+                                   "this second"},
 };
 static_assert(sizeof(reasons) / sizeof(reasons[0]) == REASON_COUNT, "one row for each reason");
 
 enum reason reason_from_wire(uint32_t code)
 {
     return code < REASON_COUNT ? (enum reason)code : REASON_PROGRAM_RESET;
+}
+
+uint32_t reason_to_wire(enum reason reason, bool knows_rules)
+{
+    bool limit = reason == REASON_RULE_CONNECTIONS || reason == REASON_RULE_RATE;
+    return limit && !knows_rules ? REASON_SHARE : reason;
 }
 
 int reason_errno(enum reason reason)

@@ -3,6 +3,7 @@
 #ifndef IDC_REASON_H
 #define IDC_REASON_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum reason {
@@ -22,9 +23,15 @@ enum reason {
     REASON_PROTOCOL = 13,
     REASON_SHUTDOWN = 14,
     REASON_TOO_LONG = 15,
+    REASON_SHARE = 16,
+    REASON_DESCRIPTORS = 17,
+    REASON_RULE_CONNECTIONS = 18,
+    REASON_RULE_RATE = 19,
     REASON_COUNT
 };
 
+/* The code for a peer that does not know all reasons. */
+uint32_t reason_to_wire(enum reason reason, bool knows_rules);
 /* A code from the wire; unknown ones become REASON_PROGRAM_RESET. */
 enum reason reason_from_wire(uint32_t code);
 /* The errno (positive; 0 for REASON_OK) and the explanation for people. */

@@ -17,11 +17,17 @@
 #define WIRE_RESET 0x4u
 #define WIRE_LAST 0x8u
 
+#define WIRE_UID_UNKNOWN UINT32_MAX
+
 /* What a CONNECT_rsp says. */
 struct wire_connect_rsp {
     uint32_t status; /* as on the wire; reason_from_wire */
     uint32_t id;
     uint32_t port;
+    uint32_t uid; /* of the listener's program; WIRE_UID_UNKNOWN: not known, or refused */
+    /* Refused: the place of the rule that refuses it in the pair's list, from 1. 0: none does, or
+     * not known */
+    uint32_t rule;
 };
 
 #endif

@@ -8,8 +8,16 @@ static const char *visit_type(enum idc_type type)
     return type == IDC_STREAM ? "stream" : "seqpacket";
 }
 
+static struct platform_lent lent_to(const struct core *core, int domid)
+{
+    struct platform_lent lent = {0};
+    core->host->ops->lent(core->host->platform, domid, &lent);
+    return lent;
+}
+
 static void visit_link(const struct peer *peer, const struct status_visitor *visitor)
 {
+    const struct platform_lent lent = lent_to(peer->core, peer->domid);
     struct status_link info = {
         .peer = peer->domid,
         .state = peer_state_name(peer),
@@ -23,6 +31,8 @@ static void visit_link(const struct peer *peer, const struct status_visitor *vis
         .notifications_received = peer->total.notifications_received,
         .memory_held = peer->budget.charged,
         .memory_ceiling = peer->core->config.memory_ceiling,
+        .pages_shared = lent.shared,
+        .pages_held = lent.held,
         .last_error = peer->last_error,
         .allowed = peer->allowed,
         .present = peer->alive != 0,
@@ -39,12 +49,21 @@ static void visit_link(const struct peer *peer, const struct status_visitor *vis
     visitor->link(visitor->arg, &info);
 }
 
+/* Whoever has taken it may have said so, and nobody has looked yet. */
+static void visit_look(const struct conn *conn)
+{
+    struct host *host = conn->peer->core->host;
+    if (conn->listener)
+        host->listening(host, conn->listener, false);
+}
+
 static void visit_connection(const struct conn *conn, const struct status_visitor *visitor)
 {
     static const char *const states[] = {[CONN_WAITING] = "connecting",
                                          [CONN_REQUESTED] = "connecting",
                                          [CONN_OPEN] = "open",
                                          [CONN_ENDING] = "closing"};
+    visit_look(conn);
     struct status_connection info = {
         .serial = conn->serial,
         .peer_domid = (uint32_t)conn->peer->domid,
@@ -55,9 +74,12 @@ static void visit_connection(const struct conn *conn, const struct status_visito
         .type = visit_type(conn->type),
         .incoming = conn->incoming,
         .uid = conn->uid,
+        .listener_uid = conn->listener_uid,
+        .pid = conn->pid,
+        .rule = conn->rule ? conn->rule->place : "",
         .bytes_sent = conn->bytes_sent,
         .bytes_received = conn->bytes_received,
-        .buffered = conn->queue.bytes,
+        .buffered = conn->queue.bytes + conn->lent,
     };
     visitor->connection(visitor->arg, &info);
 }
@@ -69,6 +91,7 @@ static void visit_listener(const struct listener *listener, const struct status_
         .service = listener->name,
         .type = visit_type(listener->type),
         .uid = listener->uid,
+        .pid = listener->pid,
         .local_only = listener->local_only,
         .backlog = listener->backlog,
         .waiting = listener->waiting,
@@ -79,6 +102,7 @@ static void visit_listener(const struct listener *listener, const struct status_
 
 static void visit_counters(const struct core *core, const struct status_visitor *visitor)
 {
+    const struct platform_lent lent = lent_to(core, PLATFORM_LENT_ALL);
     const struct status_counter counters[] = {
         {"connects", core->count.connects},
         {"connected", core->count.connected},
@@ -88,6 +112,8 @@ static void visit_counters(const struct core *core, const struct status_visitor 
         {"links_made", core->count.links_made},
         {"links_lost", core->count.links_lost},
         {"protocol_errors", core->count.protocol_errors},
+        {"pages_shared_now", lent.shared},
+        {"pages_held_now", lent.held},
     };
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
         visitor->counter(visitor->arg, &counters[i]);
@@ -99,14 +125,16 @@ void core_visit(struct core *core, const struct status_visitor *visitor)
     const struct conn *conn;
     struct listener *listener;
     TAILQ_FOREACH (peer, &core->peers, all) {
-        visit_link(peer, visitor);
+        if (visitor->wants(visitor->arg))
+            visit_link(peer, visitor);
         if (visitor->connection)
             TAILQ_FOREACH (conn, &peer->conns, of_peer)
-                visit_connection(conn, visitor);
+                if (visitor->wants(visitor->arg))
+                    visit_connection(conn, visitor);
     }
     for (int i = 0; i < LISTENER_BUCKETS; i++)
         LIST_FOREACH (listener, &core->listeners.ports[i], by_port)
-            if (core->host->listening(core->host, listener, false))
+            if (visitor->wants(visitor->arg) && core->host->listening(core->host, listener, false))
                 visit_listener(listener, visitor);
     visit_counters(core, visitor);
 }

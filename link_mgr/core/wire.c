@@ -85,11 +85,22 @@ uint32_t wire_put_connect_req(uint8_t out[WIRE_CONNECT_REQ + IDC_SERVICE_MAX],
     return WIRE_CONNECT_REQ + (uint32_t)name_length;
 }
 
-void wire_put_connect_rsp(uint8_t out[WIRE_CONNECT_RSP], const struct wire_connect_rsp *rsp)
+static uint32_t connect_rsp_length(uint64_t features)
+{
+    if (!(features & WIRE_LISTENER_UID))
+        return WIRE_CONNECT_RSP;
+    return features & WIRE_RULES ? WIRE_CONNECT_RSP_RULE : WIRE_CONNECT_RSP_UID;
+}
+
+uint32_t wire_put_connect_rsp(uint8_t out[WIRE_CONNECT_RSP_RULE], uint64_t features,
+                              const struct wire_connect_rsp *rsp)
 {
     wire_put_u32(out, rsp->status);
     wire_put_u32(out + 4, rsp->id);
     wire_put_u32(out + 8, rsp->port);
+    wire_put_u32(out + 12, rsp->uid);
+    wire_put_u32(out + 16, rsp->rule);
+    return connect_rsp_length(features);
 }
 
 /* What the type alone says about a header. */
@@ -102,7 +113,7 @@ static const struct {
     [WIRE_TYPE_HELLO] = {0, false, false, WIRE_HELLO, WIRE_CONTROL_MAX},
     [WIRE_TYPE_CONNECT_REQ] = {0, false, true, WIRE_CONNECT_REQ,
                                WIRE_CONNECT_REQ + IDC_SERVICE_MAX},
-    [WIRE_TYPE_CONNECT_RSP] = {0, true, true, WIRE_CONNECT_RSP, WIRE_CONNECT_RSP},
+    [WIRE_TYPE_CONNECT_RSP] = {0, true, true, WIRE_CONNECT_RSP, WIRE_CONNECT_RSP_RULE},
     [WIRE_TYPE_DATA] = {WIRE_DATA_MORE | WIRE_DATA_TOTAL, true, true, 0, WIRE_FRAME_MAX},
     [WIRE_TYPE_CREDIT] = {0, true, true, 0, 0},
     [WIRE_TYPE_DISCONNECT] = {0xF, true, true, 0, 4},
@@ -164,6 +175,9 @@ const char *wire_get_frame(const uint8_t in[WIRE_HEADER], uint32_t max_frame,
     if (wire_get16(in + 6) != 0)
         return "a frame whose reserved field is not 0";
     const char *wrong = check_known(frame);
+    if (!wrong && frame->type == WIRE_TYPE_CONNECT_RSP && frame->length != WIRE_CONNECT_RSP &&
+        frame->length != WIRE_CONNECT_RSP_UID && frame->length != WIRE_CONNECT_RSP_RULE)
+        wrong = "a CONNECT_rsp of the wrong length";
     if (!wrong && frame->type == WIRE_TYPE_DATA)
         wrong = check_data(frame);
     if (!wrong && frame->type == WIRE_TYPE_DISCONNECT)
@@ -221,12 +235,22 @@ const char *wire_get_connect_req(const uint8_t *in, uint32_t length, struct wire
     return NULL;
 }
 
-const char *wire_get_connect_rsp(const uint8_t *in, uint32_t length, struct wire_connect_rsp *rsp)
+const char *wire_get_connect_rsp(const uint8_t *in, uint32_t length, uint64_t features,
+                                 struct wire_connect_rsp *rsp)
 {
-    if (length != WIRE_CONNECT_RSP)
+    if (length != connect_rsp_length(features))
         return "a CONNECT_rsp of the wrong length";
-    *rsp = (struct wire_connect_rsp){wire_get_u32(in), wire_get_u32(in + 4), wire_get_u32(in + 8)};
+    *rsp = (struct wire_connect_rsp){wire_get_u32(in), wire_get_u32(in + 4), wire_get_u32(in + 8),
+                                     WIRE_UID_UNKNOWN, 0};
+    if (length >= WIRE_CONNECT_RSP_UID)
+        rsp->uid = wire_get_u32(in + 12);
+    if (length == WIRE_CONNECT_RSP_RULE)
+        rsp->rule = wire_get_u32(in + 16);
     if ((rsp->status == 0) != (rsp->id != 0) || (rsp->status == 0) != (rsp->port != 0))
         return "a CONNECT_rsp that neither accepts nor refuses";
+    if (rsp->status != 0 && rsp->uid != WIRE_UID_UNKNOWN)
+        return "a CONNECT_rsp that refuses and says who listens";
+    if (rsp->status == 0 && rsp->rule != 0)
+        return "a CONNECT_rsp that accepts and names a rule that refuses";
     return NULL;
 }

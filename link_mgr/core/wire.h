@@ -27,6 +27,8 @@
 #define WIRE_HELLO 56u
 #define WIRE_CONNECT_REQ 20u
 #define WIRE_CONNECT_RSP 12u
+#define WIRE_CONNECT_RSP_UID 16u  /* with WIRE_LISTENER_UID */
+#define WIRE_CONNECT_RSP_RULE 20u /* with WIRE_RULES besides */
 /* longest payload of a frame other than DATA_ind and skipped ones, whose limit is max_frame */
 #define WIRE_CONTROL_MAX 1024u
 #define WIRE_TOTAL 4u /* the length of a message, before the bytes of its first part */
@@ -42,6 +44,11 @@ enum wire_type {
     WIRE_TYPE_COUNT,
     WIRE_TYPE_SKIPPED = 128, /* from here on */
 };
+
+/* Features, as bits of HELLO. */
+#define WIRE_LISTENER_UID 0x1u
+#define WIRE_RULES 0x2u /* in use only together with the one before */
+#define WIRE_FEATURES (WIRE_LISTENER_UID | WIRE_RULES) /* those that this side knows */
 
 #define WIRE_DATA_MORE 0x1u
 #define WIRE_DATA_TOTAL 0x2u
@@ -76,7 +83,9 @@ void wire_put_hello(uint8_t out[WIRE_HELLO], const struct wire_hello *hello);
 /* Returns the payload's length. */
 uint32_t wire_put_connect_req(uint8_t out[WIRE_CONNECT_REQ + IDC_SERVICE_MAX],
                               const struct wire_connect_req *req);
-void wire_put_connect_rsp(uint8_t out[WIRE_CONNECT_RSP], const struct wire_connect_rsp *rsp);
+/* features: those in use. Returns the payload's length. */
+uint32_t wire_put_connect_rsp(uint8_t out[WIRE_CONNECT_RSP_RULE], uint64_t features,
+                              const struct wire_connect_rsp *rsp);
 void wire_put_u32(uint8_t out[4], uint32_t value);
 uint32_t wire_get_u32(const uint8_t in[4]);
 
@@ -85,6 +94,7 @@ const char *wire_get_frame(const uint8_t in[WIRE_HEADER], uint32_t max_frame,
                            struct wire_frame *frame);
 const char *wire_get_hello(const uint8_t *in, uint32_t length, struct wire_hello *hello);
 const char *wire_get_connect_req(const uint8_t *in, uint32_t length, struct wire_connect_req *req);
-const char *wire_get_connect_rsp(const uint8_t *in, uint32_t length, struct wire_connect_rsp *rsp);
+const char *wire_get_connect_rsp(const uint8_t *in, uint32_t length, uint64_t features,
+                                 struct wire_connect_rsp *rsp);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "common/service_name.h"
@@ -17,31 +18,45 @@
 #include "link_mgr/hub/hub_private.h"
 #include "link_mgr/hub/hub_run.h"
 #include "link_mgr/base/clock.h"
+#include "link_mgr/base/closer.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/base/timer.h"
 
+static void hub_draw_serials(struct hub *hub)
+{
+    if (getrandom(hub->serials, sizeof(hub->serials), 0) == sizeof(hub->serials))
+        return;
+    for (int i = 0; i < HUB_SERIALS; i++) /* this cannot be */
+        hub->serials[i] = hub->host.random64(&hub->host);
+}
+
+/* Serials are random, because names are made of them. Anybody may bind the names that a program
+ * expects to come next. 48 bits cannot be guessed, so a name that is taken is no case for a second
+ * try. One call of the kernel yields many. */
 uint64_t hub_new_serial(struct hub *hub)
 {
-    hub->next_serial = (hub->next_serial + 1) & ((1ull << HANDOVER_SERIAL_BITS) - 1);
-    return hub->next_serial;
+    uint64_t serial;
+    do {
+        if (hub->serials_left == 0) {
+            hub_draw_serials(hub);
+            hub->serials_left = HUB_SERIALS;
+        }
+        serial = hub->serials[--hub->serials_left] & ((1ull << HANDOVER_SERIAL_BITS) - 1);
+    } while (serial == 0 || hub_record_exists(hub, serial));
+    return serial;
 }
 
 /* ---- the end of a connect ---- */
-
-void hub_close_if_open(int fd)
-{
-    if (fd >= 0)
-        close(fd);
-}
 
 static void pending_free(struct hub_pending *pending)
 {
     event_del(&pending->timer);
     event_del(&pending->retry);
-    hub_close_if_open(pending->request.far_end);
-    hub_close_if_open(pending->request.held_end);
-    hub_close_if_open(pending->result.fd);
+    closer_forget(pending->near_end);
+    closer_close(pending->request.far_end, pending->request.caller.uid);
+    closer_close(pending->request.held_end, pending->request.caller.uid);
+    closer_close(pending->result.fd, pending->result.peer_uid);
     free(pending);
 }
 
@@ -68,7 +83,7 @@ void hub_cancel(struct hub_pending *pending)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct hub_pending *pending = arg;
-    char why[HUB_WHY_MAX];
+    char why[HUB_WHY_MAX], called[HUB_CALLED_MAX];
     (void)fd, (void)what;
     /* A connect that waits already knows a reason, even while it asks once more. */
     bool heard = pending->conn && pending->request.wait && pending->why[0];
@@ -80,8 +95,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (pending->conn) {
-        snprintf(why, sizeof(why), "domain %u did not answer within %lld ms",
-                 pending->request.domid, (long long)pending->request.timeout_ms);
+        snprintf(why, sizeof(why), "%s did not answer within %lld ms", hub_called(pending, called),
+                 (long long)pending->request.timeout_ms);
         hub_abandon(pending);
         hub_answer(pending, -ETIMEDOUT, why, NULL);
         return;
@@ -109,16 +124,35 @@ static void hub_plan(struct hub_pending *pending, int64_t ms)
     timer_set(&pending->retry, (uint64_t)ms);
 }
 
-/* Nothing tells this side when a program in another domain begins to listen. So it asks again, less
- * and less often. */
-bool hub_try_again(struct hub_pending *pending, int error, const char *why)
+/* Does nobody serve there now? A listener that is there and refuses is a decision, and so is a
+ * rule. */
+static bool hub_is_absence(enum reason reason)
 {
-    if (!pending->request.wait || !hub_may_heal(error))
-        return false;
+    return reason == REASON_NO_LISTENER || reason == REASON_UNREACHABLE ||
+           reason == REASON_LINK_LOST || reason == REASON_PROTOCOL || reason == REASON_SHUTDOWN;
+}
+
+static void hub_keep(struct hub_pending *pending, int error, const char *why)
+{
     pending->conn = NULL;
     pending->error = error;
     if (why != pending->why)
         snprintf(pending->why, sizeof(pending->why), "%s", why);
+}
+
+/* Nothing tells this side when a program in another domain begins to listen. So it asks again, less
+ * and less often. The next domain of a route is asked at once, but not from inside the core. */
+bool hub_try_again(struct hub_pending *pending, enum reason reason, int error, const char *why)
+{
+    if (pending->route.next < pending->route.count && hub_is_absence(reason)) {
+        hub_keep(pending, error, why);
+        hub_plan(pending, 0);
+        return true;
+    }
+    pending->route.count = pending->route.next = 0; /* the next round has the route of its time */
+    if (!pending->request.wait || !hub_may_heal(error))
+        return false;
+    hub_keep(pending, error, why);
     hub_plan(pending, pending->pause_ms);
     pending->pause_ms = pending->pause_ms < PAUSE_MAX_MS / 2 ? 2 * pending->pause_ms : PAUSE_MAX_MS;
     return true;
@@ -152,28 +186,39 @@ static const char *hub_cause(const struct hub *hub, const struct hub_connect *re
     return own ? peer->own_error : reason_text(reason);
 }
 
-void hub_explain(const struct hub *hub, const struct hub_connect *request, enum reason reason,
-                 char *text, size_t size)
+void hub_explain(const struct hub *hub, const struct hub_connect *request, const struct conn *conn,
+                 enum reason reason, char *text, size_t size)
 {
-    char whose[48] = "";
+    char rule[HUB_RULE_MAX];
     const struct judge_question question = {.direction = JUDGE_OUT,
                                             .domid = request->domid,
-                                            .port = request->port,
+                                            .port = conn ? conn->peer_port : request->port,
                                             .name = request->name,
                                             .type = request->type,
                                             .uid = request->caller.uid};
-    if (reason == REASON_POLICY && judge_allows(hub->core, &question))
-        snprintf(whose, sizeof(whose), " (the rule of domain %u)", request->domid);
-    else if (reason == REASON_POLICY)
-        snprintf(whose, sizeof(whose), " (the rule of this domain)");
-    snprintf(text, size, "%s%s", hub_cause(hub, request, reason), whose);
+    /* Of a connect that waits for its answer, it is the rule that lets the request through. */
+    const struct rule *theirs = conn && conn->phase == CONN_ENDING ? conn->rule : NULL;
+    judge_explain(hub->core, &question, reason, theirs, rule, sizeof(rule));
+    snprintf(text, size, "%s%s", hub_cause(hub, request, reason), rule);
+}
+
+/* May the user have no more connections? Then the connect is counted as refused. */
+static bool hub_is_over_quota(struct hub *hub, struct hub_pending *pending)
+{
+    uint32_t uid = pending->request.caller.uid;
+    if (quota_may_take(hub->users, uid, USER_CONNECTIONS, 1))
+        return false;
+    users_explain(hub->users, uid, USER_CONNECTIONS, pending->why, sizeof(pending->why));
+    core_count_refused(hub->core);
+    hub_audit_connect(hub, pending, REASON_NO_RESOURCES, pending->why);
+    return true;
 }
 
 static void hub_start(struct hub *hub, struct hub_pending *pending)
 {
     struct hub_connect *request = &pending->request;
     enum reason reason;
-    char text[HUB_CAUSE_MAX];
+    char text[HUB_CAUSE_MAX], called[HUB_CALLED_MAX];
     const struct core_request wanted = {.domid = request->domid,
                                         .port = request->port,
                                         .name = request->name,
@@ -183,23 +228,61 @@ static void hub_start(struct hub *hub, struct hub_pending *pending)
                                         .cookie = pending};
     pending->conn = core_connect(hub->core, &wanted, &reason);
     if (!pending->conn) {
-        hub_explain(hub, request, reason, text, sizeof(text));
-        snprintf(pending->why, sizeof(pending->why), "domain %u: %s", request->domid, text);
-        if (!hub_try_again(pending, -reason_errno(reason), pending->why))
-            hub_answer_known(pending, -reason_errno(reason));
+        hub_explain(hub, request, NULL, reason, text, sizeof(text));
+        snprintf(pending->why, sizeof(pending->why), "%s: %s", hub_called(pending, called), text);
+        if (hub_try_again(pending, reason, -reason_errno(reason), pending->why))
+            return;
+        hub_audit_connect(hub, pending, reason, NULL);
+        hub_answer_known(pending, -reason_errno(reason));
         return;
     }
+    pending->conn->pid = request->caller.pid;
 }
 
-static void hub_attempt(struct hub *hub, struct hub_pending *pending)
+static bool hub_is_own(const struct hub *hub, uint32_t domid)
 {
-    if (pending->request.domid == IDC_DOMID_SELF ||
-        pending->request.domid == (uint32_t)hub->core->domid)
-        hub_connect_within(hub, pending);
-    else if (pending->request.gone(pending->arg))
+    return domid == IDC_DOMID_SELF || domid == (uint32_t)hub->core->domid;
+}
+
+/* The near end serves within the domain only. */
+static void hub_drop_near_end(struct hub_connect *request)
+{
+    if (request->held_end >= 0)
+        closer_close(request->held_end, request->caller.uid);
+    request->held_end = -1;
+}
+
+/* A connect that may go to this domain only in a later attempt parts with the near end before the
+ * first one. */
+static void hub_part_early(struct hub_pending *pending)
+{
+    int error = hub_part_with_near_end(pending, NULL);
+    if (error)
+        hub_answer_soon(pending, own_error(error), "%s", own_error_text(error));
+}
+
+static void hub_attempt_elsewhere(struct hub *hub, struct hub_pending *pending)
+{
+    hub_drop_near_end(&pending->request);
+    if (pending->request.gone(pending->arg))
         hub_answer_soon(pending, -ECANCELED, "the program has given up");
+    else if (hub_is_over_quota(hub, pending))
+        hub_answer_known(pending, -EDQUOT);
     else
         hub_start(hub, pending);
+}
+
+void hub_attempt(struct hub *hub, struct hub_pending *pending)
+{
+    struct hub_connect *request = &pending->request;
+    if (request->held_end >= 0 && hub_is_open_ended(request))
+        hub_part_early(pending); /* it comes back here */
+    else if (!hub_find_domain(hub, pending))
+        return;
+    else if (hub_is_own(hub, request->domid))
+        hub_connect_within(hub, pending);
+    else
+        hub_attempt_elsewhere(hub, pending);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
@@ -222,8 +305,8 @@ struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *reque
 {
     struct hub_pending *pending = calloc(1, sizeof(*pending));
     if (!pending) {
-        hub_close_if_open(request->far_end);
-        hub_close_if_open(request->held_end);
+        closer_close(request->far_end, request->caller.uid);
+        closer_close(request->held_end, request->caller.uid);
         return NULL;
     }
     *pending = (struct hub_pending){
@@ -238,91 +321,15 @@ struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *reque
     else if ((request->port == 0) == (request->name[0] == '\0'))
         hub_answer_soon(pending, -EINVAL,
                         "either a port (1..4294967295) or a service name must be given");
-    else if (request->domid > IDC_DOMID_SELF)
+    else if (request->to.kind == NAMING_ANY && request->name[0] == '\0')
+        hub_answer_soon(pending, -EINVAL,
+                        "any goes by the name of a service; a port needs the name of a domain");
+    else if (request->to.kind == NAMING_DOMID && request->domid > IDC_DOMID_SELF)
         hub_answer_soon(pending, -EINVAL, "%u is not a domid: they go from 0 to %u", request->domid,
                         IDC_DOMID_SELF - 1);
     else
         hub_attempt(hub, pending);
     return pending;
-}
-
-/* ---- listen ---- */
-
-static int judge_listen(const struct hub_listen *request, char why[HUB_WHY_MAX])
-{
-    bool privileged = request->caller.uid == 0 || request->caller.uid == geteuid();
-    if (request->name[0] && !service_name_valid(request->name, strlen(request->name))) {
-        snprintf(why, HUB_WHY_MAX,
-                 "%s is not a service name: up to %d of A-Z a-z 0-9 . _ -, with a letter",
-                 request->name, IDC_SERVICE_MAX);
-        return -EINVAL;
-    }
-    if (request->port == IDC_PORT_MANAGER) {
-        snprintf(why, HUB_WHY_MAX, "port %u is the connection manager's", IDC_PORT_MANAGER);
-        return -EACCES;
-    }
-    if (request->port != 0 && request->port <= IDC_PORT_PRIVILEGED_MAX && !privileged) {
-        snprintf(why, HUB_WHY_MAX, "ports up to %u are for root and for link_mgr's own user",
-                 IDC_PORT_PRIVILEGED_MAX);
-        return -EACCES;
-    }
-    return 0;
-}
-
-static int add_listener(struct hub *hub, const struct hub_listen *request,
-                        struct listener **listener, char why[HUB_WHY_MAX])
-{
-    struct listener *clash = NULL;
-    int error = listener_add(&hub->core->listeners, request->port, request->name, listener, &clash);
-    while (error == -EADDRINUSE && acceptor_is_gone(clash->owner)) {
-        acceptor_free(clash->owner); /* its program has closed, and we had not looked yet */
-        error = listener_add(&hub->core->listeners, request->port, request->name, listener, &clash);
-    }
-    if (error == -EADDRINUSE)
-        snprintf(why, HUB_WHY_MAX, "a program of uid %u listens on port %u%s%s already", clash->uid,
-                 clash->port, clash->name[0] ? ", service " : "", clash->name);
-    else if (error)
-        snprintf(why, HUB_WHY_MAX, "%s", own_error_text(error));
-    return own_error(error);
-}
-
-int hub_backlog(int backlog)
-{
-    if (backlog < 1)
-        return 1;
-    return backlog > LISTENER_BACKLOG_MAX ? LISTENER_BACKLOG_MAX : backlog;
-}
-
-static int listen_on(struct hub *hub, const struct hub_listen *request,
-                     struct hub_listening *result, char why[HUB_WHY_MAX])
-{
-    struct listener *listener;
-    struct acceptor *acceptor;
-    core_catch_up(hub->core);
-    int error = add_listener(hub, request, &listener, why);
-    if (error)
-        return error;
-    listener->type = request->type;
-    listener->uid = request->caller.uid;
-    listener->local_only = request->local_only;
-    listener->reset_is_end = request->reset_is_end;
-    listener->backlog = request->reserve ? 0 : hub_backlog(request->backlog);
-    error = acceptor_new(&hub->acceptors, hub->core, listener, hub_new_serial(hub), &acceptor,
-                         &result->fd);
-    if (error) {
-        snprintf(why, HUB_WHY_MAX, "no socket could be made: %s", own_error_text(error));
-        listener_remove(listener);
-        return own_error(error);
-    }
-    result->port = listener->port;
-    return 0;
-}
-
-int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result,
-               char why[HUB_WHY_MAX])
-{
-    int error = judge_listen(request, why);
-    return error ? error : listen_on(hub, request, result, why);
 }
 
 /* ---- life ---- */
@@ -355,9 +362,9 @@ bool hub_turn(struct hub *hub)
     return more;
 }
 
-void hub_store_event(struct hub *hub, const struct store_event *event)
+int hub_take_store_events(struct hub *hub)
 {
-    core_store_event(hub->core, event);
+    return core_take_store_events(hub->core);
 }
 
 bool hub_is_ready(const struct hub *hub)
@@ -372,8 +379,8 @@ static int start_manager(struct hub *hub)
     struct hub_listen request = {.caller = {.uid = geteuid(), .pid = getpid()},
                                  .port = IDC_PORT_MANAGER,
                                  .type = IDC_STREAM,
-                                 .backlog = 64};
-    int error = listen_on(hub, &request, &listening, why);
+                                 .backlog = LISTENER_BACKLOG_MAX};
+    int error = hub_listen_on(hub, &request, NULL, &listening, why);
     if (error)
         return error;
     hub->manager = port_manager_new(hub->base, hub->core, listening.fd);
@@ -386,17 +393,21 @@ int hub_new(const struct hub_config *config, struct hub **result)
     if (!hub)
         return -ENOMEM;
     hub->base = config->base;
+    hub->users = config->users;
     hub->timer_deadline = UINT64_MAX;
     hub_records_init(hub);
+    LIST_INIT(&hub->permits);
     trim_init(&hub->trim, hub->base);
+    audit_begin(&hub->audit, hub->base);
     endpoints_init(&hub->endpoints, hub->base);
     hub_fill_host(hub);
     hub->host.ops = config->ops;
     hub->host.platform = config->platform;
-    hub->next_serial = hub->host.random64(&hub->host);
     evtimer_assign(&hub->deadline, hub->base, on_deadline, hub);
     int error = acceptors_init(&hub->acceptors, hub->base);
     hub->core = error ? NULL : core_new(&hub->host, &config->core);
+    if (hub->core)
+        hub->audit.domid = hub->core->domid;
     if (!error)
         error = hub->core ? start_manager(hub) : -ENOMEM;
     if (error) {
@@ -420,6 +431,8 @@ void hub_free(struct hub *hub)
         end_listeners(hub);
         core_free(hub->core);
     }
+    audit_end(&hub->audit);
+    hub_permits_end(hub);
     acceptors_end(&hub->acceptors);
     if (hub->manager)
         port_manager_free(hub->manager);

@@ -18,14 +18,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/naming.h"
 #include "common/status.h"
 #include "idc.h"
 
 /* One line for a program. It names the object (a service's name has up to 79 bytes), then the
  * cause, then what was tried. No text is cut. */
-#define HUB_CAUSE_MAX 256
-#define HUB_WHY_MAX 512
+#define HUB_RULE_MAX 384 /* of a cause: the rule behind it */
+#define HUB_CAUSE_MAX 640
+#define HUB_WHY_MAX 1024
 
+struct groups;
 struct hub;
 struct hub_pending;
 
@@ -40,7 +43,10 @@ struct hub_caller {
 
 struct hub_connect {
     struct hub_caller caller;
-    uint32_t domid;      /* IDC_DOMID_SELF is understood */
+    /* which domain. Of one that is not named by its domid, the hub fills in domid, each time anew
+     * that it tries */
+    struct naming to;
+    uint32_t domid;      /* of NAMING_DOMID; IDC_DOMID_SELF is understood */
     uint32_t port;       /* 0 when name is set */
     uint32_t local_port; /* 0: one is picked */
     char name[IDC_SERVICE_MAX + 1];
@@ -50,8 +56,9 @@ struct hub_connect {
     bool wait;
     /* -1, or the far end of the program's own socket pair, with filler (common/connecting.h) */
     int far_end;
-    /* -1, or, within the domain, a duplicate of its near end, which the hub names. The hub takes
-     * both over in every case. The caller watches whether the program closes its end, and cancels
+    /* -1, or a duplicate of its near end, which the hub names if the connection is one within the
+     * domain. For another domid, which the caller knows, it is -1. The hub takes both over in every
+     * case. The caller watches whether the program closes its end, and cancels
      * then */
     int held_end;
     /* Has the caller's client gone without the hub knowing yet? Called with done's arg, before the
@@ -66,6 +73,8 @@ struct hub_connected {
     uint32_t local_port;
     uint32_t peer_domid;
     uint32_t peer_port;
+    /* of the listener's program, as its link_mgr vouches for it; UINT32_MAX: not known */
+    uint32_t peer_uid;
 };
 
 /* result is NULL when error (a negative errno) is not 0. Called exactly once, never from inside
@@ -90,6 +99,7 @@ struct hub_listen {
     /* takes the port, but refuses connections until hub_listen_reserved. It must have no name */
     bool reserve;
     bool reset_is_end; /* of the connections that it accepts, as in struct endpoint_config */
+    const struct groups *groups; /* of the program; they stay the caller's. NULL: not known */
 };
 
 struct hub_listening {
@@ -103,9 +113,9 @@ int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_lis
 /* A reservation is the descriptor that hub_listen with reserve returned. The port is free again
  * when its last copy is closed. Returns the port, 0 when fd is not a reservation. */
 uint32_t hub_reserved_port(struct hub *hub, int fd);
-/* Begins to listen on the reserved port. far_end, which is taken over, is one end of a socket pair
- * (stream or seqpacket, as the reservation). Its other end becomes the program's listener. The
- * reservation no longer holds the port. */
+/* Begins to listen on the reserved port. far_end, which is taken over on success, is one end of a
+ * socket pair (stream or seqpacket, as the reservation). Its other end becomes the program's
+ * listener. The reservation no longer holds the port. */
 int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog,
                         struct hub_listening *result, char why[HUB_WHY_MAX]);
 
@@ -128,12 +138,28 @@ int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
 /* How many bytes its program has written that the hub has not yet taken. */
 int64_t hub_unsent(struct hub *hub, const struct hub_question *question);
 
+/* ---- names of domains (hub_names.c) ---- */
+
+/* The domid of the domain that is named so. -EINVAL: `any` names none; -EHOSTUNREACH: this domain
+ * is told of no such domain; -ENOTUNIQ: it is told of several, and why has their domids. */
+int hub_resolve(struct hub *hub, const struct naming *naming, uint32_t *domid,
+                char why[HUB_WHY_MAX]);
+/* What this domain is told of a domain: "" for what it is not told. The texts are the rules', until
+ * these change. */
+struct hub_domain {
+    const char *name, *uuid;
+};
+struct hub_domain hub_domain_of(const struct hub *hub, uint32_t domid);
+
 /* ---- status ---- */
 
 /* Visits each link, each connection (if the visitor has something for them), each listener, and the
  * counters, as they are now. */
 void hub_visit(struct hub *hub, const struct status_visitor *visitor);
 int hub_domid(const struct hub *hub);
+/* How many rules say who may listen; -1: there is no file. *are_old: the file has something wrong
+ * in it, and the rules are those from before. */
+int hub_rule_count(const struct hub *hub, bool *are_old);
 const char *hub_platform(const struct hub *hub);
 
 #endif

@@ -12,9 +12,10 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/guard.h"
 #include "link_mgr/hub/hub_private.h"
 
-/* Serials are consecutive numbers, so their last bits spread them evenly. */
+/* Serials are random, so their last bits spread them evenly. */
 static struct hub_record_list *record_bucket(struct hub *hub, uint64_t serial)
 {
     return &hub->records[serial % HUB_BUCKETS];
@@ -29,8 +30,16 @@ static struct hub_record *record_find(struct hub *hub, uint64_t serial)
     return record;
 }
 
-static void record_forget(struct hub_record *record)
+bool hub_record_exists(struct hub *hub, uint64_t serial)
 {
+    return record_find(hub, serial) != NULL;
+}
+
+static void record_forget(struct hub *hub, struct hub_record *record)
+{
+    quota_give(hub->users, record->uid, USER_CONNECTIONS, 1);
+    if (record->conn->incoming)
+        hub_share_give(hub, record->uid, record->conn);
     LIST_REMOVE(record, bucket);
     free(record);
 }
@@ -40,6 +49,7 @@ void hub_records_init(struct hub *hub)
     for (unsigned i = 0; i < HUB_BUCKETS; i++)
         LIST_INIT(&hub->records[i]);
     hub->ended_count = 0;
+    hub_shares_init(hub);
 }
 
 void hub_records_free(struct hub *hub)
@@ -52,6 +62,7 @@ void hub_records_free(struct hub *hub)
                 free(record);
         }
     }
+    hub_shares_end(hub);
 }
 
 int hub_record_begin(struct hub *hub, const struct conn *conn, uint32_t uid)
@@ -59,6 +70,15 @@ int hub_record_begin(struct hub *hub, const struct conn *conn, uint32_t uid)
     struct hub_record *record = malloc(sizeof(*record));
     if (!record)
         return -ENOMEM;
+    if (!quota_take(hub->users, uid, USER_CONNECTIONS, 1)) {
+        free(record);
+        return -EDQUOT;
+    }
+    if (conn->incoming && !hub_share_take(hub, uid, conn)) {
+        quota_give(hub->users, uid, USER_CONNECTIONS, 1);
+        free(record);
+        return -EUSERS;
+    }
     *record = (struct hub_record){.serial = conn->serial, .uid = uid, .conn = conn};
     LIST_INSERT_HEAD(record_bucket(hub, conn->serial), record, bucket);
     return 0;
@@ -66,7 +86,7 @@ int hub_record_begin(struct hub *hub, const struct conn *conn, uint32_t uid)
 
 void hub_record_cancel(struct hub *hub, uint64_t serial)
 {
-    record_forget(record_find(hub, serial));
+    record_forget(hub, record_find(hub, serial));
 }
 
 void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason)
@@ -76,7 +96,7 @@ void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason)
     if (hub->ended_count++ >= HUB_REASONS)
         LIST_REMOVE(place, bucket);
     *place = (struct hub_record){.serial = serial, .uid = record->uid, .reason = reason};
-    record_forget(record);
+    record_forget(hub, record);
     LIST_INSERT_HEAD(record_bucket(hub, serial), place, bucket);
 }
 
@@ -88,7 +108,7 @@ static bool record_is_shown(const struct hub_record *record, int fd)
     struct handover_name name;
     struct ucred maker;
     socklen_t len = sizeof(maker);
-    return fd >= 0 && handover_name(fd, &name) == 0 && !name.listener &&
+    return fd >= 0 && guard_is_unix(fd) && handover_name(fd, &name) == 0 && !name.listener &&
            name.serial == record->serial &&
            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &maker, &len) == 0 && maker.pid == getpid();
 }
@@ -117,7 +137,8 @@ int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
     }
     /* A broken connection whose program has not taken everything yet has a reason too. */
     enum reason reason = record->conn ? record->conn->end : record->reason;
-    snprintf(why, HUB_WHY_MAX, "%s", reason_text(reason));
+    bool open = record->conn && record->conn->phase == CONN_OPEN && reason == REASON_OK;
+    snprintf(why, HUB_WHY_MAX, "%s", open ? "the connection is open" : reason_text(reason));
     *end = -reason_errno(reason);
     return 0;
 }

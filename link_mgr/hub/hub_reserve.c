@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/guard.h"
 #include "link_mgr/program/acceptor.h"
 #include "link_mgr/hub/hub_private.h"
 #include "link_mgr/base/own_error.h"
@@ -21,7 +22,7 @@ static struct listener *reserved_by(struct hub *hub, int fd)
 {
     struct handover_name name;
     struct listener *listener = NULL;
-    if (handover_name(fd, &name) == 0 && name.listener)
+    if (guard_is_unix(fd) && handover_name(fd, &name) == 0 && name.listener)
         listener = listener_by_port(&hub->core->listeners, name.local.port);
     return listener && listener->backlog == 0 && acceptor_has_end(listener->owner, fd) ? listener
                                                                                        : NULL;
@@ -39,7 +40,6 @@ int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backl
     struct listener *listener = reserved_by(hub, reservation);
     int error = listener ? acceptor_move(listener->owner, far_end, hub_new_serial(hub)) : -EINVAL;
     if (error) {
-        close(far_end);
         snprintf(why, HUB_WHY_MAX, "%s",
                  listener ? own_error_text(error) : "that is no reservation of a port");
         return own_error(error);

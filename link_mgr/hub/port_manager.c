@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Port 1; port_manager.h has the protocol. Each client is a libevent bufferevent. */
+/* Port 1; port_manager.h has the protocol. */
 #include "link_mgr/hub/port_manager.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,6 +13,9 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/closer.h"
+#include "link_mgr/base/quota.h"
+#include "link_mgr/base/stream.h"
 #include "link_mgr/base/timer.h"
 #include "link_mgr/core/judge.h"
 
@@ -21,11 +23,17 @@
 #define ANSWERS_MAX (64 * 1024)
 #define RETRY_MS 20 /* of what failed for lack of memory */
 
+/* Of whom connections are counted: of each uid of a domain, and of the domain. */
+enum port_manager_kind { OF_USER, OF_DOMAIN };
+
 struct client {
     struct port_manager *manager;
-    struct bufferevent *stream;
+    struct stream *stream;
     struct idc_addr peer;
-    bool ended; /* sends no more, and still gets its answers */
+    bool ended;            /* sends no more, and still gets its answers */
+    int services;          /* the bucket with which the list of services goes on; -1: none does */
+    struct event again;    /* its next turn */
+    struct event deadline; /* of a line that began, or of answers that wait */
     LIST_ENTRY(client) list;
 };
 
@@ -35,132 +43,224 @@ struct port_manager {
     int fd;
     struct event *event;
     struct event retry;
-    unsigned untold; /* connections taken, of which the listener could not be told yet */
-    int count;
+    uint32_t untold; /* the last connection taken, if the listener could not be told yet */
+    struct quota shares;
     LIST_HEAD(, client) clients;
 };
 
-static void wait_for_clients(struct port_manager *manager)
+/* ---- shares ---- */
+
+static uint64_t port_manager_user(uint32_t domid, uint32_t uid)
 {
-    if (event_add(manager->event, NULL) < 0)
-        timer_set(&manager->retry, RETRY_MS);
+    return (uint64_t)domid << 32 | uid;
 }
+
+/* A number that is no user's. */
+static uint64_t port_manager_domain(uint32_t domid)
+{
+    return (uint64_t)1 << 63 | domid;
+}
+
+bool port_manager_take(struct port_manager *manager, uint32_t domid, uint32_t uid)
+{
+    if (!quota_take(&manager->shares, port_manager_user(domid, uid), OF_USER, 1))
+        return false;
+    if (quota_take(&manager->shares, port_manager_domain(domid), OF_DOMAIN, 1))
+        return true;
+    quota_give(&manager->shares, port_manager_user(domid, uid), OF_USER, 1);
+    return false;
+}
+
+void port_manager_give(struct port_manager *manager, uint32_t domid, uint32_t uid)
+{
+    quota_give(&manager->shares, port_manager_user(domid, uid), OF_USER, 1);
+    quota_give(&manager->shares, port_manager_domain(domid), OF_DOMAIN, 1);
+}
+
+/* ---- clients ---- */
 
 static void client_free(struct client *client)
 {
-    struct port_manager *manager = client->manager;
+    port_manager_give(client->manager, client->peer.domid, client->peer.uid);
     LIST_REMOVE(client, list);
-    bufferevent_free(client->stream);
+    event_del(&client->again);
+    event_del(&client->deadline);
+    stream_free(client->stream);
     free(client);
-    if (manager->count-- == PORT_MANAGER_CLIENTS)
-        wait_for_clients(manager);
 }
 
-/* False, as below: there is no memory for it. */
-static bool answer_services(struct client *client)
+/* Lists the services of one bucket. False, as below: there is no memory for it. */
+static bool answer_services(struct client *client, unsigned *left)
 {
-    struct evbuffer *out = bufferevent_get_output(client->stream);
+    struct evbuffer *out = client->stream->out;
+    struct core *core = client->manager->core;
     struct listener *listener;
-    for (int i = 0; i < LISTENER_BUCKETS; i++)
-        LIST_FOREACH (listener, &client->manager->core->listeners.ports[i], by_port)
-            if (judge_shows(client->manager->core, client->peer.domid, listener) &&
-                evbuffer_add_printf(out, "%u %s %s\n", listener->port,
-                                    listener->type == IDC_STREAM ? "stream" : "seqpacket",
-                                    listener->name[0] ? listener->name : "-") < 0)
-                return false;
+    LIST_FOREACH (listener, &core->listeners.ports[client->services], by_port) {
+        *left -= *left > 0;
+        if (judge_shows(core, client->peer.domid, client->peer.uid, listener) &&
+            evbuffer_add_printf(out, "%u %s %s\n", listener->port,
+                                listener->type == IDC_STREAM ? "stream" : "seqpacket",
+                                listener->name[0] ? listener->name : "-") < 0)
+            return false;
+    }
+    if (++client->services < LISTENER_BUCKETS)
+        return true;
+    client->services = -1;
     return evbuffer_add(out, "\n", 1) == 0;
 }
 
 static bool port_manager_answer(struct client *client, const char *line)
 {
-    struct evbuffer *out = bufferevent_get_output(client->stream);
+    struct evbuffer *out = client->stream->out;
     if (strncmp(line, "PING", 4) == 0 && (line[4] == ' ' || line[4] == '\0'))
         return evbuffer_add_printf(out, "PONG%s\n", line + 4) >= 0;
-    if (strcmp(line, "SERVICES") == 0)
-        return answer_services(client);
+    if (strcmp(line, "SERVICES") == 0) {
+        client->services = 0;
+        return true;
+    }
     return evbuffer_add_printf(out, "ERROR unknown request; there are PING and SERVICES\n") >= 0;
 }
 
-static bool has_line(struct evbuffer *in)
+static bool has_line(struct client *client)
 {
+    struct evbuffer *in = client->stream->in;
     return evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_CRLF).pos >= 0;
+}
+
+static bool client_answers_wait(const struct client *client)
+{
+    return evbuffer_get_length(client->stream->out) > 0;
+}
+
+/* Does one thing that the client has asked for. */
+static bool client_step(struct client *client, unsigned *left)
+{
+    if (client->services >= 0)
+        return answer_services(client, left);
+    char *line = evbuffer_readln(client->stream->in, NULL, EVBUFFER_EOL_CRLF);
+    bool good = line && port_manager_answer(client, line);
+    free(line);
+    *left -= 1;
+    event_del(&client->deadline); /* that line was in time */
+    return good;
+}
+
+static bool client_write(const struct client *client)
+{
+    return !client_answers_wait(client) || stream_write(client->stream) == 0;
+}
+
+/* What comes next, after a turn: another turn, a deadline, or the end. False: the end. */
+static bool client_go_on(struct client *client, bool more)
+{
+    static const struct timeval at_once, late = {.tv_sec = PORT_MANAGER_LATE_SECONDS};
+    struct evbuffer *in = client->stream->in;
+    size_t length = evbuffer_get_length(in);
+    if (!more && length > PORT_MANAGER_LINE)
+        return false;
+    if (client->ended && !more && !client_answers_wait(client))
+        return false;
+    if (length == 0 && !more && !client_answers_wait(client))
+        event_del(&client->deadline);
+    else if (!evtimer_pending(&client->deadline, NULL) && event_add(&client->deadline, &late) < 0)
+        return false;
+    if (evbuffer_get_length(client->stream->out) >= ANSWERS_MAX)
+        return stream_read(client->stream, false) == 0; /* on_sent goes on */
+    return !more || event_add(&client->again, &at_once) == 0;
 }
 
 /* A client that does not take its answers is not read from. There is no read watermark: libevent
  * would call again and again for the bytes that are left in the buffer, and the loop would never
  * come to anything else. */
-static void on_lines(struct bufferevent *stream, void *arg)
+static void client_turn(struct client *client)
 {
-    struct client *client = arg;
-    struct evbuffer *in = bufferevent_get_input(stream), *out = bufferevent_get_output(stream);
-    bool good = true;
-    while (good && has_line(in) && evbuffer_get_length(out) < ANSWERS_MAX) {
-        char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF);
-        good = line && port_manager_answer(client, line);
-        free(line);
+    struct evbuffer *out = client->stream->out;
+    unsigned left = PORT_MANAGER_TURN;
+    bool good = true, more = true;
+    while (good && more && left > 0 && evbuffer_get_length(out) < ANSWERS_MAX) {
+        more = client->services >= 0 || has_line(client);
+        good = !more || client_step(client, &left);
     }
-    if (!good || (evbuffer_get_length(in) > PORT_MANAGER_LINE && !has_line(in)))
+    more = client->services >= 0 || has_line(client);
+    if (!good || !client_write(client) || !client_go_on(client, more))
         client_free(client);
-    else if (evbuffer_get_length(out) >= ANSWERS_MAX)
-        bufferevent_disable(stream, EV_READ);
 }
 
-static void on_end(struct bufferevent *stream, short what, void *arg)
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    client_turn(arg);
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    client_free(arg);
+}
+
+static void on_lines(void *arg)
+{
+    client_turn(arg);
+}
+
+static void on_end(void *arg, bool end)
 {
     struct client *client = arg;
-    /* When the client sends no more, it still gets its answers; on_sent then closes. */
-    client->ended =
-        (what & BEV_EVENT_EOF) && evbuffer_get_length(bufferevent_get_output(stream)) > 0;
-    if (client->ended)
-        bufferevent_disable(stream, EV_READ);
+    /* When the client sends no more, it still gets its answers. */
+    client->ended = end;
+    if (end && stream_read(client->stream, false) == 0)
+        client_turn(client);
     else
         client_free(client);
 }
 
-static void on_sent(struct bufferevent *stream, void *arg)
+static void on_sent(void *arg)
 {
     struct client *client = arg;
-    if (client->ended || bufferevent_enable(stream, EV_READ) < 0)
+    event_del(&client->deadline); /* the answers were taken */
+    if (!client->ended && stream_read(client->stream, true) < 0)
         client_free(client);
     else
-        on_lines(stream, client); /* lines that had waited for room */
+        client_turn(client); /* lines that had waited for room */
 }
 
+/* Who can send descriptors through a connection to port 1 (base/closer.h). The other end of one
+ * from another domain is link_mgr's. */
+static uint32_t port_manager_charge(const struct port_manager *manager, const struct idc_addr *peer)
+{
+    return peer->domid == (uint32_t)manager->core->domid ? peer->uid : geteuid();
+}
+
+/* Takes fd over; the user's share was taken before. */
 static void port_manager_serve(struct port_manager *manager, int fd, const struct idc_addr *peer)
 {
-    const struct timeval idle = {.tv_sec = PORT_MANAGER_IDLE_SECONDS};
+    static const struct timeval idle = {.tv_sec = PORT_MANAGER_IDLE_SECONDS};
+    static const struct stream_calls calls = {.came = on_lines, .sent = on_sent, .ended = on_end};
     struct client *client = calloc(1, sizeof(*client));
-    evutil_make_socket_nonblocking(fd);
-    struct bufferevent *stream = bufferevent_socket_new(manager->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    struct stream *stream =
+        stream_new(manager->base, fd, port_manager_charge(manager, peer), &idle, &calls, client);
     if (!client || !stream) {
         if (stream)
-            bufferevent_free(stream);
-        else
-            close(fd);
+            stream_free(stream);
         free(client);
+        port_manager_give(manager, peer->domid, peer->uid);
         return;
     }
-    *client = (struct client){.manager = manager, .stream = stream, .peer = *peer};
+    *client = (struct client){.manager = manager, .stream = stream, .peer = *peer, .services = -1};
     LIST_INSERT_HEAD(&manager->clients, client, list);
-    bufferevent_setcb(stream, on_lines, on_sent, on_end, client);
-    if (++manager->count == PORT_MANAGER_CLIENTS)
-        event_del(manager->event);
-    if (bufferevent_set_timeouts(stream, &idle, &idle) < 0 ||
-        bufferevent_enable(stream, EV_READ | EV_WRITE) < 0)
-        client_free(client);
+    evtimer_assign(&client->again, manager->base, on_again, client);
+    evtimer_assign(&client->deadline, manager->base, on_late, client);
 }
 
-/* The listener counts what was taken by what it is told: each must be told. */
+/* ---- the listener ---- */
+
+/* The listener counts what was taken by what it is told. The last answer stands for all before. */
 static void tell_taken(struct port_manager *manager)
 {
-    const char taken = HANDOVER_TAKEN;
-    ssize_t sent = 1;
-    while (manager->untold > 0 && sent == 1) {
-        sent = handover_send(manager->fd, &taken, 1, NULL, 0, MSG_DONTWAIT);
-        if (sent == 1)
-            manager->untold--;
-    }
-    if (manager->untold > 0 && sent != -EPIPE && sent != -ECONNRESET)
+    int error = manager->untold != 0 ? handover_tell_taken(manager->fd, manager->untold) : 0;
+    if (error == 0)
+        manager->untold = 0;
+    else if (error != -EPIPE && error != -ECONNRESET)
         timer_set(&manager->retry, RETRY_MS);
 }
 
@@ -169,46 +269,57 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     struct port_manager *manager = arg;
     (void)fd, (void)what;
     tell_taken(manager);
-    if (manager->count < PORT_MANAGER_CLIENTS)
-        wait_for_clients(manager);
 }
 
 static void on_waiting(evutil_socket_t listener, short what, void *arg)
 {
     struct port_manager *manager = arg;
-    uint8_t message[HANDOVER_WAITING_SIZE];
+    uint8_t message[HANDOVER_WAITING_SIZE] = {0};
     int fd = -1, count = 1;
-    struct idc_addr peer;
-    bool marked;
+    struct handover_waiting waiting;
+    const struct idc_addr *peer = &waiting.peer;
     (void)what;
+    closer_charge(geteuid());
     ssize_t n = handover_recv(listener, message, sizeof(message), &fd, &count, MSG_DONTWAIT);
     if (n == 0 || n == -ECONNRESET)
         event_del(manager->event); /* the daemon is ending */
     if (n > 0 || n == -EMFILE) {
-        manager->untold++;
+        manager->untold = handover_waiting_number(message, sizeof(message));
         tell_taken(manager);
     }
-    if (n < 0 || count != 1)
+    /* of a message whose descriptor found no place, the bytes have come */
+    size_t length = n == -EMFILE ? HANDOVER_WAITING_SIZE : n > 0 ? (size_t)n : 0;
+    if (length == 0 || handover_decode_waiting(message, length, &waiting) < 0) {
+        if (count == 1 && n > 0)
+            closer_close(fd, geteuid());
         return;
-    if (handover_decode_waiting(message, (size_t)n, &peer, &marked) == 0 &&
-        (!marked || handover_take_mark(fd) == 0))
-        port_manager_serve(manager, fd, &peer);
-    else
-        close(fd);
+    }
+    bool whole = n > 0 && count == 1;
+    if (whole && (!waiting.marked || handover_take_mark(fd) == 0)) {
+        port_manager_serve(manager, fd, peer);
+        return;
+    }
+    port_manager_give(manager, peer->domid, peer->uid);
+    if (whole)
+        closer_close(fd, port_manager_charge(manager, peer));
 }
 
 struct port_manager *port_manager_new(struct event_base *base, struct core *core, int fd)
 {
+    static const struct quota_limit limits[QUOTA_KINDS] = {
+        [OF_USER] = {PORT_MANAGER_OF_USER, QUOTA_NO_LIMIT},
+        [OF_DOMAIN] = {PORT_MANAGER_OF_DOMAIN, QUOTA_NO_LIMIT}};
     struct port_manager *manager = calloc(1, sizeof(*manager));
     struct event *event =
         manager ? event_new(base, fd, EV_READ | EV_PERSIST, on_waiting, manager) : NULL;
     if (!event) {
-        close(fd);
+        closer_close(fd, geteuid());
         free(manager);
         return NULL;
     }
     *manager = (struct port_manager){.base = base, .core = core, .fd = fd, .event = event};
     LIST_INIT(&manager->clients);
+    quota_init(&manager->shares, limits, false);
     evtimer_assign(&manager->retry, base, on_retry, manager);
     if (event_add(event, NULL) < 0) {
         port_manager_free(manager);
@@ -223,6 +334,7 @@ void port_manager_free(struct port_manager *manager)
         client_free(LIST_FIRST(&manager->clients));
     event_free(manager->event);
     event_del(&manager->retry);
-    close(manager->fd);
+    closer_close(manager->fd, geteuid()); /* connections may be in it */
+    quota_end(&manager->shares);
     free(manager);
 }

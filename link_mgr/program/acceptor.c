@@ -3,16 +3,23 @@
 #include "link_mgr/program/acceptor.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/closer.h"
+#include "link_mgr/base/guard.h"
+#include "link_mgr/base/log.h"
+#include "link_mgr/base/numbers.h"
 #include "link_mgr/base/timer.h"
+#include "link_mgr/program/endpoint.h"
 
 /* A connection that the program has not taken yet. Those that were sent come first. */
 struct waiting {
@@ -20,7 +27,9 @@ struct waiting {
     struct conn *conn; /* NULL: it is within the domain, or has ended meanwhile */
     void **ticket;     /* whoever keeps a pointer to this */
     int fd;            /* the program's end; -1 once sent */
+    uint32_t number;   /* of the message, once sent */
     bool marked;       /* within the domain */
+    bool awaited;      /* something depends on when it is taken */
     struct idc_addr peer;
     TAILQ_ENTRY(waiting) list;
 };
@@ -37,19 +46,36 @@ struct acceptor {
     struct acceptors *all;
     int fd;
     uint64_t serial; /* in the name of fd */
+    bool guarded;    /* no descriptors can come with answers (base/guard.h) */
     bool listening;  /* wakes up for answers */
     struct event retry;
     TAILQ_HEAD(waiting_list, waiting) queue;
     int underway;
+    int awaited;        /* how many of the queue are */
+    int offers;         /* since the last look */
+    uint32_t sent;      /* the number of the last message */
+    uint32_t answered;  /* messages up to this one have been taken */
+    unsigned overtaken; /* how many of those may still be answered */
 };
+
+/* A program may have sent descriptors into the end of a connection within the domain. */
+static void waiting_close(struct waiting *waiting)
+{
+    if (waiting->marked)
+        closer_close(waiting->fd, waiting->peer.uid);
+    else
+        close(waiting->fd);
+    waiting->fd = -1;
+}
 
 static void acceptor_drop(struct waiting *waiting)
 {
     struct acceptor *acceptor = waiting->acceptor;
     TAILQ_REMOVE(&acceptor->queue, waiting, list);
     acceptor->listener->waiting--;
+    acceptor->awaited -= waiting->awaited;
     if (waiting->fd >= 0)
-        close(waiting->fd);
+        waiting_close(waiting);
     else
         acceptor->underway--;
     if (waiting->ticket)
@@ -64,6 +90,11 @@ void acceptor_conn_ended(void *ticket)
     waiting->ticket = NULL;
 }
 
+static uint32_t acceptor_next_number(uint32_t number)
+{
+    return number == UINT32_MAX ? 1 : number + 1;
+}
+
 /* Sends connections while there is room. 0, or -EPIPE: the program takes no more. Other errors are
  * temporary: sending goes on when the program has taken some, or a little later. */
 static int acceptor_flush(struct acceptor *acceptor)
@@ -76,73 +107,180 @@ static int acceptor_flush(struct acceptor *acceptor)
             continue;
         if (acceptor->underway == ACCEPTOR_UNDERWAY)
             return 0;
-        handover_encode_waiting(message, &waiting->peer, waiting->marked);
+        waiting->number = acceptor_next_number(acceptor->sent);
+        handover_encode_waiting(
+            message, &(struct handover_waiting){waiting->peer, waiting->marked, waiting->number});
         sent = handover_send(acceptor->fd, message, sizeof(message), &waiting->fd, 1, MSG_DONTWAIT);
         if (sent < 0 && sent != -EAGAIN && sent != -EPIPE)
             timer_set(&acceptor->retry, RETRY_MS);
         if (sent < 0)
             return sent == -EPIPE ? -EPIPE : 0;
-        close(waiting->fd);
-        waiting->fd = -1;
+        waiting_close(waiting);
+        acceptor->sent = waiting->number;
         acceptor->underway++;
     }
     return 0;
 }
 
-/* The program has taken the first connection. */
-static void take_first(struct acceptor *acceptor)
+/* The first of the messages that were sent has left the socket. pid: of the program that took it;
+ * 0: not known. */
+static void acceptor_take_first(struct acceptor *acceptor, int pid)
 {
     struct waiting *first = TAILQ_FIRST(&acceptor->queue);
-    if (!first || first->fd >= 0)
-        return; /* an answer to nothing */
-    if (first->conn)
+    if (first->conn) {
+        if (pid > 0)
+            first->conn->pid = pid;
         conn_taken(first->conn);
+        if (first->conn->ep)
+            endpoint_taken(first->conn->ep);
+    }
     acceptor->listener->accepted++;
+    acceptor->answered = first->number;
     acceptor_drop(first);
 }
 
-/* Reads the answers that have come, but no more than could be honest: a program that sends answers
- * to nothing without end must not keep the loop. False: the program has closed its end, or sent
- * rubbish. Answers that are left make another event. */
-static bool read_answers(struct acceptor *acceptor)
+/* Is number that of a message which was sent, and is not known to be taken? */
+static bool acceptor_awaits(const struct acceptor *acceptor, uint32_t number)
 {
-    char answer = HANDOVER_TAKEN;
-    ssize_t n = 1;
-    int none = 0;
-    for (int i = 0; i <= ACCEPTOR_UNDERWAY && n == 1 && answer == HANDOVER_TAKEN; i++) {
-        n = handover_recv(acceptor->fd, &answer, 1, NULL, &none, MSG_DONTWAIT);
-        if (n == 1 && answer == HANDOVER_TAKEN)
-            take_first(acceptor);
+    const struct waiting *waiting;
+    TAILQ_FOREACH (waiting, &acceptor->queue, list) {
+        if (waiting->fd >= 0)
+            return false;
+        if (waiting->number == number)
+            return true;
     }
-    return n < 0 ? n != -ECONNRESET : n == 1 && answer == HANDOVER_TAKEN;
+    return false;
 }
 
-/* Reads, in one go, as many answers as can have come. An event reports an end, or something that is
- * not an answer. */
+/* The program with that pid has taken the message of that number. False: this answers nothing. */
+static bool acceptor_answer(struct acceptor *acceptor, uint32_t number, int pid)
+{
+    int32_t before = (int32_t)(acceptor->answered - number);
+    if (acceptor_awaits(acceptor, number)) {
+        for (;; acceptor->overtaken++) {
+            bool last = TAILQ_FIRST(&acceptor->queue)->number == number;
+            acceptor_take_first(acceptor, last ? pid : 0);
+            if (last)
+                return true;
+        }
+    }
+    if (number == 0 || before < 0 || acceptor->overtaken == 0)
+        return false;
+    acceptor->overtaken--;
+    return true;
+}
+
+/* The number in what has come; 0: that is no answer. */
+static uint32_t acceptor_number_in(const struct mmsghdr *message)
+{
+    return message->msg_hdr.msg_flags & MSG_TRUNC
+               ? 0
+               : handover_taken_number(message->msg_hdr.msg_iov->iov_base, message->msg_len);
+}
+
+/* The pid of the program that sent the message, which the kernel vouches for. 0: not known, or it
+ * is link_mgr itself, which has taken the connection for a client of RPC. */
+static int acceptor_pid_in(const struct acceptor *acceptor, struct mmsghdr *message)
+{
+    struct msghdr *header = &message->msg_hdr;
+    struct ucred sender;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS ||
+            c->cmsg_len < CMSG_LEN(sizeof(sender)))
+            continue;
+        memcpy(&sender, CMSG_DATA(c), sizeof(sender));
+        return sender.pid == acceptor->all->pid ? 0 : sender.pid;
+    }
+    return 0;
+}
+
+/* Closes the descriptors that came. Returns how many messages are before the first one that had
+ * some, even if link_mgr had no number left for them. */
+static int acceptor_take_foreign(struct mmsghdr *messages, int count)
+{
+    int first = count;
+    for (int i = count - 1; i >= 0; i--) {
+        struct msghdr *message = &messages[i].msg_hdr;
+        if (handover_take_fds(message, NULL, 0) > 0 || (message->msg_flags & MSG_CTRUNC))
+            first = i;
+    }
+    return first;
+}
+
+/* Reads answers, in one go, and no more than could be honest: a program that sends answers without
+ * end must not keep the loop. In a stream one answer follows the other, so each has exactly its
+ * room. False: the program has closed its end, or sent something that is no answer. Answers that
+ * are left make another event. */
+static bool acceptor_read(struct acceptor *acceptor, unsigned most)
+{
+    static uint8_t controls[ACCEPTOR_UNDERWAY + 1][HANDOVER_CONTROL_SIZE]
+        __attribute__((aligned(__alignof__(struct cmsghdr)))); /* one acceptor reads at a time */
+    uint8_t answers[ACCEPTOR_UNDERWAY + 1][HANDOVER_TAKEN_SIZE] = {{0}};
+    struct iovec spans[ACCEPTOR_UNDERWAY + 1];
+    struct mmsghdr messages[ACCEPTOR_UNDERWAY + 1];
+    for (unsigned i = 0; i < most; i++) {
+        spans[i] = (struct iovec){answers[i], sizeof(answers[i])};
+        messages[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &spans[i], .msg_iovlen = 1}};
+        messages[i].msg_hdr.msg_control = controls[i];
+        messages[i].msg_hdr.msg_controllen =
+            acceptor->guarded ? CMSG_SPACE(sizeof(struct ucred)) : sizeof(controls[i]);
+    }
+    int came = recvmmsg(acceptor->fd, messages, most, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
+    if (came < 0)
+        return errno != ECONNRESET;
+    closer_charge(acceptor->listener->uid);
+    int good = acceptor->guarded ? came : acceptor_take_foreign(messages, came);
+    for (int i = 0; i < good; i++) {
+        if (messages[i].msg_len == 0)
+            return false;
+        if (!acceptor_answer(acceptor, acceptor_number_in(&messages[i]),
+                             acceptor_pid_in(acceptor, &messages[i]))) {
+            log_limited(LOG_WARNING,
+                        "the listener on port %u is ended: its program answers what it was not "
+                        "asked, or has a libidc of another version",
+                        acceptor->listener->port);
+            return false;
+        }
+    }
+    if (good < came)
+        log_limited(LOG_WARNING, "the listener on port %u is ended: its program sent descriptors",
+                    acceptor->listener->port);
+    return good == came;
+}
+
+/* If nothing of what was sent is in the socket any more, all of it was taken, though not all has
+ * been answered. A program may have been killed before it answered. A socket whose other end was
+ * closed is empty too. The kernel says first that it was closed, so we ask for that afterwards. */
+static void acceptor_take_unanswered(struct acceptor *acceptor)
+{
+    int there;
+    if (acceptor->underway == 0 || ioctl(acceptor->fd, SIOCOUTQ, &there) < 0 || there > 0 ||
+        acceptor_is_gone(acceptor))
+        return;
+    while (acceptor->underway > 0) {
+        acceptor_take_first(acceptor, 0);
+        acceptor->overtaken++;
+    }
+}
+
+/* The shutdown makes an event, which ends the listener. */
 void acceptor_look(struct acceptor *acceptor)
 {
-    char answers[ACCEPTOR_UNDERWAY];
-    struct iovec spans[ACCEPTOR_UNDERWAY];
-    struct mmsghdr messages[ACCEPTOR_UNDERWAY];
-    unsigned most = (unsigned)acceptor->underway;
-    if (most == 0)
-        return;
-    for (unsigned i = 0; i < most; i++) {
-        spans[i] = (struct iovec){&answers[i], 1};
-        messages[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &spans[i], .msg_iovlen = 1}};
-    }
-    int came = recvmmsg(acceptor->fd, messages, most, MSG_DONTWAIT, NULL);
-    for (int i = 0; i < came && messages[i].msg_len == 1 && answers[i] == HANDOVER_TAKEN; i++)
-        take_first(acceptor);
+    acceptor->offers = 0;
+    if (acceptor->underway > 0 && !acceptor_read(acceptor, (unsigned)acceptor->underway))
+        shutdown(acceptor->fd, SHUT_RDWR);
+    acceptor_take_unanswered(acceptor);
 }
 
-/* We wait for answers only when something depends on them: connections that could not be sent yet,
- * or that have to be refused because the backlog is full. */
+/* We wait for answers only when something depends on them: data that wait until their connection is
+ * taken, connections that could not be sent yet, or that have to be refused because the backlog is
+ * full. Where descriptors can come, we always do. One of them may be the program's own end, which
+ * would live for ever in the queue. */
 static void choose_events(struct acceptor *acceptor)
 {
     const struct listener *listener = acceptor->listener;
-    bool listening =
-        listener->waiting > acceptor->underway || listener->waiting >= listener->backlog;
+    bool listening = !acceptor->guarded || listener->waiting > acceptor->underway ||
+                     acceptor->awaited > 0 || listener->waiting >= listener->backlog;
     struct epoll_event event = {.events = listening ? EPOLLIN | EPOLLRDHUP : EPOLLRDHUP,
                                 .data.ptr = acceptor};
     if (listening == acceptor->listening)
@@ -151,6 +289,16 @@ static void choose_events(struct acceptor *acceptor)
         acceptor->listening = listening;
     else
         timer_set(&acceptor->retry, RETRY_MS);
+}
+
+void acceptor_await(void *ticket)
+{
+    struct waiting *waiting = ticket;
+    if (waiting->awaited)
+        return;
+    waiting->awaited = true;
+    waiting->acceptor->awaited++;
+    choose_events(waiting->acceptor);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
@@ -162,7 +310,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 
 static void on_event(struct acceptor *acceptor)
 {
-    if (!read_answers(acceptor)) {
+    if (!acceptor_read(acceptor, ACCEPTOR_UNDERWAY + 1)) {
         acceptor_free(acceptor);
         return;
     }
@@ -181,6 +329,7 @@ static void on_events(evutil_socket_t epoll, short what, void *arg)
 
 int acceptors_init(struct acceptors *all, struct event_base *base)
 {
+    all->pid = getpid();
     all->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (all->epoll < 0)
         return -errno;
@@ -207,6 +356,8 @@ static int acceptor_serve(struct acceptor *acceptor, int fd, uint64_t serial)
         .domid = (uint32_t)acceptor->core->domid, .port = listener->port, .type = listener->type};
     strcpy(name.local.service, listener->name);
     int error = handover_bind(fd, &name);
+    /* the kernel says with each answer who sent it; without that, fewer pids are known */
+    setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
     if (!error && epoll_ctl(acceptor->all->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
         error = -errno;
     return error;
@@ -217,7 +368,10 @@ static int acceptor_serve(struct acceptor *acceptor, int fd, uint64_t serial)
 static void close_end(struct acceptor *acceptor)
 {
     epoll_ctl(acceptor->all->epoll, EPOLL_CTL_DEL, acceptor->fd, NULL);
-    close(acceptor->fd);
+    if (acceptor->guarded)
+        close(acceptor->fd);
+    else
+        closer_close(acceptor->fd, acceptor->listener->uid);
 }
 
 int acceptor_new(struct acceptors *all, struct core *core, struct listener *listener,
@@ -231,6 +385,7 @@ int acceptor_new(struct acceptors *all, struct core *core, struct listener *list
         free(new);
         return -errno;
     }
+    numbers_note(fds[1]);
     *new = (struct acceptor){
         .core = core, .listener = listener, .all = all, .fd = fds[0], .serial = serial};
     TAILQ_INIT(&new->queue);
@@ -242,6 +397,8 @@ int acceptor_new(struct acceptors *all, struct core *core, struct listener *list
         free(new);
         return error;
     }
+    new->guarded = guard_begin(fds[0]);
+    choose_events(new);
     listener->owner = new;
     *acceptor = new;
     *program_fd = fds[1];
@@ -256,6 +413,7 @@ int acceptor_move(struct acceptor *acceptor, int fd, uint64_t serial)
     close_end(acceptor);
     acceptor->fd = fd;
     acceptor->serial = serial;
+    acceptor->guarded = false; /* programs have had it */
     acceptor->listening = false;
     choose_events(acceptor);
     return 0;
@@ -276,8 +434,8 @@ void acceptor_free(struct acceptor *acceptor)
 {
     struct waiting *waiting;
     struct listener *listener = acceptor->listener;
-    read_answers(
-        acceptor); /* connections that the program has taken do not end with the listener */
+    /* connections that the program has taken do not end with the listener */
+    acceptor_read(acceptor, ACCEPTOR_UNDERWAY + 1);
     while ((waiting = TAILQ_FIRST(&acceptor->queue)))
         acceptor_drop(waiting);
     /* An unread answer, or one that comes now, must not become a reset: that would hide our close
@@ -295,6 +453,7 @@ static void acceptor_withdraw(struct acceptor *acceptor, struct waiting *waiting
 {
     shutdown(acceptor->fd, SHUT_RDWR);
     TAILQ_REMOVE(&acceptor->queue, waiting, list);
+    acceptor->awaited -= waiting->awaited;
     acceptor->listener->waiting--;
     if (waiting->ticket)
         *waiting->ticket = NULL;
@@ -317,7 +476,8 @@ int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
         *ticket = waiting;
     TAILQ_INSERT_TAIL(&acceptor->queue, waiting, list);
     acceptor->listener->waiting++;
-    if (acceptor->underway >= ACCEPTOR_LOOK ||
+    acceptor->offers++;
+    if ((acceptor->underway >= ACCEPTOR_LOOK && acceptor->offers >= ACCEPTOR_LOOK) ||
         acceptor->listener->waiting >= acceptor->listener->backlog)
         acceptor_look(acceptor);
     if (acceptor_flush(acceptor) == -EPIPE) {

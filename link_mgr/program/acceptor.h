@@ -5,14 +5,31 @@
  *
  * Theory of operation
  *
- * The program has one end of a SOCK_SEQPACKET pair, the daemon the other. Each connection goes over
- * as a message with its descriptor, and the program answers each one that it took with a byte.
- * Until that byte is read, the connection counts against the backlog, even if it was reset
- * meanwhile. So a peer that connects and resets can't pile up descriptors here. At most
- * ACCEPTOR_UNDERWAY messages are in the socket, since the kernel bounds the descriptors under way.
- * The rest wait here.
+ * The program has one end of a SOCK_SEQPACKET pair, the daemon the other. If the program has made
+ * the pair, as libidc-vsock does, it may be a SOCK_STREAM pair. Each connection goes over as a
+ * message with its descriptor. At most ACCEPTOR_UNDERWAY messages are in the socket, since the
+ * kernel bounds the descriptors under way. The rest wait here.
  *
- * An answer does not wake a sleeping daemon unless something depends on it. Answers are read some
+ * The messages have numbers, and the program answers each one that it took with its number. A
+ * connection counts against the backlog until its message has left the socket, even if it was reset
+ * meanwhile. So a peer that connects and resets can't pile up descriptors here. The socket keeps
+ * the order. So an answer shows that all messages before that one were taken too, even if the
+ * program that took one of them was killed before it answered, or answers later. If the socket is
+ * empty, all messages were taken. That is looked at when the backlog is full, because then no later
+ * answer would come. Whatever was taken belongs to the program that took it. It ends with that
+ * program, and not with the listener.
+ *
+ * Whoever took a message may answer once, also later. Any other answer is an answer to nothing. It
+ * ends the listener, as does a message that is no answer, or has descriptors. A program with an
+ * older libidc, which answers without a number, ends its listener so, and accepts nothing.
+ *
+ * The kernel puts the sender's pid beside each answer (SO_PASSCRED). So the pid of the program that
+ * took a connection is known without another call. Until then, and if that program was killed
+ * before it answered, or was overtaken by another's answer, the connection has the pid of the
+ * program that began to listen.
+ *
+ * An answer does not wake a sleeping daemon unless something depends on it (as data do that came
+ * before the connection was taken). Answers are read some
  * at a time, when the state is asked for, and when the listener ends. libevent cannot watch for the
  * end only, because it would not report an error. So acceptors have an epoll set of their own,
  * whose descriptor is one event of the loop.
@@ -39,6 +56,7 @@ struct acceptor;
 /* What all acceptors share. */
 struct acceptors {
     int epoll;
+    int pid; /* our own */
     struct event event;
 };
 
@@ -64,6 +82,8 @@ bool acceptor_has_end(const struct acceptor *acceptor, int fd);
 int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
                    const struct idc_addr *peer, void **ticket);
 void acceptor_conn_ended(void *ticket);
+/* Something depends on when the program takes that one. */
+void acceptor_await(void *ticket);
 
 /* Brings the listener's counts up to date. */
 void acceptor_look(struct acceptor *acceptor);

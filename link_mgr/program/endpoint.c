@@ -15,21 +15,51 @@
 #include <unistd.h>
 
 #include "common/connecting.h"
+#include "link_mgr/base/closer.h"
+#include "link_mgr/base/guard.h"
 #include "link_mgr/base/log.h"
+#include "link_mgr/base/numbers.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/program/endpoint_private.h"
 
 uint8_t endpoint_scratch[64 * 1024];
 
+/* Can no descriptor come with what is received, whose close would have to wait? A message of a pair
+ * of ours is received only after it was looked at, and there is nothing beside it but a memfd. */
+static bool endpoint_is_sure(const struct endpoint *ep)
+{
+    return ep->guarded || (ep->own && ep->config.conn->type == IDC_SEQPACKET);
+}
+
+/* Closes the descriptors that came. If there was no number for them in link_mgr, we see that, too.
+ */
+static void endpoint_take_foreign(struct endpoint *ep, struct msghdr *msg)
+{
+    closer_charge(ep->config.uid);
+    bool came = handover_take_fds(msg, NULL, 0) > 0 || (msg->msg_flags & MSG_CTRUNC);
+    ep->foreign |= came && ep->config.conn->type == IDC_STREAM;
+}
+
 ssize_t endpoint_receive(struct endpoint *ep, struct iovec *spans, int count, int flags)
 {
+    union {
+        struct cmsghdr align;
+        char bytes[HANDOVER_CONTROL_SIZE];
+    } control;
     struct msghdr msg = {.msg_iov = spans, .msg_iovlen = (size_t)count};
+    if (!endpoint_is_sure(ep)) {
+        msg.msg_control = &control;
+        msg.msg_controllen = sizeof(control);
+        flags |= MSG_CMSG_CLOEXEC;
+    }
     ssize_t n = recvmsg(ep->fd, &msg, flags | MSG_DONTWAIT);
     if (n < 0 && errno == ECONNRESET && ep->config.conn->type == IDC_SEQPACKET) {
         ep->reset = true; /* what was sent before comes behind it */
         n = recvmsg(ep->fd, &msg, flags | MSG_DONTWAIT);
     }
-    ep->cut = msg.msg_flags & MSG_CTRUNC;
+    ep->cut = (msg.msg_flags & MSG_CTRUNC) || (n >= 0 && msg.msg_controllen > 0);
+    if (n >= 0 && msg.msg_control != NULL)
+        endpoint_take_foreign(ep, &msg);
     if (n >= 0)
         return n;
     return errno == EAGAIN || errno == EINTR ? -EAGAIN : -ECONNRESET;
@@ -45,14 +75,26 @@ size_t endpoint_length_of(const struct iovec *spans, int count)
 
 /* ---- life ---- */
 
+/* The program has shut its writing down, or closed. What it leaves then is the peer's to answer for
+ * (conn_left), if it is more than a little. */
+static void endpoint_note_left(struct endpoint *ep)
+{
+    int64_t unsent = endpoint_unsent(ep);
+    if (unsent > ENDPOINT_LEFT_FREE && endpoint_gone(ep))
+        conn_left(ep->config.conn, (uint64_t)unsent); /* may end the endpoint */
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct endpoint *ep = arg;
+    struct conn *conn = ep->config.conn;
     (void)fd;
     ep->drained = false;
     ep->ending |= (what & EV_CLOSED) != 0;
-    conn_readable(ep->config.conn);
-    conn_settle(ep->config.conn);
+    conn_readable(conn);
+    if (what & EV_CLOSED)
+        endpoint_note_left(ep);
+    conn_settle(conn);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
@@ -76,6 +118,7 @@ static int make_pair(const struct endpoint_config *config, int fds[2])
     }
     if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) < 0)
         return -errno;
+    numbers_note(fds[1]);
     if (config->conn->type == IDC_SEQPACKET)
         handover_make_room(fds[1]);
     else
@@ -95,9 +138,6 @@ static int endpoint_prepare(const struct endpoint_config *config, int fd)
         return error;
     if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &one, sizeof(one)) < 0)
         return -errno;
-    /* what programs receive; where it cannot be, long messages go by memfd */
-    if (config->conn->type == IDC_SEQPACKET)
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){HANDOVER_PLAIN_BUFFER}, sizeof(int));
     /* Credentials come with each message, even an empty one. So they distinguish it from the
      * end. */
     if (config->conn->type == IDC_SEQPACKET &&
@@ -111,11 +151,10 @@ static int endpoint_prepare(const struct endpoint_config *config, int fd)
     return 0;
 }
 
-static void endpoint_close_pair(const int fds[2])
+static void endpoint_close_pair(const int fds[2], uint32_t uid)
 {
-    for (int i = 0; i < 2; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
+    closer_close(fds[0], uid);
+    closer_close(fds[1], uid);
 }
 
 int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoint, int *program_fd)
@@ -126,7 +165,7 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     if (!error)
         error = endpoint_prepare(config, fds[0]);
     if (error) {
-        endpoint_close_pair(fds);
+        endpoint_close_pair(fds, config->uid);
         free(ep);
         return error;
     }
@@ -134,25 +173,28 @@ int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoin
     ep->fd = fds[0];
     ep->memfd = -1;
     ep->held = 1;
+    ep->untaken = config->untaken != NULL;
+    ep->own = config->far_end < 0;
+    ep->guarded = ep->own && config->conn->type == IDC_STREAM && guard_begin(ep->fd);
     event_assign(&ep->readable, config->all->base, ep->fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST,
                  on_readable, ep);
     event_assign(&ep->writable, config->all->base, ep->fd, EV_WRITE | EV_ET, on_writable, ep);
     if (event_add(&ep->readable, NULL) < 0) { /* it would carry nothing */
-        endpoint_close_pair(fds);
+        endpoint_close_pair(fds, config->uid);
         free(ep);
         return -ENOMEM;
     }
+    endpoint_buffer_begin(ep);
     *endpoint = ep;
     *program_fd = fds[1];
     return 0;
 }
 
-/* Discards some bytes of what the program has written. Descriptors that the program sent along go
- * with them, as there is no control buffer. */
+/* Discards some bytes of what the program has written. */
 static bool endpoint_discard_bytes(struct endpoint *ep)
 {
-    ssize_t n = recv(ep->fd, endpoint_scratch, sizeof(endpoint_scratch), MSG_DONTWAIT);
-    return n > 0 || (n < 0 && errno == EINTR);
+    struct iovec sink = {endpoint_scratch, sizeof(endpoint_scratch)};
+    return endpoint_receive(ep, &sink, 1, 0) > 0;
 }
 
 /* From now on the program's writes fail with EPIPE, so nothing comes behind what is discarded, and
@@ -186,11 +228,15 @@ void endpoint_close(struct endpoint *ep, enum reason reason)
     else if (is_end_all_the_same(ep, reason))
         endpoint_make_end(ep);
     endpoint_lag_end(ep);
+    endpoint_buffer_end(ep);
     ep->config.ended(ep->config.arg, ep->config.conn, reason);
     event_del(&ep->readable);
     event_del(&ep->writable);
     endpoint_forget_memfd(ep);
-    close(ep->fd);
+    if (ep->guarded)
+        close(ep->fd);
+    else
+        closer_close(ep->fd, ep->config.uid); /* with what is in its queue */
     free(ep);
 }
 
@@ -248,32 +294,71 @@ static ssize_t push_error(struct endpoint *ep, int error)
     return error == EPIPE && !endpoint_gone(ep) ? -EPIPE : -ECONNRESET;
 }
 
-/* Sends it plain as long as the socket can take it, so that a program needs no libidc to receive
- * it. */
-static ssize_t push_long_message(struct endpoint *ep, const struct iovec *span)
+/* sendmsg, with more room if there is too little. Nobody reads an untaken one: it needs no more. */
+static ssize_t push_plain(struct endpoint *ep, const struct msghdr *msg)
 {
-    if (span->iov_len <= HANDOVER_PLAIN_MAX) {
-        ssize_t n = send(ep->fd, span->iov_base, span->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n;
+    do
+        n = sendmsg(ep->fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && (errno == EMSGSIZE || (errno == EAGAIN && !ep->untaken)) &&
+           endpoint_buffer_grow(ep));
+    return n;
+}
+
+/* A message goes plain as long as the socket can take it, so that a program needs no libidc to
+ * receive it. The program may have made the buffer small, if it has made the socket pair. A longer
+ * one goes by memfd, and needs the largest buffer for its front. */
+static ssize_t push_message(struct endpoint *ep, const struct iovec *spans, int count)
+{
+    struct msghdr msg = {.msg_iov = (struct iovec *)spans, .msg_iovlen = (size_t)count};
+    size_t len = endpoint_length_of(spans, count);
+    if (len <= HANDOVER_PLAIN_MAX) {
+        ssize_t n = push_plain(ep, &msg);
         if (n >= 0 || errno != EMSGSIZE)
             return n;
     }
-    ssize_t n = handover_send_message(ep->fd, span->iov_base, span->iov_len, MSG_DONTWAIT);
-    errno = n < 0 ? (int)-n : 0;
-    return n;
+    while (endpoint_buffer_grow(ep))
+        ;
+    return endpoint_buffer_lend(ep, spans, count, len);
+}
+
+/* Is there no room in the share of a connection that nobody has taken? */
+static bool push_exceeds(struct endpoint *ep, size_t len)
+{
+    bool exceeds =
+        ep->share_pieces >= ENDPOINT_SHARE_PIECES || len > ENDPOINT_SHARE - ep->share_bytes;
+    ep->waits_for_it |= exceeds;
+    if (exceeds || ep->share_pieces > 0 || len >= ENDPOINT_SHARE_ASK)
+        ep->config.untaken(ep->config.arg, ep->config.conn);
+    return exceeds;
+}
+
+void endpoint_taken(struct endpoint *ep)
+{
+    ep->untaken = false;
+    if (ep->waits_for_it && event_add(&ep->writable, NULL) < 0) {
+        ep->stuffed = true;
+        endpoint_lag_begin(ep);
+    }
 }
 
 ssize_t endpoint_push(struct endpoint *ep, const struct iovec *spans, int count)
 {
     struct msghdr msg = {.msg_iov = (struct iovec *)spans, .msg_iovlen = (size_t)count};
     ssize_t n;
-    ep->answered = true;
-    if (ep->config.conn->type == IDC_SEQPACKET && count == 1 &&
-        spans[0].iov_len > HANDOVER_INLINE_MAX)
-        n = push_long_message(ep, &spans[0]);
+    if (ep->untaken && push_exceeds(ep, endpoint_length_of(spans, count)))
+        return -EAGAIN;
+    ep->answered = ep->used = true;
+    if (ep->config.conn->type == IDC_SEQPACKET)
+        n = push_message(ep, spans, count);
     else
-        n = sendmsg(ep->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = push_plain(ep, &msg);
     if (n < 0)
         return push_error(ep, errno);
+    if (ep->untaken) {
+        ep->share_bytes += (size_t)n;
+        ep->share_pieces++;
+    }
     endpoint_catch_up(ep);
     return n;
 }

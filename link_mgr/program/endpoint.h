@@ -55,6 +55,8 @@
 #include <sys/uio.h>
 
 #include "common/handover.h"
+#include "link_mgr/core/budget.h"
+#include "link_mgr/base/unix_diag.h"
 #include "link_mgr/core/reason.h"
 
 struct conn;
@@ -69,7 +71,7 @@ struct endpoint_list {
 };
 struct endpoints {
     struct event_base *base;
-    int diag;          /* of base/unix_diag.h, or negative */
+    struct unix_diag diag;
     uint64_t asked_ms; /* when a tight connection was last asked about */
     struct endpoint_list lists[ENDPOINT_LISTS];
 };
@@ -86,13 +88,31 @@ struct endpoint_config {
     /* -1: make a pair. Else it is the daemon's end of the program's own pair, with the filler of
      * common/connecting.h in it; it is taken over in every case */
     int far_end;
+    /* of the peer: what the buffer of its end takes is charged there (endpoint_buffer.c). NULL: to
+     * nobody */
+    struct budget *budget;
+    uint32_t uid; /* of the program: closing what it has sent is charged to it (base/closer.h) */
     /* when the other program resets the connection, this one gets what has arrived, and then an end
      * of file; what it has written is dropped. AF_VSOCK knows no other end of a peer's program */
     bool reset_is_end;
+    /* The program has not taken the connection from its listener yet. The endpoint calls this when
+     * something depends on that, and endpoint_taken then tells it. NULL: the program has it. */
+    void (*untaken)(void *arg, struct conn *conn);
     /* just before the endpoint is freed */
     void (*ended)(void *arg, struct conn *conn, enum reason reason);
     void *arg;
 };
+
+/* So much lies in the socket of a connection that nobody has taken, in so many pieces. The kernel
+ * adds up to some 800 bytes to each, and rounds up to a power of two. */
+#define ENDPOINT_SHARE (16u * 1024)
+#define ENDPOINT_SHARE_PIECES 8
+/* The most that the kernel takes for what lies in the smallest buffer of an end. */
+#define ENDPOINT_SMALL_MOST (12u * 1024)
+/* What a program may leave to send when it closes, without being counted. */
+#define ENDPOINT_LEFT_FREE (16 * 1024)
+/* From here on it matters whether it was taken: the peer may have no credit left. */
+#define ENDPOINT_SHARE_ASK 1024
 
 /* 0 and *program_fd (the program's end; -1 with far_end), or a negative errno. */
 int endpoint_new(const struct endpoint_config *config, struct endpoint **endpoint, int *program_fd);
@@ -104,8 +124,12 @@ ssize_t endpoint_message(struct endpoint *ep);
 int64_t endpoint_unsent(const struct endpoint *ep);
 /* Has the program closed, or shut both directions, which looks the same? */
 bool endpoint_gone(struct endpoint *ep);
+/* Before endpoint_taken only a share is taken (ENDPOINT_SHARE); then conn_writable comes. */
 ssize_t endpoint_push(struct endpoint *ep, const struct iovec *spans, int count);
 void endpoint_shut(struct endpoint *ep, int how);
 void endpoint_close(struct endpoint *ep, enum reason reason);
+
+/* The program has taken the connection. */
+void endpoint_taken(struct endpoint *ep);
 
 #endif

@@ -12,7 +12,6 @@
 
 #include "link_mgr/base/clock.h"
 #include "link_mgr/base/timer.h"
-#include "link_mgr/base/unix_diag.h"
 #include "link_mgr/program/endpoint_private.h"
 
 #define LAG_MS 10
@@ -123,7 +122,7 @@ static void on_lag(evutil_socket_t fd, short what, void *arg)
 void endpoints_init(struct endpoints *all, struct event_base *base)
 {
     all->base = base;
-    all->diag = unix_diag_open();
+    unix_diag_open(&all->diag);
     for (unsigned i = 0; i < ENDPOINT_LISTS; i++) {
         struct endpoint_list *list = &all->lists[i];
         list->wait_ms = lag_waits[i];
@@ -136,6 +135,5 @@ void endpoints_end(struct endpoints *all)
 {
     for (unsigned i = 0; i < ENDPOINT_LISTS; i++)
         event_del(&all->lists[i].timer);
-    if (all->diag >= 0)
-        close(all->diag);
+    unix_diag_close(&all->diag);
 }

@@ -14,10 +14,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/front.h"
+#include "link_mgr/base/closer.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/program/endpoint_private.h"
 
+/* It is one: its close waits for nothing. */
 void endpoint_forget_memfd(struct endpoint *ep)
 {
     if (ep->memfd >= 0)
@@ -26,12 +29,13 @@ void endpoint_forget_memfd(struct endpoint *ep)
 }
 
 /* The one descriptor that came with a message, or -1. Several are closed. *count: how many came. */
-static int descriptor_of(struct msghdr *msg, int *count)
+static int descriptor_of(const struct endpoint *ep, struct msghdr *msg, int *count)
 {
     int fd = -1;
+    closer_charge(ep->config.uid);
     *count = handover_take_fds(msg, &fd, 1);
     if (*count > 1) {
-        close(fd);
+        closer_close(fd, ep->config.uid);
         fd = -1;
     }
     return fd;
@@ -41,7 +45,7 @@ bool endpoint_discard_message(struct endpoint *ep)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(struct ucred))]; /* shows that an empty message is no end */
+        char bytes[HANDOVER_CONTROL_SIZE]; /* credentials show that an empty message is no end */
     } control;
     struct iovec span = {endpoint_scratch, sizeof(endpoint_scratch)};
     struct msghdr msg = {.msg_iov = &span,
@@ -52,6 +56,7 @@ bool endpoint_discard_message(struct endpoint *ep)
     if (n < 0)
         return errno == EINTR;
     bool came = n > 0 || msg.msg_controllen > 0;
+    closer_charge(ep->config.uid);
     handover_take_fds(&msg, NULL, 0);
     return came;
 }
@@ -64,10 +69,10 @@ static int set_peek_offset(struct endpoint *ep, size_t length)
 
 /* The start of the next message, and what came with it. */
 struct look {
-    uint8_t head[HANDOVER_FRONT_SHORT];
+    uint8_t head[FRONT_SHORT];
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
+        char bytes[HANDOVER_CONTROL_SIZE];
     } control;
 };
 
@@ -113,17 +118,20 @@ static ssize_t message_look(struct endpoint *ep)
         n = look_once(ep, &look, &msg);
     if (n < 0)
         return n == -ENODATA && ep->reset ? -ECONNRESET : n;
-    ep->length = (size_t)n;
-    ep->memfd = descriptor_of(&msg, &fds);
-    if (n == HANDOVER_FRONT_SHORT) {
+    ep->length = ep->in_socket = (size_t)n;
+    ep->memfd = descriptor_of(ep, &msg, &fds);
+    if (front_is_length((size_t)n)) {
         if (fds == 0 && (msg.msg_flags & MSG_CTRUNC))
             return message_wait_for_descriptor(ep);
         whole = handover_front(look.head, sizeof(look.head), (size_t)n, ep->memfd);
     }
-    if (whole > 0)
+    if (whole > 0) {
         ep->length = whole;
-    else /* if it was a descriptor for the other program: descriptors cannot pass between domains */
-        endpoint_forget_memfd(ep);
+    } else if (fds > 0 || (msg.msg_flags & MSG_CTRUNC)) { /* none can pass between domains */
+        closer_close(ep->memfd, ep->config.uid);
+        ep->memfd = -1;
+        return -EPERM;
+    }
     return ep->length > IDC_MESSAGE_MAX ? -EMSGSIZE : (ssize_t)ep->length;
 }
 
@@ -131,14 +139,13 @@ static ssize_t message_look(struct endpoint *ep)
 static ssize_t finish_message(struct endpoint *ep)
 {
     struct iovec sink = {endpoint_scratch, 1};
-    size_t in_socket = ep->memfd >= 0 ? HANDOVER_FRONT_SHORT : ep->length;
     ep->known = false;
     endpoint_forget_memfd(ep);
     if (!ep->bare && endpoint_receive(ep, &sink, 1, 0) < 0)
         return -ECONNRESET;
-    ep->held = in_socket;
-    endpoint_pulled(ep, in_socket);
-    return set_peek_offset(ep, in_socket) < 0 ? -ECONNRESET : 0;
+    ep->held = ep->in_socket;
+    endpoint_pulled(ep, ep->held);
+    return set_peek_offset(ep, ep->held) < 0 ? -ECONNRESET : 0;
 }
 
 ssize_t endpoint_message(struct endpoint *ep)

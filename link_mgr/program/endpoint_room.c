@@ -71,9 +71,9 @@ bool endpoint_may_be_tight(const struct endpoint *ep)
 /* Asks the kernel about the program's end. False: it doesn't answer. */
 static bool room_measure(struct endpoint *ep, struct unix_diag_memory *memory)
 {
-    int diag = ep->config.all->diag;
+    const struct unix_diag *diag = &ep->config.all->diag;
     if (ep->peer_inode == 0)
-        ep->peer_inode = diag < 0 ? -1 : unix_diag_peer(diag, ep->fd);
+        ep->peer_inode = unix_diag_peer(diag, ep->fd);
     return ep->peer_inode > 0 && unix_diag_memory(diag, (uint32_t)ep->peer_inode, memory) == 0;
 }
 

@@ -158,6 +158,8 @@ ssize_t endpoint_pull_stream(struct endpoint *ep, const struct iovec *spans, int
     ssize_t n = -EAGAIN;
     if (!ep->drained)
         n = ep->bulk ? pull_bulk(ep, spans, count) : pull_little(ep, spans, count);
+    if (ep->foreign)
+        return -EPERM;
     if (n > 0)
         endpoint_pulled(ep, (size_t)n);
     if (n == -EAGAIN)

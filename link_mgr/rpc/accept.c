@@ -13,40 +13,38 @@
  * and then asks nothing has REFUSED_SECONDS. When the refused connection is gone, the spare
  * descriptor is taken back, and things go on.
  *
+ * libmicrohttpd begins a connection either within MHD_add_connection or when it is run next: its
+ * versions differ. So we run it at once, and know the connection by its descriptor when it begins.
+ * Only then does it have a session, which is counted, and which can be refused.
+ *
+ * A user that has as many connections as it may have (base/users.h) is turned away before that. It
+ * gets the 503 without having asked, and the connection is closed.
+ *
  * A timer runs only while clients may be waiting and nothing can be done for them. Either there is
  * no descriptor, not even a spare one, or the listening socket cannot be watched.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "link_mgr/base/closer.h"
 #include "link_mgr/base/log.h"
+#include "link_mgr/base/numbers.h"
+#include "link_mgr/base/spare.h"
 #include "link_mgr/base/timer.h"
 #include "link_mgr/rpc/transport.h"
 
 #define REFUSED_SECONDS 2
 #define RETRY_MS 250
+#define TURNED_AWAY_AT_ONCE 16
 
 static const char no_descriptors[] =
     "link_mgr has no descriptors left (LimitNOFILE of its service); try again later.\n";
 static const char too_many[] =
     "link_mgr has as many RPC connections as it may have, 8192; try again later.\n";
 _Static_assert(RPC_CONNECTIONS_MAX == 8192, "as the text says");
-
-static void take_spare(struct rpc_accepting *accepting)
-{
-    if (accepting->spare < 0)
-        accepting->spare = eventfd(0, EFD_CLOEXEC);
-}
-
-static void give_spare(struct rpc_accepting *accepting)
-{
-    if (accepting->spare >= 0)
-        close(accepting->spare);
-    accepting->spare = -1;
-}
 
 /* Logs one line for each time that refusing begins. */
 static void accept_say(struct rpc_accepting *accepting, const char *refusal)
@@ -62,6 +60,10 @@ static void accept_say(struct rpc_accepting *accepting, const char *refusal)
 static int accept_one(const struct rpc_server *server)
 {
     int fd = accept4(rpc_socket_fd(server->socket), NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0 && errno == EMFILE) {
+        numbers_lack();
+        return -EMFILE;
+    }
     return fd >= 0 ? fd : -errno;
 }
 
@@ -82,17 +84,28 @@ static void wait_for_more(struct rpc_accepting *accepting)
         timer_set(accepting->retry, RETRY_MS);
 }
 
-static void accept_serve(struct rpc_server *server, int fd, const char *refusal)
+/* When this returns, the connection has a session, or it is closed. */
+static void accept_begin(struct rpc_server *server, int fd, const char *refusal)
 {
     const struct sockaddr address = {.sa_family = AF_UNIX};
     struct rpc_accepting *accepting = &server->accepting;
-    accept_say(accepting, refusal);
+    accepting->beginning = fd;
     accepting->refusal = refusal;
-    if (MHD_add_connection(server->mhd, fd, &address, sizeof(address)) != MHD_YES)
+    if (MHD_add_connection(server->mhd, fd, &address, sizeof(address)) == MHD_YES &&
+        accepting->beginning >= 0)
+        MHD_run(server->mhd);
+    if (accepting->beginning >= 0)
         log_limited(LOG_WARNING, "an RPC connection was closed: out of memory");
-    accepting->refusal = NULL;
+    accepting->beginning = -1;
+}
+
+static void accept_serve(struct rpc_server *server, int fd, const char *refusal)
+{
+    struct rpc_accepting *accepting = &server->accepting;
+    accept_say(accepting, refusal);
+    accept_begin(server, fd, refusal);
     if (refusal == NULL) {
-        take_spare(accepting);
+        spare_take(&accepting->spare);
     } else if (accepting->refused != NULL) {
         event_del(accepting->waiting);
         rpc_http_limit(accepting->refused, REFUSED_SECONDS);
@@ -100,40 +113,75 @@ static void accept_serve(struct rpc_server *server, int fd, const char *refusal)
     rpc_run_soon(server);
 }
 
+/* A user that has its share of connections is told so, and that is all: nothing is made for it. */
+static bool accept_turned_away(struct rpc_server *server, int fd)
+{
+    uint32_t uid = rpc_caller_of(fd).uid;
+    char why[HUB_WHY_MAX], answer[HUB_WHY_MAX + 128];
+    if (quota_may_take(server->users, uid, USER_RPC_CONNECTIONS, 1))
+        return false;
+    users_explain(server->users, uid, USER_RPC_CONNECTIONS, why, sizeof(why));
+    int len = snprintf(answer, sizeof(answer),
+                       "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
+                       "Connection: close\r\nContent-Length: %zu\r\n\r\n%s.\n",
+                       strlen(why) + 2, why);
+    send(fd, answer, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    closer_close(fd, uid);
+    server->counters.turned_away++;
+    return true;
+}
+
+/* True: that one is done with, so another one may be accepted in this turn. */
+static bool accept_next(struct rpc_server *server)
+{
+    struct rpc_accepting *accepting = &server->accepting;
+    const char *refusal = server->session_count >= RPC_CONNECTIONS_MAX ? too_many : NULL;
+    int fd = accept_one(server);
+    if (fd == -EAGAIN)
+        return false;
+    if (is_exhaustion(fd)) {
+        refusal = no_descriptors;
+        spare_give(&accepting->spare);
+        fd = accept_one(server);
+    }
+    /* It was turned away, or the client that waited is gone. */
+    bool done = fd >= 0 ? accept_turned_away(server, fd) : !is_exhaustion(fd);
+    if (done) {
+        spare_take(&accepting->spare);
+    } else if (fd >= 0) {
+        accept_serve(server, fd, refusal);
+    } else {
+        accept_say(accepting, refusal);
+        wait_and_retry(accepting);
+    }
+    return done;
+}
+
+/* Those that are turned away cost little, and stand in the way of others. So it takes many of them
+ * in a turn, and one that it serves. */
 static void on_waiting(evutil_socket_t listening, short what, void *arg)
 {
     struct rpc_server *server = arg;
-    struct rpc_accepting *accepting = &server->accepting;
     (void)listening, (void)what;
     rpc_run(server); /* connections that have ended make room first */
-    const char *refusal = server->session_count >= RPC_CONNECTIONS_MAX ? too_many : NULL;
-    int fd = accept_one(server);
-    if (is_exhaustion(fd)) {
-        refusal = no_descriptors;
-        give_spare(accepting);
-        fd = accept_one(server);
-    }
-    if (fd >= 0) {
-        accept_serve(server, fd, refusal);
-    } else if (is_exhaustion(fd)) {
-        accept_say(accepting, refusal);
-        wait_and_retry(accepting);
-    } else {
-        take_spare(accepting); /* the client that waited is gone */
-    }
+    for (int i = 0; i < TURNED_AWAY_AT_ONCE && accept_next(server); i++)
+        ;
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
     struct rpc_accepting *accepting = arg;
     (void)fd, (void)what;
-    take_spare(accepting);
+    spare_take(&accepting->spare);
     wait_for_more(accepting);
 }
 
 void rpc_accept_begun(struct rpc_session *session)
 {
     struct rpc_accepting *accepting = &session->server->accepting;
+    if (session->fd != accepting->beginning)
+        return;
+    accepting->beginning = -1;
     session->refusal = accepting->refusal;
     if (session->refusal != NULL)
         accepting->refused = session;
@@ -154,7 +202,7 @@ void rpc_accept_go_on(struct rpc_server *server)
     if (!accepting->over)
         return;
     accepting->over = false;
-    take_spare(accepting);
+    spare_take(&accepting->spare);
     wait_for_more(accepting);
 }
 
@@ -167,7 +215,7 @@ int rpc_accept_start(struct rpc_server *server)
     if (accepting->waiting == NULL || accepting->retry == NULL ||
         event_add(accepting->waiting, NULL) < 0)
         return -ENOMEM;
-    take_spare(accepting);
+    spare_take(&accepting->spare);
     return accepting->spare >= 0 ? 0 : -errno;
 }
 
@@ -179,5 +227,5 @@ void rpc_accept_stop(struct rpc_server *server)
     if (accepting->retry != NULL)
         event_free(accepting->retry);
     accepting->waiting = accepting->retry = NULL;
-    give_spare(accepting);
+    spare_give(&accepting->spare);
 }

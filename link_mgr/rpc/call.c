@@ -24,6 +24,7 @@
 
 #include "common/compact.h"
 #include "common/text_cut.h"
+#include "link_mgr/base/closer.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/rpc/text.h"
 
@@ -35,6 +36,11 @@ struct rpc_call *rpc_call_new(struct rpc_session *session, uint32_t tag)
     call->session = session;
     call->tag = tag;
     call->fd_out = -1;
+    call->uid = call->fd_charge = session->caller.uid;
+    if (session->call_count >= RPC_CALLS_MAX)
+        call->beyond = RPC_BEYOND_SESSION;
+    if (!quota_take(session->server->users, call->uid, USER_CALLS, 1))
+        call->beyond = RPC_BEYOND_USER;
     LIST_INSERT_HEAD(&session->calls, call, in_session);
     session->call_count++;
     session->server->counters.calls++;
@@ -59,7 +65,7 @@ void rpc_call_undo(struct rpc_call *call)
 
 static void call_uncount(struct rpc_call *call)
 {
-    rpc_memory_give(call->session->server, call->counted);
+    rpc_memory_give(call->session, call->counted);
     call->counted = 0;
 }
 
@@ -68,11 +74,12 @@ static void call_free(struct rpc_call *call)
     rpc_call_undo(call);
     call_uncount(call);
     for (int i = 0; i < call->fd_count; i++)
-        if (call->fds[i] >= 0)
-            close(call->fds[i]);
-    if (call->fd_out >= 0)
-        close(call->fd_out);
+        closer_close(call->fds[i], call->uid);
+    closer_close(call->fd_out, call->fd_charge);
     free(call->reply);
+    rpc_xml_end(&call->xml);
+    if (call->beyond != RPC_BEYOND_USER)
+        quota_give(call->session->server->users, call->uid, USER_CALLS, 1);
     LIST_REMOVE(call, in_session);
     call->session->call_count--;
     call->session->server->counters.calls_now--;
@@ -97,7 +104,8 @@ void rpc_call_outlive(struct rpc_call *call)
 
 /* ---- documents ---- */
 
-static xmlrpc_mem_block *call_encode(int error, const char *why, xmlrpc_value *result)
+/* Encodes a fault, or result if error is 0. */
+static xmlrpc_mem_block *call_encode_guarded(int error, const char *why, xmlrpc_value *result)
 {
     xmlrpc_env env, fault;
     xmlrpc_env_init(&env);
@@ -118,9 +126,27 @@ static xmlrpc_mem_block *call_encode(int error, const char *why, xmlrpc_value *r
     return document;
 }
 
+/* NULL: memory was short. */
+static xmlrpc_mem_block *call_encode(struct rpc_xml *xml, int error, const char *why,
+                                     xmlrpc_value *result)
+{
+    struct rpc_xml_guard guard;
+    xmlrpc_mem_block *volatile document = NULL;
+    if (RPC_XML_TRY(&guard, xml))
+        document = call_encode_guarded(error, why, result);
+    if (!rpc_xml_leave(&guard) || document == NULL)
+        return NULL;
+    rpc_xml_keep(document);
+    return document;
+}
+
+/* In memory of its own: that of the call may have been short. */
 xmlrpc_mem_block *rpc_fault_document(int code, const char *why)
 {
-    return call_encode(code, why, NULL);
+    struct rpc_xml xml = {.failed = false};
+    xmlrpc_mem_block *document = call_encode(&xml, code, why, NULL);
+    rpc_xml_end(&xml);
+    return document;
 }
 
 /* ---- sending ---- */
@@ -131,7 +157,7 @@ static struct rpc_answer *call_no_room(const struct rpc_call *call, size_t len)
     if (call->multicall || len <= RPC_ANSWER_SHORT)
         return NULL;
     xmlrpc_mem_block *document = rpc_fault_document(ENOBUFS, RPC_NO_ROOM);
-    return document != NULL ? rpc_answer_new(call->session->server, document) : NULL;
+    return document != NULL ? rpc_answer_new(call->session, document) : NULL;
 }
 
 /* Takes the document over (NULL: none could be made). True: it is on its way. */
@@ -146,13 +172,15 @@ static bool call_send(struct rpc_call *call, xmlrpc_mem_block *document)
         return true;
     }
     size_t len = document != NULL ? xmlrpc_mem_block_size(document) : 0;
-    struct rpc_answer *answer = document != NULL ? rpc_answer_new(session->server, document) : NULL;
+    struct rpc_answer *answer = document != NULL ? rpc_answer_new(session, document) : NULL;
     bool whole = answer != NULL;
     if (!whole)
         answer = call_no_room(call, len);
     int fd = call->fd_out;
     uint32_t tag = call->tag;
     call->fd_out = -1;
+    session->fd_own = call->fd_own;
+    session->fd_charge = call->fd_charge;
     call_free(call);
     return session->transport->answer(session->carrier, tag, answer, fd) && whole;
 }
@@ -169,11 +197,13 @@ static bool call_send_compact(struct rpc_call *call, const struct compact_writer
     bool sent = true;
 
     call->fd_out = -1;
+    session->fd_own = call->fd_own;
+    session->fd_charge = call->fd_charge;
     call_uncount(call);
     if (!call->silent)
         sent = session->transport->answer_compact(session->carrier, call->tag, document, fd);
-    else if (fd >= 0)
-        close(fd);
+    else
+        closer_close(fd, session->fd_charge);
     call_free(call);
     return sent;
 }
@@ -208,10 +238,10 @@ static bool call_answered(struct rpc_call *call)
         return true;
     }
     xmlrpc_value *result = call->result;
-    xmlrpc_mem_block *document = call_encode(call->error, call->why, result);
+    xmlrpc_mem_block *document = call->error != 0 ? rpc_fault_document(call->error, call->why)
+                                                  : call_encode(&call->xml, 0, NULL, result);
     call->result = NULL;
-    if (result != NULL)
-        xmlrpc_DECREF(result);
+    rpc_xml_release(&call->xml, result);
     return call_send(call, document);
 }
 

@@ -10,7 +10,9 @@
 #define IDC_RPC_CALL_H
 
 #include "link_mgr/rpc/rpc_private.h"
+#include "link_mgr/rpc/xml_memory.h"
 
+/* One more than any call has a use for, so that we see when there are too many. */
 #define RPC_CALL_FDS 4
 
 /* The hooks of a method that waits; state is what it keeps. */
@@ -23,18 +25,27 @@ struct rpc_hooks {
     void (*undo)(void *state);
 };
 
+enum rpc_beyond { RPC_WITHIN, RPC_BEYOND_SESSION, RPC_BEYOND_USER };
+
 struct rpc_call {
     struct rpc_session *session;
     uint32_t tag;
     int fds[RPC_CALL_FDS]; /* that came with it; those that the method took are -1 */
     int fd_count;
-    int fd_out;     /* goes with the answer, -1: none */
-    size_t counted; /* memory for the answer (memory.c) */
-    bool silent;    /* there is no answer; the effect of the call outlives its RPC connection */
-    bool beyond;    /* more than RPC_CALLS_MAX: to be refused */
+    int fd_out;         /* goes with the answer, -1: none */
+    bool fd_own;        /* ... nothing of a program is in its queue (base/closer.h) */
+    uint32_t fd_charge; /* ... or what this user's programs have sent */
+    size_t counted;     /* memory for the answer (memory.c) */
+    bool silent;        /* there is no answer; the effect of the call outlives its RPC connection */
+    /* more than there may be of the connection's, or of the user's (not counted): to be refused */
+    enum rpc_beyond beyond;
+    bool lacks;     /* there was no room for all of its descriptors: to be refused */
+    uint32_t uid;   /* for whom it is counted */
     bool compact;   /* came, and is answered, as a compact document */
     bool multicall; /* inside a system.multicall */
     bool in_dispatch, answered, deferred;
+    bool begun;                   /* a method of ours has been called */
+    struct rpc_xml xml;           /* what xmlrpc-c has allocated for it */
     xmlrpc_value *result;         /* the answer, if it came while the call was still in dispatch */
     struct compact_writer *reply; /* ... if compact */
     int error;

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "link_mgr/base/guard.h"
+
 bool rpc_params_want_fd(struct rpc_params *params)
 {
     bool wanted = rpc_params_bool(params, "fd", false);
@@ -37,7 +39,7 @@ static bool has_nameless_peer(int fd)
 bool rpc_is_fitting_end(int fd, enum idc_type type)
 {
     int wanted = type == IDC_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM;
-    return socket_option(fd, SO_TYPE) == wanted && has_nameless_peer(fd);
+    return guard_is_unix(fd) && socket_option(fd, SO_TYPE) == wanted && has_nameless_peer(fd);
 }
 
 int rpc_take_fd(struct rpc_call *call, int at)

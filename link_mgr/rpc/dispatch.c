@@ -12,7 +12,8 @@
  * A compact document (common/compact.h) does without the registry: the method is looked up here.
  *
  * In a system.multicall the registry calls dispatch_invoke() several times for one call. A part of
- * it cannot wait. If it cannot finish at once, it is undone, and that part gets a fault.
+ * it cannot wait. If it cannot finish at once, it is undone, and that part gets a fault. The answer
+ * is not counted before it is made. So it has few parts, and each of them is short.
  */
 #include "link_mgr/rpc/dispatch.h"
 
@@ -21,8 +22,10 @@
 #include <string.h>
 
 #include "common/compact.h"
+#include "link_mgr/base/own_error.h"
 #include "link_mgr/rpc/document.h"
 #include "link_mgr/rpc/methods.h"
+#include "link_mgr/rpc/text.h"
 #include "link_mgr/rpc/value.h"
 
 /* The method has got everything that the document says. */
@@ -32,18 +35,22 @@ static void dispatch_begin(struct rpc_call *call)
         call->hooks->begin(call->state);
 }
 
-/* Calls beyond the limit are refused one by one, and the calls under way go on. */
+/* Calls beyond a limit are refused one by one, and the calls under way go on. */
 static void dispatch_method(struct rpc_call *call, const struct rpc_method *method,
                             struct rpc_params *params)
 {
-    static const char too_many[] = "too many calls are under way on this RPC connection: 4,096";
+    char why[HUB_WHY_MAX] = "too many calls are under way on this RPC connection: 4,096";
     static_assert(RPC_CALLS_MAX == 4096, "as the text says");
-    if (!call->beyond)
+    if (call->beyond == RPC_BEYOND_USER)
+        users_explain(call->session->server->users, call->uid, USER_CALLS, why, sizeof(why));
+    else if (call->beyond == RPC_WITHIN && call->lacks)
+        snprintf(why, sizeof(why), "%s", own_error_text(EMFILE));
+    if (call->beyond == RPC_WITHIN && !call->lacks)
         method->run(call, params);
     else if (method->refuse != NULL)
-        method->refuse(call, params, ENOBUFS, too_many);
+        method->refuse(call, params, ENOBUFS, why);
     else
-        rpc_fault(call, ENOBUFS, "%s", too_many);
+        rpc_fault(call, ENOBUFS, "%s", why);
 }
 
 /* ---- documents in XML ---- */
@@ -81,12 +88,14 @@ static xmlrpc_value *dispatch_invoke(xmlrpc_env *env, xmlrpc_value *array, void 
     struct rpc_call *call = call_arg;
     struct rpc_params params;
 
+    call->begun = true;
     if (rpc_params_open(&params, call, method, array)) {
         dispatch_method(call, method, &params);
         rpc_params_close(&params);
     }
     if (call->multicall)
         finish_part(call, method);
+    rpc_xml_escape();
     return take_outcome(call, env);
 }
 
@@ -99,12 +108,32 @@ static xmlrpc_value *unknown_method(xmlrpc_env *env, const char *host, const cha
     return NULL;
 }
 
+/* The registry says what is wrong with parameters that are no list of calls. */
+static int multicall_parts(xmlrpc_value *params)
+{
+    int count = 0;
+    xmlrpc_value *parts = NULL;
+    xmlrpc_env env;
+    xmlrpc_env_init(&env);
+    xmlrpc_array_read_item(&env, params, 0, &parts);
+    if (!env.fault_occurred && xmlrpc_value_type(parts) == XMLRPC_TYPE_ARRAY)
+        count = xmlrpc_array_size(&env, parts);
+    if (parts != NULL)
+        xmlrpc_DECREF(parts);
+    xmlrpc_env_clean(&env);
+    return count;
+}
+
+/* A part cannot be a multicall: the registry refuses that. */
 static void before_method(xmlrpc_env *env, const char *name, xmlrpc_value *params, void *arg)
 {
     struct rpc_server *server = arg;
-    (void)env, (void)params;
-    if (strcmp(name, "system.multicall") == 0)
-        server->dispatching->multicall = true;
+    if (strcmp(name, "system.multicall") != 0)
+        return;
+    server->dispatching->multicall = true;
+    if (multicall_parts(params) > RPC_PARTS_MAX)
+        xmlrpc_env_set_fault_formatted(env, E2BIG, "a system.multicall has at most %d parts",
+                                       RPC_PARTS_MAX);
 }
 
 xmlrpc_registry *rpc_registry_new(struct rpc_server *server)
@@ -131,22 +160,46 @@ xmlrpc_registry *rpc_registry_new(struct rpc_server *server)
     return registry;
 }
 
+static void dispatch_guarded(struct rpc_call *call, const char *document, size_t len,
+                             xmlrpc_mem_block **output)
+{
+    xmlrpc_env env;
+    xmlrpc_env_init(&env);
+    xmlrpc_registry_process_call2(&env, call->session->server->registry, document, len, call,
+                                  output);
+    if (env.fault_occurred)
+        *output = NULL;
+    xmlrpc_env_clean(&env);
+}
+
+/* NULL: no memory; what the method keeps ends with the call. The client may be told if nothing was
+ * done: no method was called, or it has found by itself that there is no memory. */
+static xmlrpc_mem_block *dispatch_process(struct rpc_call *call, const char *document, size_t len)
+{
+    struct rpc_xml_guard guard;
+    xmlrpc_mem_block *output = NULL;
+    if (RPC_XML_TRY(&guard, &call->xml))
+        dispatch_guarded(call, document, len, &output);
+    if (rpc_xml_leave(&guard))
+        return output;
+    call->deferred = false;
+    if (!call->begun)
+        return rpc_fault_document(ENOBUFS, RPC_NO_ROOM);
+    bool told = call->answered && call->error != 0 && !call->multicall;
+    return told ? rpc_fault_document(call->error, call->why) : NULL;
+}
+
 static void dispatch_xml(struct rpc_call *call, const char *document, size_t len)
 {
     struct rpc_server *server = call->session->server;
-    xmlrpc_mem_block *output = NULL;
-    xmlrpc_env env;
-
-    xmlrpc_env_init(&env);
     server->dispatching = call;
     call->in_dispatch = true;
-    xmlrpc_registry_process_call2(&env, server->registry, document, len, call, &output);
+    xmlrpc_mem_block *output = dispatch_process(call, document, len);
     call->in_dispatch = false;
     server->dispatching = NULL;
-    if (env.fault_occurred)
-        output = NULL; /* no memory; what the method keeps ends with the call */
-    xmlrpc_env_clean(&env);
     if (output == NULL || !call->deferred) {
+        if (output != NULL && !call->xml.failed)
+            rpc_xml_keep(output);
         rpc_call_finish(call, output);
     } else {
         xmlrpc_mem_block_free(output);
@@ -169,10 +222,11 @@ static void invoke_compact(struct rpc_call *call, struct compact_reader *reader,
 {
     struct compact_member members[RPC_MEMBERS_MAX];
     struct rpc_params params;
+    char shown[RPC_QUOTE_SIZE];
     const struct rpc_method *method = find_method(name);
     if (method == NULL)
-        rpc_fault(call, ENOSYS, "no method \"%.*s\" for compact documents",
-                  (int)(name->len < 64 ? name->len : 64), name->bytes);
+        rpc_fault(call, ENOSYS, "no method \"%s\" for compact documents",
+                  rpc_quote(name->bytes, name->len, shown));
     else if (method->xml_only)
         rpc_fault(call, EOPNOTSUPP, "%s has to be called in XML", method->name);
     else if (rpc_params_open_compact(&params, call, method, reader, members))

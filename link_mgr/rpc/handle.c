@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/closer.h"
 #include "link_mgr/rpc/delivery.h"
 #include "link_mgr/rpc/text.h"
 #include "link_mgr/rpc/value.h"
@@ -19,6 +20,8 @@
 #define GENERATIONS 32768u
 /* Calls that one event serves before the loop turns to others. */
 #define SERVED_AT_ONCE 64
+/* At a listener wait no more (program/acceptor.h). */
+#define DROPPED_AT_ONCE 64
 
 struct place {
     struct rpc_handle *handle;
@@ -114,13 +117,40 @@ void rpc_handle_lose(struct rpc_handle *handle)
     end_queue(&handle->readers, ECONNRESET, RPC_LOST);
 }
 
+ssize_t rpc_handle_drop_waiting(struct rpc_handle *handle)
+{
+    uint8_t message[HANDOVER_WAITING_SIZE];
+    struct handover_waiting waiting;
+    int fd = -1, count = 1;
+    closer_charge(handle->charge);
+    ssize_t got = handover_recv(handle->fd, message, sizeof(message), &fd, &count, MSG_DONTWAIT);
+    bool marked =
+        got > 0 && handover_decode_waiting(message, (size_t)got, &waiting) == 0 && waiting.marked;
+    if (got >= 0 && count == 1)
+        closer_close(fd, marked ? waiting.peer.uid : handle->charge);
+    return got;
+}
+
+/* Connections that wait at it may be of any user. So they are not closed with its queue. */
+static void handle_drop_all_waiting(struct rpc_handle *handle)
+{
+    for (int i = 0; i < DROPPED_AT_ONCE && rpc_handle_drop_waiting(handle) > 0; i++)
+        ;
+}
+
+/* The closer may take a moment. A listener is shut down first, so that whoever asks for its port
+ * next finds that it is gone. */
 static void handle_free(struct rpc_handle *handle)
 {
+    if (handle->listener) {
+        shutdown(handle->fd, SHUT_RDWR);
+        handle_drop_all_waiting(handle);
+    }
     if (handle->readers.ready != NULL)
         event_free(handle->readers.ready);
     if (handle->writers.ready != NULL)
         event_free(handle->writers.ready);
-    close(handle->fd);
+    closer_close(handle->fd, handle->charge);
     free(handle);
 }
 
@@ -209,14 +239,15 @@ static uint64_t serial_of(int fd)
 }
 
 /* Makes a handle with its events, which is in no table yet. */
-static struct rpc_handle *handle_alloc(struct event_base *base, int fd)
+static struct rpc_handle *handle_alloc(struct event_base *base, int fd, uint32_t charge)
 {
     struct rpc_handle *handle = calloc(1, sizeof(*handle));
     if (handle == NULL) {
-        close(fd);
+        closer_close(fd, charge);
         return NULL;
     }
     handle->fd = fd;
+    handle->charge = charge;
     LIST_INIT(&handle->deliveries);
     if (queue_init(&handle->readers, handle, base, EV_READ) == 0 &&
         queue_init(&handle->writers, handle, base, EV_WRITE) == 0)
@@ -226,12 +257,16 @@ static struct rpc_handle *handle_alloc(struct event_base *base, int fd)
 }
 
 struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener,
-                                  enum idc_type type)
+                                  enum idc_type type, uint32_t charge)
 {
     struct rpc_handle_table *table = owner->server->handles;
-    struct rpc_handle *handle = handle_alloc(owner->server->base, fd);
-    unsigned place = handle != NULL ? take_place(table) : 0;
+    struct rpc_handle *handle = handle_alloc(owner->server->base, fd, charge);
+    bool may =
+        handle != NULL && quota_take(owner->server->users, owner->caller.uid, USER_HANDLES, 1);
+    unsigned place = may ? take_place(table) : 0;
     if (place == 0) {
+        if (may)
+            quota_give(owner->server->users, owner->caller.uid, USER_HANDLES, 1);
         if (handle != NULL)
             handle_free(handle);
         return NULL;
@@ -247,14 +282,24 @@ struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listen
     return handle;
 }
 
+void rpc_handle_explain_lack(struct rpc_call *call)
+{
+    const struct quota *users = call->session->server->users;
+    char why[HUB_WHY_MAX] = "too many handles";
+    if (!quota_may_take(users, call->session->caller.uid, USER_HANDLES, 1))
+        users_explain(users, call->session->caller.uid, USER_HANDLES, why, sizeof(why));
+    rpc_fault(call, ENOBUFS, "%s", why);
+}
+
 bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd,
                       bool listener, enum idc_type type)
 {
-    struct rpc_handle *handle = want_fd ? NULL : rpc_handle_new(call->session, fd, listener, type);
+    struct rpc_handle *handle =
+        want_fd ? NULL : rpc_handle_new(call->session, fd, listener, type, call->fd_charge);
     if (want_fd) {
         call->fd_out = fd;
     } else if (handle == NULL) {
-        rpc_fault(call, ENOBUFS, "too many handles");
+        rpc_handle_explain_lack(call);
         return false;
     }
     rpc_struct_begin(s, call);
@@ -268,6 +313,7 @@ void rpc_handle_close(struct rpc_handle *handle)
     struct rpc_handle_table *table = handle->owner->server->handles;
     free_place(table, (unsigned)handle->number % PLACES);
     table->count--;
+    quota_give(handle->owner->server->users, handle->owner->caller.uid, USER_HANDLES, 1);
     LIST_REMOVE(handle, in_session);
     rpc_delivery_handle_ends(handle);
     rpc_handle_end_waits(handle);

@@ -43,6 +43,7 @@ struct rpc_wait {
 struct rpc_handle {
     int number;
     int fd;
+    uint32_t charge; /* whose programs can have sent what is in its queue (base/closer.h) */
     bool listener;
     enum idc_type type;
     uint64_t serial; /* of a connection, for hub_reason */
@@ -60,10 +61,15 @@ unsigned rpc_handle_count(const struct rpc_handle_table *table);
 
 /* Takes fd over in every case. NULL: the table is full, or no memory. */
 struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener,
-                                  enum idc_type type);
+                                  enum idc_type type, uint32_t charge);
+/* Drops the connection that waits first at a listener. As recvmsg: 0 at the end, or negative errno.
+ */
+ssize_t rpc_handle_drop_waiting(struct rpc_handle *handle);
+/* Answers a call with a fault that says what rpc_handle_new lacked. */
+void rpc_handle_explain_lack(struct rpc_call *call);
 /* Begins the answer to a call that has made a socket. The descriptor goes beside the answer
- * (want_fd), or the number of a new handle goes into it. Takes fd over in every case. False: the
- * call was answered with a fault. */
+ * (want_fd), or the number of a new handle goes into it. Takes fd over in every case, and charges
+ * call->fd_charge for closing it. False: the call was answered with a fault. */
 bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd,
                       bool listener, enum idc_type type);
 /* Member "handle" of a call. NULL: it was answered with a fault. */

@@ -11,26 +11,37 @@
 
 #include "link_mgr/rpc/rpc_private.h"
 
-bool rpc_memory_take(struct rpc_server *server, size_t bytes)
+bool rpc_memory_take(struct rpc_session *session, size_t bytes)
 {
+    struct rpc_server *server = session->server;
     size_t limit = bytes > RPC_SMALL ? RPC_MEMORY_MAX - RPC_MEMORY_RESERVE : RPC_MEMORY_MAX;
     if (server->memory > limit || bytes > limit - server->memory)
+        return false;
+    if (!quota_take(server->users, session->caller.uid, USER_RPC_MEMORY, bytes))
         return false;
     server->memory += bytes;
     return true;
 }
 
-void rpc_memory_give(struct rpc_server *server, size_t bytes)
+static void memory_give(struct rpc_server *server, uint32_t uid, size_t bytes)
 {
     server->memory -= bytes;
+    if (bytes > 0)
+        quota_give(server->users, uid, USER_RPC_MEMORY, bytes);
 }
 
-struct rpc_answer *rpc_answer_new(struct rpc_server *server, xmlrpc_mem_block *block)
+void rpc_memory_give(struct rpc_session *session, size_t bytes)
+{
+    memory_give(session->server, session->caller.uid, bytes);
+}
+
+struct rpc_answer *rpc_answer_new(struct rpc_session *session, xmlrpc_mem_block *block)
 {
     size_t len = xmlrpc_mem_block_size(block);
     struct rpc_answer *answer = malloc(sizeof(*answer));
-    if (answer != NULL && rpc_memory_take(server, len)) {
-        *answer = (struct rpc_answer){server, block, len, NULL};
+    if (answer != NULL && rpc_memory_take(session, len)) {
+        *answer = (struct rpc_answer){
+            .server = session->server, .uid = session->caller.uid, .block = block, .counted = len};
         return answer;
     }
     xmlrpc_mem_block_free(block);
@@ -40,7 +51,7 @@ struct rpc_answer *rpc_answer_new(struct rpc_server *server, xmlrpc_mem_block *b
 
 void rpc_answer_uncount(struct rpc_answer *answer)
 {
-    rpc_memory_give(answer->server, answer->counted);
+    memory_give(answer->server, answer->uid, answer->counted);
     answer->counted = 0;
 }
 

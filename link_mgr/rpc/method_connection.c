@@ -23,6 +23,9 @@
 
 #include "common/connecting.h"
 #include "common/handover.h"
+#include "link_mgr/base/closer.h"
+#include "link_mgr/base/guard.h"
+#include "link_mgr/base/numbers.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/rpc/delivery.h"
 #include "link_mgr/rpc/descriptor.h"
@@ -54,8 +57,7 @@ static void connect_undo(void *state)
         hub_cancel(connect->pending);
     if (connect->near_gone != NULL)
         event_free(connect->near_gone);
-    if (connect->far_end >= 0)
-        close(connect->far_end);
+    closer_close(connect->far_end, connect->call->uid);
     free(connect);
 }
 
@@ -87,11 +89,16 @@ static struct connecting *connect_keep(struct rpc_call *call)
 static void reply_connected(struct connecting *connect, const struct hub_connected *result)
 {
     struct rpc_struct s;
+    bool within = (int)result->peer_domid == hub_domid(connect->call->session->server->hub);
+    connect->call->fd_own = !within;
+    if (within)
+        connect->call->fd_charge = result->peer_uid;
     if (!rpc_handle_reply(&s, connect->call, result->fd, connect->want_fd, false, connect->type))
         return;
     rpc_struct_int(&s, "local_port", result->local_port);
     rpc_struct_int(&s, "peer_domid", result->peer_domid);
     rpc_struct_int(&s, "peer_port", result->peer_port);
+    rpc_struct_int(&s, "peer_uid", result->peer_uid);
     rpc_struct_int(&s, "serial", (int64_t)result->serial);
     rpc_struct_reply(&s);
 }
@@ -121,6 +128,7 @@ static int watch_far_end(struct connecting *connect)
 {
     struct rpc_call *call = connect->call;
     connect->far_end = fcntl(call->fds[0], F_DUPFD_CLOEXEC, 0);
+    numbers_note(connect->far_end);
     if (connect->far_end < 0) {
         int error = -errno;
         connect->far_end = rpc_take_fd(call, 0); /* for the name that tells it */
@@ -138,13 +146,31 @@ static void refuse_end(struct rpc_params *params)
                       "that is not an end of an AF_UNIX socket pair of the connection's type");
 }
 
+static bool has_reservation(struct rpc_params *params)
+{
+    return rpc_params_bool(params, "reserved", false);
+}
+
+/* A far end, and perhaps its near end. */
+static bool has_surplus(struct rpc_params *params)
+{
+    return params->call->fd_count - has_reservation(params) > 2;
+}
+
+/* The far end comes first. So it is there even if link_mgr had no room for the others. */
+static bool has_its_ends(struct rpc_params *params)
+{
+    const struct rpc_call *call = params->call;
+    return call->fd_count - (has_reservation(params) && !call->lacks) > 0;
+}
+
 static void read_far_end(struct rpc_params *params, struct connecting *connect)
 {
     struct rpc_call *call = params->call;
     bool announced = rpc_params_bool(params, "far_end", false);
-    bool reserved = announced && rpc_params_bool(params, "reserved", false);
-    int ends = call->fd_count - reserved;
-    if (announced ? ends < 1 || ends > 2 : call->fd_count != 0)
+    if (announced ? has_surplus(params) : call->fd_count != 0)
+        rpc_params_refuse_descriptors(params);
+    else if (announced && !has_its_ends(params))
         rpc_params_refuse(params, "%d descriptors came with the call", call->fd_count);
     if (rpc_params_ok(params) && announced && !rpc_is_fitting_end(call->fds[0], connect->type))
         refuse_end(params);
@@ -170,7 +196,7 @@ static uint32_t read_reserved(struct rpc_params *params)
         rpc_params_refuse(params,
                           "member \"reserved\": no reservation of a port came with the call");
     if (fd >= 0) {
-        close(fd);
+        closer_close(fd, call->uid);
         call->fd_count--;
     }
     return port;
@@ -194,29 +220,30 @@ static void read_connect(struct rpc_params *params, struct connecting *connect,
         .caller = call->session->caller, .far_end = -1, .held_end = -1, .gone = connect_gone};
     request->type = connect->type;
     connect->want_fd = rpc_params_want_fd(params);
-    request->domid = (uint32_t)rpc_params_int(params, "domid", 0, IDC_DOMID_SELF, RPC_REQUIRED);
+    rpc_params_domain(params, &request->to);
+    request->domid = request->to.kind == NAMING_SELF ? IDC_DOMID_SELF : request->to.domid;
     request->port = (uint32_t)rpc_params_int(params, "port", 1, UINT32_MAX, 0);
     request->local_port = read_reserved(params);
     request->reset_is_end = rpc_params_bool(params, "reset_is_end", false);
     rpc_params_service(params, "name", request->name);
     request->timeout_ms = rpc_params_timeout(params, 1, CONNECT_TIMEOUT_DEFAULT);
     request->wait = rpc_params_bool(params, "wait", false);
-    request->wait = rpc_params_bool(params, "wait", false);
     if ((request->port != 0) == (request->name[0] != '\0'))
         rpc_params_refuse(params, "needs either \"port\" or \"name\"");
 }
 
-/* The near end is useful only within the domain. */
+/* The near end is useful only within the domain. Of a domain that has to be looked up, the hub
+ * finds out whether it is this one. */
 static void pass_ends_on(struct rpc_params *params, struct hub_connect *request)
 {
     struct rpc_call *call = params->call;
-    bool within = request->domid == IDC_DOMID_SELF ||
+    bool within = request->to.kind != NAMING_DOMID ||
                   (int)request->domid == hub_domid(call->session->server->hub);
     int near_end = rpc_take_fd(call, 1);
     if (within && near_end >= 0 && !rpc_is_fitting_end(near_end, request->type))
         refuse_end(params);
     if (near_end >= 0 && (!within || !rpc_params_ok(params)))
-        close(near_end);
+        closer_close(near_end, call->uid);
     else
         request->held_end = near_end;
     if (rpc_params_ok(params))
@@ -274,8 +301,10 @@ static void read_question(struct rpc_params *params, struct hub_question *questi
     bool announced = rpc_params_bool(params, "shown", false);
     *question = (struct hub_question){.caller = call->session->caller, .shown = -1};
     question->serial = (uint64_t)rpc_params_int(params, "serial", 0, INT64_MAX, RPC_REQUIRED);
-    if (call->fd_count != announced)
-        rpc_params_refuse(params, "%d descriptors came with the call", call->fd_count);
+    if (call->fd_count > announced)
+        rpc_params_refuse_descriptors(params);
+    else if (call->fd_count < announced)
+        rpc_params_refuse(params, "no descriptor came with the call");
     else if (announced)
         question->shown = call->fds[0];
 }
@@ -409,16 +438,18 @@ static ssize_t recv_look(const struct rpc_handle *handle, void *buf, size_t room
     size_t length;
     if (handle->type == IDC_SEQPACKET)
         return handover_recv_message(handle->fd, buf, room, MSG_DONTWAIT | MSG_PEEK, &length);
-    ssize_t got = recv(handle->fd, buf, room, MSG_DONTWAIT | MSG_PEEK);
-    if (got == 0)
-        return HANDOVER_END;
-    return got < 0 ? -errno : got;
+    int none = 0;
+    closer_charge(handle->charge);
+    ssize_t got = handover_recv(handle->fd, buf, room, NULL, &none, MSG_DONTWAIT | MSG_PEEK);
+    return got == 0 ? HANDOVER_END : got;
 }
 
 /* Takes the bytes that it has looked at. A message goes as a whole, even if it was cut. */
 static void recv_take(const struct rpc_handle *handle, void *buf, size_t len)
 {
-    if (recv(handle->fd, buf, len, MSG_DONTWAIT) < 0)
+    int none = 0;
+    closer_charge(handle->charge);
+    if (handover_recv(handle->fd, buf, len, NULL, &none, MSG_DONTWAIT) < 0)
         shutdown(handle->fd, SHUT_RDWR); /* this cannot be: it was there */
 }
 
@@ -460,13 +491,12 @@ static bool recv_attempt(struct rpc_wait *wait)
 {
     const struct receiving *receiving = (const struct receiving *)wait;
     struct rpc_call *call = wait->call;
-    struct rpc_server *server = call->session->server;
     if (wait->handle->lost) {
         rpc_fault(call, ECONNRESET, "%s", RPC_LOST);
         return true;
     }
     size_t room = recv_room(wait->handle, receiving->max), cost = recv_cost(room);
-    if (!rpc_memory_take(server, cost)) {
+    if (!rpc_memory_take(call->session, cost)) {
         rpc_fault(call, ENOBUFS, "%s", RPC_NO_ROOM);
         return true;
     }
@@ -476,7 +506,7 @@ static bool recv_attempt(struct rpc_wait *wait)
     free(buf);
     if (!answered) {
         call->counted -= cost;
-        rpc_memory_give(server, cost);
+        rpc_memory_give(call->session, cost);
     }
     return answered;
 }
@@ -500,7 +530,7 @@ void rpc_do_recv(struct rpc_call *call, struct rpc_params *params)
         rpc_fault_own(call, ENOMEM);
         return;
     }
-    receiving->max = max;
+    receiving->max = call->multicall && max > RPC_PART_DATA ? RPC_PART_DATA : max;
     receiving->wait = (struct rpc_wait){.call = call,
                                         .handle = handle,
                                         .queue = &handle->readers,
@@ -523,9 +553,8 @@ static void send_undo(void *state)
 {
     struct sending *sending = state;
     rpc_wait_end(&sending->wait);
-    if (sending->data != NULL)
-        xmlrpc_DECREF(sending->data);
-    rpc_memory_give(sending->wait.call->session->server, sending->counted);
+    rpc_xml_release(&sending->wait.call->xml, sending->data);
+    rpc_memory_give(sending->wait.call->session, sending->counted);
     free(sending);
 }
 
@@ -547,17 +576,27 @@ static ssize_t send_data(const struct rpc_handle *handle, const void *bytes, siz
     return sent < 0 ? -errno : sent;
 }
 
+/* A copy of the data, or NULL. */
+static const unsigned char *copy_data(const struct sending *sending, size_t *len)
+{
+    struct rpc_xml_guard guard;
+    const unsigned char *bytes = NULL;
+    xmlrpc_env env;
+    if (RPC_XML_TRY(&guard, &sending->wait.call->xml)) {
+        xmlrpc_env_init(&env);
+        xmlrpc_read_base64(&env, sending->data, len, &bytes);
+        xmlrpc_env_clean(&env);
+    }
+    return rpc_xml_leave(&guard) ? bytes : NULL;
+}
+
 static bool send_attempt(struct rpc_wait *wait)
 {
     const struct sending *sending = (const struct sending *)wait;
-    const unsigned char *bytes = NULL;
     size_t len = 0;
-    xmlrpc_env env;
-    xmlrpc_env_init(&env);
-    xmlrpc_read_base64(&env, sending->data, &len, &bytes);
-    ssize_t sent = env.fault_occurred ? -ENOMEM : send_data(wait->handle, bytes, len);
-    xmlrpc_env_clean(&env);
-    free((void *)(uintptr_t)bytes);
+    const unsigned char *bytes = copy_data(sending, &len);
+    ssize_t sent = bytes == NULL ? -ENOMEM : send_data(wait->handle, bytes, len);
+    rpc_xml_free(bytes);
     if (sent == -EAGAIN || sent == -EINTR)
         return false;
     if (sent == (ssize_t)len && sending->end)
@@ -593,7 +632,7 @@ static void read_data(struct rpc_params *params, struct sending *sending)
     xmlrpc_env_init(&env);
     xmlrpc_read_base64_size(&env, sending->data, &len);
     xmlrpc_env_clean(&env);
-    if (!rpc_memory_take(call->session->server, len)) {
+    if (!rpc_memory_take(call->session, len)) {
         params->failed = true;
         rpc_fault(call, ENOBUFS, "%s", RPC_NO_ROOM);
         return;

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/closer.h"
+#include "link_mgr/base/groups.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/rpc/descriptor.h"
@@ -27,8 +29,21 @@ static void reply_listening(struct rpc_call *call, const struct hub_listening *r
     /* The descriptor is -1 when the program has it already. */
     if (!rpc_handle_reply(&s, call, result->fd, want_fd, true, type))
         return;
+    call->fd_own = true;
     rpc_struct_int(&s, "port", result->port);
     rpc_struct_reply(&s);
+}
+
+/* The groups are asked for only now, as few calls need them. */
+static int listen_for_client(struct rpc_call *call, const struct hub_listen *asked,
+                             struct hub_listening *result, char why[HUB_WHY_MAX])
+{
+    struct groups groups = groups_of_peer(call->session->fd);
+    struct hub_listen request = *asked;
+    request.groups = &groups;
+    int error = hub_listen(call->session->server->hub, &request, result, why);
+    groups_free(&groups);
+    return error;
 }
 
 static void read_listen(struct rpc_params *params, struct hub_listen *request)
@@ -55,6 +70,8 @@ static void listen_reserved(struct rpc_params *params, const struct hub_listen *
         rpc_params_has(params, "local") || rpc_params_has(params, "reset_is_end"))
         rpc_params_refuse(
             params, "member \"far_end\": the reservation has the port, and says who may connect");
+    else if (call->fd_count > 2)
+        rpc_params_refuse_descriptors(params);
     else if (call->fd_count != 2 || !rpc_is_fitting_end(call->fds[0], request->type))
         rpc_params_refuse(params,
                           "needs an end of an AF_UNIX socket pair of the type, and a reservation");
@@ -63,10 +80,12 @@ static void listen_reserved(struct rpc_params *params, const struct hub_listen *
     int far_end = rpc_take_fd(call, 0);
     int error = hub_listen_reserved(call->session->server->hub, call->fds[1], far_end,
                                     request->backlog, &result, why);
-    if (error != 0)
+    if (error != 0) {
+        closer_close(far_end, call->uid);
         rpc_fault(call, -error, "%s", why);
-    else
+    } else {
         reply_listening(call, &result, request->type, true);
+    }
 }
 
 void rpc_do_listen(struct rpc_call *call, struct rpc_params *params)
@@ -82,14 +101,14 @@ void rpc_do_listen(struct rpc_call *call, struct rpc_params *params)
     }
     bool want_fd = rpc_params_want_fd(params);
     if (call->fd_count != 0)
-        rpc_params_refuse(params, "%d descriptors came with the call", call->fd_count);
+        rpc_params_refuse_descriptors(params);
     if (!rpc_params_has(params, "port") && request.name[0] == '\0')
         rpc_params_refuse(params, "needs \"port\" (0: any) or \"name\"");
     if (request.reserve && (request.name[0] != '\0' || !want_fd))
         rpc_params_refuse(params, "member \"reserve\" goes with \"fd\", and without \"name\"");
     if (!rpc_params_ok(params))
         return;
-    int error = hub_listen(call->session->server->hub, &request, &result, why);
+    int error = listen_for_client(call, &request, &result, why);
     if (error != 0)
         rpc_fault(call, -error, "%s", why);
     else
@@ -142,20 +161,21 @@ static bool reply_taken(struct rpc_call *call, const struct rpc_handle *handle,
 
 /* Looks at the connection that waits first, and leaves it there. Returns a duplicate of its
  * descriptor, or negative errno. */
-static int accept_look(int listener, struct idc_addr *peer, bool *marked)
+static int accept_look(const struct rpc_handle *handle, struct handover_waiting *waiting)
 {
     uint8_t message[HANDOVER_WAITING_SIZE + 1];
     int fd = -1, count = 1;
+    closer_charge(handle->charge);
     ssize_t got =
-        handover_recv(listener, message, sizeof(message), &fd, &count, MSG_DONTWAIT | MSG_PEEK);
+        handover_recv(handle->fd, message, sizeof(message), &fd, &count, MSG_DONTWAIT | MSG_PEEK);
     if (got == 0 || got == -ECONNRESET)
         return -ECONNABORTED;
     if (got < 0)
         return (int)got;
-    if (count == 1 && handover_decode_waiting(message, (size_t)got, peer, marked) == 0)
+    if (count == 1 && handover_decode_waiting(message, (size_t)got, waiting) == 0)
         return fd;
     if (count == 1)
-        close(fd);
+        closer_close(fd, handle->charge);
     return -EPROTO;
 }
 
@@ -163,29 +183,32 @@ static int accept_look(int listener, struct idc_addr *peer, bool *marked)
  * looked. */
 static void accept_take(int listener)
 {
-    uint8_t message[HANDOVER_WAITING_SIZE];
+    uint8_t message[HANDOVER_WAITING_SIZE] = {0};
     int none = 0;
     ssize_t got = handover_recv(listener, message, sizeof(message), NULL, &none, MSG_DONTWAIT);
+    uint32_t number = handover_waiting_number(message, sizeof(message));
     /* Without a free descriptor number the message is taken all the same (-EMFILE). */
-    if ((got >= 0 || got == -EMFILE) &&
-        handover_send(listener, &(char){HANDOVER_TAKEN}, 1, NULL, 0, MSG_DONTWAIT) != 1)
+    if ((got >= 0 || got == -EMFILE) && handover_tell_taken(listener, number) < 0)
         log_limited(LOG_WARNING, "a listener's connection was taken, and not counted as taken");
 }
 
 /* Answers with the connection, and only then takes it off the listener. */
-static void accept_hand_over(struct rpc_wait *wait, int fd, const struct idc_addr *peer,
-                             bool marked)
+static void accept_hand_over(struct rpc_wait *wait, int fd, const struct handover_waiting *waiting)
 {
+    const struct idc_addr *peer = &waiting->peer;
     struct rpc_call *call = wait->call;
     int listener = wait->handle->fd;
-    struct rpc_handle *handle = rpc_handle_new(call->session, fd, false, (enum idc_type)peer->type);
+    uint32_t charge = waiting->marked ? peer->uid : wait->handle->charge;
+    struct rpc_handle *handle =
+        rpc_handle_new(call->session, fd, false, (enum idc_type)peer->type, charge);
     if (handle == NULL) {
-        rpc_fault(call, ENOBUFS, "too many handles");
+        rpc_handle_explain_lack(call);
     } else if (!reply_taken(call, handle, peer)) {
         rpc_handle_close(handle);
     } else {
+        closer_charge(charge);
         accept_take(listener);
-        if (marked && handover_take_mark(handle->fd) < 0)
+        if (waiting->marked && handover_take_mark(handle->fd) < 0)
             shutdown(handle->fd, SHUT_RDWR); /* this cannot be: it came with the mark */
     }
 }
@@ -196,18 +219,17 @@ static bool accept_attempt(struct rpc_wait *wait)
 {
     int listener = wait->handle->fd;
     struct pollfd p = {.fd = listener, .events = POLLOUT};
-    struct idc_addr peer;
-    bool marked = false;
+    struct handover_waiting waiting;
 
     if (poll(&p, 1, 0) == 1 && !(p.revents & (POLLOUT | POLLHUP | POLLERR)))
         return false;
-    int fd = accept_look(listener, &peer, &marked);
+    int fd = accept_look(wait->handle, &waiting);
     if (fd == -EAGAIN || fd == -EINTR)
         return false;
     if (fd == -EPROTO)
         accept_take(listener); /* otherwise it would be in the way for ever */
     if (fd >= 0)
-        accept_hand_over(wait, fd, &peer, marked);
+        accept_hand_over(wait, fd, &waiting);
     else if (fd == -ECONNABORTED)
         rpc_fault(wait->call, ECONNABORTED, "the listener was ended");
     else
@@ -244,11 +266,9 @@ static void reply_unlistened(struct rpc_wait *wait)
 /* Drops the connections that waited, until the hub has closed its end. */
 static bool unlisten_attempt(struct rpc_wait *wait)
 {
-    uint8_t message[HANDOVER_WAITING_SIZE];
-    int count = 0;
     ssize_t got;
     do
-        got = handover_recv(wait->handle->fd, message, sizeof(message), NULL, &count, MSG_DONTWAIT);
+        got = rpc_handle_drop_waiting(wait->handle);
     while (got > 0 || got == -EMFILE);
     if (got == -EAGAIN || got == -EINTR)
         return false;
@@ -259,6 +279,8 @@ static bool unlisten_attempt(struct rpc_wait *wait)
 static void unlisten_begin(void *state)
 {
     struct rpc_wait *wait = state;
+    if (wait->call->multicall)
+        return; /* it would have to wait for the hub: it is refused, and has done nothing */
     rpc_handle_end_waits(wait->handle);
     if (shutdown(wait->handle->fd, SHUT_WR) < 0)
         reply_unlistened(wait);

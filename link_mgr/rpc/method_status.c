@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* method_status.c - idc.status: what the hub's visitor shows, as structs. */
+/*
+ * method_status.c - idc.status: what the hub's visitor shows, as structs, page by page. A page has
+ * at most STATUS_PAGE links, connections, listeners and users, so neither its size nor the time for
+ * it depends on how many there are. Passing over one costs some nanoseconds.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -7,28 +11,65 @@
 #include <unistd.h>
 
 #include "link_mgr/base/clock.h"
+#include "link_mgr/base/program_name.h"
 #include "link_mgr/rpc/handle.h"
 #include "link_mgr/rpc/methods.h"
 #include "link_mgr/rpc/value.h"
 
+#define STATUS_PAGE 128
+#define STATUS_LAST INT32_MAX
+
 struct status {
+    struct hub *hub;
     struct rpc_struct top, counters;
-    xmlrpc_value *links, *connections, *listeners;
+    xmlrpc_value *links, *connections, *listeners, *users;
     bool detail;
-    bool failed; /* no memory */
+    uint32_t uid;     /* of whoever asks */
+    int64_t from, at; /* the first of the page, and the next one, among all of them */
+    struct rpc_xml *xml;
+    bool failed; /* something could not be made */
 };
 
 static void status_append(struct status *status, xmlrpc_value *array, struct rpc_struct *item)
 {
-    xmlrpc_env env;
-    xmlrpc_env_init(&env);
+    struct rpc_xml_guard guard;
     xmlrpc_value *value = rpc_struct_end(item);
-    if (value != NULL && array != NULL) {
+    xmlrpc_env env;
+    status->failed = status->failed || value == NULL || array == NULL;
+    if (status->failed)
+        return;
+    if (RPC_XML_TRY(&guard, status->xml)) {
+        xmlrpc_env_init(&env);
         xmlrpc_array_append_item(&env, array, value);
         xmlrpc_DECREF(value);
+        xmlrpc_env_clean(&env);
     }
-    status->failed = status->failed || value == NULL || array == NULL || env.fault_occurred;
-    xmlrpc_env_clean(&env);
+    status->failed = !rpc_xml_leave(&guard);
+}
+
+static bool status_wants(void *arg)
+{
+    struct status *status = arg;
+    int64_t at = status->at++;
+    return at >= status->from && at - status->from < STATUS_PAGE;
+}
+
+/* The process of a user. Whoever asks sees his own ones, and root sees all, as by ss(8): the system
+ * may hide from users which processes the others have. */
+static void status_process(const struct status *status, struct rpc_struct *s, uint32_t uid, int pid)
+{
+    char name[PROGRAM_NAME_MAX] = "";
+    bool shown = status->uid != HUB_NOBODY && (status->uid == 0 || status->uid == uid);
+    if (shown)
+        program_name(pid, name);
+    rpc_struct_int(s, "pid", shown ? pid : 0);
+    rpc_struct_text(s, "program", name);
+}
+
+/* What a domain is called, as far as this one is told. */
+static const char *status_name(const struct status *status, int domid)
+{
+    return hub_domain_of(status->hub, (uint32_t)domid).name;
 }
 
 static void on_link(void *arg, const struct status_link *info)
@@ -39,6 +80,7 @@ static void on_link(void *arg, const struct status_link *info)
     snprintf(generation, sizeof(generation), "%" PRIu64, info->generation);
     rpc_struct_begin(&s, NULL);
     rpc_struct_int(&s, "peer", info->peer);
+    rpc_struct_text(&s, "name", status_name(status, info->peer));
     rpc_struct_text(&s, "state", info->state);
     rpc_struct_text(&s, "generation", generation);
     rpc_struct_int(&s, "ring_size", info->ring_size);
@@ -51,6 +93,8 @@ static void on_link(void *arg, const struct status_link *info)
     rpc_struct_int(&s, "notifications_received", (int64_t)info->notifications_received);
     rpc_struct_int(&s, "memory_held", (int64_t)info->memory_held);
     rpc_struct_int(&s, "memory_ceiling", (int64_t)info->memory_ceiling);
+    rpc_struct_int(&s, "pages_shared", info->pages_shared);
+    rpc_struct_int(&s, "pages_held", info->pages_held);
     rpc_struct_text(&s, "last_error", info->last_error);
     rpc_struct_bool(&s, "allowed", info->allowed);
     rpc_struct_bool(&s, "present", info->present);
@@ -61,11 +105,10 @@ static void on_connection(void *arg, const struct status_connection *info)
 {
     struct status *status = arg;
     struct rpc_struct s;
-    if (!status->detail)
-        return;
     rpc_struct_begin(&s, NULL);
     rpc_struct_int(&s, "serial", (int64_t)info->serial);
     rpc_struct_int(&s, "peer_domid", info->peer_domid);
+    rpc_struct_text(&s, "peer_name", status_name(status, info->peer_domid));
     rpc_struct_int(&s, "local_port", info->local_port);
     rpc_struct_int(&s, "peer_port", info->peer_port);
     rpc_struct_text(&s, "service", info->service);
@@ -73,6 +116,9 @@ static void on_connection(void *arg, const struct status_connection *info)
     rpc_struct_text(&s, "type", info->type);
     rpc_struct_bool(&s, "incoming", info->incoming);
     rpc_struct_int(&s, "uid", info->uid);
+    rpc_struct_int(&s, "listener_uid", info->listener_uid);
+    status_process(status, &s, info->incoming ? info->listener_uid : info->uid, info->pid);
+    rpc_struct_text(&s, "rule", info->rule);
     rpc_struct_int(&s, "bytes_sent", (int64_t)info->bytes_sent);
     rpc_struct_int(&s, "bytes_received", (int64_t)info->bytes_received);
     rpc_struct_int(&s, "buffered", (int64_t)info->buffered);
@@ -88,6 +134,7 @@ static void on_listener(void *arg, const struct status_listener *info)
     rpc_struct_text(&s, "service", info->service);
     rpc_struct_text(&s, "type", info->type);
     rpc_struct_int(&s, "uid", info->uid);
+    status_process(status, &s, info->uid, info->pid);
     rpc_struct_bool(&s, "local", info->local_only);
     rpc_struct_int(&s, "backlog", info->backlog);
     rpc_struct_int(&s, "waiting", info->waiting);
@@ -101,19 +148,11 @@ static void on_counter(void *arg, const struct status_counter *counter)
     rpc_struct_int(&status->counters, counter->name, (int64_t)counter->value);
 }
 
-static unsigned session_count(const struct rpc_server *server)
-{
-    const struct rpc_session *session;
-    unsigned count = 0;
-    LIST_FOREACH (session, &server->sessions, in_server)
-        count++;
-    return count;
-}
-
 static void own_counters(struct rpc_struct *s, const struct rpc_server *server)
 {
     rpc_struct_int(s, "rpc_connections", (int64_t)server->counters.connections);
-    rpc_struct_int(s, "rpc_connections_now", session_count(server));
+    rpc_struct_int(s, "rpc_turned_away", (int64_t)server->counters.turned_away);
+    rpc_struct_int(s, "rpc_connections_now", server->session_count);
     rpc_struct_int(s, "rpc_handles_now", rpc_handle_count(server->handles));
     rpc_struct_int(s, "rpc_calls", (int64_t)server->counters.calls);
     rpc_struct_int(s, "rpc_calls_now", (int64_t)server->counters.calls_now);
@@ -141,39 +180,76 @@ static void describe_daemon(struct rpc_struct *s, const struct rpc_server *serve
     rpc_struct_text(s, "version", IDC_VERSION);
     rpc_struct_int(s, "pid", getpid());
     rpc_struct_int(s, "threads", thread_count());
+    bool are_old;
+    rpc_struct_int(s, "listen_rules", hub_rule_count(server->hub, &are_old));
+    rpc_struct_bool(s, "listen_rules_old", are_old);
     rpc_struct_int(s, "uptime_ms", (int64_t)(clock_now_ms() - server->started_ms));
 }
 
-static xmlrpc_value *new_array(void)
+static xmlrpc_value *new_array(struct rpc_xml *xml)
 {
+    struct rpc_xml_guard guard;
+    xmlrpc_value *volatile array = NULL;
     xmlrpc_env env;
-    xmlrpc_env_init(&env);
-    xmlrpc_value *array = xmlrpc_array_new(&env);
-    xmlrpc_env_clean(&env);
-    return array;
+    if (RPC_XML_TRY(&guard, xml)) {
+        xmlrpc_env_init(&env);
+        array = xmlrpc_array_new(&env);
+        xmlrpc_env_clean(&env);
+    }
+    return rpc_xml_leave(&guard) ? array : NULL;
+}
+
+/* What each user has, as far as the page has room. */
+static void status_users(struct status *status, const struct quota *users)
+{
+    const struct quota_holder *holder;
+    for (int i = 0; i < QUOTA_BUCKETS; i++)
+        LIST_FOREACH (holder, &users->buckets[i], bucket) {
+            struct rpc_struct s;
+            if (!status_wants(status))
+                continue;
+            rpc_struct_begin(&s, NULL);
+            rpc_struct_int(&s, "uid", (int64_t)holder->number);
+            for (int kind = 0; kind < USER_KINDS; kind++)
+                rpc_struct_int(&s, users_name(kind), (int64_t)holder->held[kind]);
+            status_append(status, status->users, &s);
+        }
 }
 
 static void status_gather(struct status *status, struct rpc_server *server)
 {
-    const struct status_visitor visitor = {status, on_link, on_connection, on_listener, on_counter};
-    status->links = new_array();
-    status->connections = new_array();
-    status->listeners = new_array();
+    const struct status_visitor visitor = {.arg = status,
+                                           .wants = status_wants,
+                                           .link = on_link,
+                                           .connection = status->detail ? on_connection : NULL,
+                                           .listener = on_listener,
+                                           .counter = on_counter};
+    status->hub = server->hub;
+    status->links = new_array(status->xml);
+    status->connections = new_array(status->xml);
+    status->listeners = new_array(status->xml);
+    status->users = new_array(status->xml);
     rpc_struct_begin(&status->top, NULL);
     rpc_struct_begin(&status->counters, NULL);
     describe_daemon(&status->top, server);
+    rpc_struct_text(&status->top, "name", status_name(status, hub_domid(server->hub)));
     hub_visit(server->hub, &visitor);
+    status_users(status, server->users);
+    rpc_struct_value(&status->top, "users", status->users);
     own_counters(&status->counters, server);
     rpc_struct_value(&status->top, "links", status->links);
     rpc_struct_value(&status->top, "listeners", status->listeners);
     rpc_struct_value(&status->top, "counters", rpc_struct_end(&status->counters));
     if (status->detail)
         rpc_struct_value(&status->top, "connections", status->connections);
-    else if (status->connections != NULL)
-        xmlrpc_DECREF(status->connections);
+    else
+        rpc_xml_release(status->xml, status->connections);
+    if (status->at - status->from > STATUS_PAGE)
+        rpc_struct_int(&status->top, "next", status->from + STATUS_PAGE);
 }
 
-/* Compact documents have no lists, so they get only the daemon's own members. */
+/* Compact documents have no lists, and the answers of a multicall are short. Both get only the
+ * daemon's own members. */
 static void reply_briefly(struct rpc_call *call)
 {
     struct rpc_struct s;
@@ -184,18 +260,17 @@ static void reply_briefly(struct rpc_call *call)
 
 void rpc_do_status(struct rpc_call *call, struct rpc_params *params)
 {
-    struct status status = {.detail = rpc_params_bool(params, "detail", true)};
+    struct status status = {.xml = &call->xml,
+                            .uid = call->session->caller.uid,
+                            .detail = rpc_params_bool(params, "detail", true),
+                            .from = rpc_params_int(params, "from", 0, STATUS_LAST, 0)};
     if (!rpc_params_ok(params))
         return;
-    if (call->compact) {
+    if (call->compact || call->multicall) {
         reply_briefly(call);
         return;
     }
     status_gather(&status, call->session->server);
     xmlrpc_value *result = rpc_struct_end(&status.top);
-    if (status.failed && result != NULL) {
-        xmlrpc_DECREF(result);
-        result = NULL;
-    }
-    rpc_reply(call, result);
+    rpc_reply(call, status.failed ? NULL : result);
 }

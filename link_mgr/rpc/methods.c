@@ -6,9 +6,12 @@
 #define S_S "S:S" /* takes a struct, returns a struct */
 
 const struct rpc_method rpc_methods[] = {
-    {"idc.connect", S_S, "domid port name type timeout_ms wait fd far_end reserved reset_is_end ",
+    {"idc.connect", S_S,
+     "domid domain port name type timeout_ms wait fd far_end reserved reset_is_end ",
      "Connects to a service of a domain.\n"
-     "In: domid (32752: this one); port, or name of the service; type \"stream\" (default) or "
+     "In: domid (32752: this one), or domain: its name, uuid:UUID, domid:N, dom0, self, or any: "
+     "the "
+     "one that a route chooses; port, or name of the service; type \"stream\" (default) or "
      "\"seqpacket\"; "
      "timeout_ms, -1 none, default 30000; wait, true: a listener or link_mgr that is not there is "
      "waited for.\n"
@@ -16,8 +19,8 @@ const struct rpc_method rpc_methods[] = {
      "connection that made it.\n"
      "Faults (errno): 111 refused, 13 not allowed by policy, 113 no such domain or no link_mgr "
      "there, 110 timed out, "
-     "105 out of resources, 71 no common protocol version, 91 listener of the other type, 104 "
-     "reset.",
+     "105 out of resources, 122 the user's quota, 71 no common protocol version, 91 listener of "
+     "the other type, 104 reset.",
      false, rpc_do_connect, rpc_refuse_connect},
     {"idc.disconnect", S_S, "handle ",
      "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false,
@@ -27,13 +30,13 @@ const struct rpc_method rpc_methods[] = {
      "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128); "
      "local, true: only for connections of this domain.\n"
      "Out: handle, port.\n"
-     "Faults (errno): 98 in use, 13 ports below 1024 need privilege.",
+     "Faults (errno): 98 in use, 13 ports below 1024 need privilege, 122 the user's quota.",
      false, rpc_do_listen, NULL},
     {"idc.accept", S_S, "handle timeout_ms ",
      "Takes the next connection of a listener, waiting for one.\n"
      "In: handle; timeout_ms, -1 none (default), 0 fails at once with 11.\n"
      "Out: handle of the connection, peer_domid, peer_port, peer_uid, type, service, serial.\n"
-     "Faults (errno): 110 timed out, 103 the listener was ended.",
+     "Faults (errno): 110 timed out, 103 the listener was ended, 105 too many handles.",
      false, rpc_do_accept, NULL},
     {"idc.unlisten", S_S, "handle ",
      "Ends a listener; its port and name are free again, connections that waited are reset.\nIn: "
@@ -64,10 +67,20 @@ const struct rpc_method rpc_methods[] = {
      "How many written bytes link_mgr has not taken from the program yet.\nIn: serial.\nOut: "
      "bytes.\nFaults (errno): 2 not known, 13 not yours.",
      false, rpc_do_unsent, NULL},
-    {"idc.status", "S:,S:S", "detail ",
-     "The daemon's state.\nIn: nothing, or detail (false leaves out the connections).\n"
-     "Out: domid, platform, version, pid, threads, uptime_ms, links, connections, listeners, "
-     "counters.",
+    {"idc.domid", "S:,S:S", "",
+     "Which domain this is.\nIn: nothing.\nOut: domid, name, uuid (empty: not told).", false,
+     rpc_do_domid, NULL},
+    {"idc.resolve", S_S, "domain ",
+     "Which domain has that name.\n"
+     "In: domain: a name, uuid:UUID, domid:N, dom0, self.\n"
+     "Out: domid, name, uuid (empty: not told).\n"
+     "Faults (errno): 113 this domain is told of no such domain, 76 it is told of several.",
+     false, rpc_do_resolve, NULL},
+    {"idc.status", "S:,S:S", "detail from ",
+     "The daemon's state.\nIn: nothing, or detail (false leaves out the connections), from (the "
+     "next of the page before).\n"
+     "Out: domid, platform, version, pid, threads, uptime_ms, counters; links, connections, "
+     "listeners, users: 128 in all; next, if there are more.",
      false, rpc_do_status, NULL},
 };
 const size_t rpc_method_count = sizeof(rpc_methods) / sizeof(rpc_methods[0]);

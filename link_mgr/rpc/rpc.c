@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "link_mgr/base/clock.h"
+#include "link_mgr/base/spare.h"
 #include "link_mgr/base/timer.h"
 #include "link_mgr/rpc/delivery.h"
 #include "link_mgr/rpc/dispatch.h"
@@ -28,6 +29,7 @@ void rpc_run(struct rpc_server *server)
     MHD_UNSIGNED_LONG_LONG ms;
     rpc_delivery_look_around(server);
     MHD_run(server->mhd);
+    rpc_sessions_bury(server);
     rpc_accept_go_on(server);
     if (MHD_get_timeout(server->mhd, &ms) == MHD_YES)
         timer_set(server->mhd_timer, ms);
@@ -86,6 +88,7 @@ static int rpc_open(struct rpc_server *server, const char *path, char *why, size
     if (error != 0)
         return error;
     server->mhd = start_mhd(server);
+    spare_take(&server->spare);
     error = server->mhd != NULL ? start_events(server) : -ENOMEM;
     if (error == 0)
         error = rpc_accept_start(server);
@@ -104,9 +107,12 @@ int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, c
         return -ENOMEM;
     server->base = config->base;
     server->hub = config->hub;
+    server->users = config->users;
     server->started_ms = clock_now_ms();
-    server->accepting.spare = -1;
+    server->accepting.spare = server->spare = SPARE_NONE;
+    server->accepting.beginning = -1;
     LIST_INIT(&server->sessions);
+    LIST_INIT(&server->ended);
     server->kept = (struct rpc_session){.server = server};
     TAILQ_INIT(&server->delivering);
     /* xmlrpc-c has one limit for the process; the transports have lower limits of their own. */
@@ -139,6 +145,7 @@ void rpc_stop(struct rpc_server *server)
 {
     server->stopping = true;
     rpc_accept_stop(server);
+    spare_give(&server->spare);
     if (server->mhd_ready != NULL)
         event_free(server->mhd_ready);
     if (server->mhd_timer != NULL)
@@ -146,6 +153,7 @@ void rpc_stop(struct rpc_server *server)
     if (server->mhd != NULL) {
         end_sessions(server);
         MHD_stop_daemon(server->mhd);
+        rpc_sessions_bury(server);
     }
     if (server->socket != NULL)
         rpc_socket_remove(server->socket);

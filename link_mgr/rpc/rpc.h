@@ -10,12 +10,14 @@
 #include <stddef.h>
 
 struct hub;
+struct quota;
 struct rpc_server;
 
 struct rpc_config {
     struct event_base *base;
     struct hub *hub;
-    const char *path; /* of the socket. Its directory is made only if it is /run/idc */
+    struct quota *users; /* base/users.h; stays the caller's */
+    const char *path;    /* of the socket. Its directory is made only if it is /run/idc */
 };
 
 /* Starts serving. Fails with a negative errno and one line in why (-EADDRINUSE: a live daemon is on

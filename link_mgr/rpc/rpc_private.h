@@ -16,7 +16,7 @@
  *   value.c                members of structs, in and out
  *   descriptor.c           descriptors that come with calls
  *   methods.c              the table of methods
- *   method_connection.c, method_listener.c, method_status.c     the methods
+ *   method_connection.c, method_domain.c, method_listener.c, method_status.c     the methods
  *
  * Who owns what. The server owns sessions. A session owns its calls under way and the handles that
  * it made. A call belongs to the session until it is answered (rpc_reply, rpc_fault) or given up
@@ -37,6 +37,7 @@
 #include <xmlrpc-c/base.h>
 #include <xmlrpc-c/server.h>
 
+#include "link_mgr/base/users.h"
 #include "link_mgr/hub/hub.h"
 
 struct MHD_Daemon;
@@ -56,14 +57,17 @@ struct rpc_handle_table;
 #define RPC_ANSWER_SHORT 3072u
 #define RPC_CONNECTIONS_MAX 8192
 #define RPC_CALLS_MAX 4096 /* under way, per session */
+#define RPC_PARTS_MAX 32   /* of a system.multicall */
+#define RPC_PART_DATA 4096 /* bytes that a part of it receives */
 
 struct rpc_counters {
-    uint64_t connections, calls, calls_now, faults, given_up;
+    uint64_t connections, turned_away, calls, calls_now, faults, given_up;
 };
 
 /* An answer's document, with what was counted for it. */
 struct rpc_answer {
     struct rpc_server *server;
+    uint32_t uid; /* for whom it was counted */
     xmlrpc_mem_block *block;
     size_t counted;
     struct rpc_session
@@ -89,12 +93,16 @@ struct rpc_session {
     void *carrier; /* of the transport */
     bool compact;  /* compact documents were agreed on */
     bool closing;  /* upgraded: the client has closed, or sends no more */
+    bool foreign;  /* ... descriptors came with the latest call that belong nowhere */
+    int last;      /* ... a copy of the descriptor of one that ended with something unread, or -1 */
     LIST_HEAD(, rpc_call) calls;
     unsigned call_count;
     const char *refusal; /* not NULL: the session gets only a 503 with this text */
     LIST_HEAD(, rpc_handle) handles;
     LIST_HEAD(, rpc_delivery) deliveries;
-    bool sending; /* an answer with data of a delivery is not yet written whole */
+    bool sending;       /* an answer with data of a delivery is not yet written whole */
+    bool fd_own;        /* the descriptor of the answer that is sent now has been nobody else's */
+    uint32_t fd_charge; /* ... or what is in its queue is this user's */
     TAILQ_ENTRY(rpc_session) delivering;
     LIST_ENTRY(rpc_session) in_server;
 };
@@ -103,7 +111,8 @@ struct rpc_session {
 struct rpc_accepting {
     struct event *waiting, *retry;
     int spare;                   /* -1: the refused one uses it, or it could not be opened */
-    const char *refusal;         /* of the connection that is being begun */
+    int beginning;               /* the descriptor of a connection without a session yet, or -1 */
+    const char *refusal;         /* of that connection */
     struct rpc_session *refused; /* the session that is being refused, or NULL */
     bool over;                   /* it has just ended */
     bool refusing;               /* the log has a line about it */
@@ -112,17 +121,20 @@ struct rpc_accepting {
 struct rpc_server {
     struct event_base *base;
     struct hub *hub;
+    struct quota *users;
     struct MHD_Daemon *mhd;
     struct event *mhd_ready, *mhd_timer;
     xmlrpc_registry *registry;
     struct rpc_call *dispatching; /* the call that the registry is working on */
     struct rpc_handle_table *handles;
     LIST_HEAD(, rpc_session) sessions;
+    LIST_HEAD(, rpc_session) ended; /* those with a `last`, until libmicrohttpd has closed them */
     TAILQ_HEAD(, rpc_session) delivering; /* those that have deliveries */
     unsigned session_count;
     struct rpc_session
         kept; /* has the calls that outlive the connection they came over, and nothing else */
     struct rpc_accepting accepting;
+    int spare;     /* for the first descriptor of a call (transport_upgraded.c); -1: in use */
     size_t memory; /* see RPC_MEMORY_MAX */
     uint64_t started_ms;
     struct rpc_counters counters;
@@ -140,23 +152,29 @@ void rpc_run_soon(struct rpc_server *server);
 
 /* ---- memory.c ---- */
 
-/* Counts bytes held for clients. False: it would be too much, and nothing was counted. */
-bool rpc_memory_take(struct rpc_server *server, size_t bytes);
-void rpc_memory_give(struct rpc_server *server, size_t bytes);
+/* Counts bytes held for the session's client. False: it would be too much, and nothing was
+ * counted. */
+bool rpc_memory_take(struct rpc_session *session, size_t bytes);
+void rpc_memory_give(struct rpc_session *session, size_t bytes);
 /* Takes the document over in every case. NULL: it would be too much, or no memory. */
-struct rpc_answer *rpc_answer_new(struct rpc_server *server, xmlrpc_mem_block *block);
+struct rpc_answer *rpc_answer_new(struct rpc_session *session, xmlrpc_mem_block *block);
 /* The answer is about to be counted elsewhere. */
 void rpc_answer_uncount(struct rpc_answer *answer);
 void rpc_answer_free(struct rpc_answer *answer);
 
 /* ---- session.c ---- */
 
+/* SO_PEERCRED. */
+struct hub_caller rpc_caller_of(int fd);
 struct rpc_session *rpc_session_new(struct rpc_server *server, int fd);
 /* Has the client closed, or will it send no more, without our having noticed yet? */
 bool rpc_session_gone(const struct rpc_session *session);
 /* Gives all its calls up and closes its handles. */
 void rpc_session_end(struct rpc_session *session);
+/* libmicrohttpd closes its descriptor next, before it returns to us. */
 void rpc_session_free(struct rpc_session *session);
+/* libmicrohttpd has returned. */
+void rpc_sessions_bury(struct rpc_server *server);
 
 /* ---- socket.c ---- */
 

@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "link_mgr/base/closer.h"
+#include "link_mgr/base/numbers.h"
 #include "link_mgr/rpc/call.h"
 #include "link_mgr/rpc/handle.h"
 #include "link_mgr/rpc/transport.h"
 
-static struct hub_caller caller_of(int fd)
+struct hub_caller rpc_caller_of(int fd)
 {
     struct ucred peer = {.uid = HUB_NOBODY};
     socklen_t len = sizeof(peer);
@@ -25,7 +27,13 @@ struct rpc_session *rpc_session_new(struct rpc_server *server, int fd)
         return NULL;
     session->server = server;
     session->fd = fd;
-    session->caller = caller_of(fd);
+    numbers_note(fd);
+    session->last = -1;
+    session->caller = rpc_caller_of(fd);
+    if (!quota_take(server->users, session->caller.uid, USER_RPC_CONNECTIONS, 1)) {
+        free(session);
+        return NULL;
+    }
     LIST_INIT(&session->calls);
     LIST_INIT(&session->handles);
     LIST_INIT(&session->deliveries);
@@ -62,5 +70,19 @@ void rpc_session_free(struct rpc_session *session)
     rpc_session_end(session);
     LIST_REMOVE(session, in_server);
     session->server->session_count--;
-    free(session);
+    quota_give(session->server->users, session->caller.uid, USER_RPC_CONNECTIONS, 1);
+    if (session->last >= 0)
+        LIST_INSERT_HEAD(&session->server->ended, session, in_server);
+    else
+        free(session);
+}
+
+void rpc_sessions_bury(struct rpc_server *server)
+{
+    struct rpc_session *session;
+    while ((session = LIST_FIRST(&server->ended)) != NULL) {
+        LIST_REMOVE(session, in_server);
+        closer_close(session->last, session->caller.uid);
+        free(session);
+    }
 }

@@ -16,11 +16,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "link_mgr/base/guard.h"
+#include "link_mgr/base/log.h"
+#include "link_mgr/base/privileges.h"
 #include "link_mgr/rpc/rpc_private.h"
 
 #define GROUP "idc"
 #define BACKLOG 4096
-#define USUAL_DIRECTORY "/run/idc"
+#define USUAL_DIRECTORY PRIVILEGES_DIRECTORY
 
 struct rpc_socket {
     int fd;
@@ -96,13 +99,16 @@ static int bind_privately(int fd, const struct sockaddr_un *address)
     return result;
 }
 
-/* If there is no such group, or we may not give the socket to it, the socket stays with our own
- * group. */
-static void set_access(const char *path)
+/* If there is no such group, the socket stays with our own. If we may not give it to that group,
+ * only our own user may connect. */
+static void set_access(const char *path, gid_t now)
 {
     const struct group *group = getgrnam(GROUP);
-    if (group != NULL && chown(path, (uid_t)-1, group->gr_gid) < 0)
+    if (group != NULL && group->gr_gid != now && chown(path, (uid_t)-1, group->gr_gid) < 0) {
+        log_line(LOG_WARNING, "%s cannot be given to group " GROUP " (%s), which cannot use it",
+                 path, strerror(errno));
         return;
+    }
     chmod(path, 0660);
 }
 
@@ -121,9 +127,10 @@ static int open_at(struct rpc_socket *s, char *why, size_t why_size)
         snprintf(why, why_size, "cannot listen on %s: %s", path, strerror(-error));
         return error;
     }
+    guard_begin(s->fd); /* docs/rpc.md: no descriptors before the upgrade */
     s->device = status.st_dev;
     s->inode = status.st_ino;
-    set_access(path);
+    set_access(path, status.st_gid);
     return 0;
 }
 

@@ -32,6 +32,8 @@ bool rpc_is_upgraded(const struct rpc_session *session);
 void rpc_upgraded_stop(struct rpc_session *session);
 
 #define RPC_UPGRADE_PROTOCOL "idc-rpc/1" /* documents in XML */
-#define RPC_UPGRADE_COMPACT "idc-rpc/2"  /* compact ones too */
+/* Compact ones too, and what common/handover.h says. Whoever changes that changes this number, also
+ * in libidc/rpc_line.c. */
+#define RPC_UPGRADE_COMPACT "idc-rpc/3"
 
 #endif

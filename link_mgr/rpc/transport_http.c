@@ -18,11 +18,17 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <event2/event_struct.h>
 #include <strings.h>
+#include <sys/socket.h>
 
+#include "link_mgr/base/closer.h"
 #include "link_mgr/rpc/delivery.h"
 #include "link_mgr/rpc/dispatch.h"
 
+/* From the beginning of a connection to the end of its first head, and from there to the end of the
+ * body. A client that has made a call may be silent for as long as it likes. */
+#define REQUEST_SECONDS 30
 #define ANSWER_PART (32u * 1024) /* how much of a watched answer is copied at a time */
 
 /* The session's carrier for a connection, as long as it is not upgraded. */
@@ -31,6 +37,7 @@ struct http_carrier {
     struct MHD_Connection *connection;
     struct http_request *request; /* under way */
     struct event *watch;
+    struct event late; /* a request has taken too long */
 };
 
 struct http_request {
@@ -208,19 +215,18 @@ static void drop_body(struct http_request *request)
 {
     free(request->body);
     request->body = NULL;
-    rpc_memory_give(request->carrier->session->server, request->body_room);
+    rpc_memory_give(request->carrier->session, request->body_room);
     request->body_room = request->body_len = 0;
 }
 
 static enum MHD_Result run_call(struct http_request *request)
 {
     struct http_carrier *carrier = request->carrier;
-    struct rpc_server *server = carrier->session->server;
-    if (!rpc_memory_take(server, RPC_ANSWER_SHORT)) /* before anything is done */
+    if (!rpc_memory_take(carrier->session, RPC_ANSWER_SHORT)) /* before anything is done */
         return respond_text(carrier->connection, MHD_HTTP_SERVICE_UNAVAILABLE);
     struct rpc_call *call = rpc_call_new(carrier->session, 0);
     if (call == NULL) {
-        rpc_memory_give(server, RPC_ANSWER_SHORT);
+        rpc_memory_give(carrier->session, RPC_ANSWER_SHORT);
         return respond_text(carrier->connection, MHD_HTTP_INTERNAL_SERVER_ERROR);
     }
     call->counted = RPC_ANSWER_SHORT;
@@ -249,13 +255,22 @@ static bool is_too_long(struct MHD_Connection *connection)
     return length != NULL && strtoull(length, NULL, 10) > RPC_DOCUMENT_MAX;
 }
 
+static const struct timeval request_time = {.tv_sec = REQUEST_SECONDS};
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+    const struct http_carrier *carrier = arg;
+    (void)fd, (void)what;
+    shutdown(carrier->session->fd, SHUT_RDWR); /* libmicrohttpd closes it */
+}
+
 static enum MHD_Result http_begin(struct http_carrier *carrier, const char *method, void **result)
 {
     struct http_request *request;
     const char *upgrade = http_header(carrier->connection, MHD_HTTP_HEADER_UPGRADE);
     if (carrier->session->refusal == NULL && is_too_long(carrier->connection))
         return respond_text(carrier->connection, MHD_HTTP_CONTENT_TOO_LARGE);
-    request = calloc(1, sizeof(*request));
+    request = event_add(&carrier->late, &request_time) == 0 ? calloc(1, sizeof(*request)) : NULL;
     if (request == NULL)
         return MHD_NO;
     bool compact = upgrade != NULL && strcasecmp(upgrade, RPC_UPGRADE_COMPACT) == 0;
@@ -276,15 +291,15 @@ static enum MHD_Result http_begin(struct http_carrier *carrier, const char *meth
 
 static bool grow_body(struct http_request *request, size_t needed)
 {
-    struct rpc_server *server = request->carrier->session->server;
+    struct rpc_session *session = request->carrier->session;
     size_t room = request->body_room != 0 ? request->body_room : 4096;
     while (room < needed)
         room *= 2;
-    if (!rpc_memory_take(server, room - request->body_room))
+    if (!rpc_memory_take(session, room - request->body_room))
         return false;
     char *body = realloc(request->body, room);
     if (body == NULL) {
-        rpc_memory_give(server, room - request->body_room);
+        rpc_memory_give(session, room - request->body_room);
         return false;
     }
     request->body = body;
@@ -311,13 +326,24 @@ static enum MHD_Result take_body(struct http_request *request, const char *part,
     return MHD_YES;
 }
 
+/* Over an upgraded connection a program could send descriptors. */
+static enum MHD_Result http_upgrade(struct http_carrier *carrier)
+{
+    static const char too_many[] = "too many descriptors that programs sent wait to be closed; "
+                                   "try again later.\n";
+    if (closer_is_full(carrier->session->caller.uid))
+        return respond_refusal(carrier->connection, too_many);
+    return rpc_upgrade(carrier->session, carrier->connection);
+}
+
 static enum MHD_Result http_end(struct http_request *request)
 {
     struct http_carrier *carrier = request->carrier;
+    event_del(&carrier->late);
     if (request->given_up || carrier->session->server->stopping)
         return MHD_NO;
     if (request->refused == MHD_HTTP_SWITCHING_PROTOCOLS)
-        return rpc_upgrade(carrier->session, carrier->connection);
+        return http_upgrade(carrier);
     if (carrier->session->refusal != NULL)
         return respond_refusal(carrier->connection, carrier->session->refusal);
     if (request->refused != 0)
@@ -384,6 +410,8 @@ static struct rpc_session *open_session(struct rpc_server *server,
     carrier->connection = connection;
     session->transport = &http_transport;
     session->carrier = carrier;
+    evtimer_assign(&carrier->late, server->base, on_late, carrier);
+    event_add(&carrier->late, &request_time);
     rpc_accept_begun(session);
     return session;
 }
@@ -399,6 +427,7 @@ void rpc_http_leave(struct rpc_session *session)
     }
     if (carrier->watch != NULL)
         event_free(carrier->watch);
+    event_del(&carrier->late);
     free(carrier);
     session->carrier = NULL;
     session->transport = NULL;

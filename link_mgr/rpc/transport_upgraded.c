@@ -11,9 +11,17 @@
  * the bytes that were read. libmicrohttpd may have read bytes beyond the HTTP request; those are
  * taken first.
  *
+ * Without free descriptors, the kernel closes those that it cannot deliver. A program that connects
+ * without waiting could then not be told why: its far end would be gone. So there is a spare
+ * descriptor, which is given up for a read that finds no other one free. The far end is the first
+ * descriptor, so it comes. Such a call is refused, and the next read takes the spare one back.
+ * Whether there is another one is asked only if numbers are scarce (base/numbers.h).
+ *
  * Output. An answer is written at once if no other waits; the rest that the socket does not take is
  * queued. A descriptor goes with the first byte of its message. A client that does not read is
  * disconnected when more than OUTPUT_MAX has piled up.
+ *
+ * Descriptors that belong nowhere end the connection, right after the call that they came with.
  *
  * End. Whatever goes wrong while a call is run or answered only marks the connection broken and
  * activates its event. The event ends the connection. So an answer never destroys the session while
@@ -21,15 +29,21 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/compact.h"
 #include "common/handover.h"
+#include "link_mgr/base/closer.h"
+#include "link_mgr/base/guard.h"
 #include "link_mgr/base/log.h"
+#include "link_mgr/base/numbers.h"
 #include "link_mgr/base/own_error.h"
+#include "link_mgr/base/spare.h"
 #include "link_mgr/rpc/delivery.h"
 #include "link_mgr/rpc/dispatch.h"
 #include "link_mgr/rpc/transport.h"
@@ -41,13 +55,16 @@
  * socket along with half a message. Then the connection would not even end when the client dies.
  */
 static const struct timeval piece_timeout = {.tv_sec = 5};
-/* So much is read at a time. More stays in the socket, which is polled level-triggered, until other
- * clients had their turn. */
+/* So much is read at a time, and less where calls begin in it, which may be small and many. More
+ * stays in the socket, which is polled level-triggered, until other clients had their turn. */
 #define PIECE_MAX (16u * 1024)
+#define PIECE_OF_CALLS (2u * 1024)
+#define FLUSH_MAX 64 /* answers that waited, sent in one turn */
 
 struct output {
     TAILQ_ENTRY(output) entry;
-    int fd; /* -1: none, or sent */
+    int fd;          /* -1: none, or sent */
+    uint32_t charge; /* for closing it */
     size_t len, sent;
     uint8_t bytes[];
 };
@@ -56,6 +73,7 @@ struct output {
 struct descriptors {
     int fds[RPC_CALL_FDS];
     int count;
+    bool lacks; /* more of them were lost */
 };
 
 struct upgraded {
@@ -67,7 +85,7 @@ struct upgraded {
     struct event *readable, *writable;
 
     uint8_t *extra; /* the bytes that libmicrohttpd had read already, until they are taken */
-    size_t extra_len;
+    size_t extra_len, extra_at;
 
     /* A message that has begun and is not complete: */
     uint8_t header[HEADER_SIZE];
@@ -76,6 +94,7 @@ struct upgraded {
     size_t document_len, document_have;
     int fds[RPC_CALL_FDS];
     int fd_count;
+    bool lacks;
 
     TAILQ_HEAD(, output) outputs;
     size_t output_bytes;
@@ -98,9 +117,8 @@ static void output_free(struct upgraded *u, struct output *o)
 {
     TAILQ_REMOVE(&u->outputs, o, entry);
     u->output_bytes -= o->len;
-    rpc_memory_give(u->session->server, o->len);
-    if (o->fd >= 0)
-        close(o->fd);
+    rpc_memory_give(u->session, o->len);
+    closer_close(o->fd, o->charge);
     free(o);
 }
 
@@ -109,7 +127,7 @@ static ssize_t write_output(struct upgraded *u, struct output *o)
     ssize_t sent = handover_send(u->fd, o->bytes + o->sent, o->len - o->sent, &o->fd,
                                  o->fd >= 0 ? 1 : 0, MSG_DONTWAIT);
     if (sent > 0 && o->fd >= 0) {
-        close(o->fd);
+        closer_close(o->fd, o->charge);
         o->fd = -1;
     }
     if (sent > 0)
@@ -120,7 +138,9 @@ static ssize_t write_output(struct upgraded *u, struct output *o)
 static void upgraded_flush(struct upgraded *u)
 {
     struct output *o;
-    while ((o = TAILQ_FIRST(&u->outputs)) != NULL) {
+    for (int i = 0; (o = TAILQ_FIRST(&u->outputs)) != NULL; i++) {
+        if (i == FLUSH_MAX && event_add(u->writable, NULL) == 0)
+            return;
         ssize_t sent = write_output(u, o);
         if (sent == -EINTR)
             continue;
@@ -149,14 +169,14 @@ static bool upgraded_enqueue(struct upgraded *u, const struct iovec parts[2], si
 {
     size_t len = parts[0].iov_len + parts[1].iov_len;
     if ((u->output_bytes > 0 && u->output_bytes + len > OUTPUT_MAX) ||
-        !rpc_memory_take(u->session->server, len))
+        !rpc_memory_take(u->session, len))
         return false;
     struct output *o = malloc(sizeof(*o) + len);
     if (o == NULL) {
-        rpc_memory_give(u->session->server, len);
+        rpc_memory_give(u->session, len);
         return false;
     }
-    *o = (struct output){.fd = fd, .len = len, .sent = sent};
+    *o = (struct output){.fd = fd, .charge = u->session->fd_charge, .len = len, .sent = sent};
     memcpy(o->bytes, parts[0].iov_base, parts[0].iov_len);
     memcpy(o->bytes + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
     u->output_bytes += len;
@@ -169,9 +189,11 @@ static size_t write_now(struct upgraded *u, const struct iovec parts[2], int *fd
 {
     ssize_t sent = handover_sendv(u->fd, parts, 2, fd, *fd >= 0 ? 1 : 0, MSG_DONTWAIT);
     if (sent <= 0)
-        return 0; /* flush will see why */
-    if (*fd >= 0)
+        return 0; /* upgraded_flush will see why */
+    if (*fd >= 0 && u->session->fd_own)
         close(*fd);
+    else
+        closer_close(*fd, u->session->fd_charge);
     *fd = -1;
     return (size_t)sent;
 }
@@ -189,14 +211,14 @@ static bool send_document(struct upgraded *u, uint32_t tag, const void *document
         return true;
     }
     if (document == NULL || u->broken || !upgraded_enqueue(u, parts, sent, fd)) {
-        if (fd >= 0)
-            close(fd);
+        closer_close(fd, u->session->fd_charge);
         mark_broken(u);
         return false;
     }
-    if (idle)
-        upgraded_flush(u);
-    u->session->sending = !TAILQ_EMPTY(&u->outputs);
+    /* Not at once: the calls of one piece would each try again what has just failed. */
+    if (idle && event_add(u->writable, NULL) < 0)
+        mark_broken(u);
+    u->session->sending = true;
     return true;
 }
 
@@ -232,7 +254,7 @@ static size_t document_length(const uint8_t header[HEADER_SIZE])
 static void drop_document(struct upgraded *u)
 {
     if (u->document != NULL)
-        rpc_memory_give(u->session->server, u->document_len);
+        rpc_memory_give(u->session, u->document_len);
     free(u->document);
     u->document = NULL;
     u->header_have = 0;
@@ -246,9 +268,21 @@ static void add_descriptors(struct upgraded *u, struct descriptors *came)
         if (u->fd_count < RPC_CALL_FDS)
             u->fds[u->fd_count++] = came->fds[i];
         else
-            close(came->fds[i]);
+            closer_close(came->fds[i], u->session->caller.uid);
     }
+    u->lacks = u->lacks || came->lacks;
     came->count = 0;
+    came->lacks = false;
+}
+
+/* The client has the answer, which says why, unless it does not read. */
+static int upgraded_refuse_foreign(const struct upgraded *u)
+{
+    log_limited(LOG_WARNING,
+                "a program of uid %u sent descriptors with a call that has no use for them, and "
+                "its RPC connection ends",
+                (unsigned)u->session->caller.uid);
+    return -EPERM;
 }
 
 /* A whole message, whose descriptors are in u->fds. */
@@ -256,17 +290,18 @@ static int upgraded_run(struct upgraded *u, const uint8_t header[HEADER_SIZE], c
                         size_t len)
 {
     uint32_t tag;
-    bool beyond = u->session->call_count >= RPC_CALLS_MAX;
     memcpy(&tag, header + 4, sizeof(tag));
     struct rpc_call *call = rpc_call_new(u->session, le32toh(tag));
     if (call == NULL)
         return -ENOBUFS;
-    call->beyond = beyond;
     memcpy(call->fds, u->fds, sizeof(call->fds));
     call->fd_count = u->fd_count;
+    call->lacks = u->lacks;
     u->fd_count = 0;
+    u->lacks = false;
+    u->session->foreign = call->fd_count > 0; /* until a method has a use for them */
     rpc_dispatch(call, document, len);
-    return 0;
+    return u->session->foreign ? upgraded_refuse_foreign(u) : 0;
 }
 
 /* Runs the message at the start of in if it is whole, and returns its size. 0: it is not whole.
@@ -288,11 +323,11 @@ static ssize_t run_in_place(struct upgraded *u, const uint8_t *in, size_t len,
 static int begin_document(struct upgraded *u)
 {
     size_t len = document_length(u->header);
-    if (len == 0 || !rpc_memory_take(u->session->server, len))
+    if (len == 0 || !rpc_memory_take(u->session, len))
         return -EPROTO;
     u->document = malloc(len);
     if (u->document == NULL) {
-        rpc_memory_give(u->session->server, len);
+        rpc_memory_give(u->session, len);
         return -ENOMEM;
     }
     u->document_len = len;
@@ -339,15 +374,61 @@ static int take_input(struct upgraded *u, const uint8_t *in, size_t len, struct 
     return 0;
 }
 
-/* 0 or negative errno at the end. */
+/* Takes a part of it. 0, or negative errno at the end. */
 static int take_extra(struct upgraded *u)
 {
     struct descriptors none = {.count = 0};
-    uint8_t *extra = u->extra;
-    u->extra = NULL;
-    int error = take_input(u, extra, u->extra_len, &none);
-    free(extra);
+    const uint8_t *at = u->extra + u->extra_at;
+    size_t left = u->extra_len - u->extra_at;
+    size_t len = left < PIECE_OF_CALLS ? left : PIECE_OF_CALLS;
+    u->extra_at += len;
+    int error = take_input(u, at, len, &none);
+    if (error < 0 || len == left) {
+        free(u->extra);
+        u->extra = NULL;
+    }
     return error;
+}
+
+static void make_room_for_one(const struct upgraded *u, int *spare)
+{
+    int probe = fcntl(u->fd, F_DUPFD_CLOEXEC, 0);
+    if (probe < 0)
+        spare_give(spare);
+    else
+        close(probe);
+}
+
+/* As handover_recv. If descriptors came, the first one is there, unless the spare one has not come
+ * back from an earlier call. */
+static ssize_t upgraded_receive(struct upgraded *u, size_t most, struct descriptors *came)
+{
+    int *spare = &u->session->server->spare;
+    spare_take(spare);
+    if (numbers_are_scarce())
+        make_room_for_one(u, spare);
+    closer_charge(u->session->caller.uid);
+    ssize_t got = handover_recv_lacking(u->fd, piece, most, came->fds, &came->count, MSG_DONTWAIT,
+                                        &came->lacks);
+    if (got > 0 && came->lacks)
+        log_limited(LOG_WARNING, "a program's descriptors could not be received, and its %s: %s",
+                    came->count > 0 ? "call is refused" : "RPC connection ends",
+                    own_error_text(-EMFILE));
+    spare_take(spare);
+    if (got > 0 && came->lacks)
+        numbers_lack();
+    for (int i = 0; got >= 0 && i < came->count; i++)
+        numbers_note(came->fds[i]);
+    return got > 0 && came->lacks && came->count == 0 ? -EMFILE : got;
+}
+
+/* As much as there is left of a long document, but no calls behind it. */
+static size_t piece_size(const struct upgraded *u)
+{
+    size_t left = u->document != NULL ? u->document_len - u->document_have : 0;
+    if (left < PIECE_OF_CALLS)
+        return PIECE_OF_CALLS;
+    return left < PIECE_MAX ? left : PIECE_MAX;
 }
 
 /* Reads and runs what has come. 0 or negative errno; -ESHUTDOWN: the client has closed the
@@ -357,19 +438,17 @@ static int read_input(struct upgraded *u)
     struct descriptors came = {.count = RPC_CALL_FDS};
     if (u->extra != NULL)
         return take_extra(u);
-    ssize_t got = handover_recv(u->fd, piece, sizeof(piece), came.fds, &came.count, MSG_DONTWAIT);
+    ssize_t got = upgraded_receive(u, piece_size(u), &came);
     if (got == -EAGAIN || got == -EINTR)
         return 0;
-    if (got == -EMFILE)
-        log_limited(
-            LOG_WARNING,
-            "a program's descriptors could not be received, and its RPC connection ends: %s",
-            own_error_text(-EMFILE));
     if (got <= 0)
         return got < 0 ? (int)got : -ESHUTDOWN;
-    int error = take_input(u, piece, (size_t)got, &came);
+    uint32_t uid = u->session->caller.uid;
+    int error = came.count > 0 && closer_is_full(uid) ? -ENOBUFS : 0;
+    if (error == 0)
+        error = take_input(u, piece, (size_t)got, &came);
     for (int i = 0; i < came.count; i++)
-        close(came.fds[i]);
+        closer_close(came.fds[i], uid);
     return error;
 }
 
@@ -381,7 +460,7 @@ static void upgraded_free(struct upgraded *u)
     while ((o = TAILQ_FIRST(&u->outputs)) != NULL)
         output_free(u, o);
     for (int i = 0; i < u->fd_count; i++)
-        close(u->fds[i]);
+        closer_close(u->fds[i], u->session->caller.uid);
     drop_document(u);
     if (u->readable != NULL)
         event_free(u->readable);
@@ -389,6 +468,21 @@ static void upgraded_free(struct upgraded *u)
         event_free(u->writable);
     free(u->extra);
     free(u);
+}
+
+/* Nothing more can come, but something may be unread, with descriptors. Whoever closes the socket
+ * last closes them too. With a copy that is not libmicrohttpd, in the loop. */
+static void upgraded_keep_unread(const struct upgraded *u)
+{
+    struct rpc_server *server = u->session->server;
+    int unread;
+    if (ioctl(u->fd, FIONREAD, &unread) < 0 || unread == 0)
+        return;
+    u->session->last = fcntl(u->fd, F_DUPFD_CLOEXEC, 0);
+    if (u->session->last >= 0)
+        return;
+    spare_give(&server->spare);
+    u->session->last = fcntl(u->fd, F_DUPFD_CLOEXEC, 0);
 }
 
 /* The session stays, empty, until libmicrohttpd closes the connection. in_order: the client has
@@ -401,6 +495,7 @@ static void upgraded_end(struct upgraded *u, bool in_order)
     rpc_delivery_session_ends(session, in_order && TAILQ_EMPTY(&u->outputs));
     rpc_session_end(session);
     shutdown(u->fd, SHUT_RDWR);
+    upgraded_keep_unread(u);
     upgraded_free(u);
     session->carrier = NULL;
     session->transport = NULL;
@@ -408,10 +503,17 @@ static void upgraded_end(struct upgraded *u, bool in_order)
     rpc_run_soon(session->server);
 }
 
-/* 0 or negative errno: without a limit the client could go on for ever with half a message. */
+/* 0 or negative errno. The bytes that libmicrohttpd had read go on in the next turn. Without a
+ * limit the client could go on for ever with half a message. */
 static int watch_progress(struct upgraded *u)
 {
+    /* not zero: libevent then takes a persistent event out for good */
+    static const struct timeval at_once = {.tv_usec = 1};
     bool begun = u->header_have > 0;
+    if (u->extra != NULL) {
+        u->timed = true;
+        return event_add(u->readable, &at_once) < 0 ? -ENOMEM : 0;
+    }
     if (begun && event_add(u->readable, &piece_timeout) < 0)
         return -ENOMEM;
     if (!begun && u->timed)
@@ -424,7 +526,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct upgraded *u = arg;
     (void)fd;
-    int error = what & EV_TIMEOUT ? -ETIMEDOUT : 0;
+    int error = (what & EV_TIMEOUT) && u->extra == NULL ? -ETIMEDOUT : 0;
     u->session->closing |= (what & EV_CLOSED) != 0;
     if (error == 0 && !u->broken)
         error = read_input(u);
@@ -492,6 +594,8 @@ enum MHD_Result rpc_upgrade(struct rpc_session *session, struct MHD_Connection *
     enum MHD_Result result =
         MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE,
                                 session->compact ? RPC_UPGRADE_COMPACT : RPC_UPGRADE_PROTOCOL);
+    /* the client may send descriptors as soon as it has read the answer */
+    guard_end(session->fd);
     if (result == MHD_YES)
         result = MHD_queue_response(connection, MHD_HTTP_SWITCHING_PROTOCOLS, response);
     MHD_destroy_response(response);

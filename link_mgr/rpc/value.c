@@ -14,7 +14,7 @@
 #include "link_mgr/rpc/methods.h"
 #include "link_mgr/rpc/text.h"
 
-#define TEXT_MAX 128 /* room for any text that a member may hold */
+#define TEXT_MAX (NAMING_TEXT_MAX + 2) /* room for any text that a member may hold, and more */
 
 /* ---- the struct as a whole ---- */
 
@@ -44,44 +44,63 @@ bool rpc_params_ok(const struct rpc_params *params)
     return !params->failed;
 }
 
-/* Is name one of the words in list? A blank follows each word. */
+/* Is name one of the words in list? A blank follows each word. The name is a client's: it may hold
+ * any byte, blanks and NULs too. */
 static bool in_list(const char *list, const char *name, size_t len)
 {
-    for (const char *at = list; *at != '\0'; at = strchr(at, ' ') + 1)
-        if (strncmp(at, name, len) == 0 && at[len] == ' ')
-            return len > 0;
+    for (size_t word; (word = strcspn(list, " ")) > 0; list += word + 1)
+        if (word == len && memcmp(list, name, len) == 0)
+            return true;
     return false;
 }
 
 static void check_name(struct rpc_params *params, const char *name, size_t len)
 {
+    char shown[RPC_QUOTE_SIZE];
     const char *known = params->method->members;
     if (!in_list(known, name, len))
-        rpc_params_refuse(params, "unknown member \"%.*s\"; known: %s", len < 64 ? (int)len : 64,
-                          name, *known != '\0' ? known : "none");
+        rpc_params_refuse(params, "unknown member \"%s\"; known: %s", rpc_quote(name, len, shown),
+                          *known != '\0' ? known : "none");
 }
 
-/* Only a call with a far end, or one that shows a connection, has descriptors. */
+void rpc_params_refuse_descriptors(struct rpc_params *params)
+{
+    if (params->failed)
+        return; /* members that announce them may not have been read */
+    params->call->session->foreign = true;
+    rpc_params_refuse(params, "%d descriptors came with the call", params->call->fd_count);
+}
+
+/* Only a call with a far end, or one that shows a connection, has descriptors. The method says more
+ * when it has read the members. */
 static void check_descriptors(struct rpc_params *params)
 {
     const char *members = params->method->members;
-    if (params->call->fd_count > 0 && !in_list(members, "far_end", 7) &&
-        !in_list(members, "shown", 5))
-        rpc_params_refuse(params, "%d descriptors came with the call", params->call->fd_count);
+    struct rpc_call *call = params->call;
+    if (call->fd_count == 0)
+        return;
+    if (call->fd_count == RPC_CALL_FDS || call->multicall ||
+        (!in_list(members, "far_end", 7) && !in_list(members, "shown", 5)))
+        rpc_params_refuse_descriptors(params);
+    else
+        call->session->foreign = false;
 }
 
-static void check_member(struct rpc_params *params, xmlrpc_value *key)
+/* A name is always a text. NULL: no memory. */
+static const char *read_name(struct rpc_params *params, int index)
 {
-    xmlrpc_env env;
+    struct rpc_xml_guard guard;
+    xmlrpc_value *key, *value;
     const char *name = NULL;
-    xmlrpc_env_init(&env);
-    xmlrpc_read_string(&env, key, &name);
-    if (env.fault_occurred)
-        params_lack_memory(params); /* a name is always a text */
-    else
-        check_name(params, name, strlen(name));
-    free((void *)(uintptr_t)name);
-    xmlrpc_env_clean(&env);
+    xmlrpc_env env;
+    if (RPC_XML_TRY(&guard, &params->call->xml)) {
+        xmlrpc_env_init(&env);
+        xmlrpc_struct_get_key_and_value(&env, params->members, index, &key, &value);
+        if (!env.fault_occurred)
+            xmlrpc_read_string(&env, key, &name);
+        xmlrpc_env_clean(&env);
+    }
+    return rpc_xml_leave(&guard) ? name : NULL;
 }
 
 static void check_members(struct rpc_params *params)
@@ -89,34 +108,46 @@ static void check_members(struct rpc_params *params)
     xmlrpc_env env;
     xmlrpc_env_init(&env);
     int count = xmlrpc_struct_size(&env, params->members);
-    for (int i = 0; i < count && !env.fault_occurred && rpc_params_ok(params); i++) {
-        xmlrpc_value *key, *value;
-        xmlrpc_struct_get_key_and_value(&env, params->members, i, &key, &value);
-        if (!env.fault_occurred)
-            check_member(params, key);
-    }
-    if (env.fault_occurred)
-        params_lack_memory(params);
     xmlrpc_env_clean(&env);
+    for (int i = 0; i < count && rpc_params_ok(params); i++) {
+        const char *name = read_name(params, i);
+        if (name != NULL)
+            check_name(params, name, strlen(name));
+        else
+            params_lack_memory(params);
+        rpc_xml_free(name);
+    }
+}
+
+/* The only parameter, or NULL if there is none. False: there are several. */
+static bool read_only_item(struct rpc_xml *xml, xmlrpc_value *array, xmlrpc_value **item)
+{
+    struct rpc_xml_guard guard;
+    volatile bool ok = false;
+    xmlrpc_env env;
+    *item = NULL;
+    if (RPC_XML_TRY(&guard, xml)) {
+        xmlrpc_env_init(&env);
+        int count = xmlrpc_array_size(&env, array);
+        if (count > 0)
+            xmlrpc_array_read_item(&env, array, 0, item);
+        ok = !env.fault_occurred && count <= 1;
+        xmlrpc_env_clean(&env);
+    }
+    return rpc_xml_leave(&guard) && ok;
 }
 
 bool rpc_params_open(struct rpc_params *params, struct rpc_call *call,
                      const struct rpc_method *method, xmlrpc_value *array)
 {
-    xmlrpc_env env;
-    xmlrpc_env_init(&env);
     *params = (struct rpc_params){.call = call, .method = method};
-    int count = xmlrpc_array_size(&env, array);
-    if (count > 0)
-        xmlrpc_array_read_item(&env, array, 0, &params->members);
-    if (env.fault_occurred || count > 1 ||
+    if (!read_only_item(&call->xml, array, &params->members) ||
         (params->members != NULL && xmlrpc_value_type(params->members) != XMLRPC_TYPE_STRUCT))
         rpc_params_refuse(params, "takes one struct");
     else
         check_descriptors(params);
     if (rpc_params_ok(params) && params->members != NULL)
         check_members(params);
-    xmlrpc_env_clean(&env);
     if (params->failed)
         rpc_params_close(params);
     return !params->failed;
@@ -144,8 +175,7 @@ bool rpc_params_open_compact(struct rpc_params *params, struct rpc_call *call,
 
 void rpc_params_close(struct rpc_params *params)
 {
-    if (params->members != NULL)
-        xmlrpc_DECREF(params->members);
+    rpc_xml_release(&params->call->xml, params->members);
     params->members = NULL;
 }
 
@@ -153,29 +183,40 @@ void rpc_params_close(struct rpc_params *params)
 
 /* A member in either form; everything is NULL when it is left out. */
 struct found {
+    struct rpc_params *params;
     xmlrpc_value *xml; /* borrowed */
     const struct compact_member *compact;
 };
 
+static void find_guarded(struct rpc_params *params, const char *name, xmlrpc_value **value)
+{
+    xmlrpc_env env;
+    xmlrpc_env_init(&env);
+    xmlrpc_struct_find_value(&env, params->members, name, value);
+    if (env.fault_occurred)
+        *value = NULL;
+    xmlrpc_env_clean(&env);
+    if (*value != NULL)
+        xmlrpc_DECREF(*value); /* the struct still has it */
+}
+
 static xmlrpc_value *find_xml(struct rpc_params *params, const char *name)
 {
+    struct rpc_xml_guard guard;
     xmlrpc_value *value = NULL;
-    xmlrpc_env env;
     if (params->members == NULL)
         return NULL;
-    xmlrpc_env_init(&env);
-    xmlrpc_struct_find_value(&env, params->members, name, &value);
-    if (env.fault_occurred)
-        value = NULL;
-    xmlrpc_env_clean(&env);
-    if (value != NULL)
-        xmlrpc_DECREF(value); /* the struct still has it */
-    return value;
+    if (RPC_XML_TRY(&guard, &params->call->xml))
+        find_guarded(params, name, &value);
+    if (rpc_xml_leave(&guard))
+        return value;
+    params_lack_memory(params);
+    return NULL;
 }
 
 static bool value_find(struct rpc_params *params, const char *name, struct found *found)
 {
-    *found = (struct found){.xml = find_xml(params, name)};
+    *found = (struct found){.params = params, .xml = find_xml(params, name)};
     for (int i = 0; i < params->compact_count && found->compact == NULL; i++)
         if (compact_equal(&params->compact[i].name, name))
             found->compact = &params->compact[i];
@@ -188,8 +229,11 @@ bool rpc_params_has(struct rpc_params *params, const char *name)
     return value_find(params, name, &found);
 }
 
+/* Once memory was short, nothing is looked at any more. */
 static bool is_text(const struct found *found)
 {
+    if (!rpc_params_ok(found->params))
+        return false;
     return found->compact != NULL ? found->compact->type == COMPACT_TEXT
                                   : xmlrpc_value_type(found->xml) == XMLRPC_TYPE_STRING;
 }
@@ -206,16 +250,23 @@ static bool take_text(const char *text, size_t len, char out[TEXT_MAX])
 /* Reads a member that is a text. */
 static bool read_text(const struct found *found, char out[TEXT_MAX])
 {
+    struct rpc_xml_guard guard;
     const char *text = NULL;
     size_t len = 0;
     xmlrpc_env env;
     if (found->compact != NULL)
         return take_text(found->compact->text.bytes, found->compact->text.len, out);
-    xmlrpc_env_init(&env);
-    xmlrpc_read_string_lp(&env, found->xml, &len, &text);
-    bool ok = !env.fault_occurred && take_text(text, len, out);
-    free((void *)(uintptr_t)text);
-    xmlrpc_env_clean(&env);
+    if (RPC_XML_TRY(&guard, &found->params->call->xml)) {
+        xmlrpc_env_init(&env);
+        xmlrpc_read_string_lp(&env, found->xml, &len, &text);
+        xmlrpc_env_clean(&env);
+    }
+    if (!rpc_xml_leave(&guard)) {
+        params_lack_memory(found->params);
+        return false;
+    }
+    bool ok = text != NULL && take_text(text, len, out);
+    rpc_xml_free(text);
     return ok;
 }
 
@@ -229,21 +280,23 @@ static bool parse_decimal(const char *text, int64_t *out)
     return *end == '\0';
 }
 
+/* These allocate only when a value is of another type. */
 static bool read_xml_int(xmlrpc_value *value, int64_t *out)
 {
     int small = 0;
     xmlrpc_int64 large = 0;
+    xmlrpc_type type = xmlrpc_value_type(value);
     xmlrpc_env env;
+    if (type != XMLRPC_TYPE_INT && type != XMLRPC_TYPE_I8)
+        return false;
     xmlrpc_env_init(&env);
-    bool is_small = xmlrpc_value_type(value) == XMLRPC_TYPE_INT;
-    if (is_small)
+    if (type == XMLRPC_TYPE_INT)
         xmlrpc_read_int(&env, value, &small);
     else
-        xmlrpc_read_i8(&env, value, &large); /* fails when it is not a number at all */
-    *out = is_small ? small : large;
-    bool ok = !env.fault_occurred;
+        xmlrpc_read_i8(&env, value, &large);
+    *out = type == XMLRPC_TYPE_INT ? small : large;
     xmlrpc_env_clean(&env);
-    return ok;
+    return true;
 }
 
 static bool read_int(const struct found *found, int64_t *out)
@@ -252,7 +305,7 @@ static bool read_int(const struct found *found, int64_t *out)
     if (is_text(found))
         return read_text(found, text) && parse_decimal(text, out);
     if (found->compact == NULL)
-        return read_xml_int(found->xml, out);
+        return rpc_params_ok(found->params) && read_xml_int(found->xml, out);
     *out = found->compact->number;
     return found->compact->type == COMPACT_NUMBER;
 }
@@ -292,13 +345,13 @@ static bool read_bool(const struct found *found, bool *out)
         *out = found->compact->number != 0;
         return found->compact->type == COMPACT_BOOLEAN;
     }
+    if (!rpc_params_ok(found->params) || xmlrpc_value_type(found->xml) != XMLRPC_TYPE_BOOL)
+        return false;
     xmlrpc_env_init(&env);
     xmlrpc_read_bool(&env, found->xml, &flag);
-    bool ok = !env.fault_occurred;
     xmlrpc_env_clean(&env);
-    if (ok)
-        *out = flag;
-    return ok;
+    *out = flag;
+    return true;
 }
 
 bool rpc_params_bool(struct rpc_params *params, const char *name, bool fallback)
@@ -341,6 +394,31 @@ void rpc_params_service(struct rpc_params *params, const char *name, char out[ID
         strcpy(out, text);
 }
 
+static void params_naming(const struct found *found, struct naming *naming)
+{
+    char text[TEXT_MAX];
+    const char *wrong = "it must be a text of at most 260 bytes, without NUL";
+    if (is_text(found) && read_text(found, text))
+        wrong = naming_parse(naming, text);
+    if (wrong != NULL)
+        rpc_params_refuse(found->params, "member \"domain\": %s", wrong);
+}
+
+void rpc_params_domain(struct rpc_params *params, struct naming *naming)
+{
+    struct found found;
+    bool named = value_find(params, "domain", &found);
+    *naming = (struct naming){.kind = NAMING_DOMID};
+    if (named && rpc_params_has(params, "domid"))
+        rpc_params_refuse(params, "takes \"domain\" or \"domid\", not both");
+    else if (named)
+        params_naming(&found, naming);
+    else
+        naming->domid = (uint32_t)rpc_params_int(params, "domid", 0, IDC_DOMID_SELF, RPC_REQUIRED);
+    if (naming->kind == NAMING_DOMID && naming->domid == IDC_DOMID_SELF)
+        naming->kind = NAMING_SELF;
+}
+
 xmlrpc_value *rpc_params_bytes(struct rpc_params *params, const char *name)
 {
     /* no method that has such a member takes compact calls */
@@ -364,49 +442,83 @@ static bool is_compact(const struct rpc_struct *s)
     return s->call != NULL && s->call->compact;
 }
 
+/* Memory was short, for this or anything else of the same call. */
+static void struct_fails(struct rpc_struct *s)
+{
+    s->failed = true;
+    s->value = NULL;
+}
+
 void rpc_struct_begin(struct rpc_struct *s, struct rpc_call *call)
 {
+    struct rpc_xml_guard guard;
+    xmlrpc_env env;
     s->call = call;
+    s->xml = call != NULL ? &call->xml : NULL;
     s->value = NULL;
-    xmlrpc_env_init(&s->env);
-    if (is_compact(s))
+    s->failed = false;
+    if (is_compact(s)) {
         compact_begin(&s->compact, COMPACT_RESULT, NULL);
-    else
-        s->value = xmlrpc_struct_new(&s->env);
+        return;
+    }
+    if (RPC_XML_TRY(&guard, s->xml)) {
+        xmlrpc_env_init(&env);
+        s->value = xmlrpc_struct_new(&env);
+        xmlrpc_env_clean(&env);
+    }
+    if (!rpc_xml_leave(&guard) || s->value == NULL)
+        struct_fails(s);
+}
+
+/* With a guard around it. */
+static void struct_put(struct rpc_struct *s, const char *name, xmlrpc_value *value)
+{
+    xmlrpc_env env;
+    xmlrpc_env_init(&env);
+    if (value != NULL)
+        xmlrpc_struct_set_value(&env, s->value, name, value);
+    s->failed = s->failed || value == NULL || env.fault_occurred;
+    if (value != NULL)
+        xmlrpc_DECREF(value);
+    xmlrpc_env_clean(&env);
 }
 
 void rpc_struct_value(struct rpc_struct *s, const char *name, xmlrpc_value *value)
 {
-    if (!s->env.fault_occurred && value != NULL)
-        xmlrpc_struct_set_value(&s->env, s->value, name, value);
-    else if (!s->env.fault_occurred)
-        xmlrpc_env_set_fault(&s->env, XMLRPC_INTERNAL_ERROR, "no memory");
-    if (value != NULL)
-        xmlrpc_DECREF(value);
+    struct rpc_xml_guard guard;
+    if (s->failed)
+        return; /* value is freed with the call */
+    if (RPC_XML_TRY(&guard, s->xml))
+        struct_put(s, name, value);
+    if (!rpc_xml_leave(&guard))
+        struct_fails(s);
 }
 
-/* The constructors need an environment without a fault, so each gets its own; one that fails
- * returns NULL. */
-#define NEW_VALUE(constructor, ...)                                   \
-    ({                                                                \
-        xmlrpc_env new_env;                                           \
-        xmlrpc_env_init(&new_env);                                    \
-        xmlrpc_value *new_value = constructor(&new_env, __VA_ARGS__); \
-        if (new_env.fault_occurred)                                   \
-            new_value = NULL;                                         \
-        xmlrpc_env_clean(&new_env);                                   \
-        new_value;                                                    \
-    })
+/* Puts what a constructor makes. */
+#define PUT_NEW(s, name, constructor, ...)                           \
+    do {                                                             \
+        struct rpc_xml_guard new_guard;                              \
+        xmlrpc_env new_env;                                          \
+        if ((s)->failed)                                             \
+            break;                                                   \
+        if (RPC_XML_TRY(&new_guard, (s)->xml)) {                     \
+            xmlrpc_env_init(&new_env);                               \
+            struct_put(s, name, constructor(&new_env, __VA_ARGS__)); \
+            xmlrpc_env_clean(&new_env);                              \
+        }                                                            \
+        if (!rpc_xml_leave(&new_guard))                              \
+            struct_fails(s);                                         \
+    } while (0)
 
 void rpc_struct_int(struct rpc_struct *s, const char *name, int64_t value)
 {
     bool small = value >= INT32_MIN && value <= INT32_MAX;
     if (is_compact(s))
         compact_put_number(&s->compact, name, value);
+    else if (small)
+        PUT_NEW(s, name, xmlrpc_int_new, (int)value);
     else
-        rpc_struct_value(s, name,
-                         small ? NEW_VALUE(xmlrpc_int_new, (int)value)
-                               : NEW_VALUE(xmlrpc_i8_new, value));
+        PUT_NEW(s, name, xmlrpc_i8_new, value);
 }
 
 void rpc_struct_bool(struct rpc_struct *s, const char *name, bool value)
@@ -414,7 +526,7 @@ void rpc_struct_bool(struct rpc_struct *s, const char *name, bool value)
     if (is_compact(s))
         compact_put_boolean(&s->compact, name, value);
     else
-        rpc_struct_value(s, name, NEW_VALUE(xmlrpc_bool_new, value));
+        PUT_NEW(s, name, xmlrpc_bool_new, value);
 }
 
 void rpc_struct_text(struct rpc_struct *s, const char *name, const char *value)
@@ -426,24 +538,17 @@ void rpc_struct_text(struct rpc_struct *s, const char *name, const char *value)
     if (is_compact(s))
         compact_put_text(&s->compact, name, text);
     else
-        rpc_struct_value(s, name, NEW_VALUE(xmlrpc_string_new, text));
+        PUT_NEW(s, name, xmlrpc_string_new, text);
 }
 
 void rpc_struct_bytes(struct rpc_struct *s, const char *name, const void *bytes, size_t len)
 {
-    rpc_struct_value(s, name, NEW_VALUE(xmlrpc_base64_new, len, bytes));
+    PUT_NEW(s, name, xmlrpc_base64_new, len, bytes);
 }
 
 xmlrpc_value *rpc_struct_end(struct rpc_struct *s)
 {
-    xmlrpc_value *value = s->value;
-    if (s->env.fault_occurred) {
-        if (value != NULL)
-            xmlrpc_DECREF(value);
-        value = NULL;
-    }
-    xmlrpc_env_clean(&s->env);
-    return value;
+    return s->failed ? NULL : s->value;
 }
 
 bool rpc_struct_reply(struct rpc_struct *s)

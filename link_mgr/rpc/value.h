@@ -9,6 +9,7 @@
 #define IDC_RPC_VALUE_H
 
 #include "common/compact.h"
+#include "common/naming.h"
 #include "link_mgr/rpc/call.h"
 
 #define RPC_REQUIRED INT64_MIN /* as a fallback: the member may not be left out */
@@ -37,6 +38,8 @@ void rpc_params_close(struct rpc_params *params);
 bool rpc_params_ok(const struct rpc_params *params);
 void rpc_params_refuse(struct rpc_params *params, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Descriptors came that belong nowhere. The call is refused, and then the RPC connection ends. */
+void rpc_params_refuse_descriptors(struct rpc_params *params);
 
 bool rpc_params_has(struct rpc_params *params, const char *name);
 int64_t rpc_params_int(struct rpc_params *params, const char *name, int64_t min, int64_t max,
@@ -47,6 +50,8 @@ bool rpc_params_bool(struct rpc_params *params, const char *name, bool fallback)
 enum idc_type rpc_params_type(struct rpc_params *params);
 /* out is "" when the member is left out. */
 void rpc_params_service(struct rpc_params *params, const char *name, char out[IDC_SERVICE_MAX + 1]);
+/* Which domain: by the member domid, or else by domain. One of the two is needed. */
+void rpc_params_domain(struct rpc_params *params, struct naming *naming);
 /* A reference for the caller, NULL when it does not fit. */
 xmlrpc_value *rpc_params_bytes(struct rpc_params *params, const char *name);
 
@@ -55,7 +60,8 @@ xmlrpc_value *rpc_params_bytes(struct rpc_params *params, const char *name);
  * struct. It ends with rpc_struct_end, which returns NULL when memory was short at any point. */
 struct rpc_struct {
     struct rpc_call *call;
-    xmlrpc_env env;
+    struct rpc_xml *xml;           /* whose memory it is; NULL: that of the call in dispatch */
+    bool failed;                   /* memory was short; what there is, is freed with the call */
     xmlrpc_value *value;           /* NULL if it is for a compact call */
     struct compact_writer compact; /* ... whose answer is made here */
 };

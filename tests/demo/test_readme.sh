@@ -128,4 +128,4 @@ while read -r _ target _; do
     all | demo* | install | uninstall | clean | help) ;;
     *) grep -qE "^\|.*\`(make )?$target\`" CONTRIBUTING.md || wrong "CONTRIBUTING does not have make $target" ;;
     esac
-done < <(make -s help)
+done < <(make -s help | grep "^  make ")

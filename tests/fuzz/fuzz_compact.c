@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/compact.h"
+#include "tests/fuzz/fuzz_count.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -157,6 +158,7 @@ static void write_and_read(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    fuzz_count("documents read");
     read_and_write(data, size);
     write_and_read(data, size);
     return 0;

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "tests/fuzz/fuzz_count.h"
 #include "tests/lone/lone.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -128,8 +129,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct lone lone;
     struct input input = {data, size};
     uint32_t ids[16] = {0};
-    lone_start(&lone);
+    /* an old peer, or one that knows the features of today */
+    lone_start_with(&lone, size % 2 == 0 ? 0 : WIRE_FEATURES);
     while (input.size > 0 && lone.channel_open) {
+        fuzz_count("steps of a link");
         link_act(&lone, &input, ids);
         peer_channel_event(lone.core->by_domid[2]);
         for (int i = 0; i < 100 && core_turn(lone.core); i++)

@@ -5,136 +5,27 @@
  * (fake_hub.h). Of the input the first byte says how the rest is sent:
  *
  *     0  as it is: HTTP                      3  in messages on an upgraded connection, as XML
- *     1  as the body of a POST               4  the same, idc-rpc/2
- *     2  as it is, behind an upgrade         5  idc-rpc/2: bytes pick what compact calls consist
- *        of; 6: with descriptors
+ *     1  as the body of a POST               4  the same, idc-rpc/3
+ *     2  as it is, behind an upgrade         5  idc-rpc/3: bytes pick what compact calls consist
+ *        of, and overwrite some of it; 6: with descriptors
  *
  * and the second in how large pieces. Whatever comes, the server neither crashes nor holds anything
  * once the program has gone: no session, call, memory, descriptor or pending connect.
  */
-#include <dirent.h>
 #include <endian.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-#include "common/compact.h"
-#include "link_mgr/rpc/methods.h"
-#include "link_mgr/rpc/rpc.h"
-#include "link_mgr/rpc/rpc_private.h"
-#include "tests/unit/fake_hub.h"
+#include "tests/fuzz/fuzz_server.h"
 
 #define BYTES_MAX 65536
 #define POST "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n"
 #define UPGRADE "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: idc-rpc/%d\r\n\r\n"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-    const uint8_t *data;
-    size_t size;
-};
-
-static struct hub hub;
-static struct rpc_server *server;
-static char directory[] = "/tmp/idc-fuzz-XXXXXX";
-static char path[64];
-static int descriptors; /* at rest */
 
 static struct {
     uint8_t at[BYTES_MAX];
     size_t len;
 } out;
-
-static uint8_t rpc_take(struct input *input)
-{
-    return input->size > 0 ? input->size--, *input->data++ : 0;
-}
-
-/* ---- the server ---- */
-
-/* Sockets: the fuzzer opens other things itself. */
-static int count_descriptors(void)
-{
-    int count = 0;
-    char target[8];
-    const struct dirent *entry;
-    DIR *dir = opendir("/proc/self/fd");
-    if (!dir)
-        abort();
-    while ((entry = readdir(dir)))
-        count += readlinkat(dirfd(dir), entry->d_name, target, sizeof(target)) > 0 &&
-                 memcmp(target, "socket:", 7) == 0;
-    closedir(dir);
-    return count;
-}
-
-static void rpc_do_stop(void)
-{
-    rpc_stop(server);
-    fake_hub_end(&hub);
-    rmdir(directory);
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    char why[256] = "";
-    (void)argc, (void)argv;
-    signal(SIGPIPE, SIG_IGN);
-    struct event_base *base = event_base_new();
-    fake_hub_init(&hub, base);
-    if (!mkdtemp(directory))
-        abort();
-    snprintf(path, sizeof(path), "%s/rpc.sock", directory);
-    if (rpc_start(&(struct rpc_config){base, &hub, path}, &server, why, sizeof(why)) != 0) {
-        fprintf(stderr, "fuzz_rpc: %s\n", why);
-        abort();
-    }
-    atexit(rpc_do_stop);
-    return 0;
-}
-
-static void rpc_turn(void)
-{
-    event_base_loop(hub.base, EVLOOP_NONBLOCK);
-}
-
-static bool at_rest(void)
-{
-    for (int i = 0; i < FAKE_ENDS; i++) {
-        if (hub.ends[i].fd >= 0 && hub.ends[i].port == 8) /* it doesn't look */
-            fake_end_close(&hub.ends[i]);
-        else if (hub.ends[i].fd >= 0)
-            return false;
-    }
-    for (int i = 0; i < FAKE_LISTENERS; i++)
-        if (hub.listeners[i].fd >= 0)
-            return false;
-    return LIST_EMPTY(&server->sessions) && server->memory == 0 &&
-           server->counters.calls_now == 0 && hub.pending == 0;
-}
-
-static void expect_rest(void)
-{
-    for (int i = 0; !at_rest() || (descriptors != 0 && count_descriptors() != descriptors); i++) {
-        rpc_turn();
-        if (i > 50)
-            usleep(1000);
-        if (i < 5000)
-            continue;
-        fprintf(
-            stderr,
-            "fuzz_rpc: left: sessions %d, memory %zu, calls %d, connects %d; %d sockets, were %d\n",
-            !LIST_EMPTY(&server->sessions), server->memory, (int)server->counters.calls_now,
-            hub.pending, count_descriptors(), descriptors);
-        abort();
-    }
-    descriptors = count_descriptors();
-}
 
 /* ---- what is sent ---- */
 
@@ -154,11 +45,11 @@ static void put_message(const void *bytes, size_t len)
 }
 
 /* Lengths are in the input, so that messages can be cut anywhere. */
-static void put_messages(struct input *input)
+static void put_messages(struct fuzz_input *input)
 {
     while (input->size > 0) {
-        size_t len = (size_t)rpc_take(input) << 8;
-        len = len / 16 + rpc_take(input);
+        size_t len = (size_t)fuzz_byte(input) << 8;
+        len = len / 16 + fuzz_byte(input);
         len = len < input->size ? len : input->size;
         put_message(input->data, len);
         input->data += len;
@@ -166,45 +57,38 @@ static void put_messages(struct input *input)
     }
 }
 
-static void put_member(struct compact_writer *call, const char *names, struct input *input)
+/* A writer takes no NUL in a name and no length that lies. */
+static void damage_call(struct compact_writer *call, struct fuzz_input *input)
 {
-    static const int64_t numbers[] = {0, 1,  2,  3,  5,      6,         7,
-                                      8, 13, 80, -1, 0x7FF0, 1ll << 32, INT64_MIN};
-    static const char *const texts[] = {"stream", "seqpacket", "a.b", "", "80", "/"};
-    char name[64];
-    int skip = rpc_take(input) % 8;
-    for (; skip > 0 && strchr(names, ' '); skip--)
-        names = strchr(names, ' ') + 1;
-    snprintf(name, sizeof(name), "%.*s", (int)strcspn(names, " "), names);
-    uint8_t value = rpc_take(input);
-    if (value % 4 == 0)
-        compact_put_boolean(call, name, value & 4);
-    else if (value % 4 == 1)
-        compact_put_text(call, name, texts[value / 4 % 6]);
-    else
-        compact_put_number(call, name, numbers[value / 4 % 14]);
+    for (int count = 1 + fuzz_byte(input) % 4; count > 0; count--) {
+        size_t at = fuzz_byte(input) | (size_t)fuzz_byte(input) << 8;
+        call->bytes[at % call->len] = fuzz_byte(input);
+    }
 }
 
-static void put_compact_calls(struct input *input)
+static void put_compact_calls(struct fuzz_input *input)
 {
     struct compact_writer call;
     while (input->size > 0) {
-        const struct rpc_method *method = &rpc_methods[rpc_take(input) % rpc_method_count];
+        uint8_t which = fuzz_byte(input);
+        const struct rpc_method *method = &rpc_methods[which % rpc_method_count];
         compact_begin(&call, COMPACT_CALL, method->name);
-        for (int count = rpc_take(input) % 6; count > 0; count--)
-            put_member(&call, method->members ? method->members : "x ", input);
+        for (int count = fuzz_byte(input) % 6; count > 0; count--)
+            fuzz_put_member(&call, method->members ? method->members : "x ", input);
+        if (which >= 128)
+            damage_call(&call, input);
         put_message(call.bytes, call.len);
     }
 }
 
-static void make_bytes(uint8_t mode, struct input *input)
+static void make_bytes(uint8_t mode, struct fuzz_input *input)
 {
     char head[128] = "";
     out.len = 0;
     if (mode == 1)
         snprintf(head, sizeof(head), POST, input->size);
     else if (mode > 1)
-        snprintf(head, sizeof(head), UPGRADE, mode < 4 ? 1 : 2);
+        snprintf(head, sizeof(head), UPGRADE, mode < 4 ? 1 : 3);
     rpc_put(head, strlen(head));
     if (mode < 3)
         rpc_put(input->data, input->size);
@@ -215,16 +99,6 @@ static void make_bytes(uint8_t mode, struct input *input)
 }
 
 /* ---- the program ---- */
-
-static int rpc_dial(void)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    strcpy(address.sun_path, path);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        abort();
-    return fd;
-}
 
 /* With two ends of a pair. */
 static ssize_t send_with_descriptors(int fd, const uint8_t *bytes, size_t len)
@@ -258,25 +132,25 @@ static void send_all(int fd, size_t piece, bool with_descriptors)
         if (sent <= 0)
             return;
         at += (size_t)sent;
-        rpc_turn();
+        fuzz_turn();
         read_answers(fd);
     }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct input input = {data, size};
-    if (descriptors == 0)
-        expect_rest();
-    uint8_t mode = rpc_take(&input) % 7, piece = rpc_take(&input);
+    struct fuzz_input input = {data, size};
+    if (fuzz_sockets_at_rest == 0)
+        fuzz_expect_rest();
+    uint8_t mode = fuzz_byte(&input) % 7, piece = fuzz_byte(&input);
     make_bytes(mode, &input);
-    int fd = rpc_dial();
+    int fd = fuzz_dial();
     send_all(fd, piece < 128 ? piece + 1u : BYTES_MAX, mode == 6);
     for (int i = 0; i < 3; i++) {
-        rpc_turn();
+        fuzz_turn();
         read_answers(fd);
     }
     close(fd);
-    expect_rest();
+    fuzz_expect_rest();
     return 0;
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fuzzer: the decoders of frames. What is accepted must come out of the encoder as it went in. */
+/*
+ * Fuzzer: the decoders of frames. The input is a row of headers, and, if it is short enough, a
+ * payload too. What is accepted must come out of the encoder as it went in.
+ */
 #include <stdlib.h>
 #include <string.h>
 
 #include "link_mgr/core/wire.h"
+#include "tests/fuzz/fuzz_count.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -11,6 +15,7 @@ static void try_frame(const uint8_t *data)
 {
     uint8_t again[WIRE_HEADER];
     struct wire_frame frame;
+    fuzz_count("headers of frames decoded");
     if (wire_get_frame(data, 65536, &frame))
         return;
     wire_put_frame(again, &frame);
@@ -29,17 +34,16 @@ static void try_payloads(const uint8_t *data, uint32_t size)
         (wire_put_connect_req(again, &req) != size || memcmp(data, again, 18) != 0 ||
          memcmp(data + WIRE_CONNECT_REQ, again + WIRE_CONNECT_REQ, size - WIRE_CONNECT_REQ) != 0))
         abort();
-    if (!wire_get_connect_rsp(data, size, &rsp)) {
-        wire_put_connect_rsp(again, &rsp);
-        if (memcmp(data, again, WIRE_CONNECT_RSP) != 0)
+    for (uint64_t features = 0; features <= WIRE_FEATURES; features++)
+        if (!wire_get_connect_rsp(data, size, features, &rsp) &&
+            (wire_put_connect_rsp(again, features, &rsp) != size || memcmp(data, again, size) != 0))
             abort();
-    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size >= WIRE_HEADER)
-        try_frame(data);
+    for (size_t at = 0; at + WIRE_HEADER <= size; at += WIRE_HEADER)
+        try_frame(data + at);
     if (size <= WIRE_CONTROL_MAX)
         try_payloads(data, (uint32_t)size);
     return 0;

@@ -3,7 +3,7 @@
 
 Each test begins in a clean world, whatever the one before has left, and gets fresh link_mgrs in the domains of `roles`, which may connect to each other if `permit`. After each test, whatever
 it did: its programs are killed; then in every link_mgr no connection and no listener is left, it has as many descriptors as after
-its start (and a few for each link that is up) and one thread; SIGTERM ends it with status 0, and no node of the store,
+its start (and a few for each link that is up or was) and one thread; SIGTERM ends it with status 0, and no node of the store,
 socket or file is left. A test has `timeout` seconds (times the slowness of the platform, LONGEST at most; or IDC_TEST_TIMEOUT).
 
 `platforms` says where a class makes sense; runner.platform is decided by tests/integration/run, which sets IdcTestCase.world.
@@ -74,7 +74,7 @@ class IdcTestCase(unittest.TestCase):
         try:
             for domain in self.world.domains:
                 if domain.daemon:
-                    domain.daemon.kill(signal.SIGCONT)  # a test that failed may have stopped it
+                    domain.thaw()  # a test that failed may have stopped it
             if not self._outcome.success:
                 self._tell_state()
             for domain in self.world.domains:
@@ -96,7 +96,8 @@ class IdcTestCase(unittest.TestCase):
         def left():
             status = domain.status()
             usage = domain.usage()
-            links = sum(link["state"] not in ("down", "backoff") for link in status["links"])
+            # Memory that is kept for the next link has descriptors too.
+            links = sum(link["state"] not in ("down", "backoff") or link["pages_shared"] > 0 for link in status["links"])
             spare = usage.fds - domain.base.fds - 1 - links * FDS_OF_A_LINK
             return (status["connections"], [one for one in status["listeners"] if one["port"] != 1], max(0, spare),
                     usage.threads - domain.base.threads)

@@ -3,37 +3,35 @@
 
 Some of them would start a daemon when installed (openssh-server, qemu-guest-agent), take over a name (ncat) or bring a hundred
 megabytes of what isn't needed here (nbdkit). So the packages are fetched by `apt-get download` and unpacked by `dpkg -x` below
-BUILD/debian, once, and nothing of the machine changes. The shared libraries that they need are installed by scripts/bootstrap.
+BUILD/debian, once, and nothing of the machine changes. The shared libraries that they need are installed by scripts/bootstrap,
+which reads PACKAGES here and asks apt what those depend on.
 
     programs = Programs(build_dir)
     programs.path("socat")          where it is on this machine
     programs.plugin("memory")       of nbdkit
-    programs.for_image()            (programs, files) for tests/xen/image.py: all of them, and Python with asyncio
+
+The domains of a Xen have those of the release that their images are made of (tests/xen/release.py), and Python with asyncio:
+
+    programs, files = for_image(release)      for tests/xen/image.py
 """
 
 import fcntl
 import glob
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "xen"))
-from image import ImageError  # noqa: E402
+from release import MULTIARCH, ImageError, run  # noqa: E402
 
 PACKAGES = ["socat", "ncat", "nbdkit", "libnbd-bin", "qemu-guest-agent", "openssh-client", "openssh-server", "libnss-wrapper"]
 PROGRAMS = {"socat": "usr/bin/socat", "ncat": "usr/bin/ncat", "nbdkit": "usr/bin/nbdkit", "nbdcopy": "usr/bin/nbdcopy",
-            "qemu-ga": "usr/sbin/qemu-ga", "ssh": "usr/bin/ssh", "ssh-keygen": "usr/bin/ssh-keygen", "sshd": "usr/sbin/sshd"}
+            "qemu-ga": "usr/sbin/qemu-ga", "ssh": "usr/bin/ssh", "ssh-keygen": "usr/bin/ssh-keygen", "sshd": "usr/sbin/sshd",
+            "sshd-session": "usr/lib/openssh/sshd-session", "sshd-auth": "usr/lib/openssh/sshd-auth"}  # since OpenSSH 9.8, 10.0
 NAMES = list(PROGRAMS) + ["python3"]
 PLUGINS = ["memory", "file"]
 PYTHON = "/usr/bin/python3"
+PYTHON_PACKAGES = ["python3-minimal", "libpython3-stdlib"]
 PYTHON_IMPORTS = "asyncio, array, hashlib, os, signal, socket, struct, sys"
-
-
-def _run(command, **options):
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
-    if result.returncode:
-        raise ImageError("'%s' failed:\n%s" % (" ".join(command), result.stdout))
-    return result.stdout
 
 
 class Programs:
@@ -47,17 +45,17 @@ class Programs:
             if not os.path.exists(mark):
                 self._download()
                 for package in glob.glob(os.path.join(self.directory, "*.deb")):
-                    _run(["dpkg", "-x", package, self.tree])
+                    run(["dpkg", "-x", package, self.tree], "unpacking")
                 with open(mark, "w", encoding="ascii"):
                     pass
 
     def _download(self):
         command = ["apt-get", "-o", "Acquire::Retries=3", "download"] + PACKAGES
         try:
-            _run(command, cwd=self.directory)
+            run(command, "programs of Debian", cwd=self.directory)
         except ImageError:  # the lists may be older than what the mirror has
-            _run(["apt-get", "-o", "Acquire::Retries=3", "update"])
-            _run(command, cwd=self.directory)
+            run(["apt-get", "-o", "Acquire::Retries=3", "update"], "programs of Debian")
+            run(command, "programs of Debian", cwd=self.directory)
 
     def move(self, target, copy):
         """From now on what is in target is meant: a copy, made by copy(source, target) of each file."""
@@ -79,33 +77,41 @@ class Programs:
     def plugin(self, name):
         return self.library("nbdkit/plugins/nbdkit-%s-plugin.so" % name)
 
-    def for_image(self):
-        programs = [self.path(name) for name in PROGRAMS] + [PYTHON]
-        files = [(plugin_in_image(name), self.plugin(name)) for name in PLUGINS]
-        return programs, files + self._python_library()
-
-    def _python_library(self):
-        """What Python loads for PYTHON_IMPORTS, compiled: compiling takes long in an emulated machine."""
-        script = ("import %s, encodings.idna, encodings.latin_1, encodings.ascii\nimport sysconfig\n"
-                  "print(sysconfig.get_path('stdlib'))\n"
-                  "for module in list(sys.modules.values()):\n"
-                  "    path = getattr(module, '__file__', None)\n"
-                  "    if path: print(path)\n" % PYTHON_IMPORTS)
-        # Isolated, without the site's own additions, and without what needs libraries of its own.
-        blocked = "import sys\nsys.modules.update(dict.fromkeys(('_ssl', '_hashlib', 'ssl')))\n"
-        stdlib, *paths = _run([PYTHON, "-I", "-S", "-c", blocked + script], cwd="/").split()
-        compiled = os.path.join(self.directory, "python")
-        files = []
-        for path in sorted(set(paths + [os.path.join(stdlib, "site.py")])):
-            if path.endswith(".py"):
-                target = os.path.join(compiled, os.path.relpath(path, stdlib)) + "c"
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                _run([PYTHON, "-c", "import py_compile, sys; py_compile.compile(*sys.argv[1:], doraise=True)", path, target])
-                files.append((path + "c", target))
-            else:
-                files.append((path, path))
-        return files
-
 
 def plugin_in_image(name):
     return "/usr/lib/nbdkit-%s-plugin.so" % name
+
+
+def for_image(release):
+    release.fetch("debian", PACKAGES + PYTHON_PACKAGES)
+    paths = [release.path(path) for path in PROGRAMS.values()] + [release.path(PYTHON.lstrip("/"))]
+    files = [(plugin_in_image(name), release.path("%s/nbdkit/plugins/nbdkit-%s-plugin.so" % (MULTIARCH, name))) for name in PLUGINS]
+    return [path for path in paths if os.path.exists(path)], files + _python_library(release)
+
+
+def _python_library(release):
+    """What Python loads for PYTHON_IMPORTS, compiled: compiling takes long in an emulated machine."""
+    # Without the site's own additions, and without what needs libraries of its own.
+    python = release.command(release.path(PYTHON.lstrip("/"))) + ["-s", "-S", "-P"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONHOME": release.path("usr"), "PYTHONDONTWRITEBYTECODE": "1"}
+    script = ("import sys\nsys.modules.update(dict.fromkeys(('_ssl', '_hashlib', 'ssl')))\n"
+              "import %s, encodings.idna, encodings.latin_1, encodings.ascii\nimport sysconfig\n"
+              "print(sysconfig.get_path('stdlib'))\n"
+              "for module in list(sys.modules.values()):\n"
+              "    path = getattr(module, '__file__', None)\n"
+              "    if path: print(path)\n" % PYTHON_IMPORTS)
+    what = "Python of Debian %s" % release.name
+    stdlib, *paths = run(python + ["-c", script], what, env=environment).split()
+    compiled = os.path.join(release.directory, "python")
+    files, commands = [], []
+    for path in sorted(set(paths + [os.path.join(stdlib, "site.py")])):
+        in_image = "/" + os.path.relpath(path, release.tree)
+        if path.endswith(".py"):
+            target = os.path.join(compiled, os.path.relpath(path, stdlib)) + "c"
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            commands.append((path, target))
+            files.append((in_image + "c", target))
+        else:
+            files.append((in_image, path))
+    run(python + ["-c", "import py_compile\nfor one in %r: py_compile.compile(*one, doraise=True)" % commands], what, env=environment)
+    return files

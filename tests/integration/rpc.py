@@ -64,6 +64,19 @@ class Rpc:
     def system(self):
         return self._proxy.system
 
+    def whole_status(self, detail=True):
+        """All pages of idc.status, as one."""
+        whole = self.status({"detail": detail})
+        following = whole.pop("next", None)
+        while following:
+            page = self.status({"detail": detail, "from": following})
+            for name in ("links", "listeners", "connections", "users"):
+                whole.setdefault(name, []).extend(page.get(name, []))
+            following = page.get("next")
+        if not detail:
+            whole.pop("connections", None)
+        return whole
+
     def close(self):
         self._transport.close()
 

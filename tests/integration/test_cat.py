@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`idc cat` as the sending half of a pipeline. Its exit status says whether what was sent may be incomplete: it ends with 1
+"""`idc cat` in pipelines. Its exit status says whether what was sent may be incomplete: it ends with 1
 and a line that says why when the connection is cut off, also when the other side had ended its own half before and cat only
 waits for more to send."""
 
+import contextlib
+import itertools
+
 from case import IdcTestCase
+from world import wait_until
 
 
 class Producer(IdcTestCase):
@@ -55,3 +59,161 @@ class Producer(IdcTestCase):
         consumer, producer = self.start()
         consumer.do("close", 2)
         self.assertEqual((producer.wait(), producer.stderr.read_all(60)), (0, b""))
+
+
+class Keeper(IdcTestCase):
+    """`idc cat --listen --keep` with something to say."""
+
+    def start(self, *options):
+        keeper = self.b.spawn(["idc", "cat", "--listen", "--keep", "--port", "80", *options])
+        wait_until(lambda: any(one["port"] == 80 for one in self.b.status()["listeners"]), what="it listens")
+        return keeper
+
+    def test_a_reader_that_says_nothing_gets_all(self):
+        """It has ended its own half at once. What is said after a pause is for it too."""
+        keeper = self.start()
+        reader = self.a.spawn(["idc", "cat", "-d", str(self.b.domid), "80"])
+        for part in (b"x" * 300000, b"y" * 300000):
+            keeper.write(part)
+            self.assertEqual(reader.stdout.read_exactly(len(part), 60), part)
+        keeper.close_stdin()
+        self.assertEqual((reader.wait(), reader.stdout.read_all(60), reader.stderr.read_all(60)), (0, b"", b""))
+
+    def test_the_next_one_gets_what_the_first_did_not_wait_for(self):
+        keeper, first = self.start(), self.a.puppet()
+        first.do("connect", 1, domid=self.b.domid, port=80)
+        keeper.write(b"first\n")
+        self.assertEqual(first.do("recv", 1, max=6)["n"], 6)
+        first.do("close", 1)
+        reader = self.a.spawn(["idc", "cat", "-d", str(self.b.domid), "80"])
+        wait_until(lambda: [(one["accepted"], one["waiting"]) for one in self.b.status()["listeners"] if one["port"] == 80]
+                   == [(2, 0)], what="the second one's turn")
+        keeper.write(b"second\n")
+        keeper.close_stdin()
+        self.assertEqual((reader.wait(), reader.stdout.read_all(60)), (0, b"second\n"))
+
+    def test_no_wait_answers_who_has_asked(self):
+        keeper = self.start("-N")
+        for _ in range(2):
+            asker = self.a.spawn(["idc", "cat", str(self.b.domid), "80"])
+            asker.write(b"question\n")
+            self.assertEqual(keeper.stdout.read_until(b"\n", 60), b"question\n")
+            asker.close_stdin()
+            self.assertEqual((asker.wait(), asker.stderr.read_all(60)), (0, b""))
+
+
+class Messages(IdcTestCase):
+    def test_an_empty_message_is_no_end(self):
+        server = self.b.puppet()
+        server.do("listen", 1, port=80, type="seqpacket")
+        reader = self.a.spawn(["idc", "cat", "-d", "--seqpacket", str(self.b.domid), "80"])
+        server.do("accept", 1, 2)
+        for length in (10, 0, 20):
+            server.do("send", 2, len=length)
+        server.do("close", 2)
+        self.assertEqual((reader.wait(), len(reader.stdout.read_all(60)), reader.stderr.read_all(60)), (0, 30, b""))
+
+
+class Unreadable(IdcTestCase):
+    """Standard input is there, and can't be read. What the other side says is shown, and nothing waits for ever."""
+
+    STDINS = {
+        "0<&-": b"Bad file descriptor",
+        "0</tmp": b"Is a directory",
+        "0>/dev/null": b"Bad file descriptor",
+        "0>&1": b"Bad file descriptor",  # the writing end of a pipe
+    }
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.b.puppet()
+        self.server.do("listen", 1, port=80)
+
+    def start(self, place, options, stdin):
+        command = "exec %s cat %s %d 80 %s" % (self.world.find_program("idc"), options, self.b.domid, stdin)
+        cat = self.a.spawn(["sh", "-c", command])
+        self.server.do("accept", 1, place)
+        self.assertEqual(self.server.do("recv", place, max=1)["n"], 0)  # its sending side is shut down
+        return cat
+
+    def assert_failed(self, cat, length, words):
+        status, output, errors = cat.wait(), cat.stdout.read_all(60), cat.stderr.read_all(60)
+        self.assertEqual((status, len(output), errors), (1, length, b"idc cat: stdin: %s\n" % words))
+
+    def test_the_other_side_is_silent(self):
+        cats = [(self.start(10 + place, options, stdin), self.STDINS[stdin])
+                for place, (options, stdin) in enumerate(itertools.product(("", "--send-only"), self.STDINS))]
+        for cat, words in cats:
+            self.assert_failed(cat, 0, words)
+
+    def test_the_other_side_answers(self):
+        for stdin, words in self.STDINS.items():
+            with self.subTest(stdin=stdin):
+                cat = self.start(2, "", stdin)
+                self.server.do("send", 2, len=5)
+                self.server.do("close", 2)
+                self.assert_failed(cat, 5, words)
+
+
+class Expected(IdcTestCase):
+    """--expect-uid: nothing is said to an impostor."""
+
+    def setUp(self):
+        super().setUp()
+        if not self.world.can_change_uid:
+            self.skipTest("needs root, to be somebody else")
+
+    def cat(self, uid, domid, target):
+        client = self.a.spawn(["idc", "cat", "--expect-uid", str(uid), str(domid), target])
+        with contextlib.suppress(BrokenPipeError):  # it may have found the impostor, and ended, already
+            client.write(b"secret")
+        return client
+
+    def test_the_right_one_and_an_impostor(self):
+        for domain in (self.b, self.a):
+            server = domain.puppet(uid=33)
+            server.do("listen", 1, name="org.example.sql", port=3000)
+            for target in ("3000", "org.example.sql"):
+                taking = server.begin("accept", 1, 2)
+                client = self.cat(1033, domain.domid, target)
+                taking.result()
+                self.assertEqual(server.do("recv", 2, max=6)["n"], 0)
+                self.assertEqual((client.wait(), client.stdout.read_all(60)), (1, b""))
+                self.assertEqual(client.stderr.read_all(60), b"idc cat: a program of uid 33 listens there, not of uid 1033\n")
+                taking = server.begin("accept", 1, 3)
+                client = self.cat(33, domain.domid, target)
+                taking.result()
+                self.assertEqual(server.do("recv", 3, max=6)["n"], 6)
+                server.do("close", 3)
+                self.assertEqual(client.wait(), 0)
+                server.do("close", 2)
+
+    def test_wrong_options(self):
+        for options in (["--expect-uid", "root", "1", "80"], ["--expect-uid", "4294967295", "1", "80"], ["--listen", "--expect-uid", "0"]):
+            result = self.a.run(["idc", "cat"] + options)
+            self.assertEqual(result.returncode, 2, options)
+            self.assertIn(b"--expect-uid", result.stderr)
+
+
+class SendOnly(IdcTestCase):
+    def received(self, puppet):
+        count, got = 0, -1
+        while got != 0:
+            got = puppet.do("recv", 2, max=65536)["n"]
+            count += got
+        return count
+
+    def test_what_comes_later_does_no_harm(self):
+        """The other side speaks once all is said, and only then reads. If cat had closed, that would be a reset, and what was
+        sent would be lost."""
+        consumer = self.b.puppet()
+        consumer.do("listen", 1, port=80)
+        producer = self.a.spawn(["idc", "cat", "--send-only", str(self.b.domid), "80"])
+        consumer.do("accept", 1, 2)
+        producer.write(b"x" * 100000)
+        producer.close_stdin()
+        consumer.do("poll", 2, events="rdhup", timeout=60000)
+        consumer.do("send", 2, len=1000000)
+        self.assertEqual(self.received(consumer), 100000)
+        consumer.do("close", 2)
+        self.assertEqual((producer.wait(), producer.stdout.read_all(60), producer.stderr.read_all(60)), (0, b"", b""))

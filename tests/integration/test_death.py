@@ -111,10 +111,10 @@ class Daemons(IdcTestCase):
         client, server = self.pair()
         sending = client.begin("send", 1, len=4 << 20, seed=1)
         checking = server.begin("check", 1, len=4 << 20, seed=1)
-        self.b.daemon.kill(signal.SIGSTOP)
+        self.b.freeze()
         time.sleep(2)
         self.assertFalse(checking.done() and sending.done())
-        self.b.daemon.kill(signal.SIGCONT)
+        self.b.thaw()
         self.assertEqual(checking.result()["n"], 4 << 20)
         sending.result()
 
@@ -125,7 +125,7 @@ class Slow(IdcTestCase):
     def begin_to(self, one, other):
         """A connect from one to other, which is stopped, and whose time is over once."""
         client = one.puppet()
-        other.daemon.kill(signal.SIGSTOP)
+        other.freeze()
         connecting = client.begin("connect", 1, domid=other.domid, port=80)
         one.wait_log(b"link still ", 120)
         self.assertFalse(connecting.done())
@@ -136,7 +136,7 @@ class Slow(IdcTestCase):
             server = other.puppet()
             server.do("listen", 1, port=80)
             connecting = self.begin_to(one, other)
-            other.daemon.kill(signal.SIGCONT)
+            other.thaw()
             connecting.result()
             server.do("accept", 1, 2)
             one.kill_programs(), other.kill_programs()
@@ -145,10 +145,10 @@ class Slow(IdcTestCase):
 
     def test_but_no_longer_than_the_limit_of_the_connect(self):
         for one, other in ((self.a, self.b), (self.b, self.a)):
-            other.daemon.kill(signal.SIGSTOP)
+            other.freeze()
             error = self.assert_errno(errno.ETIMEDOUT, one.puppet().do, "connect", 1, domid=other.domid, port=80, timeout=6000)
             self.assertIn("did not answer", error.text)
-            other.daemon.kill(signal.SIGCONT)
+            other.thaw()
         self.assert_link_works()
 
 
@@ -193,14 +193,14 @@ class Programs(IdcTestCase):
 
     def test_killed_while_it_connects(self):
         self.assert_link_works()
-        self.b.daemon.kill(signal.SIGSTOP)
+        self.b.freeze()
         clients = [self.a.puppet() for _ in range(10)]
         for client in clients:
             client.begin("connect", 1, domid=self.b.domid, port=80)
         wait_until(lambda: self.a.counters()["connects"] >= 11, what="the requests on their way")
         for client in clients:
             client.kill()
-        self.b.daemon.kill(signal.SIGCONT)
+        self.b.thaw()
         for domain in (self.a, self.b):
             self.assert_quiet(domain)
 
@@ -211,7 +211,7 @@ class CleanWorld(IdcTestCase):
     def test_daemons_that_nobody_knows(self):
         left = [domain.daemon for domain in (self.a, self.b)]
         program = self.a.puppet().process
-        left[0].kill(signal.SIGSTOP)
+        self.a.freeze()
         for domain in (self.a, self.b):
             domain.daemon = None
         self.world.clean_up()
@@ -273,22 +273,6 @@ class Starting(IdcTestCase):
         """It is not made."""
         self.assertIn("/missing", self.try_start(self.c, "--socket", os.path.join(self.world.directory, "missing", "s")))
 
-    def test_closed_terminal(self):
-        """SIGHUP is as good as SIGTERM; under nohup it is nothing."""
-        self.c.start()
-        self.c.daemon.kill(signal.SIGHUP)
-        self.assertEqual(self.c.daemon.wait(20), 0)
-        self.c.daemon = None
-        self.assertFalse(os.path.exists(self.c.socket))
-        self.assertNotIn(".link-%d" % self.c.domid, os.listdir(self.world.store_directory))
-        process = self.c.spawn(["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", self.world.find_program("link_mgr")] +
-                               self.world.daemon_options(self.c, ()))
-        wait_until(lambda: os.path.exists(self.c.socket), what="its socket")
-        process.kill(signal.SIGHUP)
-        self.assertEqual(self.c.rpc().status({})["domid"], self.c.domid)
-        process.kill(signal.SIGTERM)
-        self.assertEqual(process.wait(20), 0)
-
     def epochs(self, domain, peer):
         """What each node that domain has for peer says first."""
         prefix = "/local/domain/%d/data/idc/%d/" % (domain.domid, peer.domid)
@@ -302,7 +286,7 @@ class Starting(IdcTestCase):
             before = {domain: self.epochs(domain, peer) for domain, peer in ((one, other), (other, one))}
             self.assertIn("offer", before[self.b])
             for domain in (self.a, self.b):  # at the same instant: neither does anything about the other's end
-                domain.daemon.kill(signal.SIGSTOP)
+                domain.freeze()
             for domain in (self.a, self.b):
                 domain.kill()
             one.start(*self.options)

@@ -24,6 +24,9 @@ WAIT_S = 10  # for a step that hangs
 LACKS = {errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENOSPC, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH,
          errno.ECONNABORTED, errno.ECONNREFUSED}
 PORT = 1000
+VSOCK_PORT = 5000
+# A program with a sanitizer in it would refuse to have a library before the sanitizer's.
+ANY_ORDER = {"ASAN_OPTIONS": "verify_asan_link_order=0"}
 LONG = 400000
 
 
@@ -231,3 +234,48 @@ class Faults(IdcTestCase):
         self.new_puppets(env)
         for kind in self.kinds(OF_PROGRAM):
             self.check_kind(control, kind, env)
+
+    # ---- a program that speaks AF_VSOCK ----
+
+    # Only those in which nobody waits for a program that may have failed.
+    VSOCK_CASES = ("bind", "connect", "nonblocking", "stream", "shutdown", "messages", "large_messages", "several_messages")
+
+    def vsock(self, domain, *words, env=None):
+        argv = ["idc", "run", "--", self.world.find_program("vsock")] + [str(word) for word in words]
+        return domain.spawn(argv, env={**ANY_ORDER, **(env or {})})
+
+    def run_vsock(self, env, cases):
+        """What it says, and its status."""
+        program = self.vsock(self.a, "run", self.b.domid + 2, VSOCK_PORT, self.a.domid + 2, *cases, env=env)
+        out, err = program.communicate(timeout=self.timeout)
+        return (out + err).decode(), program.returncode
+
+    def check_vsock(self, what, control, env, cases):
+        text, status = self.run_vsock(env, cases)
+        failed = control.disarm()
+        self.assertNotRegex(text, r"status -", what)  # a signal: a crash, or SIGALRM for what hangs
+        self.assertGreaterEqual(status, 0, what + text)
+        if status != 0:
+            self.assertTrue(failed, "%s: without a failure: %s" % (what, text))
+            self.assertTrue(any(os.strerror(number) in text for number in LACKS | {0}), "%s: %s" % (what, text))
+
+    def test_vsock_program(self):
+        """What a lack does to the preloaded library: an errno of a lack, a retry that nobody notices, but no crash and no hang."""
+        server = self.vsock(self.b, "serve", VSOCK_PORT)
+        self.assertEqual(server.stdout.readline(60), b"ready\n")
+        control = self.control("vsock")
+        env = control.environment(self.library)
+        for kind in self.kinds(OF_PROGRAM):
+            for cases in (("bind",), self.VSOCK_CASES):
+                before = control.calls(kind)
+                self.assertEqual(self.run_vsock(env, cases)[1], 0)
+                calls = control.calls(kind) - before
+                # What bind does is little, so all of it is tried.
+                for number in range(1, calls + 1) if cases == ("bind",) else self.numbers(calls):
+                    what = "%s number %d of %s" % (kind, number, cases)
+                    with self.subTest(what):
+                        control.arm(kind, number)
+                        self.check_vsock(what, control, env, cases)
+        text, status = self.run_vsock(env, self.VSOCK_CASES)
+        self.assertEqual(status, 0, text)
+        server.kill()

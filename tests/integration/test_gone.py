@@ -7,7 +7,6 @@ link_mgr is stopped while things happen, so that it finds all of them at once an
 
 import contextlib
 import errno
-import signal
 
 from case import IdcTestCase
 from world import wait_until
@@ -19,11 +18,11 @@ PORT = 3000
 class Gone(IdcTestCase):
     @contextlib.contextmanager
     def stopped(self, domain):
-        domain.daemon.kill(signal.SIGSTOP)
+        domain.freeze()
         try:
             yield
         finally:
-            domain.daemon.kill(signal.SIGCONT)
+            domain.thaw()
 
     def connecting(self, domain):
         return sum(one["state"] == "connecting" for one in domain.status()["connections"])
@@ -36,9 +35,8 @@ class Gone(IdcTestCase):
         tasks = "/proc/%d/task" % puppet.process.pid
 
         def waits():
-            states = [domain.read_file("%s/%s/stat" % (tasks, task)).rpartition(b")")[2].split()[0]
-                      for task in domain.list_directory(tasks)]
-            return len(states) > 1 and set(states) == {b"S"}
+            states = [domain.task_state("%s/%s" % (tasks, task)) for task in domain.list_directory(tasks)]
+            return len(states) > 1 and set(states) == {"S"}
 
         wait_until(waits, 60 * self.world.slowness, what="a call of link_mgr")
 

@@ -6,6 +6,7 @@ The liar has its place in the store and its permission, but no link_mgr: it is a
 (on the local platform; on Xen it is a domain that has stopped its link_mgr, see test_xen_only.py).
 """
 
+import errno
 import os
 import re
 import subprocess
@@ -14,6 +15,10 @@ import time
 
 from case import IdcTestCase
 from world import wait_until
+
+
+# Each ends the link, and is what honest peers say too, of another version or with old news.
+NO_LIES = ("no protocol version in common", "HELLO belonged to another link")
 
 
 class Liars(IdcTestCase):
@@ -61,7 +66,7 @@ class Liars(IdcTestCase):
     def check_reason(self, domid, text):
         """By the status, not by the log: of the lines that a peer can cause link_mgr writes ten a second."""
         link = [link for link in self.b.status(False)["links"] if link["peer"] == domid][0]
-        prefix = "" if text == "no protocol version in common" else "the peer sent "
+        prefix = "" if text in NO_LIES else "the peer sent "
         self.assertEqual(link["last_error"], prefix + text if text else link["last_error"])
         if not text:
             self.assertNotIn("the peer sent", link["last_error"])
@@ -82,7 +87,7 @@ class Liars(IdcTestCase):
                 problems.append("%s: %s" % (name, problem))
             client.do("send", 1, len=1000, seed=number)
             self.assertEqual(server.do("check", 1, len=1000, seed=number)["n"], 1000)
-        told = len([text for _, _, text in lies if text and "version in common" not in text])
+        told = len([text for _, _, text in lies if text and text not in NO_LIES])
         self.assertEqual(problems, [])
         self.assertEqual(self.b.counters()["protocol_errors"] - before, told)
 
@@ -185,3 +190,23 @@ sys.stdin.read()"""
         """Nothing more is read from that client, and it costs nothing."""
         self.send("a\n", 4 << 20)
         self.assert_served()
+
+    def test_one_user_holds_all_it_may(self):
+        """Another user of the same domain, and another domain, are served all the same; what one user may have too much, it is told."""
+        greedy = self.a.puppet()
+        error = None
+        for place in range(1, 100):
+            try:
+                greedy.do("connect", place, domid=self.b.domid, port=1)
+            except OSError as refusal:
+                error = refusal
+                break
+        self.assertEqual((error.errno, place), (errno.ENOBUFS, 17))
+        self.assertIn("this user", error.strerror)
+        if os.geteuid() == 0:
+            other = self.a.puppet(uid=12345)
+            other.do("connect", 1, domid=self.b.domid, port=1)
+        within = self.b.puppet()
+        within.do("connect", 1, domid=self.b.domid, port=1)
+        greedy.do("close", 1)
+        wait_until(lambda: self.a.run(["idc", "ping", "-c", "1", str(self.b.domid)]).returncode == 0, what="a place for one more")

@@ -2,7 +2,6 @@
 """The domain's own link_mgr is stopped, or hangs: no call and no command waits for it without a limit, each says what it waited for,
 and all goes on when link_mgr does. The calls of libidc are in the unit test test_libidc, the_daemon_hangs."""
 
-import signal
 
 from case import IdcTestCase
 
@@ -20,10 +19,10 @@ class Hung(IdcTestCase):
 
     def test_each_command_has_a_limit(self):
         argvs = [[str(word) for word in argv] for argv in self.commands()]
-        self.a.daemon.kill(signal.SIGSTOP)
+        self.a.freeze()
         programs = [self.a.spawn(argv, env={"IDC_VSOCK_VERBOSE": "1"}) for argv in argvs]
         said = [program.communicate(timeout=HANGS_S * self.world.slowness)[1].decode() for program in programs]
-        self.a.daemon.kill(signal.SIGCONT)
+        self.a.thaw()
         for argv, program, text in zip(argvs, programs, said):
             self.assertNotEqual(program.returncode, 0, argv)
             self.assertRegex(text, "link_mgr", argv)
@@ -34,10 +33,10 @@ class Hung(IdcTestCase):
         server.do("listen", 1, port=80)
         client.do("connect", 2, domid=self.b.domid, port=80)
         server.do("accept", 1, 3)
-        self.a.daemon.kill(signal.SIGSTOP)
+        self.a.freeze()
         late = self.a.spawn(["idc", "cat", "--timeout", "20", str(self.b.domid), "80"])
         self.assertNotEqual(self.a.run(["idc", "status", "--timeout", "0.2"]).returncode, 0)
-        self.a.daemon.kill(signal.SIGCONT)
+        self.a.thaw()
         client.do("send", 2, len=100, seed=1)
         server.do("check", 3, len=100, seed=1)
         server.do("accept", 1, 4)

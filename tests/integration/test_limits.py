@@ -14,7 +14,7 @@ import unittest
 import xmlrpc.client
 
 import rpc
-from case import IdcTestCase
+from case import KEEP_LINKS, IdcTestCase
 from world import wait_until
 
 ANSWER_SECONDS = 20
@@ -78,15 +78,112 @@ class UnreadAnswers(Limits):
                 client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             for client in leaving:
                 self.assertEqual(client.recv(1, socket.MSG_PEEK), b"H")
-            self.a.daemon.kill(signal.SIGSTOP)
+            self.a.freeze()
             for client in leaving:
                 client.close()
-            self.a.daemon.kill(signal.SIGCONT)
+            self.a.thaw()
             for near, far in pairs:
                 call.send({"handle": near, "data": b"second"})
                 with self.assertRaises(xmlrpc.client.Fault) as caught:
                     call.recv({"handle": far})
                 self.assertEqual(caught.exception.faultCode, errno.ECONNRESET)
+
+
+class Untaken(IdcTestCase):
+    """Connections that nobody has accepted take little, and lose nothing: all arrives as soon as they are accepted."""
+    platforms = ("local",)
+    CONNECTIONS = 40
+    LEN = 300000
+
+    def test_data_before_accept(self):
+        for port, type in ((4000, "stream"), (4001, "seqpacket")):  # pylint: disable=redefined-builtin
+            client, server = self.a.puppet(), self.b.puppet()
+            server.do("listen", 100, port=port, type=type, backlog=self.CONNECTIONS)
+            places = range(1, self.CONNECTIONS + 1)
+            for place in places:
+                client.do("connect", place, domid=self.b.domid, port=port, type=type)
+            sending = [client.begin("send", place, len=self.LEN, seed=place) for place in places]
+
+            def all_wait():
+                buffered = [c["bytes_received"] for c in self.b.status()["connections"] if c["local_port"] == port]
+                return len(buffered) == self.CONNECTIONS and min(buffered) > 0
+            wait_until(all_wait, what="the first data of each")
+            held = [link for link in self.b.status()["links"] if link["peer"] == self.a.domid][0]["memory_held"]
+            if type == "stream":  # of a message, all of it may be there
+                received = sum(c["bytes_received"] for c in self.b.status()["connections"] if c["local_port"] == port)
+                self.assertLessEqual(received, self.CONNECTIONS * 16384)
+                self.assertGreaterEqual(held, received)
+            for place in places:
+                server.do("accept", 100, place)
+                if type == "stream":
+                    self.assertEqual(server.do("check", place, len=self.LEN, seed=place)["n"], self.LEN)
+                else:
+                    answer = server.do("recv", place, max=self.LEN + 1, seed=place, **{"with": 1})
+                    self.assertEqual((answer["n"], answer["good"]), (self.LEN, 1))
+            for one in sending:
+                one.result()
+
+
+class KernelMemory(IdcTestCase):
+    """What a peer makes the kernel hold: data that a program doesn't read, and what programs have left that closed."""
+    platforms = ("local",)
+    CONNECTIONS = 60
+    MEMORY = 4 << 20
+    SMALL = 12 << 10  # of what each connection may have besides
+    options = KEEP_LINKS + ("--memory", str(MEMORY >> 20))
+    LEN = 300000
+
+    def connections(self):
+        client, server = self.a.puppet(), self.b.puppet()
+        server.do("listen", 100, port=4000, backlog=self.CONNECTIONS)
+        for place in range(1, self.CONNECTIONS + 1):
+            client.do("connect", place, domid=self.b.domid, port=4000)
+            server.do("accept", 100, place)
+        return client, server
+
+    def received(self, domain):
+        return sum(c["bytes_received"] for c in domain.status()["connections"] if c["peer_domid"] != domain.domid)
+
+    def test_of_who_does_not_read(self):
+        client, server = self.connections()
+        sending = [client.begin("send", place, len=self.LEN, seed=place) for place in range(1, self.CONNECTIONS + 1)]
+        before = [-1]
+
+        def rests():
+            last, before[0] = before[0], self.received(self.b)
+            return 0 < last == before[0]
+        wait_until(rests, what="an end of what is taken", interval=1)
+        # Half of it may be in the kernel. The rest is in link_mgr.
+        self.assertLessEqual(before[0], self.MEMORY + self.MEMORY // 2 + self.CONNECTIONS * self.SMALL)
+        for place in range(1, self.CONNECTIONS + 1):
+            self.assertEqual(server.do("check", place, len=self.LEN, seed=place)["n"], self.LEN)
+        for one in sending:
+            one.result()
+
+    def test_left_by_programs_that_closed(self):
+        """After a time they are reset, as far as they are too much. What stays can still be read."""
+        LEN = 150000  # pylint: disable=invalid-name
+        self.a.restart(*KEEP_LINKS, "--memory", "1")  # so it takes little
+        client, server = self.connections()
+        for place in range(1, self.CONNECTIONS + 1):
+            server.do("send", place, len=LEN, seed=place)
+            server.do("close", place)
+
+        def left():
+            return sum(LEN - c["bytes_sent"] for c in self.b.status()["connections"])
+        self.assertGreater(left(), self.MEMORY // 2)
+        wait_until(lambda: left() <= self.MEMORY // 2, what="the end of what is too much")
+        self.b.wait_log(b"was reset: its program has closed, the peer does not take the last ")
+        read, reset = 0, 0
+        for place in range(1, self.CONNECTIONS + 1):
+            try:
+                read += client.do("check", place, len=LEN, seed=place)["n"] == LEN
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOBUFS)
+                reset += 1
+        self.assertEqual(read + reset, self.CONNECTIONS)
+        self.assertGreater(reset, self.CONNECTIONS // 4)
+        self.assertGreater(read, self.CONNECTIONS // 12)
 
 
 class LongMessages(IdcTestCase):
@@ -95,14 +192,14 @@ class LongMessages(IdcTestCase):
 
     def wait_without_descriptors(self, domain, words, len):  # pylint: disable=redefined-builtin
         client, server = self.pair(type="seqpacket")
-        before = resource.prlimit(domain.daemon.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(domain.daemon.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        before = domain.descriptors()[0]
+        domain.limit_descriptors(3)
         client.do("send", 1, len=len, seed=1)
         client.do("close", 1)
         receiving = server.begin("recv", 1, max=len, seed=1)
         domain.wait_log(words)
         self.assertFalse(receiving.done())
-        resource.prlimit(domain.daemon.pid, resource.RLIMIT_NOFILE, before)
+        domain.limit_descriptors(before)
         answer = receiving.result()
         self.assertEqual((answer["n"], answer["good"]), (len, 1))
         self.assertEqual(server.do("recv", 1, **{"with": 1})["end"], 1)
@@ -114,17 +211,37 @@ class LongMessages(IdcTestCase):
         self.wait_without_descriptors(self.b, b"data for a program wait", 400000)
 
 
+class Beginning(Limits):
+    def begin(self, descriptors):
+        path = os.path.join(self.world.directory, "rpc-77.sock")
+        words = [self.world.find_program("link_mgr"), "--platform", "local", "--domid", "77", "--socket", path]
+        return self.a.spawn(["sh", "-c", 'ulimit -n %d; exec "$@"' % descriptors, "sh"] + words)
+
+    def test_too_few_descriptors(self):
+        daemon = self.begin(63)
+        _, err = daemon.communicate(b"", ANSWER_SECONDS * self.world.slowness)
+        self.assertEqual(daemon.returncode, 1, err)
+        self.assertIn(b"it may have only 63 descriptors (LimitNOFILE of its service), and needs 64", err)
+
+    def test_just_enough_descriptors(self):
+        daemon = self.begin(64)
+        wait_until(lambda: b"is ready" in daemon.stderr.pending() or daemon.returncode is not None, 60, "a daemon")
+        daemon.kill(signal.SIGTERM)
+        daemon.wait(ANSWER_SECONDS * self.world.slowness)
+        self.assertEqual(daemon.returncode, 0, daemon.stderr.pending())
+
+
 class Descriptors(Limits):
     def setUp(self):
         super().setUp()
-        self.before = resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE)
+        self.before = self.a.descriptors()[0]
 
     def fill(self):
         """A program whose listeners take all descriptors that there are. Returns it and how many it has."""
         holder = self.a.puppet()
         holder.do("listen", 1, port=2001)
         most = self.a.usage().fds + 20
-        resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE, (most, self.before[1]))
+        self.a.limit_descriptors(most)
         count = 1
         with self.assertRaises(OSError) as context:
             for count in range(1, 100):
@@ -140,7 +257,11 @@ class Descriptors(Limits):
 
     def test_errno_of_programs(self):
         holder, _, _ = self.fill()
-        self.assert_out_of_descriptors(self.assert_errno(errno.ENOBUFS, holder.do, "connect", 200, domid=self.a.domid, port=2001))
+        for options in {}, {"nowait": 1}, {"nowait": 1, "type": "seqpacket"}, {"nowait": 1, "domid": self.b.domid}:
+            with self.subTest(options=options):
+                connect = {"domid": self.a.domid, "port": 2001, **options}
+                self.assert_out_of_descriptors(self.assert_errno(errno.ENOBUFS, holder.do, "connect", 200, **connect))
+        self.assertNotIn("its RPC connection ends", self.a.log())
 
     def test_refused_and_served_again(self):
         holder, count, _ = self.fill()
@@ -190,11 +311,11 @@ class Descriptors(Limits):
     def test_nothing_is_left_to_refuse_with(self):
         """Not even a spare descriptor: then clients wait, and are served when there is one."""
         used = len(self.a.list_directory("/proc/%d/fd" % self.a.daemon.pid))
-        resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE, (used - 4, self.before[1]))
+        self.a.limit_descriptors(used - 4)
         client = self.dial()
         client.sendall(b"POST / HTTP/1.1\r\nHost: idc\r\nContent-Length: 0\r\n\r\n")
         self.a.wait_log(RPC_CONNECTIONS.encode() + b"refused")
-        resource.prlimit(self.a.daemon.pid, resource.RLIMIT_NOFILE, self.before)
+        self.a.limit_descriptors(self.before)
         self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 200 "))
         self.assert_served()
 
@@ -215,6 +336,8 @@ class Store(IdcTestCase):
         os.makedirs(os.path.dirname(path))
         with open(path, "w", encoding="ascii") as stream:
             stream.write(permissions + "\n" + value)
+        for directory, _, files in os.walk(self.store):
+            self.world.give(directory, *(os.path.join(directory, one) for one in files))
 
     def fill(self):
         filler = open(os.path.join(self.store, "filler"), "wb", buffering=0)
@@ -256,3 +379,88 @@ class Connections(Limits):
         self.assert_served()
         for client in clients:
             client.close()
+
+
+@unittest.skipIf(os.geteuid() != 0, "needs programs of other users")
+class Quotas(IdcTestCase):
+    """What one user may have; others, and root, do not notice."""
+    platforms = ("local",)
+    options = KEEP_LINKS + ("--quota", "listeners=2", "--quota", "connections=3", "--quota", "rpc-connections=4")
+    USER, OTHER = 12345, 12346
+
+    def refused(self, number, words, call, *arguments, **named):
+        self.assertIn(words, self.assert_errno(number, call, *arguments, **named).strerror)
+
+    def test_connections(self):
+        server = self.b.puppet()
+        server.do("listen", 1, port=80, backlog=100)
+        user, other, root = self.a.puppet(uid=self.USER), self.a.puppet(uid=self.OTHER), self.a.puppet()
+        for place in range(1, 4):
+            user.do("connect", place, domid=self.b.domid, port=80)
+        before = self.a.counters()
+        self.refused(errno.EDQUOT, "uid 12345 has as many connections to other domains as one user may have, 3",
+                     user.do, "connect", 4, domid=self.b.domid, port=80)
+        after = self.a.counters()
+        self.assertEqual([after[name] - before[name] for name in ("connects", "connected", "refused")], [1, 0, 1])
+        for place in range(1, 6):
+            root.do("connect", place, domid=self.b.domid, port=80)
+        other.do("connect", 1, domid=self.b.domid, port=80)
+        for place in range(1, 10):
+            server.do("accept", 1, place + 1)
+        user.do("close", 1)
+        server.do("close", 2)
+
+        def connects():
+            try:
+                user.do("connect", 4, domid=self.b.domid, port=80)
+            except OSError as error:
+                self.assertEqual(error.errno, errno.EDQUOT)
+                return False
+            return True
+        wait_until(connects, what="a connection in the place of another")
+
+    def test_accepted_connections(self):
+        """They are those of the listener's user."""
+        server = self.b.puppet(uid=self.USER)
+        server.do("listen", 1, port=2000, backlog=100)
+        client = self.a.puppet()
+        for place in range(1, 4):
+            client.do("connect", place, domid=self.b.domid, port=2000)
+        self.assert_errno(errno.ENOBUFS, client.do, "connect", 4, domid=self.b.domid, port=2000)
+        self.assertIn("a connection from it was refused: uid 12345 has as many connections", self.b.log())
+
+    def test_shares_of_accepted_connections(self):
+        """One remote user does not take all that a service may have. The error says what it is."""
+        for domain in self.a, self.b:
+            domain.restart(*KEEP_LINKS, "--quota", "connections=60")
+        server = self.b.puppet(uid=self.USER)
+        server.do("listen", 100, port=2000, backlog=100)
+        greedy, other = self.a.puppet(uid=self.USER), self.a.puppet(uid=self.OTHER)
+        place = 0
+        with self.assertRaises(OSError) as caught:
+            for place in range(1, 60):
+                greedy.do("connect", place, domid=self.b.domid, port=2000)
+        self.assertEqual(caught.exception.errno, errno.ENOBUFS)
+        self.assertIn("too many connections there: of its user, of this domain, or of this user", caught.exception.text)
+        self.assertIn("it, or that user of it, has its share of the connections that uid %d may have" % self.USER, self.b.log())
+        self.assertEqual(place, 21)  # a third, and this one
+        other.do("connect", 1, domid=self.b.domid, port=2000)
+        server.do("accept", 100, 1)
+
+    def test_listeners(self):
+        user, root = self.a.puppet(uid=self.USER), self.a.puppet()
+        user.do("listen", 1, port=2000)
+        user.do("listen", 2, name="org.example.two")
+        self.refused(errno.EDQUOT, "as many listeners as one user may have, 2", user.do, "listen", 3, port=2002)
+        for place in range(1, 6):
+            root.do("listen", place, port=3000 + place)
+        user.do("unlisten", 2)
+        user.do("listen", 3, name="org.example.two")
+
+    def test_programs(self):
+        """Each has a connection to link_mgr."""
+        users = [self.a.puppet(uid=self.USER) for _ in range(5)]
+        for user in users[:4]:
+            user.do("connect", 1, domid=self.a.domid, port=1)
+        self.assert_errno(errno.ENOBUFS, users[4].do, "connect", 1, domid=self.a.domid, port=1)
+        self.a.puppet(uid=self.OTHER).do("connect", 1, domid=self.a.domid, port=1)

@@ -56,12 +56,31 @@ class Many(IdcTestCase):
             each = (domain.usage().rss_kib - base.rss_kib) * 1024 / count
             print("         domain %d: %d bytes for a connection" % (domain.domid, each))
             self.assertLess(each, 4096)
+        self.status_of(count)
         self.one_more()
         for side in (connect, accept):
             side.say("close")
         connect.done(), accept.done()
         self.assert_quiet(self.a)
         self.assert_quiet(self.b)
+
+    @staticmethod
+    def cpu_ms(domain):
+        with open("/proc/%d/schedstat" % domain.daemon.pid) as stream:
+            return int(stream.read().split()[0]) / 1e6
+
+    def status_of(self, count):
+        """It comes in pages, and idc status puts them together."""
+        self.assertEqual(len(self.a.status()["connections"]), count)
+        with self.a.rpc() as rpc:
+            begin, pages, following = self.cpu_ms(self.a), 0, 0
+            while following is not None:
+                page = rpc.status({"from": following})
+                self.assertLessEqual(sum(len(page[name]) for name in ("links", "listeners", "connections")), 128)
+                following, pages = page.get("next"), pages + 1
+            print("         %d pages of idc.status, link_mgr worked %.2f ms for each" % (pages, (self.cpu_ms(self.a) - begin) / pages))
+        said = self.a.run(["idc", "status", "--connections"])
+        self.assertIn(b"\nconnections: %d\n" % count, said.stdout)
 
     def one_more(self):
         """A connection among many that sends a MiB."""

@@ -42,6 +42,32 @@ class Identity(IdcTestCase):
             self.a.puppet(uid=uid).do("connect", 1, domid=self.b.domid, port=2000)
             self.assertEqual(taking.result()["uid"], uid)
 
+    def test_the_client_learns_who_listens(self):
+        """By libidc, whether it waits or not, from within the domain and from another one; by RPC and in the status too."""
+        if not self.world.can_change_uid:
+            self.skipTest("needs root, to be somebody else")
+        place = 10
+        for uid in (0, 1000, 4242):
+            server = self.b.puppet(uid=uid)
+            for number, type in enumerate((None, "seqpacket")):
+                port = 2000 + uid + number
+                server.do("listen", 1 + number, port=port, type=type)
+                for caller in (self.a, self.c, self.b):
+                    client = caller.puppet(uid=77)
+                    for nowait in (0, 1):
+                        taking = server.begin("accept", 1 + number, place)
+                        client.do("connect", place, domid=self.b.domid, port=port, type=type, nowait=nowait)
+                        self.assertEqual(taking.result()["uid"], 77)
+                        self.assertEqual(client.do("names", place)["peer_uid"], uid)
+                        self.assertEqual(server.do("names", place)["peer_uid"], 77)
+                        place += 1
+            port = 2000 + uid
+            with self.a.rpc() as rpc:
+                self.assertEqual(rpc.connect({"domid": self.b.domid, "port": port})["peer_uid"], uid)
+                for domain, member in ((self.a, "peer_port"), (self.b, "local_port")):
+                    shown = [one["listener_uid"] for one in domain.status()["connections"] if one[member] == port]
+                    self.assertTrue(shown and set(shown) == {uid}, shown)
+
     def test_a_program_cannot_say_who_it_is(self):
         """The RPC has no member for it, and one that has the name is refused."""
         import xmlrpc.client
@@ -83,7 +109,7 @@ class Identity(IdcTestCase):
         listener = {"handle": owner.listen({"port": 2001, "name": "of.another"})["handle"]}
         refused = {"disconnect": connection, "send": {**connection, "data": b"x"}, "recv": {**connection, "timeout_ms": 0},
                    "accept": {**listener, "timeout_ms": 0}, "unlisten": listener, "reason": serial, "unsent": serial}
-        public = {"connect", "listen", "status"}  # docs/rpc.md says what they tell
+        public = {"connect", "listen", "status", "resolve", "domid"}  # docs/rpc.md says what they tell
         methods = {name[len("idc."):] for name in owner.system.listMethods() if name.startswith("idc.")}
         self.assertEqual(methods, public | set(refused), "a method that is not tried here")
         for method, members in refused.items():

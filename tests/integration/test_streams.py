@@ -147,6 +147,34 @@ class Streams(IdcTestCase):
             domain.kill_programs()
             self.assert_quiet(domain)
 
+    def urgent_between(self, client, server, place, **how):
+        """None of the bytes before, at and behind an urgent one is lost, whenever they are read."""
+        server.do("listen", 100 + place, port=1000 + place)
+        taking = server.begin("accept", 100 + place, place)
+        client.do("connect", place, port=1000 + place, **how)
+        taking.result()
+        for sender, reader in ((client, server), (server, client)):
+            for pieces in (((3, 0), (1, 1), (3, 0)), ((1, 1), (1, 1)), ((5, 1),), ((1, 1), (2, 0), (4, 1), (1, 0))):
+                for late in (False, True):
+                    at = 0
+                    for length, urgent in pieces:
+                        sender.do("send", place, len=length, offset=at, oob=urgent)
+                        if not late:
+                            reader.do("check", place, len=length, offset=at)
+                        at += length
+                    if late:
+                        reader.do("check", place, len=at)
+        client.do("send", place, oob=1)
+        client.do("close", place)
+        server.do("check", place, len=1)
+        self.assertEqual(server.do("recv", place)["n"], 0)
+
+    def test_urgent_bytes_are_ordinary_ones(self):
+        client, server, near = self.a.puppet(), self.b.puppet(), self.a.puppet()
+        for place, nowait in enumerate((0, 1), 1):
+            self.urgent_between(client, server, place, domid=self.b.domid, nowait=nowait)
+            self.urgent_between(client, near, place + 10, domid=self.a.domid, nowait=nowait)
+
     def test_own_domain(self):
         """Under the own domid and under 0x7FF0, without a link."""
         one, other = self.a.puppet(), self.a.puppet()

@@ -56,6 +56,7 @@ class Coming(IdcTestCase):
 
     def test_permission_after_the_start(self):
         self.world.setup(self.a, self.b)
+        self.world.acquaint(self.a, self.b)
         self.assert_link_works()
 
     def test_permission_before_the_start(self):

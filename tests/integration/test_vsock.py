@@ -7,7 +7,6 @@ server that is the same program. Here it runs between two domains, within one, a
 
 import json
 import os
-import signal
 import struct
 
 from case import IdcTestCase
@@ -66,16 +65,16 @@ class TestVsock(VsockCase):
         self.check_cases(self.a, 1, "privileged", uid=1000)
 
     def test_time_is_up(self):
-        self.b.daemon.kill(signal.SIGSTOP)
+        self.b.freeze()
         self.check_cases(self.a, self.cid(self.b), "timeout")
-        self.b.daemon.kill(signal.SIGCONT)
+        self.b.thaw()
 
     def test_interrupted_connect(self):
         self.serve(self.b)
-        self.b.daemon.kill(signal.SIGSTOP)
+        self.b.freeze()
         program = self.start(self.a, "one", "interrupted", self.cid(self.b), PORT, self.cid(self.a))
         self.assertEqual(program.stdout.readline(60 * self.world.slowness), b"waiting\n")
-        self.b.daemon.kill(signal.SIGCONT)
+        self.b.thaw()
         out, err = program.communicate(timeout=self.timeout * self.world.slowness)
         self.assertEqual((out, program.returncode), (b"", 0), err)
 
@@ -84,6 +83,12 @@ class TestVsock(VsockCase):
         said = self.check_cases(self.a, self.cid(self.b), "denied", env={"IDC_VSOCK_VERBOSE": "1"})
         self.assertEqual(said.count("\n"), 1, said)
         self.assertIn("idc-vsock: connect: domain %d: policy does not allow it" % self.b.domid, said)
+
+    def test_says_that_no_descriptor_is_left(self):
+        self.serve(self.a)
+        said = self.check_cases(self.a, 1, "without_descriptors", env={"IDC_VSOCK_VERBOSE": "1"})
+        for call in ("bind", "listen", "connect"):
+            self.assertIn("idc-vsock: %s: no descriptor is left for the parts of the socket" % call, said)
 
     def test_no_link_mgr(self):
         said = self.check_cases(self.a, self.cid(self.b), "absent", env={"IDC_SOCKET": "/nonexistent", "IDC_VSOCK_VERBOSE": "1"})

@@ -9,8 +9,10 @@ store (LocalWorld); on Xen (xen_idc_world.XenIdcWorld) c is dom0 and a and b are
     domain.puppet(uid=), domain.flows(...)         the test programs
     domain.start(*options), stop(), kill(), restart(*options)       its link_mgr
     domain.status(), domain.rpc(), domain.log(), domain.usage()     what that says and uses
-    world.setup(a, b, ports=, remove=)             idc-setup
+    world.setup(a, b, ports=, remove=)             idc-setup; on Xen, until link_mgrs that run know of it
     world.acquaint(domain, ...)                    waits until all link_mgrs know of those in these domains, and they of them
+    world.clean_up()                               ends all that tests have started, whoever knows of it
+    world.running()                                what of that still runs, as text
     world.now(), world.pass_time(seconds)          the domains' clock: for what must be quick, or must have had its time
     world.store()                                  {path: value} of what the domains have written in the store
     world.debian_program(name), world.nbdkit_plugin(name), world.script(name), world.user_environment(...)    for
@@ -18,12 +20,16 @@ store (LocalWorld); on Xen (xen_idc_world.XenIdcWorld) c is dom0 and a and b are
 
 and flags that tell what a platform can't: world.has_python (in the domains), world.local_files (the test sees their files),
 world.measures_memory (it is link_mgr's own), world.slowness, world.pace (the same by now()), world.platform.
+
+IDC_TEST_USER is the user that link_mgrs become (--user), where the tests run as root. Without it they stay root, or who we are.
 """
 
 import collections
 import functools
 import glob
 import os
+import pwd
+import re
 import shutil
 import signal
 import stat
@@ -32,12 +38,13 @@ import tempfile
 import time
 
 import debian
+import descendants
 import rpc
 from local_process import LocalProcess, Reader
 from puppet import Puppet, parse_values
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAMS = ["puppet", "flows", "rpcpipe", "hostile", "vsock", "vsock_uv"]
+PROGRAMS = ["puppet", "flows", "prefork", "rpcpipe", "hostile", "vsock", "vsock_uv"]
 READY = b" is ready, "
 Usage = collections.namedtuple("Usage", "fds rss_kib threads")
 
@@ -175,6 +182,23 @@ class Domain:
         self.daemon.wait()
         self.daemon = None
 
+    def freeze(self):
+        """Stops link_mgr, until thaw. Each thread stops when it next runs, so a signal alone may let it see what comes afterwards."""
+        tasks = "/proc/%d/task" % self.daemon.pid
+
+        def is_stopped():
+            return all(self.task_state("%s/%s" % (tasks, task)) == "T" for task in self.list_directory(tasks))
+
+        self.daemon.kill(signal.SIGSTOP)
+        wait_until(is_stopped, 60 * self.world.slowness, what="stop of link_mgr")
+
+    def thaw(self):
+        self.daemon.kill(signal.SIGCONT)
+
+    def task_state(self, directory):
+        """The letter of proc(5), for a process or thread."""
+        return self.read_file(directory + "/stat").rpartition(b")")[2].split()[0].decode()
+
     def restart(self, *options):
         self.kill()
         self.start(*options)
@@ -213,7 +237,7 @@ class Domain:
     def status(self, detail=True):
         if self._control is None:
             self._control = self.rpc()
-        return self._control.status({"detail": detail})
+        return self._control.whole_status(detail)
 
     def link(self, other):
         """What status says of the link to another domain; {} if nothing."""
@@ -267,8 +291,11 @@ class LocalDomain(Domain):
 
     def spawn_program(self, argv, env, uid=0):
         program = self.world.find_program(argv[0])
-        return LocalProcess(self.world.reader, [program] + argv[1:], {**self.world.environment, **env}, uid,
-                            os.stat(self.socket).st_gid if uid else 0, self.world.directory)
+        gid = os.stat(self.socket).st_gid if uid else 0
+        if argv[0] == "hostile" and self.world.user:  # it plays a link_mgr, so it has to be who those are
+            uid, gid = self.world.user.pw_uid, self.world.user.pw_gid
+        return LocalProcess(self.world.reader, [program] + argv[1:], {**self.world.environment, **env}, uid, gid,
+                            self.world.directory)
 
     def read_file(self, path):
         with open(path, "rb") as stream:
@@ -277,8 +304,24 @@ class LocalDomain(Domain):
     def list_directory(self, path):
         return os.listdir(path)
 
+    def descriptors(self):
+        """How many link_mgr may have: soft and hard limit."""
+        text = self.read_file("/proc/%d/limits" % self.daemon.pid).decode()
+        soft, hard = re.search(r"^Max open files +(\d+) +(\d+)", text, re.MULTILINE).groups()
+        return int(soft), int(hard)
+
+    def limit_descriptors(self, soft):
+        """As the user that link_mgr is: for another one's process even root needs CAP_SYS_RESOURCE."""
+        command = ["prlimit", "--pid", str(self.daemon.pid), "--nofile=%d:" % soft]
+        subprocess.run(command, check=True, **self.world.as_user())
+
     def rpc(self, timeout=60):
         return rpc.connect(self.socket, timeout)
+
+
+def test_user():
+    """The name of the user that link_mgrs become, or None."""
+    return os.environ.get("IDC_TEST_USER") or None
 
 
 class LocalWorld:
@@ -292,7 +335,10 @@ class LocalWorld:
         self.measures_memory = not self._instrumented()
         self.slowness = 1 if self.measures_memory else 6  # by how much longer than on an ordinary machine things may take
         self.pace = self.slowness  # the same, by now()
+        descendants.adopt()
         self.directory = public_directory()  # programs of other users run in it
+        self.user = pwd.getpwnam(test_user()) if test_user() else None
+        self.give(self.directory)
         self.programs = self._copy_programs() if self.can_change_uid else self.build_dir
         self.store_directory = os.path.join(self.directory, "store")
         # A sanitizer's library comes after what `idc run` preloads.
@@ -304,10 +350,10 @@ class LocalWorld:
         self.a, self.b, self.c = self.domains
 
     def _instrumented(self):
-        """Is it link_mgr under valgrind (a script then), or with a sanitizer in it? They have memory and time of their own."""
+        """Is it link_mgr under valgrind (a script then), or with a sanitizer in it, or counted? They have memory and time of their own."""
         with open(os.path.join(self.build_dir, "link_mgr"), "rb") as stream:
             program = stream.read()
-        return not program.startswith(b"\x7fELF") or b"__asan_" in program or b"__tsan_" in program
+        return not program.startswith(b"\x7fELF") or any(mark in program for mark in (b"__asan_", b"__tsan_", b"__gcov_"))
 
     def _copy_programs(self):
         """What is built may lie where other users, as whom some of it is run, can't enter: below root's home, for example."""
@@ -323,6 +369,16 @@ class LocalWorld:
 
     def close(self):
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def give(self, *paths):
+        """To the user of link_mgrs."""
+        for path in paths:
+            if self.user:
+                os.chown(path, self.user.pw_uid, self.user.pw_gid)
+
+    def as_user(self):
+        """How subprocess runs a program as that user."""
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
 
     def acquaint(self, *domains):
         """They have seen each other's nodes by now: one watch for a directory of files tells."""
@@ -369,18 +425,28 @@ class LocalWorld:
                 "NSS_WRAPPER_GROUP": directory + "/group", "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
     def daemon_options(self, domain, options):
-        return ["--platform", "local", "--domid", str(domain.domid), "--socket", domain.socket] + list(options)
+        # A system call that is missing in link_mgr/base/confine.c ends it. Valgrind and the sanitizers make calls of their own.
+        confine = "kill" if self.measures_memory else "no"
+        user = ["--user", self.user.pw_name] if self.user else []
+        return ["--platform", "local", "--domid", str(domain.domid), "--socket", domain.socket, "--confine", confine] + user + \
+            list(options)
 
     def clean_up(self):
-        """Nothing runs, whatever a test has done."""
+        """Nothing runs, whatever a test has done: also what no domain knows of."""
         for domain in self.domains:
             domain.kill_everything()
+        descendants.kill_descendants()
+
+    def running(self):
+        return ["process %d" % pid for pid in descendants.descendants()]
 
     def begin(self):
         """An empty store, and no sockets."""
         self._had = self._directories()
         shutil.rmtree(self.store_directory, ignore_errors=True)
         os.mkdir(self.store_directory)
+        os.chmod(self.store_directory, 0o755)  # whatever the umask is: link_mgr minds who may write there
+        self.give(self.store_directory)
         for name in os.listdir(self.directory):  # of a test that failed
             if name.endswith(".sock"):
                 os.unlink(os.path.join(self.directory, name))
@@ -389,23 +455,29 @@ class LocalWorld:
         argv = [self.find_program("idc-setup"), "--store", self.store_directory]
         argv += ["--remove"] * remove + ["--add"] * add + (["--ports", ports] if ports else [])
         argv += [str(getattr(domain, "domid", domain)) for domain in domains]
-        return subprocess.run(argv, check=True, capture_output=True, timeout=60).stdout.decode()
+        return subprocess.run(argv, check=True, capture_output=True, timeout=60, **self.as_user()).stdout.decode()
 
-    def _write_node(self, name, permissions, value):
+    def write_node(self, name, permissions, value):
         path = os.path.join(self.store_directory, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         new = os.path.join(os.path.dirname(path), ".new")
         with open(new, "w", encoding="utf-8") as stream:
             stream.write(permissions + "\n" + value)
+        self.give(os.path.dirname(os.path.dirname(path)), os.path.dirname(path), new)
         os.rename(new, path)
 
     def write_policy(self, domain, peer, value):
         """One half of a rule, as it stands in the store."""
-        self._write_node("domain:%d/policy/%d" % (domain.domid, peer.domid), "n0,r%d" % domain.domid, value)
+        self.write_node("domain:%d/policy/%d" % (domain.domid, peer.domid), "n0,r%d" % domain.domid, value)
+
+    def write_rules(self, domain, generation, text):
+        """A domain's rules (docs/xenstore.md, "Rules"), in place of those before."""
+        for leaf, value in ("%d.0" % generation, text), ("now", "%d 1" % generation):
+            self.write_node("domain:%d/policy/rules.%s" % (domain.domid, leaf), "n0,r%d" % domain.domid, value)
 
     def write_rendezvous(self, domain, peer, leaf, value):
         """A node that domain's link_mgr could have written for peer."""
-        self._write_node("domain:%d/data:%d/%s" % (domain.domid, peer.domid, leaf),
+        self.write_node("domain:%d/data:%d/%s" % (domain.domid, peer.domid, leaf),
                          "n%d,r%d" % (domain.domid, peer.domid), value)
 
     def list_rules(self):

@@ -3,7 +3,8 @@
 
 link_mgr is an ordinary child of the harness's agent in each domain, idc-setup runs in dom0. One boot serves the whole run:
 what a test leaves in the machine is the next one's, so a guest that a test destroyed is made again (begin), and b is to have
-the higher domid, as everywhere. That there is Xen
+the higher domid, as everywhere. What a test starts carries MARK in its environment, by which it is found in the end, whoever knows
+of it (clean_up). A guest that does not answer is destroyed, and when dom0 does not, the machine is booted again. That there is Xen
 is for link_mgr and idc-setup to find out (--platform auto).
 """
 
@@ -14,22 +15,25 @@ import sys
 
 import debian
 import rpc
-from world import PROGRAMS, ROOT, Domain, wait_until
+from world import PROGRAMS, ROOT, Domain, test_user, wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "xen"))
-from xenworld import LinkLost, XenWorld  # noqa: E402
+from release import Release  # noqa: E402
+from xenworld import LinkLost, XenError, XenWorld  # noqa: E402
 
 LIBRARY = "/usr/lib/idc/libidc-vsock.so"
 SCRIPTS = ["vsock_asyncio.py"]
 SOCKET = "/run/idc/rpc.sock"
 GROUP_IDC = 900  # of the images
+MARK = "IDC_TEST_PROCESS="
 WAIT = 60  # seconds that anything is waited for, before it is said not to come
 
 
 class XenDomain(Domain):
-    def __init__(self, world, role, xen):
+    xen = None
+
+    def __init__(self, world, role):
         super().__init__(world, role)
-        self.xen = xen
         self.socket = SOCKET
 
     @property
@@ -37,7 +41,7 @@ class XenDomain(Domain):
         return self.xen.domid
 
     def spawn_program(self, argv, env, uid=0):
-        return self.xen.spawn(argv, env=env, uid=uid, gid=GROUP_IDC if uid else 0)
+        return self.xen.spawn(argv, env={**env, MARK[:-1]: "1"}, uid=uid, gid=GROUP_IDC if uid else 0)
 
     def read_file(self, path):
         return self.xen.get_file(path)
@@ -58,6 +62,9 @@ class XenDomain(Domain):
         return result.stdout.decode(errors="replace")
 
 
+FACTS = "unit/test_af_unix_facts"
+
+
 class XenIdcWorld:
     platform = "xen"
     has_python = False
@@ -68,22 +75,28 @@ class XenIdcWorld:
     def __init__(self, build_dir, with_debian=False):
         """with_debian: the domains have programs of Debian, and memory for them."""
         self.build_dir = os.path.abspath(build_dir)
-        programs = [os.path.join(self.build_dir, "tests", name) for name in PROGRAMS]
+        programs = [os.path.join(self.build_dir, "tests", name) for name in PROGRAMS] + [os.path.join(self.build_dir, FACTS)]
         files, memory = self._own_files(), 192
         if with_debian:
-            more, their_files = debian.Programs(build_dir).for_image()
+            more, their_files = debian.for_image(Release(os.path.join(self.build_dir, "xen")))
             programs += more
             files += their_files
             memory = 448
-        self.xen = XenWorld(self.build_dir, guests=2, programs=programs, files=files, guest_memory=memory, verbose=True).start()
+        self.domains = [XenDomain(self, role) for role in "abc"]
+        self.a, self.b, self.c = self.domains
+        self._arguments = dict(guests=2, programs=programs, files=files, guest_memory=memory, verbose=True)
+        self._boot()
+
+    def _boot(self):
+        self.xen = XenWorld(self.build_dir, **self._arguments).start()
         # What is emulated is slower; and the host may have more to do, which the machine's own clock doesn't show.
         self.slowness = math.ceil(8 * self.xen.slowness)
         self.pace = 3 if self.xen.own_clock else self.slowness
         wait_until.at_least = WAIT * self.xen.slowness
         self.xen.link.at_least = WAIT
-        dom0, one, two = self.xen.domains
-        self.domains = [XenDomain(self, role, xen) for role, xen in zip("abc", (one, two, dom0))]
-        self.a, self.b, self.c = self.domains
+        for domain, xen in zip(self.domains, self.xen.domains[1:] + self.xen.domains[:1]):
+            domain.xen = xen
+            domain.lost()
 
     def close(self):
         self.xen.stop()
@@ -130,18 +143,33 @@ class XenIdcWorld:
         return {}
 
     def daemon_options(self, domain, options):
-        return ["--socket", domain.socket] + list(options)
+        return ["--socket", domain.socket, "--confine", "kill"] + (["--user", test_user()] if test_user() else []) + list(options)
 
     def clean_up(self):
-        """Nothing runs, whatever a test has done. A guest that does not obey, because it was left paused for example, is destroyed,
-        and made again by begin()."""
-        for domain in self.domains:
-            try:
-                domain.kill_everything()
-            except (LinkLost, TimeoutError):
-                domain.lost()
-                if domain.domid:
-                    self.xen.destroy(domain.xen)
+        """Nothing runs, whatever a test has done. A guest that was destroyed is made again by begin()."""
+        try:
+            self.c.lost()
+            self.c.xen.clear(MARK)
+            for guest in (self.a, self.b):
+                self._clean_guest(guest)
+        except (LinkLost, TimeoutError, XenError) as error:
+            print("booting again: %s" % error)
+            self.xen.stop(failed=True)
+            self._boot()
+
+    def _clean_guest(self, guest):
+        guest.lost()
+        if guest.domid is None:
+            return
+        try:
+            guest.xen.clear(MARK)
+        except TimeoutError as error:
+            print("destroying the guest: %s\n%s" % (error, self.xen.diagnosis(guest.xen)))
+            self.xen.destroy(guest.xen)
+
+    def running(self):
+        return ["%d processes in %r" % (count, domain) for domain, count in (
+            (domain, self.xen.link.clear(domain.xen.number, MARK)) for domain in self.domains if domain.domid is not None) if count]
 
     def begin(self):
         """Both guests, b with the higher domid, and no node of an earlier test in the store."""
@@ -154,14 +182,27 @@ class XenIdcWorld:
             self.b.lost()
             self.xen.create(self.b.xen.number)
         paths = [path for path in self.xen.store_list("/local/domain")
-                 if re.fullmatch(r"/local/domain/[0-9]+(/idc/policy|/data/idc)/[0-9]+", path)]
+                 if re.fullmatch(r"/local/domain/[0-9]+(/idc/policy/(rules|[0-9]+)|/data/idc/[0-9]+)", path)]
         if paths:
             self.xen.dom0.run(["xenstore-rm"] + paths, check=True)
 
     def setup(self, *domains, ports=None, remove=False, add=False):
         argv = ["idc-setup"] + ["--remove"] * remove + ["--add"] * add + (["--ports", ports] if ports else [])
         argv += [str(getattr(domain, "domid", domain)) for domain in domains]
-        return self.xen.dom0.run(argv, check=True).stdout.decode()
+        said = self.xen.dom0.run(argv, check=True).stdout.decode()
+        self._wait_for_rules([domain for domain in domains if isinstance(domain, XenDomain)], allowed=not remove)
+        return said
+
+    @staticmethod
+    def _wait_for_rules(domains, allowed):
+        """Until each link_mgr that runs there knows that it may speak with the others, or may no longer. idc-setup writes into Xenstore,
+        and a guest's link_mgr reads it when its watch has come: a connect may be earlier, and ends as it did before.
+        Which ports are allowed can't be seen, so who changes only these waits himself."""
+        for domain in domains:
+            for other in domains:
+                if other is not domain and domain.daemon:
+                    wait_until(lambda: bool(domain.link(other).get("allowed")) == allowed,
+                               what="%r knows the rule about %r" % (domain, other))
 
     def write_policy(self, domain, peer, value):
         self.xen.dom0.run(["xenstore-write", "/local/domain/%d/idc/policy/%d" % (domain.domid, peer.domid), value], check=True)

@@ -23,6 +23,8 @@ static ssize_t host_pull(struct endpoint *end, const struct iovec *spans, int co
 {
     ssize_t n = 0;
     if (end->conn->type == IDC_STREAM && end->readable == 0)
+        end->readable = end->endless;
+    if (end->conn->type == IDC_STREAM && end->readable == 0)
         return the_end(end, 0);
     for (int i = 0; i < count && end->readable > 0; i++) {
         size_t part = spans[i].iov_len < end->readable ? spans[i].iov_len : end->readable;
@@ -35,6 +37,8 @@ static ssize_t host_pull(struct endpoint *end, const struct iovec *spans, int co
 
 static ssize_t host_message(struct endpoint *end)
 {
+    if (end->readable == 0)
+        end->readable = end->endless;
     return end->readable ? (ssize_t)end->readable : the_end(end, -ENODATA);
 }
 
@@ -57,7 +61,7 @@ static ssize_t host_push(struct endpoint *end, const struct iovec *spans, int co
     for (int i = 0; i < count; i++)
         n += (ssize_t)spans[i].iov_len;
     end->pushed += (uint64_t)n;
-    return n;
+    return end->lends ? PUSH_LENT : n;
 }
 
 static void host_shut(struct endpoint *end, int how)
@@ -68,6 +72,11 @@ static void host_shut(struct endpoint *end, int how)
         end->got_end = true;
     else
         end->ended = true;
+}
+
+static void host_unlistened(struct host *host, const struct listener *listener)
+{
+    (void)host, (void)listener;
 }
 
 static void host_close(struct endpoint *end, enum reason reason)
@@ -123,6 +132,13 @@ static uint64_t host_now(struct host *host)
     return ((struct lone *)host->ctx)->now;
 }
 
+static uint64_t host_wall(struct host *host)
+{
+    struct lone *lone = host->ctx;
+    lone->wall_reads++;
+    return lone->now + lone->wall_offset;
+}
+
 static uint64_t host_random(struct host *host)
 {
     (void)host;
@@ -155,6 +171,10 @@ static int ops_publish(struct platform *platform, const char *path, const char *
 {
     struct lone *lone = (struct lone *)platform;
     (void)reader;
+    if (lone->publish_error) {
+        lone->publish_failures++;
+        return lone->publish_error;
+    }
     snprintf(lone->last_published, sizeof(lone->last_published), "%s %s", strrchr(path, '/') + 1,
              value);
     return 0;
@@ -164,6 +184,15 @@ static int ops_path(struct platform *platform, const char *path)
 {
     (void)platform, (void)path;
     return 0;
+}
+
+static int ops_next(struct platform *platform, struct store_event *event)
+{
+    struct lone *lone = (struct lone *)platform;
+    *event = (struct store_event){.path = "/local/domain/2/data/idc/1/x", .present = true};
+    if (lone->store_events > 0)
+        return lone->store_events--;
+    return lone->store_error;
 }
 
 static int ops_attach(struct platform *platform, int peer, const char *path,
@@ -176,6 +205,13 @@ static int ops_attach(struct platform *platform, int peer, const char *path,
     lone->channel_open = true;
     *channel = (struct channel *)lone;
     return 0;
+}
+
+static int ops_offer(struct platform *platform, int peer, const char *path, size_t ring_size,
+                     struct channel **channel)
+{
+    (void)ring_size;
+    return ops_attach(platform, peer, path, channel);
 }
 
 static int ops_fd(struct channel *channel)
@@ -205,20 +241,39 @@ static void ops_close(struct channel *channel)
     ((struct lone *)channel)->channel_open = false;
 }
 
+static void ops_lent(struct platform *platform, int peer, struct platform_lent *lent)
+{
+    struct lone *lone = (struct lone *)platform;
+    (void)peer;
+    lone->lent_looks++;
+    *lent = lone->lent;
+}
+
+static void ops_part(struct platform *platform, int peer)
+{
+    struct lone *lone = (struct lone *)platform;
+    lone->parted_from = peer;
+    lone->partings++;
+}
+
 static const struct platform_ops ops = {
     .name = "lone",
     .domid = ops_domid,
     .presence = ops_presence,
+    .next_event = ops_next,
     .publish = ops_publish,
     .retract = ops_path,
     .subscribe = ops_path,
     .unsubscribe = ops_path,
+    .offer = ops_offer,
     .attach = ops_attach,
     .channel_fd = ops_fd,
     .channel_poll = ops_poll,
     .channel_rings = ops_rings,
     .channel_notify = ops_notify,
     .channel_close = ops_close,
+    .lent = ops_lent,
+    .part = ops_part,
 };
 
 /* ---- the other side ---- */
@@ -311,8 +366,10 @@ void lone_begin(struct lone *lone)
                                .connected = host_connected,
                                .incoming = host_incoming,
                                .listening = host_listening,
+                               .unlistened = host_unlistened,
                                .watch = host_watch,
                                .now = host_now,
+                               .wall = host_wall,
                                .random64 = host_random,
                                .log = host_log};
     ring_pair_init(&lone->theirs, true, &lone->page, lone->left, LONE_RING, lone->right, LONE_RING);
@@ -321,7 +378,7 @@ void lone_begin(struct lone *lone)
     listen_on(lone, LONE_PORT + 1, IDC_SEQPACKET);
 }
 
-void lone_start(struct lone *lone)
+void lone_start_with(struct lone *lone, uint64_t features)
 {
     uint8_t hello[WIRE_HELLO];
     lone_begin(lone);
@@ -331,6 +388,7 @@ void lone_start(struct lone *lone)
     lone_run(lone);
     wire_put_hello(hello, &(struct wire_hello){.version_min = 1,
                                                .version_max = 1,
+                                               .features = features,
                                                .epoch = 0xaa,
                                                .generation = 1,
                                                .max_frame = WIRE_FRAME_MIN,
@@ -340,6 +398,11 @@ void lone_start(struct lone *lone)
                    hello))
         abort();
     lone_run(lone);
+}
+
+void lone_start(struct lone *lone)
+{
+    lone_start_with(lone, 0);
 }
 
 void lone_stop(struct lone *lone)

@@ -25,10 +25,12 @@ struct endpoint {
     bool used, open;
     struct conn *conn;
     uint32_t readable; /* bytes the program has written, not yet pulled */
+    uint32_t endless;  /* so many are there again when those were pulled */
     bool ended;        /* the program sends no more */
     bool closed;       /* ... and has closed */
     bool closed_unread;
     bool no_room, shut_rd;
+    bool lends; /* a message is lent to it, and never comes back */
     uint64_t pushed;
     bool got_end; /* SHUT_WR */
     enum reason reason;
@@ -44,8 +46,17 @@ struct lone {
     bool channel_dead;               /* the other side has ended */
     bool deaf;                       /* the test no longer reads what the core sends */
     enum platform_presence presence; /* what the platform knows of the other side */
-    int attach_error;                /* what attaching to a channel fails with */
-    uint64_t now;
+    int attach_error;                /* what attaching to a channel, or offering one, fails with */
+    struct platform_lent lent;       /* what the platform shares with the other side */
+    unsigned lent_looks;             /* how often it was asked */
+    int parted_from;                 /* the latest that gets no more links */
+    unsigned partings;               /* how often that was said */
+    int publish_error;               /* what writing into the store fails with */
+    int store_events;                /* that the platform still has, all the same; and then: */
+    int store_error;                 /* what taking one fails with */
+    unsigned publish_failures;
+    uint64_t now, wall_offset; /* ms; what the wall clock is ahead of now */
+    unsigned wall_reads;
     int events; /* that the core has sent */
     struct endpoint ends[LONE_ENDS];
     int end_count;
@@ -63,8 +74,10 @@ void lone_store(struct lone *lone, const char *path, const char *value);
 /* Gives the core what is due at that time. */
 void lone_pass(struct lone *lone, uint64_t ms);
 
-/* From nothing up to the link being up. max_frame that the other side announces: the smallest. */
+/* From nothing up to the link being up. max_frame that the other side announces: the smallest. It
+ * announces no features, as an old one does. */
 void lone_start(struct lone *lone);
+void lone_start_with(struct lone *lone, uint64_t features);
 /* Ends the core; everything must have been given back. */
 void lone_stop(struct lone *lone);
 /* Turns until there is nothing to do. */

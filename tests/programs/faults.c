@@ -7,12 +7,15 @@
  * sets kind and left while the program runs, and reads how many calls of each kind there were. A
  * program with no such file is left alone.
  *
+ * IDC_FAULTS_OLD_KERNEL, if it is set, hides SO_PASSRIGHTS (Linux 6.16) from the program.
+ *
  *      offset  size
  *           0     4  kind that is to fail, 0: none
  *           4     4  left: its so-many-th call from now on fails, and then none
  *           8     4  failed: how many have
  *          12   4*n  calls of each kind so far, from kind 0 on
  */
+#undef _FILE_OFFSET_BITS /* both forms of a function are defined here */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -30,6 +34,10 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
 
 #pragma GCC visibility push(default)
 
@@ -63,10 +71,12 @@ struct control {
 };
 
 static struct control *control;
+static bool old_kernel;
 
 __attribute__((constructor)) static void faults_begin(void)
 {
     const char *path = getenv("IDC_FAULTS");
+    old_kernel = getenv("IDC_FAULTS_OLD_KERNEL") != NULL;
     int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0)
         return;
@@ -94,23 +104,41 @@ static bool faults_fails(enum kind kind)
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *at, size_t size);
+/* The address sanitizer's, where it is in the program: what they give is for its free. */
+__attribute__((weak)) void *__interceptor_malloc(size_t size);
+__attribute__((weak)) void *__interceptor_calloc(size_t count, size_t size);
+__attribute__((weak)) void *__interceptor_realloc(void *at, size_t size);
 
 /* The C library's declarations name their parameters with two underscores.
  * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 
 void *malloc(size_t size)
 {
-    return faults_fails(MALLOC) ? NULL : __libc_malloc(size);
+    if (faults_fails(MALLOC))
+        return NULL;
+    return __interceptor_malloc ? __interceptor_malloc(size) : __libc_malloc(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return faults_fails(MALLOC) ? NULL : __libc_calloc(count, size);
+    if (faults_fails(MALLOC))
+        return NULL;
+    return __interceptor_calloc ? __interceptor_calloc(count, size) : __libc_calloc(count, size);
 }
 
 void *realloc(void *at, size_t size)
 {
-    return faults_fails(MALLOC) ? NULL : __libc_realloc(at, size);
+    if (faults_fails(MALLOC))
+        return NULL;
+    return __interceptor_realloc ? __interceptor_realloc(at, size) : __libc_realloc(at, size);
+}
+
+/* The sanitizer's would not come to the malloc above. */
+char *strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    return copy != NULL ? memcpy(copy, text, size) : NULL;
 }
 
 /* ---- system calls ---- */
@@ -135,6 +163,18 @@ int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
     return op != EPOLL_CTL_DEL && faults_fails(EPOLL_CTL) ? -1 : next(epfd, op, fd, event);
 }
 
+int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
+{
+    static __typeof__(&setsockopt) next;
+    if (next == NULL)
+        next = NEXT(setsockopt);
+    if (old_kernel && level == SOL_SOCKET && option == SO_PASSRIGHTS) {
+        errno = ENOPROTOOPT;
+        return -1;
+    }
+    return faults_fails(SETSOCKOPT) ? -1 : next(fd, level, option, value, len);
+}
+
 FAULT(SENDMSG, ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags),
       (fd, message, flags))
 FAULT(SENDMSG, ssize_t, send, (int fd, const void *bytes, size_t len, int flags),
@@ -146,17 +186,24 @@ FAULT(SOCKETPAIR, int, socketpair, (int domain, int type, int protocol, int fds[
 FAULT(MEMFD, int, memfd_create, (const char *name, unsigned flags), (name, flags))
 FAULT(ACCEPT, int, accept4, (int fd, struct sockaddr *address, socklen_t *len, int flags),
       (fd, address, len, flags))
-FAULT(SETSOCKOPT, int, setsockopt,
-      (int fd, int level, int option, const void *value, socklen_t len),
-      (fd, level, option, value, len))
 FAULT(BIND, int, bind, (int fd, const struct sockaddr *address, socklen_t len), (fd, address, len))
 FAULT(SOCKET, int, socket, (int domain, int type, int protocol), (domain, type, protocol))
 FAULT(EVENTFD, int, eventfd, (unsigned count, int flags), (count, flags))
 
+void *mmap64(void *at, size_t len, int protection, int flags, int fd, off64_t offset)
+{
+    if (faults_fails(MMAP))
+        return MAP_FAILED;
+#ifdef SYS_mmap2
+    return (void *)syscall(SYS_mmap2, at, len, protection, flags, fd, (long)(offset >> 12));
+#else
+    return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
+#endif
+}
+
 void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
 {
-    return faults_fails(MMAP) ? MAP_FAILED
-                              : (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
+    return mmap64(at, len, protection, flags, fd, offset);
 }
 
 static int faults_fcntl(int fd, int command, long argument)

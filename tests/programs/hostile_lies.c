@@ -180,11 +180,11 @@ SEND(unknown_id_huge, .type = WIRE_TYPE_CREDIT, .connection = UINT32_MAX)
 
 static void unknown_id_response(struct scene *scene)
 {
-    uint8_t bytes[WIRE_CONNECT_RSP];
-    wire_put_connect_rsp(bytes, &(struct wire_connect_rsp){.status = 1});
+    uint8_t bytes[WIRE_CONNECT_RSP_RULE];
+    wire_put_connect_rsp(bytes, 0, &(struct wire_connect_rsp){.status = 1});
     hostile_frame(
         scene->h,
-        FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes), .connection = 0x100000),
+        FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP, .connection = 0x100000),
         bytes);
 }
 
@@ -332,11 +332,11 @@ static void data_to_freed_id(struct scene *scene)
 
 static void response_to_nothing(struct scene *scene)
 {
-    uint8_t bytes[WIRE_CONNECT_RSP];
-    wire_put_connect_rsp(bytes, &(struct wire_connect_rsp){.status = 1});
+    uint8_t bytes[WIRE_CONNECT_RSP_RULE];
+    wire_put_connect_rsp(bytes, 0, &(struct wire_connect_rsp){.status = 1});
     hostile_frame(
         scene->h,
-        FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes), .connection = scene->id),
+        FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP, .connection = scene->id),
         bytes);
 }
 
@@ -403,10 +403,10 @@ ON_STREAM(message_beyond_credit, .type = WIRE_TYPE_DATA, .length = scene->credit
 static void hostile_lies_respond(struct scene *scene, const struct wire_connect_rsp *rsp,
                                  uint32_t credit)
 {
-    uint8_t bytes[WIRE_CONNECT_RSP];
-    wire_put_connect_rsp(bytes, rsp);
+    uint8_t bytes[WIRE_CONNECT_RSP_RULE];
+    wire_put_connect_rsp(bytes, 0, rsp);
     hostile_frame(scene->h,
-                  FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes),
+                  FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP,
                         .connection = scene->id, .credit = credit),
                   bytes);
 }
@@ -419,6 +419,17 @@ static void response_without_id(struct scene *scene)
 static void response_refuses_with_id(struct scene *scene)
 {
     hostile_lies_respond(scene, &(struct wire_connect_rsp){.status = 1, .id = 5, .port = 80}, 0);
+}
+
+/* It says who listens, though its HELLO had no such feature. */
+static void response_with_uid(struct scene *scene)
+{
+    uint8_t bytes[WIRE_CONNECT_RSP_RULE];
+    wire_put_connect_rsp(bytes, WIRE_LISTENER_UID, &(struct wire_connect_rsp){.id = 5, .port = 80});
+    hostile_frame(scene->h,
+                  FRAME(.type = WIRE_TYPE_CONNECT_RSP, .length = sizeof(bytes),
+                        .connection = scene->id, .credit = 4096),
+                  bytes);
 }
 
 static void response_far_credit(struct scene *scene)
@@ -486,10 +497,10 @@ const struct lie lies[] = {
     {"hello_no_requests", STAGE_OPEN, hello_no_requests, "a HELLO with max_requests out of range"},
     {"hello_many_requests", STAGE_OPEN, hello_many_requests,
      "a HELLO with max_requests out of range"},
-    {"hello_other_epoch", STAGE_OPEN, hello_other_epoch, "a HELLO that belongs to another link"},
+    {"hello_other_epoch", STAGE_OPEN, hello_other_epoch, "HELLO belonged to another link"},
     {"hello_other_generation", STAGE_OPEN, hello_other_generation,
-     "a HELLO that belongs to another link"},
-    {"hello_other_domid", STAGE_OPEN, hello_other_domid, "a HELLO that belongs to another link"},
+     "HELLO belonged to another link"},
+    {"hello_other_domid", STAGE_OPEN, hello_other_domid, "a HELLO of another domain"},
     {"request_before_hello", STAGE_OPEN, request_before_hello, "a frame before HELLO"},
     {"later_frame_before_hello", STAGE_OPEN, later_frame_before_hello, "a frame before HELLO"},
     {"second_hello", STAGE_UP, second_hello, "a second HELLO"},
@@ -579,6 +590,7 @@ const struct lie lies[] = {
      "a CONNECT_rsp that neither accepts nor refuses"},
     {"response_refuses_with_id", STAGE_REQUESTED, response_refuses_with_id,
      "a CONNECT_rsp that neither accepts nor refuses"},
+    {"response_with_uid", STAGE_REQUESTED, response_with_uid, "a CONNECT_rsp of the wrong length"},
     {"response_far_credit", STAGE_REQUESTED, response_far_credit,
      "a credit limit that is too far ahead"},
     {"response_twice", STAGE_REQUESTED, response_twice, "a CONNECT_rsp to no request"},

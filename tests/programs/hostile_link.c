@@ -74,10 +74,15 @@ static void hostile_link_turn(struct hostile *h, int64_t deadline)
         take_node(h, &event);
 }
 
+static void log_line(int priority, const char *text)
+{
+    fprintf(stderr, "hostile: <%d> %s\n", priority, text);
+}
+
 void hostile_open(struct hostile *h, const char *platform, const char *store, int domid, int victim)
 {
     char path[PLATFORM_PATH_MAX + 1], why[256] = "";
-    struct platform_config config = {.store = store, .domid = domid};
+    struct platform_config config = {.store = store, .domid = domid, .log = log_line};
     *h = (struct hostile){.ops = &platform_local, .domid = domid, .victim = victim};
 #ifdef IDC_WITH_XEN
     if (strcmp(platform, "xen") == 0)
@@ -92,8 +97,33 @@ void hostile_open(struct hostile *h, const char *platform, const char *store, in
     snprintf(path, sizeof(path), "/local/domain/%d/data/idc/%d", h->victim, h->domid);
     if (h->ops->subscribe(h->platform, path) < 0)
         hostile_die("cannot watch the store");
-    snprintf(path, sizeof(path), "%016" PRIx64, h->epoch);
-    publish_node(h, "alive", path);
+    hostile_live(h);
+}
+
+void hostile_live(struct hostile *h)
+{
+    char value[32];
+    snprintf(value, sizeof(value), "%016" PRIx64, h->epoch);
+    publish_node(h, "alive", value);
+}
+
+void hostile_write(struct hostile *h, const char *leaf, const char *value)
+{
+    char path[PLATFORM_PATH_MAX + 1];
+    snprintf(path, sizeof(path), "/local/domain/%d/data/idc/%d/%s", h->domid, h->victim, leaf);
+    h->ops->publish(h->platform, path, value, h->victim);
+}
+
+void hostile_remove(struct hostile *h, const char *leaf)
+{
+    char path[PLATFORM_PATH_MAX + 1];
+    snprintf(path, sizeof(path), "/local/domain/%d/data/idc/%d/%s", h->domid, h->victim, leaf);
+    h->ops->retract(h->platform, path);
+}
+
+void hostile_wait(struct hostile *h, int ms)
+{
+    hostile_link_turn(h, now_ms() + ms);
 }
 
 /* ---- the channel ---- */
@@ -143,27 +173,60 @@ static void wait_victim(struct hostile *h, const uint64_t *number)
     }
 }
 
-void hostile_connect(struct hostile *h, bool wanted)
+static bool hostile_offers(const struct hostile *h)
 {
-    bool offers = h->domid > h->victim;
-    wait_victim(h, offers && wanted ? &h->victim_wish : NULL);
-    if (!offers && !wanted)
-        publish_number(h, "want", ++h->generation);
-    if (!offers)
-        wait_victim(h, &h->offer_generation);
+    return h->domid > h->victim;
+}
+
+static void hostile_begin_channel(struct hostile *h)
+{
     h->hello = (struct wire_hello){.version_min = 1,
                                    .version_max = 1,
                                    .max_frame = 16384,
                                    .max_requests = 256,
-                                   .domid = (uint16_t)h->domid};
-    if (offers)
+                                   .domid = (uint16_t)h->domid,
+                                   .wish = hostile_offers(h) ? 0 : h->generation};
+    if (hostile_offers(h))
         h->answered = h->victim_wish;
-    h->dead = false;
-    if (offers)
+    h->dead = h->asked = false;
+    if (hostile_offers(h))
         hostile_link_offer(h);
     else
         hostile_link_attach(h);
+}
+
+void hostile_want(struct hostile *h)
+{
+    publish_number(h, "want", ++h->generation);
+}
+
+void hostile_connect(struct hostile *h, bool wanted)
+{
+    wait_victim(h, hostile_offers(h) && wanted ? &h->victim_wish : NULL);
+    if (!hostile_offers(h) && !wanted)
+        hostile_want(h);
+    if (!hostile_offers(h))
+        wait_victim(h, &h->offer_generation);
+    hostile_begin_channel(h);
     wait_open(h);
+}
+
+bool hostile_try_connect(struct hostile *h)
+{
+    enum channel_state state = h->channel ? h->ops->channel_poll(h->channel) : CHANNEL_DEAD;
+    if (state == CHANNEL_DEAD) {
+        hostile_drop(h);
+        if (!hostile_offers(h) && !h->asked)
+            hostile_want(h);
+        h->asked = true;
+        if (h->victim_epoch && (hostile_offers(h) || h->offer_generation > h->answered))
+            hostile_begin_channel(h);
+    }
+    if (state == CHANNEL_OPEN)
+        h->ops->channel_rings(h->channel, &h->rings);
+    else
+        hostile_wait(h, 5);
+    return state == CHANNEL_OPEN;
 }
 
 bool hostile_ended(struct hostile *h, int ms)
@@ -223,30 +286,44 @@ void hostile_frame(struct hostile *h, const struct wire_frame *frame, const void
     hostile_publish(h, offset);
 }
 
-bool hostile_receive(struct hostile *h, struct wire_frame *frame, uint8_t *payload)
+/* Waits a moment for an event of it, or for its end. */
+static void look_at_channel(struct hostile *h)
+{
+    hostile_wait(h, 20);
+    h->dead = h->ops->channel_poll(h->channel) == CHANNEL_DEAD;
+}
+
+bool hostile_try_receive(struct hostile *h, struct wire_frame *frame, uint8_t *payload)
 {
     uint8_t header[WIRE_HEADER];
-    int64_t deadline = now_ms() + HOSTILE_WAIT_MS;
-    for (;;) {
-        int64_t ready = ring_ready(&h->rings.in);
-        if (ready >= (int64_t)WIRE_HEADER) {
-            ring_get(&h->rings.in, 0, header, sizeof(header));
-            if (wire_get_frame(header, WIRE_FRAME_MAX, frame))
-                hostile_die("the victim sends rubbish");
-            if (ready >= (int64_t)(WIRE_HEADER + frame->length))
-                break;
-        }
-        if (h->dead)
-            return false;
-        if (now_ms() > deadline)
-            hostile_die("the victim says nothing");
-        ring_want(&h->rings, RING_WANT_DATA);
-        if (ring_ready(&h->rings.in) == ready)
-            hostile_ended(h, 20);
-    }
+    int64_t ready = ring_ready(&h->rings.in);
+    if (ready < (int64_t)WIRE_HEADER)
+        return false;
+    ring_get(&h->rings.in, 0, header, sizeof(header));
+    if (wire_get_frame(header, WIRE_FRAME_MAX, frame))
+        hostile_die("the victim sends rubbish");
+    if (ready < (int64_t)(WIRE_HEADER + frame->length))
+        return false;
     ring_get(&h->rings.in, WIRE_HEADER, payload, frame->length);
     ring_consume(&h->rings.in, WIRE_HEADER + frame->length);
     if (ring_take_wish(&h->rings, RING_WANT_SPACE))
         h->ops->channel_notify(h->channel);
     return true;
+}
+
+bool hostile_receive(struct hostile *h, struct wire_frame *frame, uint8_t *payload)
+{
+    int64_t deadline = now_ms() + HOSTILE_WAIT_MS, ready;
+    for (;;) {
+        if (hostile_try_receive(h, frame, payload))
+            return true;
+        if (h->dead)
+            return false;
+        if (now_ms() > deadline)
+            hostile_die("the victim says nothing");
+        ready = ring_ready(&h->rings.in);
+        ring_want(&h->rings, RING_WANT_DATA);
+        if (ring_ready(&h->rings.in) == ready)
+            look_at_channel(h);
+    }
 }

@@ -2,8 +2,9 @@
 # The programs that integration tests run in the domains. A continuation of the Makefile:
 #     make -f Makefile -f tests/programs/programs.mk BUILD=build test-programs
 
-TEST_PROGRAMS := $(BUILD)/tests/puppet $(BUILD)/tests/flows $(BUILD)/tests/rpcpipe $(BUILD)/tests/hostile \
-                 $(BUILD)/tests/vsock $(BUILD)/tests/vsock_uv $(BUILD)/tests/libfaults.so $(BUILD)/bench
+TEST_PROGRAMS := $(BUILD)/tests/puppet $(BUILD)/tests/flows $(BUILD)/tests/prefork $(BUILD)/tests/rpcpipe \
+                 $(BUILD)/tests/hostile $(BUILD)/tests/vsock $(BUILD)/tests/vsock_uv $(BUILD)/tests/libfaults.so $(BUILD)/bench \
+                 $(BUILD)/unit/test_af_unix_facts
 
 test-programs: $(TEST_PROGRAMS)
 # The Makefile's recipe for this target calls make with this file too: here it has nothing more to do.
@@ -12,6 +13,10 @@ test-programs: SUBMAKE = @:
 $(BUILD)/tests/puppet: $(BUILD)/obj/tests/programs/feed.o $(BUILD)/obj/tests/programs/uring.o
 $(BUILD)/tests/puppet $(BUILD)/tests/flows: $(BUILD)/tests/%: $(BUILD)/obj/tests/programs/%.o \
         $(BUILD)/obj/tests/programs/pattern.o $(LIBIDC_A)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(LIBIDC_LIBS) -o $@
+
+$(BUILD)/tests/prefork: $(BUILD)/obj/tests/programs/prefork.o $(LIBIDC_A)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LIBIDC_LIBS) -o $@
 
@@ -34,7 +39,7 @@ $(BUILD)/tests/libfaults.so: $(call preload,tests/programs/faults.c)
 	$(CC) -shared $(filter-out $(SAN),$(LDFLAGS)) $^ -ldl -o $@
 
 # Speaks on the rings itself, with the daemon's own platforms and codec.
-$(BUILD)/tests/hostile: $(patsubst %,$(BUILD)/obj/tests/programs/%.o,hostile hostile_lies hostile_link) $(DAEMON_LIB)
+$(BUILD)/tests/hostile: $(patsubst %,$(BUILD)/obj/tests/programs/%.o,hostile hostile_lies hostile_deeds hostile_link) $(DAEMON_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(DAEMON_LIBS) -o $@
 

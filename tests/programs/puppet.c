@@ -17,8 +17,8 @@
  * verbs are in the table at the end. With unix=PATH listen and connect make ordinary AF_UNIX
  * sockets, on which the same script can be played; raw=1 makes send and recv use the plain system
  * calls on IDC's descriptors; nowait=1 makes connect the one that does not wait, and is waited for
- * otherwise; with=1 makes recv idc_recv_with, with the flags peek, trunc and waitall. The end of
- * standard input ends the program.
+ * otherwise; oob=1 makes the last byte of send urgent; with=1 makes recv idc_recv_with, with the
+ * flags peek, trunc and waitall. The end of standard input ends the program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -231,8 +231,10 @@ static int run_connect(struct command *command)
     options.timeout_ms = (int)number_of(command, "timeout", 0);
     options.nonblocking = (int)number_of(command, "nowait", 0);
     options.wait = (int)number_of(command, "wait", 0);
-    int fd = name ? idc_connect_name_with(domid, name, &options)
-                  : idc_connect_with(domid, (uint32_t)number_of(command, "port", 0), &options);
+    const char *domain = text_of(command, "domain", NULL);
+    int fd = domain ? idc_connect_to(domain, name ? name : text_of(command, "port", ""), &options)
+             : name ? idc_connect_name_with(domid, name, &options)
+                    : idc_connect_with(domid, (uint32_t)number_of(command, "port", 0), &options);
     int error = puppet_keep(place_of(command, 2), fd, false);
     if (!error && options.nonblocking)
         error = puppet_finish(fd);
@@ -293,8 +295,9 @@ static int run_shutdown(struct command *command)
 
 static ssize_t send_some(const struct command *command, int place, const void *buf, size_t length)
 {
-    int flags = MSG_NOSIGNAL | (number_of(command, "nonblock", 0) ? MSG_DONTWAIT : 0);
-    if (sockets[place].plain || flags & MSG_DONTWAIT || number_of(command, "raw", 0))
+    int flags = MSG_NOSIGNAL | (number_of(command, "nonblock", 0) ? MSG_DONTWAIT : 0) |
+                (number_of(command, "oob", 0) ? MSG_OOB : 0);
+    if (sockets[place].plain || flags != MSG_NOSIGNAL || number_of(command, "raw", 0))
         return send(sockets[place].fd, buf, length, flags);
     return idc_send(sockets[place].fd, buf, length);
 }
@@ -368,6 +371,115 @@ static int run_burst(struct command *command)
         else
             done++;
     }
+    free(buf);
+    say(command, " count=%lld blocked=%d", done, error == EAGAIN);
+    return error == EAGAIN ? 0 : error;
+}
+
+/* Sends len bytes of zeros with count descriptors beside them. */
+static int run_stray(struct command *command)
+{
+    static char zeros[PART];
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(4 * sizeof(int))];
+    } control = {0};
+    const int fds[] = {STDERR_FILENO, STDERR_FILENO, STDERR_FILENO, STDERR_FILENO};
+    size_t size = (size_t)number_of(command, "count", 1) * sizeof(int);
+    struct iovec bytes = {zeros, (size_t)number_of(command, "len", 1)};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = CMSG_SPACE(size)};
+    control.header = (struct cmsghdr){
+        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(size)};
+    memcpy(CMSG_DATA(&control.header), fds, size);
+    return sendmsg(sockets[place_of(command, 2)].fd, &message, MSG_NOSIGNAL) < 0 ? errno : 0;
+}
+
+/* ---- descriptors, which pass within a domain ---- */
+
+union puppet_control {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+};
+
+/* Sends the descriptor of a second place over that of the first one, and closes it here. */
+static int run_pass(struct command *command)
+{
+    union puppet_control control = {.header = {.cmsg_level = SOL_SOCKET,
+                                               .cmsg_type = SCM_RIGHTS,
+                                               .cmsg_len = CMSG_LEN(sizeof(int))}};
+    char zero = 0;
+    struct iovec byte = {&zero, 1};
+    struct msghdr message = {.msg_iov = &byte,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    int fd = sockets[place_of(command, 3)].fd;
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+    if (sendmsg(sockets[place_of(command, 2)].fd, &message, MSG_NOSIGNAL) < 0)
+        return errno;
+    close(take_out(place_of(command, 3)));
+    return 0;
+}
+
+/* The other side of it. ENODATA: no descriptor came. */
+static int run_take(struct command *command)
+{
+    union puppet_control control;
+    char zero;
+    struct iovec byte = {&zero, 1};
+    struct msghdr message = {.msg_iov = &byte,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    int fd;
+    ssize_t n = recvmsg(sockets[place_of(command, 2)].fd, &message, MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return errno;
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_type != SCM_RIGHTS)
+        return ENODATA;
+    memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+    return puppet_keep(place_of(command, 3), fd, false);
+}
+
+/* Sets an option of the level SOL_SOCKET to a number. */
+static int run_option(struct command *command)
+{
+    int fd = sockets[place_of(command, 2)].fd, value = (int)number_of(command, "value", 1);
+    int name = (int)number_of(command, "name", 0);
+    return setsockopt(fd, SOL_SOCKET, name, &value, sizeof(value)) < 0 ? errno : 0;
+}
+
+/* Messages of len bytes by idc_send, until nothing was taken for `quiet` milliseconds, or count of
+ * them are sent. poll=1: the socket does not block, and is polled. sndbuf: SO_SNDBUF. */
+static int run_press(struct command *command)
+{
+    int fd = sockets[place_of(command, 2)].fd, error = 0, sndbuf = 0;
+    int quiet = (int)number_of(command, "quiet", 1000);
+    bool polls = number_of(command, "poll", 0) != 0;
+    long long count = number_of(command, "count", 1), done = 0;
+    size_t length = (size_t)number_of(command, "len", 1);
+    const struct timeval limit = {quiet / 1000, quiet % 1000 * 1000};
+    uint8_t *buf = malloc(length);
+    sndbuf = (int)number_of(command, "sndbuf", 0);
+    if (sndbuf > 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    fcntl(fd, F_SETFL, polls ? O_NONBLOCK : 0);
+    while (!error && done < count) {
+        struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
+        pattern_fill(0, (uint64_t)done * length, buf, length);
+        if (polls && poll(&pollfd, 1, quiet) == 0)
+            error = EAGAIN;
+        else if (idc_send(fd, buf, length) == (ssize_t)length)
+            done++;
+        else if (!polls || errno != EAGAIN)
+            error = errno;
+    }
+    fcntl(fd, F_SETFL, 0);
     free(buf);
     say(command, " count=%lld blocked=%d", done, error == EAGAIN);
     return error == EAGAIN ? 0 : error;
@@ -465,8 +577,8 @@ static int run_names(struct command *command)
     int fd = sockets[place_of(command, 2)].fd;
     if (idc_getsockname(fd, &own) < 0 || idc_getpeername(fd, &peer) < 0)
         return errno;
-    say(command, " own_domid=%u own_port=%u peer_domid=%u peer_port=%u", own.domid, own.port,
-        peer.domid, peer.port);
+    say(command, " own_domid=%u own_port=%u peer_domid=%u peer_port=%u peer_uid=%u", own.domid,
+        own.port, peer.domid, peer.port, peer.uid);
     return 0;
 }
 
@@ -480,6 +592,19 @@ static int run_queued(struct command *command)
     return 0;
 }
 
+/* The whole process becomes somebody else: for good, or with for_now=1 as long as it likes. */
+static int run_become(struct command *command)
+{
+    uid_t uid = (uid_t)number_of(command, "uid", (uid_t)-1);
+    gid_t gid = (gid_t)number_of(command, "gid", (gid_t)-1);
+    bool for_now = number_of(command, "for_now", 0) != 0;
+    uid_t kept_uid = for_now ? (uid_t)-1 : uid;
+    gid_t kept_gid = for_now ? (gid_t)-1 : gid;
+    if (setresgid(kept_gid, gid, kept_gid) < 0 || setresuid(kept_uid, uid, kept_uid) < 0)
+        return errno;
+    return 0;
+}
+
 /* ---- lines ---- */
 
 static const struct verb verbs[] = {
@@ -490,7 +615,10 @@ static const struct verb verbs[] = {
     {"burst", false, run_burst},      {"recv", false, run_recv},
     {"check", false, run_check},      {"poll", false, run_poll},
     {"names", true, run_names},       {"queued", true, run_queued},
-    {"feed", false, run_feed},
+    {"feed", false, run_feed},        {"press", false, run_press},
+    {"option", true, run_option},     {"stray", true, run_stray},
+    {"pass", false, run_pass},        {"take", false, run_take},
+    {"become", true, run_become},
 };
 
 static const struct verb *find_verb(const char *name)

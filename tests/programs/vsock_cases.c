@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -17,6 +18,7 @@
 
 #define LOCAL_PORT 7000u /* from here on cases use ports of their own domain */
 #define NOBODYS_PORT 9999u
+#define ATTEMPTS 1200 /* of test_asked_all_the_time */
 
 static void test_socket(const struct other *other)
 {
@@ -75,6 +77,42 @@ static void test_bind(const struct other *other)
     CHECK(own_address(two).svm_cid == other->own_cid);
     CHECK(bind_to(three, VMADDR_CID_ANY, VMADDR_PORT_ANY) == 0);
     CHECK(own_address(three).svm_port > 1023 && own_address(three).svm_port != VMADDR_PORT_ANY);
+}
+
+/* Takes the numbers that are left, up to the lowest 64. Returns how many it took. */
+static int take_numbers(int *taken)
+{
+    int count = 0;
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = 64;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    while ((taken[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        count++;
+    CHECK(errno == EMFILE);
+    return count;
+}
+
+/* Whatever a call lacks, it says EMFILE. It succeeds later, when there is enough. */
+static void test_without_descriptors(const struct other *other)
+{
+    int taken[64], fd = new_socket(SOCK_STREAM), count = take_numbers(taken);
+    (void)other;
+    while (bind_to(fd, VMADDR_CID_ANY, LOCAL_PORT) < 0) {
+        CHECK(errno == EMFILE && count > 0);
+        close(taken[--count]);
+    }
+    count += take_numbers(taken + count);
+    while (listen(fd, 5) < 0) {
+        CHECK(errno == EMFILE && count > 0);
+        close(taken[--count]);
+    }
+    int client = new_socket(SOCK_STREAM);
+    count += take_numbers(taken + count);
+    while (connect_to(client, VMADDR_CID_LOCAL, LOCAL_PORT) < 0) {
+        CHECK(errno == EMFILE && count > 0);
+        close(taken[--count]);
+    }
 }
 
 /* A listener that is bound to CID 1 is there for its own domain only. */
@@ -242,7 +280,8 @@ static int connect_asked(const struct other *other, int fd, int way)
 static pid_t fork_closer(uint32_t port)
 {
     int listener = new_socket(SOCK_STREAM);
-    CHECK(bind_to(listener, VMADDR_CID_ANY, port) == 0 && listen(listener, 100) == 0);
+    /* There is room for all, should it not come to run for a while. */
+    CHECK(bind_to(listener, VMADDR_CID_ANY, port) == 0 && listen(listener, ATTEMPTS) == 0);
     pid_t child = fork();
     if (child == 0)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -260,7 +299,7 @@ static void test_asked_all_the_time(const struct other *other)
 {
     struct other closer = {.cid = VMADDR_CID_LOCAL, .port = LOCAL_PORT + 3};
     pid_t child = fork_closer(closer.port);
-    for (int i = 0; i < 1200; i++) {
+    for (int i = 0; i < ATTEMPTS; i++) {
         struct other to = i % 8 < 6 ? closer : *other;
         bool refused = i % 8 == 6;
         int fd = new_socket(SOCK_STREAM | SOCK_NONBLOCK), error, ended;
@@ -518,6 +557,19 @@ static void test_device_is_there(const struct other *other)
     CHECK_ERRNO(stat("/dev/vsock-not", &one), ENOENT);
 }
 
+/* The library asks the kernel by a socket of its own. A failure is told as one, not as a size. */
+static void send_buffer_without_descriptors(int fd)
+{
+    struct rlimit before, none;
+    int size = 4711;
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    none = before;
+    none.rlim_cur = 3;
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK_ERRNO(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &(socklen_t){sizeof(size)}), EMFILE);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0 && size == 4711);
+}
+
 /* The kernel's vsock tells it back, and makes nothing of it. */
 static void test_send_buffer(const struct other *other)
 {
@@ -531,6 +583,7 @@ static void test_send_buffer(const struct other *other)
     CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &zero, sizeof(zero)) == 0);
     check_echo(fd);
     CHECK_ERRNO(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, 2), EINVAL);
+    send_buffer_without_descriptors(usual);
 }
 
 static uint64_t size_option(int fd, int name)
@@ -599,6 +652,7 @@ const struct vsock_case vsock_cases[] = {
     {.name = "socket", .run = test_socket},
     {.name = "unconnected", .run = test_unconnected},
     {.name = "bind", .run = test_bind},
+    {.name = "without_descriptors", .run = test_without_descriptors},
     {.name = "bound_to_local", .run = test_bound_to_local},
     {.name = "privileged", .run = test_privileged},
     {.name = "listen", .run = test_listen},

@@ -16,6 +16,7 @@
 
 #define THREADS 8
 #define EACH 10
+#define ROUNDS 200
 
 static void request_echo(int fd)
 {
@@ -305,6 +306,34 @@ static void test_threads(const struct other *other)
     request_echo(fd);
 }
 
+static void *bind_one(void *arg)
+{
+    struct race *race = arg;
+    race->error = bind_to(race->fd, VMADDR_CID_ANY, VMADDR_PORT_ANY) == 0 ? 0 : errno;
+    return NULL;
+}
+
+/* One of them binds the socket, and the others leave it as it is then. */
+static void test_bind_by_threads(const struct other *other)
+{
+    pthread_t threads[THREADS];
+    struct race races[THREADS];
+    for (int round = 0; round < ROUNDS; round++) {
+        int fd = new_socket(SOCK_STREAM), bound = 0;
+        for (int i = 0; i < THREADS; i++) {
+            races[i] = (struct race){.other = other, .fd = fd};
+            CHECK(pthread_create(&threads[i], NULL, bind_one, &races[i]) == 0);
+        }
+        for (int i = 0; i < THREADS; i++) {
+            CHECK(pthread_join(threads[i], NULL) == 0);
+            CHECK(races[i].error == 0 || races[i].error == EINVAL);
+            bound += races[i].error == 0;
+        }
+        CHECK(bound == 1 && own_address(fd).svm_port != VMADDR_PORT_ANY);
+        CHECK(listen(fd, 1) == 0 && close(fd) == 0);
+    }
+}
+
 /* ---- none of vsock's ---- */
 
 static void test_others(const struct other *other)
@@ -390,6 +419,7 @@ const struct vsock_case vsock_process_cases[] = {
     {.name = "close_range", .run = test_close_range},
     {.name = "high_numbers", .run = test_high_numbers},
     {.name = "threads", .run = test_threads},
+    {.name = "bind_by_threads", .run = test_bind_by_threads},
     {.name = "others", .run = test_others},
     {.name = "bound_before_the_end", .run = test_bound_before_the_end, .by_name = true},
     {.name = "accept_until_the_end", .run = test_accept_until_the_end, .by_name = true},

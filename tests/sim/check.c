@@ -7,10 +7,17 @@ static void check_conn(struct sim *sim, const struct peer *peer, const struct co
 {
     CHECK(sim, conn->peer == peer, "a connection at the wrong peer");
     CHECK(sim, conn->sent <= conn->send_limit, "sent beyond the credit");
+    CHECK(sim,
+          !conn->pace || (conn->received <= conn->paced.told && conn->paced.told <= conn->in_limit),
+          "the peer was told of other credit than there is");
     CHECK(sim, conn->consumed <= conn->received && conn->received <= conn->in_limit,
           "received beyond the credit");
-    CHECK(sim, conn->queue.bytes <= conn->received - conn->consumed,
+    CHECK(sim, conn->queue.bytes + conn->lent <= conn->received - conn->consumed,
           "more is held than was received");
+    if (conn->ep && conn->in <= IN_DRAINING)
+        CHECK(sim, (conn->lent > 0) == conn->ep->lent, "a message is lent, and nobody knows it");
+    else
+        CHECK(sim, conn->lent == 0, "a message is lent to nobody");
     CHECK(sim, conn->link == NULL || conn->link == peer->link, "a connection on an old link");
     CHECK(sim, conn->phase != CONN_ENDING || conn->link || conn->ep, "a connection that has ended");
     if (conn->ep)

@@ -46,6 +46,7 @@ static void listen_everywhere(struct sim *sim)
                 sim_fail(sim, "a port that is free can't be listened on");
             domain->listeners[port]->type = port == 0 ? IDC_STREAM : IDC_SEQPACKET;
             domain->listeners[port]->backlog = 8;
+            domain->listeners[port]->uid = SIM_LISTENER_UID(domain->index, PORT_BASE + port);
         }
     }
 }

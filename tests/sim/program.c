@@ -147,7 +147,10 @@ static ssize_t push_message(struct endpoint *end, const struct iovec *spans, int
     program_compare(end, spans, count, length);
     end->pushed_messages++;
     sim_of(end)->count.messages++;
-    return (ssize_t)length;
+    if (length == 0 || !sim_chance(sim_of(end), 2))
+        return (ssize_t)length;
+    end->lent = end->wants_write = true;
+    return PUSH_LENT;
 }
 
 static ssize_t host_push(struct endpoint *end, const struct iovec *spans, int count)
@@ -160,6 +163,7 @@ static ssize_t host_push(struct endpoint *end, const struct iovec *spans, int co
         return -ECONNRESET;
     if (end->shut_rd)
         return -EPIPE;
+    CHECK(sim_of(end), !end->lent, "push although a message is lent");
     uint64_t room = unread < end->capacity ? end->capacity - unread : 0;
     if (room == 0 || (end->pair->type == IDC_SEQPACKET && unread > 0 && length > room)) {
         end->wants_write = true;
@@ -235,12 +239,13 @@ static void check_unreachable(const struct pair *pair, const struct conn *conn)
           "pair %llu: nobody there, though its link_mgr runs, and this side knows it",
           (unsigned long long)pair->number);
     uint64_t since = sim->domains[pair->domain[0]].permitted[pair->domain[1]];
-    CHECK(sim, since, "pair %llu: nobody there, without permission",
+    /* Rules permit without a node. */
+    CHECK(sim, since || sim->ruled, "pair %llu: nobody there, without permission",
           (unsigned long long)pair->number);
     /* An `alive` that is still known was left behind: the platform knows that nobody runs there. */
     CHECK(sim,
-          pair->excused || conn->peer->alive != 0 || sim->now - pair->asked >= PEER_GRACE_MS ||
-              sim->now - since >= PEER_GRACE_MS,
+          sim->ruled || pair->excused || conn->peer->alive != 0 ||
+              sim->now - pair->asked >= PEER_GRACE_MS || sim->now - since >= PEER_GRACE_MS,
           "pair %llu: nobody there, %llu ms after the permission", (unsigned long long)pair->number,
           (unsigned long long)(sim->now - since));
 }
@@ -261,7 +266,9 @@ static bool host_connected(struct host *host, void *cookie, struct conn *conn, e
         pair->failed = true;
         return false;
     }
-    CHECK(sim, pair->incoming_seen && conn->peer_port == pair->port[1],
+    CHECK(sim,
+          pair->incoming_seen && conn->peer_port == pair->port[1] &&
+              conn->listener_uid == SIM_LISTENER_UID(pair->domain[1], pair->port[1]),
           "connected to somewhere else");
     if (sim_chance(sim, 200)) { /* as if descriptors were used up */
         pair->failed = pair->excused = true;
@@ -304,6 +311,11 @@ static enum reason host_incoming(struct host *host, struct listener *listener, s
 }
 
 /* Programs' closing of listeners is told at once here. */
+static void host_unlistened(struct host *host, const struct listener *listener)
+{
+    (void)host, (void)listener;
+}
+
 static bool host_listening(struct host *host, struct listener *listener, bool offer)
 {
     (void)host, (void)listener, (void)offer;
@@ -346,8 +358,10 @@ void program_fill_host(struct host *host)
     host->connected = host_connected;
     host->incoming = host_incoming;
     host->listening = host_listening;
+    host->unlistened = host_unlistened;
     host->watch = host_watch;
     host->now = host_now;
+    host->wall = host_now;
     host->random64 = host_random;
     host->log = host_log;
 }
@@ -439,8 +453,8 @@ static void program_read(struct endpoint *end, uint64_t most)
     uint64_t n = unread < most ? unread : most;
     end->read += n;
     if (n > 0 && end->wants_write) {
-        end->wants_write = false;
-        end->writable_event = true;
+        end->wants_write = end->lent && end->read < end->pushed;
+        end->writable_event |= !end->wants_write;
     }
 }
 
@@ -539,6 +553,7 @@ static void deliver_events(struct endpoint *end)
     struct conn *conn = end->conn;
     bool readable = end->readable_event, writable = end->writable_event;
     end->readable_event = end->writable_event = false;
+    end->lent = end->lent && !writable;
     if (readable)
         conn_readable(conn);
     if (writable)

@@ -121,12 +121,43 @@ static void step_listen(struct sim *sim, struct domain *domain)
             sim_fail(sim, "a port that is free can't be listened on");
         domain->listeners[i]->type = sim_chance(sim, 3) ? IDC_SEQPACKET : IDC_STREAM;
         domain->listeners[i]->backlog = 1 + (int)sim_below(sim, 8);
+        domain->listeners[i]->uid = SIM_LISTENER_UID(domain->index, PORT_BASE + i);
     } else if (sim_chance(sim, 20)) {
         LIST_FOREACH (pair, &sim->pairs, list)
             if (pair->domain[1] == domain->index && pair->port[1] == PORT_BASE + i)
                 pair->excused = true;
         core_unlisten(domain->core, domain->listeners[i]);
         domain->listeners[i] = NULL;
+    }
+}
+
+/* Each domain has the same rules about all others. They stand before the policy nodes, and some end
+ * connections. */
+static void sim_new_rules(struct sim *sim)
+{
+    /* before and after the bandwidth */
+    static const char *const forms[][2] = {
+        {"rule 1 allow * bandwidth=", " at=a:1\n"},
+        {"rule 1 allow * type=stream bandwidth=",
+         " at=a:1\nrule 2 allow * bandwidth=50000 at=a:2\n"},
+        {"rule 1 allow 102-105 bandwidth=", " at=a:1\nrule 2 allow * at=a:3\n"},
+        {"rule 1 deny 101 at=a:4\nrule 2 allow * bandwidth=", " at=a:1\n"}};
+    const unsigned long long bandwidth = 50000ull << sim_below(sim, 12);
+    const unsigned form = sim_below(sim, 4);
+    const char *list = form > 0 ? "1,2" : "1";
+    sim->generation++;
+    for (int i = 0; i < sim->domain_count; i++) {
+        char text[1024];
+        int length = snprintf(text, sizeof(text), "version 1\ncommands 9\n");
+        length += snprintf(text + length, sizeof(text) - (size_t)length, "%s%llu%s", forms[form][0],
+                           bandwidth, forms[form][1]);
+        for (int k = 0; k < sim->domain_count; k++)
+            if (k != i)
+                length += snprintf(text + length, sizeof(text) - (size_t)length,
+                                   "peer %d out=%s in=%s\n", k * DOMID_STEP, list, list);
+        snprintf(text + length, sizeof(text) - (size_t)length, "end\n");
+        program_excuse(sim, i * DOMID_STEP, -1);
+        world_set_rules(sim->world, i * DOMID_STEP, sim->generation, text);
     }
 }
 
@@ -137,6 +168,11 @@ static void step_policy(struct sim *sim)
     struct domain *from = pick_domain(sim), *to = pick_domain(sim);
     if (from == to)
         return;
+    if (sim->ruled) {
+        sim_new_rules(sim);
+        sim->count.revokes++;
+        return;
+    }
     program_excuse(sim, from->domid, to->domid);
     world_set_policy(sim->world, from->domid, to->domid, values[sim_below(sim, 6)]);
     sim->count.revokes++;
@@ -215,15 +251,36 @@ static bool settle_once(struct sim *sim)
     return any;
 }
 
+/* No later than this, a core of the ruled wants its turn. */
+static uint64_t sim_next_turn(const struct sim *sim, uint64_t limit)
+{
+    for (int i = 0; i < sim->domain_count && sim->ruled; i++)
+        if (sim->domains[i].core && core_deadline(sim->domains[i].core) < limit)
+            limit = core_deadline(sim->domains[i].core);
+    return limit > sim->now ? limit : sim->now + 1;
+}
+
+static void sim_settle_now(struct sim *sim)
+{
+    /* Twice quiet: what the turn of a domain has sent may be for one whose turn was before. */
+    for (int rounds = 0, quiet = 0; quiet < 2; rounds++) {
+        CHECK(sim, rounds < 100000, "never quiet");
+        quiet = settle_once(sim) ? 0 : quiet + 1;
+    }
+    check_invariants(sim);
+}
+
 /* All events arrive, all programs read, and time passes until nothing more happens. */
 void sim_settle(struct sim *sim)
 {
     for (int i = 0; i < 8; i++) {
-        int rounds = 0;
-        while (settle_once(sim))
-            CHECK(sim, ++rounds < 100000, "never quiet");
-        check_invariants(sim);
-        sim->now += 3000;
+        uint64_t limit = sim->now + (sim->ruled ? 3000000 : 3000);
+        sim_settle_now(sim);
+        for (int looks = 0; sim->now < limit; looks++) {
+            CHECK(sim, looks < 1000000, "woken again and again");
+            sim->now = sim_next_turn(sim, limit);
+            sim_settle_now(sim);
+        }
     }
 }
 
@@ -257,6 +314,9 @@ void sim_begin(struct sim *sim, uint64_t seed, int domains)
             world_set_policy(sim->world, k * DOMID_STEP, i * DOMID_STEP, "in=* out=*");
         }
     }
+    sim->ruled = domains == 0 && sim_chance(sim, 2);
+    if (sim->ruled)
+        sim_new_rules(sim);
     for (int i = 0; i < sim->domain_count; i++)
         sim_start_domain(sim, &sim->domains[i]);
 }

@@ -30,6 +30,8 @@
  *     type, at the right listener;
  *   - credit and memory: sent <= limit, received <= limit, the budget is the sum of what is
  *     promised, below the ceiling;
+ *   - half of the episodes have rules with bandwidths, which change: what the peer is told of is
+ *     never less than what has come, and never more than the memory for it;
  *   - no stall: when all events have arrived and all programs read, everything that was written has
  *     been delivered;
  *   - no leak: at the end no connection, link, channel, store node or endpoint is left.
@@ -48,6 +50,8 @@
 #define DOMID_STEP 3 /* domids are 0, 3, 6, ... */
 #define PORTS 6      /* 100..105: some have listeners */
 #define PORT_BASE 100
+/* who listens on that port of that domain */
+#define SIM_LISTENER_UID(domain, port) (1000u * (unsigned)(domain) + (unsigned)(port))
 #define MESSAGES_MAX 64
 
 /* ---- programs ---- */
@@ -58,7 +62,7 @@ struct endpoint {
     int side;          /* 0: connected, 1: accepted */
     struct conn *conn; /* NULL once the core has ended it */
     bool open;         /* the core has it */
-    bool readable_event, writable_event, wants_write;
+    bool readable_event, writable_event, wants_write, lent;
 
     uint64_t written, pulled;        /* bytes that the program wrote, and that the core took */
     uint32_t messages[MESSAGES_MAX]; /* lengths of written messages not yet pulled; a ring */
@@ -115,6 +119,8 @@ struct domain {
 struct sim {
     uint64_t seed, random, now;
     int domain_count;
+    bool ruled;          /* the domains have rules, with bandwidths */
+    unsigned generation; /* of rules */
     struct domain domains[DOMAINS_MAX];
     struct world *world;
     LIST_HEAD(, pair) pairs;
@@ -161,6 +167,8 @@ struct platform *world_open(struct world *world, int domid);
 /* As when the process is killed: its channels die, its nodes stay. */
 void world_crash(struct platform *platform);
 void world_set_policy(struct world *world, int from, int to, const char *value);
+/* The rules of policy files, whole; NULL: none. */
+void world_set_rules(struct world *world, int domid, unsigned generation, const char *text);
 /* Lets one event that is held back for the domain arrive; false: there is none. */
 bool world_deliver_store(struct platform *platform, struct core *core);
 bool world_deliver_channel(struct platform *platform, struct core *core);

@@ -186,7 +186,7 @@ static void note_policy(const struct platform *platform, const struct store_even
 {
     struct sim *sim = platform->world->sim;
     const char *name = strrchr(event->path, '/') + 1;
-    if (name[0] < '0' || name[0] > '9')
+    if (name[0] < '0' || name[0] > '9' || strstr(event->path, "/rules/"))
         return;
     for (int i = 0; i < sim->domain_count; i++) {
         uint64_t *permitted = &sim->domains[i].permitted[atoi(name) / DOMID_STEP];
@@ -354,6 +354,17 @@ static enum platform_presence ops_presence(struct platform *platform, int domid)
     return PLATFORM_GONE;
 }
 
+static void ops_lent(struct platform *platform, int peer, struct platform_lent *lent)
+{
+    (void)platform, (void)peer;
+    *lent = (struct platform_lent){0};
+}
+
+static void ops_part(struct platform *platform, int peer)
+{
+    (void)platform, (void)peer;
+}
+
 const struct platform_ops sim_platform_ops = {
     .name = "sim",
     .domid = ops_domid,
@@ -369,6 +380,8 @@ const struct platform_ops sim_platform_ops = {
     .channel_rings = ops_channel_rings,
     .channel_notify = ops_channel_notify,
     .channel_close = ops_channel_close,
+    .lent = ops_lent,
+    .part = ops_part,
 };
 
 bool world_break(struct world *world)
@@ -430,6 +443,25 @@ void world_free(struct world *world)
         free(platform);
     }
     free(world);
+}
+
+void world_set_rules(struct world *world, int domid, unsigned generation, const char *text)
+{
+    char path[64], now[32];
+    snprintf(path, sizeof(path), "/local/domain/%d/idc/policy/rules", domid);
+    if (!text) {
+        remove_nodes(world, path);
+        return;
+    }
+    snprintf(path, sizeof(path), "/local/domain/%d/idc/policy/rules/%u/0", domid, generation);
+    set_node(world, path, text);
+    snprintf(path, sizeof(path), "/local/domain/%d/idc/policy/rules/now", domid);
+    snprintf(now, sizeof(now), "%u 1", generation);
+    set_node(world, path, now);
+    if (generation > 1) {
+        snprintf(path, sizeof(path), "/local/domain/%d/idc/policy/rules/%u", domid, generation - 1);
+        remove_nodes(world, path);
+    }
 }
 
 void world_set_policy(struct world *world, int from, int to, const char *value)

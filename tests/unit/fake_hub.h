@@ -7,7 +7,8 @@
  *
  *   connect to a port or name that is listened on    the two programs are joined by a socket pair
  *   port 1                                           answers PING and SERVICES as the connection
- *                                                    manager does
+ *                                                    manager does; in domain 8 its answer
+ *                                                    comes line by line, and has no end
  *   port 5                                           an echo (stream and seqpacket)
  *   port 6                                           accepts and resets at the first byte;
  *                                                    hub_reason says EACCES
@@ -18,6 +19,8 @@
  *                                                    then as port 6
  *   port 13, service no.entry                        EACCES
  *   anything else                                    ECONNREFUSED
+ *
+ * Domain 5 is called web, two are called twin, and no other name is known.
  */
 #ifndef IDC_FAKE_HUB_H
 #define IDC_FAKE_HUB_H
@@ -35,11 +38,13 @@
 #include "link_mgr/hub/hub.h"
 
 #define FAKE_DOMID 3
+#define FAKE_DRIBBLER 2 /* in place of port 1 */
 #define FAKE_LISTENERS 64
 #define FAKE_ENDS 1024
 
 struct fake_listener {
     int fd, waiting;
+    uint32_t offered;
     struct hub_listen request;
     struct event *readable;
 };
@@ -109,10 +114,10 @@ static void fake_hub_end(struct hub *hub)
 static void fake_on_answer(evutil_socket_t fd, short what, void *arg)
 {
     struct fake_listener *l = arg;
-    char answers[64];
-    ssize_t got = recv(fd, answers, 1, MSG_DONTWAIT);
+    uint8_t answer[HANDOVER_TAKEN_SIZE + 1];
+    ssize_t got = recv(fd, answer, sizeof(answer), MSG_DONTWAIT);
     (void)what;
-    if (got == 1 && answers[0] == HANDOVER_TAKEN)
+    if (got > 0 && handover_taken_number(answer, (size_t)got) != 0)
         l->waiting--;
     else if (got >= 0 || errno != EAGAIN)
         fake_listener_end(l);
@@ -174,8 +179,7 @@ uint32_t hub_reserved_port(struct hub *hub, int fd)
 int hub_listen_reserved(struct hub *hub, int reservation, int far_end, int backlog,
                         struct hub_listening *result, char why[HUB_WHY_MAX])
 {
-    (void)hub, (void)reservation, (void)backlog, (void)result;
-    close(far_end);
+    (void)hub, (void)reservation, (void)far_end, (void)backlog, (void)result;
     snprintf(why, HUB_WHY_MAX, "nothing is reserved");
     return -EINVAL;
 }
@@ -199,16 +203,27 @@ static bool fake_resets(uint32_t port)
     return port == 6 || port == 9;
 }
 
+/* A line of an answer every 50 ms, for ever. */
+static void fake_dribble(struct fake_end *end, bool begin)
+{
+    static const struct timeval interval = {.tv_usec = 50000};
+    static const char line[] = "5000 stream -\n";
+    send(end->fd, line, sizeof(line) - 1, MSG_NOSIGNAL);
+    if (begin)
+        event_add(end->readable, &interval);
+}
+
 static void fake_on_end(evutil_socket_t fd, short what, void *arg)
 {
     struct fake_end *end = arg;
     static char buf[1 << 20];
-    (void)what;
     if (end->held)
         end->held = recv(fd, buf, 1, MSG_DONTWAIT) != 1;
     ssize_t got =
         recv(fd, buf, sizeof(buf), MSG_DONTWAIT | (fake_resets(end->port) ? MSG_PEEK : 0));
-    if (got > 0 && end->port == 5)
+    if (end->port == FAKE_DRIBBLER && (got > 0 || (what & EV_TIMEOUT)))
+        fake_dribble(end, got > 0);
+    else if (got > 0 && end->port == 5)
         send(fd, buf, (size_t)got, MSG_NOSIGNAL);
     else if (got > 0 && end->port == 1)
         fake_manager(fd, buf, (size_t)got);
@@ -243,6 +258,9 @@ static struct handover_name fake_name(struct hub *hub, const struct hub_connect 
     name.peer =
         (struct idc_addr){.domid = FAKE_DOMID, .port = port, .uid = UINT32_MAX, .type = type};
     strcpy(name.peer.service, request->name);
+    const struct fake_listener *l = fake_find(hub, request->port, request->name);
+    if (l)
+        name.peer.uid = l->request.caller.uid;
     return name;
 }
 
@@ -283,21 +301,55 @@ static int fake_hand_over(struct fake_listener *l, const struct handover_name *n
     uint8_t message[HANDOVER_WAITING_SIZE];
     struct handover_name mirror = fake_mirror(name, uid);
     strcpy(mirror.peer.service, name->peer.service);
-    handover_encode_waiting(message, &mirror.peer, marked);
+    const struct handover_waiting waiting = {mirror.peer, marked, ++l->offered};
+    handover_encode_waiting(message, &waiting);
     ssize_t sent = handover_send(l->fd, message, sizeof(message), &fd, 1, MSG_DONTWAIT);
     close(fd);
     l->waiting++;
     return sent < 0 ? (int)sent : 0;
 }
 
+int hub_resolve(struct hub *hub, const struct naming *naming, uint32_t *domid,
+                char why[HUB_WHY_MAX])
+{
+    (void)hub;
+    bool is_web = naming->kind == NAMING_NAME && strcmp(naming->name, "web") == 0;
+    bool is_twin = naming->kind == NAMING_NAME && strcmp(naming->name, "twin") == 0;
+    *domid = naming->kind == NAMING_DOMID ? naming->domid : is_web ? 5 : FAKE_DOMID;
+    snprintf(why, HUB_WHY_MAX, is_twin ? "domids 6, 7" : "no such domain");
+    if (naming->kind == NAMING_DOMID || naming->kind == NAMING_SELF || is_web)
+        return 0;
+    if (naming->kind == NAMING_ANY)
+        return -EINVAL;
+    return is_twin ? -ENOTUNIQ : -EHOSTUNREACH;
+}
+
+struct hub_domain hub_domain_of(const struct hub *hub, uint32_t domid)
+{
+    (void)hub;
+    if (domid == 5)
+        return (struct hub_domain){"web", "00112233-4455-6677-8899-aabbccddeeff"};
+    return (struct hub_domain){"", ""};
+}
+
 static int fake_error(const struct hub_connect *request, const struct fake_listener *l)
 {
+    char why[HUB_WHY_MAX];
+    uint32_t domid;
+    int error = request->to.kind == NAMING_ANY ? 0 : hub_resolve(NULL, &request->to, &domid, why);
+    if (error)
+        return error;
     if (request->port == 13 || strcmp(request->name, "no.entry") == 0)
         return -EACCES;
     if (l && l->request.type != request->type)
         return -EPROTOTYPE;
     return l || request->port == 1 || (request->port >= 5 && request->port <= 9) ? 0
                                                                                  : -ECONNREFUSED;
+}
+
+static uint32_t fake_port(const struct hub_connect *request)
+{
+    return request->port == 1 && request->domid == 8 ? FAKE_DRIBBLER : request->port;
 }
 
 static int fake_connect(struct hub *hub, const struct hub_connect *request,
@@ -315,9 +367,10 @@ static int fake_connect(struct hub *hub, const struct hub_connect *request,
                                      .serial = name.serial,
                                      .local_port = name.local.port,
                                      .peer_domid = FAKE_DOMID,
-                                     .peer_port = name.peer.port};
+                                     .peer_port = name.peer.port,
+                                     .peer_uid = name.peer.uid};
     return l ? fake_hand_over(l, &name, request->caller.uid, pair[0], request->far_end >= 0)
-             : fake_serve(hub, pair[0], request->port, name.serial, request->far_end >= 0);
+             : fake_serve(hub, pair[0], fake_port(request), name.serial, request->far_end >= 0);
 }
 
 static void fake_pending_free(struct hub_pending *pending)
@@ -390,20 +443,21 @@ void hub_visit(struct hub *hub, const struct status_visitor *visitor)
 {
     struct status_link link = {.peer = 4, .state = "up", .generation = UINT64_MAX, .allowed = true};
     link.last_error = "a\x80<b>";
-    visitor->link(visitor->arg, &link);
+    if (visitor->wants(visitor->arg))
+        visitor->link(visitor->arg, &link);
     for (int i = 0; i < FAKE_ENDS; i++) {
         const struct fake_end *end = &hub->ends[i];
         struct status_connection info = {
             .serial = end->serial, .peer_domid = FAKE_DOMID, .peer_port = end->port};
         info.service = "", info.state = "open", info.type = "stream";
-        if (end->fd >= 0)
+        if (end->fd >= 0 && visitor->connection && visitor->wants(visitor->arg))
             visitor->connection(visitor->arg, &info);
     }
     for (int i = 0; i < FAKE_LISTENERS; i++) {
         const struct fake_listener *l = &hub->listeners[i];
         struct status_listener info = {
             .port = l->request.port, .service = l->request.name, .waiting = l->waiting};
-        if (l->fd >= 0)
+        if (l->fd >= 0 && visitor->wants(visitor->arg))
             visitor->listener(visitor->arg, &info);
     }
     struct status_counter pending = {"fake_pending", (uint64_t)hub->pending};
@@ -412,6 +466,13 @@ void hub_visit(struct hub *hub, const struct status_visitor *visitor)
     visitor->counter(visitor->arg, &pending);
     visitor->counter(visitor->arg, &cancelled);
     visitor->counter(visitor->arg, &large);
+}
+
+int hub_rule_count(const struct hub *hub, bool *are_old)
+{
+    (void)hub;
+    *are_old = false;
+    return -1;
 }
 
 int hub_domid(const struct hub *hub)

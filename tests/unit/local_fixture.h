@@ -8,7 +8,6 @@
 #define IDC_TESTS_LOCAL_FIXTURE_H
 
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -29,6 +28,7 @@
 
 #include "link_mgr/platform/local/store.h"
 #include "link_mgr/core/platform.h"
+#include "tests/unit/count.h"
 #include "tests/unit/suite.h"
 
 static char store_dir[64];
@@ -41,18 +41,6 @@ static inline int64_t now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static inline int count_entries(const char *directory, const char *prefix)
-{
-    int count = 0;
-    DIR *listing = opendir(directory);
-    ck_assert_ptr_nonnull(listing);
-    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
-        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
-                 strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    closedir(listing);
-    return count;
 }
 
 static const char *counted_prefix;
@@ -74,11 +62,6 @@ static inline int count_files(const char *directory, const char *prefix)
     counted_files = 0;
     ck_assert_int_eq(nftw(directory, count_file, 8, FTW_PHYS), 0);
     return counted_files;
-}
-
-static inline int count_descriptors(void)
-{
-    return count_entries("/proc/self/fd", "");
 }
 
 static inline void remove_store(void)

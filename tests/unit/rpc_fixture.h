@@ -8,7 +8,6 @@
 #define IDC_RPC_FIXTURE_H
 
 #include <check.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,25 +18,30 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "link_mgr/base/log.h"
+#include "link_mgr/base/users.h"
 #include "link_mgr/rpc/rpc.h"
+#include "tests/unit/count.h"
 #include "tests/unit/fake_hub.h"
 
 static char server_dir[64];
 static char server_path[96];
 static pid_t server_pid;
 
-static int count_entries(const char *path)
-{
-    int count = 0;
-    DIR *dir = opendir(path);
-    while (dir != NULL && readdir(dir) != NULL)
-        count++;
-    if (dir != NULL)
-        closedir(dir);
-    return count;
-}
-
 /* ---- the server's process ---- */
+
+static struct quota fixture_users;
+static const char *fixture_quota; /* NULL: none; or NAME=N, which is for root too */
+
+static void fixture_begin_users(void)
+{
+    struct user_limits limits;
+    users_usual(&limits);
+    if (fixture_quota != NULL && !users_set(&limits, fixture_quota))
+        abort();
+    users_init(&fixture_users, &limits);
+    fixture_users.root_apart = fixture_quota == NULL;
+}
 
 static void server_on_term(evutil_socket_t fd, short what, void *arg)
 {
@@ -50,14 +54,19 @@ static int server_main(int ready)
     static struct hub hub;
     char why[256] = "";
     struct rpc_server *server;
-    int before = count_entries("/proc/self/fd");
+    /* the log opens stderr again, if it is a pipe or a device */
+    log_line(LOG_NOTICE, "a server for tests begins");
+    int before = count_descriptors();
     /* one, or two under a sanitizer that has its own */
-    int threads_before = count_entries("/proc/self/task");
+    int threads_before = count_threads();
     struct event_base *base = event_base_new();
     struct event *term = evsignal_new(base, SIGTERM, server_on_term, base);
     event_add(term, NULL);
     fake_hub_init(&hub, base);
-    int error = rpc_start(&(struct rpc_config){base, &hub, server_path}, &server, why, sizeof(why));
+    fixture_begin_users();
+    struct rpc_config config = {
+        .base = base, .hub = &hub, .users = &fixture_users, .path = server_path};
+    int error = rpc_start(&config, &server, why, sizeof(why));
     if (error != 0) {
         fprintf(stderr, "rpc_start: %s\n", why);
         return 10;
@@ -65,16 +74,17 @@ static int server_main(int ready)
     if (write(ready, "", 1) != 1)
         return 11;
     event_base_dispatch(base);
-    int threads = count_entries("/proc/self/task");
+    int threads = count_threads();
     rpc_stop(server);
     fake_hub_end(&hub);
+    quota_end(&fixture_users);
     event_free(term);
     event_base_free(base);
-    int after = count_entries("/proc/self/fd");
+    int after = count_descriptors();
     if (threads != threads_before || after != before || hub.pending != 0) {
         fprintf(stderr,
                 "%d threads instead of %d, %d descriptors instead of %d, %d connects pending\n",
-                threads - 2, threads_before - 2, after, before, hub.pending);
+                threads, threads_before, after, before, hub.pending);
         return 12;
     }
     return access(server_path, F_OK) == 0 ? 13 : 0;

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "common/handover.h"
+#include "link_mgr/platform/lent.h"
 #include "link_mgr/platform/local/channel.h"
 #include "link_mgr/platform/local/shared.h"
 #include "tests/unit/local_fixture.h"
@@ -276,6 +277,16 @@ START_TEST(a_full_counter_does_not_block)
 }
 END_TEST
 
+/* One descriptor for each piece of memory that is kept for the attacher's next link. */
+static int kept_descriptors(void)
+{
+    struct platform_lent lent;
+    ops->lent(high, ATTACHER, &lent);
+    ck_assert_uint_eq(lent.held, 0);
+    ck_assert_uint_eq(lent.shared, lent.kept);
+    return (int)(lent.kept / (1 + 2 * RING / 4096));
+}
+
 START_TEST(a_thousand_links_leak_nothing)
 {
     int before = count_descriptors();
@@ -286,7 +297,40 @@ START_TEST(a_thousand_links_leak_nothing)
         channel_local_turn(high);
         channel_local_turn(low);
     }
-    ck_assert_int_eq(count_descriptors(), before);
+    ck_assert_int_eq(kept_descriptors(), 1);
+    channel_local_turn(low);
+    ck_assert_int_eq(count_descriptors(), before + 1);
+}
+END_TEST
+
+/* An attacher may keep what it has got for as long as it likes: it gets no more than so many. */
+START_TEST(who_holds_memory_gets_no_more)
+{
+    struct channel *held[LENT_HELD_MAX];
+    struct platform_lent lent;
+    for (unsigned i = 0; i < LENT_HELD_MAX; i++) {
+        connect_both();
+        held[i] = attached;
+        ops->channel_close(offered);
+        channel_local_turn(high);
+    }
+    ck_assert_int_eq(ops->offer(high, ATTACHER, BASE, RING, &offered), -EDQUOT);
+    ck_assert_int_eq(count_files(store_dir, "link."), 0);
+    ops->lent(high, ATTACHER, &lent);
+    ck_assert_uint_eq(lent.held, LENT_HELD_MAX * (1 + 2 * RING / 4096));
+    ck_assert_int_eq(ops->offer(high, ATTACHER + 1, BASE, RING, &offered), 0);
+    ops->channel_close(offered);
+    ops->channel_close(held[1]);
+    for (int i = 0; i < 100; i++) { /* the same again and again */
+        connect_both();
+        ops->channel_close(attached);
+        ck_assert(channel_local_becomes(high, offered, CHANNEL_DEAD));
+        ops->channel_close(offered);
+    }
+    ops->lent(high, ATTACHER, &lent);
+    ck_assert_uint_eq(lent.kept, 2 * lent.held);
+    ops->channel_close(held[0]);
+    ck_assert_int_eq(kept_descriptors(), 2);
 }
 END_TEST
 
@@ -609,6 +653,43 @@ START_TEST(whatever_is_said_later_ends_the_channel)
 }
 END_TEST
 
+static int flood_socket = -1; /* whenever something is read, the peer has written more here */
+static unsigned flood_reads;
+
+/* In place of the C library's. */
+ssize_t recv(int fd, void *buf, size_t n, int flags)
+{
+    if (flood_socket >= 0) {
+        ck_assert_uint_lt(flood_reads++, 100);
+        ck_assert_int_eq(send(flood_socket, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL), 1);
+    }
+    return recvfrom(fd, buf, n, flags, NULL, NULL);
+}
+
+/* It holds the memory, and writes faster than anybody reads. */
+START_TEST(a_flood_after_the_end)
+{
+    struct platform_lent lent;
+    struct shared shared;
+    ck_assert_int_eq(ops->offer(high, ATTACHER, BASE, RING, &offered), 0);
+    int fd = take_over_raw(&shared);
+    local_shared_set_live(&shared.page->cli_live, SHARED_LIVE);
+    ck_assert_int_eq(send(fd, CHANNEL_MAGIC, 8, MSG_NOSIGNAL), 8);
+    ck_assert(channel_local_becomes(high, offered, CHANNEL_OPEN));
+    ops->channel_close(offered);
+    ck_assert_int_eq(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+    flood_socket = fd;
+    ops->lent(high, ATTACHER, &lent);
+    flood_socket = -1;
+    ck_assert_uint_eq(lent.held, 1 + 2 * RING / 4096);
+    local_shared_unmap(&shared);
+    close(fd); /* what it wrote is still there */
+    ops->lent(high, ATTACHER, &lent);
+    ck_assert_uint_eq(lent.held, 0);
+    ck_assert_uint_eq(lent.kept, 1 + 2 * RING / 4096);
+}
+END_TEST
+
 /* ---- offering sides that lie ---- */
 
 struct bad_memory {
@@ -788,7 +869,7 @@ START_TEST(no_descriptor_left_to_offer_or_attach_with)
         if (offer == 0)
             ops->channel_close(offered);
         channel_local_turn(high);
-        ck_assert_int_eq(count_descriptors(), count);
+        ck_assert_int_eq(count_descriptors(), count + kept_descriptors());
     }
 }
 END_TEST
@@ -819,6 +900,7 @@ int main(void)
     tcase_add_test(c, notifications_add_up_to_one);
     tcase_add_test(c, a_full_counter_does_not_block);
     tcase_add_test(c, a_thousand_links_leak_nothing);
+    tcase_add_test(c, who_holds_memory_gets_no_more);
     tcase_add_test(c, no_descriptor_left_to_accept_with);
     tcase_add_test(c, no_descriptor_left_to_offer_or_attach_with);
 
@@ -834,6 +916,7 @@ int main(void)
     tcase_add_test(c, who_runs_is_known);
     tcase_add_loop_test(c, bad_acks_end_the_channel, 0, 4);
     tcase_add_loop_test(c, whatever_is_said_later_ends_the_channel, 0, 3);
+    tcase_add_test(c, a_flood_after_the_end);
 
     add_case(suite, "lying offerer", fake_offerer, end_fake_offerer, &c);
     tcase_add_loop_test(c, bad_memory_is_not_taken, 0,

@@ -14,9 +14,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "link_mgr/base/clock.h"
 #include "link_mgr/core/conn.h"
+#include "link_mgr/program/endpoint_private.h"
+#include "tests/unit/old_kernel.h"
 #include "tests/unit/suite.h"
 
 /* Within this, whatever is looked after later. The loop runs in this thread, once a millisecond at
@@ -50,6 +54,12 @@ static void endpoint_setup(void)
     /* The held byte makes an event by itself. */
     event_base_loop(base, EVLOOP_NONBLOCK);
     conn.readable = false;
+}
+
+static void old_setup(void)
+{
+    old_kernel = true;
+    endpoint_setup();
 }
 
 static void close_endpoint(void)
@@ -277,14 +287,18 @@ START_TEST(more_than_the_room)
 }
 END_TEST
 
-/* A read ends at a descriptor that came along, though there is more. */
-START_TEST(data_behind_a_descriptor)
+/* The program has sent a descriptor, which belongs nowhere. No byte comes from there on. */
+START_TEST(data_with_a_descriptor)
 {
+    char out[100];
+    endpoint_say("first");
+    take_events();
+    assert_pulls("first");
     say_with_descriptor("abc");
     endpoint_say("def");
     take_events();
-    assert_pulls("abc");
-    assert_pulls("def");
+    ck_assert_int_eq(endpoint_do_pull(out, sizeof(out)), -EPERM);
+    ck_assert_int_eq(endpoint_do_pull(out, sizeof(out)), -EPERM);
 }
 END_TEST
 
@@ -415,10 +429,55 @@ START_TEST(a_buffer_that_is_made_small_later)
 }
 END_TEST
 
+/* ---- questions to the kernel ---- */
+
+#define TIGHT 64
+static unsigned questions;
+
+ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+    questions += fd == all.diag.own;
+    return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
+}
+
+/* For each question the kernel walks through all of its sockets. Two are the first ones about an
+ * end. The connections that are not asked about let go. */
+START_TEST(many_tight_ones_ask_once_in_a_tick)
+{
+    struct endpoint *many[TIGHT];
+    struct conn conns[TIGHT];
+    int programs[TIGHT];
+    char out[2000] = "";
+    for (int i = 0; i < TIGHT; i++) {
+        struct handover_name name = {.serial = (uint64_t)getpid() << 8 | (uint64_t)i,
+                                     .local = {.domid = 1, .port = 1},
+                                     .peer = {.domid = 2, .port = 3}};
+        conns[i] = (struct conn){.phase = CONN_OPEN, .type = IDC_STREAM};
+        struct endpoint_config config = {
+            .all = &all, .conn = &conns[i], .name = &name, .far_end = -1, .ended = on_end};
+        ck_assert_int_eq(endpoint_new(&config, &many[i], &programs[i]), 0);
+        many[i]->tight = true;
+        ck_assert_int_eq(send(programs[i], out, 1000, 0), 1000);
+    }
+    uint64_t begun = clock_now_ms();
+    questions = 0;
+    for (int i = 0; i < TIGHT; i++) {
+        struct iovec span = {out, sizeof(out)};
+        while (endpoint_pull(many[i], &span, 1) > 0)
+            continue;
+    }
+    uint64_t ticks = clock_now_ms() - begun + 1;
+    ck_assert_msg(questions <= 2 * ticks, "%u questions in %u ms", questions, (unsigned)ticks);
+    for (int i = 0; i < TIGHT; i++) {
+        endpoint_close(many[i], REASON_OK);
+        close(programs[i]);
+    }
+}
+END_TEST
+
 static void without_diag(void)
 {
-    close(all.diag);
-    all.diag = -1;
+    unix_diag_close(&all.diag);
 }
 
 /* Where the kernel does not tell what it charges, what is held stays for now, however much came. */
@@ -547,17 +606,21 @@ int main(void)
     tcase_add_test(tcase, closed_on_what_was_seen);
     tcase_add_test(tcase, data_between_event_and_read);
     tcase_add_test(tcase, more_than_the_room);
-    tcase_add_test(tcase, data_behind_a_descriptor);
     tcase_add_test(tcase, data_behind_an_urgent_byte);
     tcase_add_loop_test(tcase, urgent_bytes_come_in_their_place, 0, 8);
     tcase_add_test(tcase, a_large_block_is_held);
     tcase_add_test(tcase, a_block_that_fills_the_buffer_is_let_go);
     tcase_add_test(tcase, a_buffer_that_is_made_small_later);
+    tcase_add_test(tcase, many_tight_ones_ask_once_in_a_tick);
     tcase_add_test(tcase, without_sock_diag);
     tcase_add_test(tcase, without_sock_diag_silence);
     tcase_add_test(tcase, little_needs_no_looking_after);
     tcase_add_test(tcase, a_dialogue_is_consumed_after_answers);
     tcase_add_test(tcase, what_lags_is_consumed_in_the_end);
     suite_add_tcase(suite, tcase);
+    TCase *old = tcase_create("old kernel");
+    tcase_add_checked_fixture(old, old_setup, endpoint_teardown);
+    tcase_add_test(old, data_with_a_descriptor);
+    suite_add_tcase(suite, old);
     return run_suite(suite);
 }

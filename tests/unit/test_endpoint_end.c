@@ -5,7 +5,6 @@
  * test runs for a stream and for messages.
  */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,6 +13,8 @@
 
 #include "link_mgr/core/conn.h"
 #include "link_mgr/program/endpoint.h"
+#include "tests/unit/count.h"
+#include "tests/unit/old_kernel.h"
 #include "tests/unit/suite.h"
 
 static const enum idc_type types[] = {IDC_STREAM, IDC_SEQPACKET};
@@ -143,17 +144,6 @@ END_TEST
 #define SO_PASSPIDFD 76
 #endif
 
-static int open_descriptors(void)
-{
-    DIR *listing = opendir("/proc/self/fd");
-    int count = 0;
-    ck_assert_ptr_nonnull(listing);
-    while (readdir(listing))
-        count++;
-    closedir(listing);
-    return count;
-}
-
 /* The program sends descriptors with everything that it says, as many as a message may have here.
  */
 static void say_with_descriptors(void)
@@ -170,12 +160,25 @@ static void say_with_descriptors(void)
 /* None of them stays in the daemon when what the program has said is discarded. */
 START_TEST(discarded_descriptors_are_closed)
 {
-    int before = open_descriptors();
+    int before = count_descriptors();
+    old_kernel = true;
     end_begin(types[_i], true);
     say_with_descriptors();
     endpoint_close(ep, REASON_PROGRAM_RESET);
     close(program);
-    ck_assert_int_eq(open_descriptors(), before);
+    ck_assert_int_eq(count_descriptors(), before);
+}
+END_TEST
+
+/* Where the kernel can, it refuses them: a stream has no use for them. */
+START_TEST(a_stream_refuses_descriptors)
+{
+    int fd = 0;
+    end_begin(IDC_STREAM, true);
+    if (kernel_refuses_descriptors())
+        ck_assert_int_eq(handover_send(program, "x", 1, &fd, 1, 0), -EPERM);
+    endpoint_close(ep, REASON_OK);
+    close(program);
 }
 END_TEST
 
@@ -186,7 +189,7 @@ START_TEST(descriptors_of_processes_are_closed)
     const int one = 1;
     char bytes[16];
     struct iovec span = {bytes, sizeof(bytes)};
-    int before = open_descriptors();
+    int before = count_descriptors();
     end_begin(types[_i / 2], true);
     for (int fd = 0; fd < 1024; fd++)
         setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
@@ -199,7 +202,7 @@ START_TEST(descriptors_of_processes_are_closed)
     }
     endpoint_close(ep, REASON_PROGRAM_RESET);
     close(program);
-    ck_assert_int_eq(open_descriptors(), before);
+    ck_assert_int_eq(count_descriptors(), before);
 }
 END_TEST
 
@@ -212,6 +215,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_reset_is_an_end, 0, 2 * TYPES);
     tcase_add_loop_test(tcase, a_reset_is_a_reset, 0, TYPES);
     tcase_add_loop_test(tcase, a_lost_link_is_no_end, 0, TYPES);
+    tcase_add_test(tcase, a_stream_refuses_descriptors);
     tcase_add_loop_test(tcase, discarded_descriptors_are_closed, 0, TYPES);
     tcase_add_loop_test(tcase, descriptors_of_processes_are_closed, 0, 2 * TYPES);
     tcase_add_test(tcase, messages_before_a_reset_are_not_lost);

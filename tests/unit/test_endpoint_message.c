@@ -16,8 +16,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/front.h"
 #include "link_mgr/core/conn.h"
+#include "link_mgr/core/peer.h"
 #include "link_mgr/program/endpoint.h"
+#include "tests/unit/count.h"
 #include "tests/unit/suite.h"
 
 #define LATE_MS 1000
@@ -172,43 +175,50 @@ START_TEST(an_end_is_looked_at_twice)
 }
 END_TEST
 
-static int count_message_descriptors(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1000; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 static void send_beside(int fd, int copies)
 {
     int fds[HANDOVER_FDS_MAX] = {fd, fd, fd, fd};
-    ck_assert_int_eq(handover_send(program, bytes, HANDOVER_FRONT_SHORT, fds, copies, 0),
-                     HANDOVER_FRONT_SHORT);
+    ck_assert_int_eq(handover_send(program, bytes, FRONT_SHORT, fds, copies, 0), FRONT_SHORT);
 }
 
+/* An ordinary message with a descriptor, even if link_mgr has no number left for it. */
+START_TEST(message_with_a_descriptor)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(handover_send(program, bytes, (size_t)_i / 2, &fd, 1, 0), _i / 2);
+    close(fd);
+    limit_descriptors(_i % 2);
+    ck_assert_int_eq(endpoint_message(ep), -EPERM);
+    limit_descriptors(false);
+    assert_resets();
+}
+END_TEST
+
 /* A front's bytes with files that are none of a long message: unsealed, too short, too long, of
- * other bytes; with several; with none. They are messages like any other, and the files are closed.
- */
+ * other bytes; with several; with none. Descriptors that are not those of a long message end the
+ * connection; without any it is a message like any other. */
+static const off_t front_sizes[] = {5000, 100, FRONT_SHORT, (off_t)16 << 40, 5000, 5000, 5000};
+#define FALSE_FRONTS ((int)(sizeof(front_sizes) / sizeof(front_sizes[0])))
+
 START_TEST(false_fronts)
 {
-    static const off_t sizes[] = {5000, 100, HANDOVER_FRONT_SHORT, (off_t)16 << 40, 5000, 5000};
-    const int last = (int)(sizeof(sizes) / sizeof(sizes[0])) - 1;
-    for (int i = 0; i <= last + 1; i++) {
-        int before = count_message_descriptors(),
-            fd = memfd_create("hostile", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-        ck_assert_int_eq(write(fd, i == last - 1 ? "other" : (char *)bytes, 5), 5);
-        ck_assert_int_eq(pwrite(fd, bytes + 5, 1000, 5), 1000);
-        ck_assert_int_eq(ftruncate(fd, sizes[i <= last ? i : last]), 0);
-        if (i > 0)
-            ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_WRITE), 0);
-        send_beside(fd, i < last ? 1 : i == last ? HANDOVER_FDS_MAX : 0);
-        close(fd);
-        ck_assert_int_eq(endpoint_message(ep), HANDOVER_FRONT_SHORT);
-        pull_parts(HANDOVER_FRONT_SHORT, 50);
+    const int none = FALSE_FRONTS - 1, several = none - 1, other = several - 1;
+    int before = count_descriptors(), fd = memfd_create("hostile", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+    ck_assert_int_eq(write(fd, _i == other ? "other" : (char *)bytes, 5), 5);
+    ck_assert_int_eq(pwrite(fd, bytes + 5, 1000, 5), 1000);
+    ck_assert_int_eq(ftruncate(fd, front_sizes[_i]), 0);
+    if (_i > 0)
+        ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_WRITE), 0);
+    send_beside(fd, _i == none ? 0 : _i == several ? HANDOVER_FDS_MAX : 1);
+    close(fd);
+    if (_i == none) {
+        ck_assert_int_eq(endpoint_message(ep), FRONT_SHORT);
+        pull_parts(FRONT_SHORT, 50);
         ck_assert_int_eq(endpoint_message(ep), -EAGAIN);
-        ck_assert_int_eq(count_message_descriptors(), before);
+    } else {
+        ck_assert_int_eq(endpoint_message(ep), -EPERM);
     }
+    ck_assert_int_eq(count_descriptors(), before);
     assert_resets();
 }
 END_TEST
@@ -244,7 +254,7 @@ START_TEST(long_message_to_the_program_without_a_descriptor)
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(endpoint_push(ep, &span, 1), -EAGAIN);
     limit_descriptors(false);
-    ck_assert_int_eq(endpoint_push(ep, &span, 1), (ssize_t)span.iov_len);
+    ck_assert_int_eq(endpoint_push(ep, &span, 1), PUSH_LENT);
     ck_assert_int_eq(handover_recv_message(program, got, sizeof(got), 0, &length),
                      (ssize_t)span.iov_len);
     ck_assert(memcmp(got, bytes, span.iov_len) == 0);
@@ -257,10 +267,37 @@ START_TEST(long_message_to_a_plain_program)
     static const size_t sizes[] = {HANDOVER_PLAIN_MAX, HANDOVER_PLAIN_MAX + 1, IDC_MESSAGE_MAX};
     for (size_t i = 0; i < 3; i++) {
         struct iovec span = {bytes, sizes[i]};
-        ck_assert_int_eq(endpoint_push(ep, &span, 1), (ssize_t)sizes[i]);
+        ssize_t taken = sizes[i] > HANDOVER_PLAIN_MAX ? PUSH_LENT : (ssize_t)sizes[i];
+        ck_assert_int_eq(endpoint_push(ep, &span, 1), taken);
         ck_assert_int_eq(recv(program, got, sizeof(got), 0), HANDOVER_PLAIN_MAX);
         ck_assert(memcmp(got, bytes, HANDOVER_PLAIN_MAX) == 0);
     }
+}
+END_TEST
+
+/* It counts as ours until the program has received it, and not when the program has received what
+ * was before it. */
+START_TEST(long_message_is_lent)
+{
+    struct iovec small = {bytes, 100}, span = {bytes, HANDOVER_PLAIN_MAX + 1};
+    static struct peer peer;
+    TAILQ_INIT(&peer.hungry);
+    budget_init(&peer.budget, BUDGET_CEILING_MIN);
+    conn.peer = &peer;
+    conn.phase = CONN_ENDING; /* nothing is told to the other domain */
+    conn.in = IN_OPEN;
+    conn.ep = ep;
+    ck_assert_int_eq(endpoint_push(ep, &small, 1), 100);
+    ck_assert_int_eq(endpoint_push(ep, &span, 1), PUSH_LENT);
+    conn.lent = conn.received = conn.in_limit = 1;
+    ck_assert_int_eq(recv(program, got, sizeof(got), 0), 100);
+    take_events();
+    ck_assert_uint_eq(conn.lent, 1);
+    ck_assert_int_eq(recv(program, got, sizeof(got), 0), HANDOVER_PLAIN_MAX);
+    take_events();
+    ck_assert_uint_eq(conn.lent, 0);
+    ck_assert_uint_eq(conn.consumed, 1);
+    conn.ep = NULL;
 }
 END_TEST
 
@@ -305,8 +342,7 @@ END_TEST
 START_TEST(a_message_that_fills_the_buffer_without_sock_diag)
 {
     int size = 4608;
-    close(all.diag);
-    all.diag = -1;
+    unix_diag_close(&all.diag);
     ck_assert_int_eq(setsockopt(program, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
     for (int i = 0; i < 2; i++) {
         pass_message(2000);
@@ -325,7 +361,9 @@ int main(void)
     tcase_add_test(tcase, messages_of_all_sizes);
     tcase_add_test(tcase, the_end_behind_messages);
     tcase_add_test(tcase, an_end_is_looked_at_twice);
-    tcase_add_test(tcase, false_fronts);
+    tcase_add_loop_test(tcase, message_with_a_descriptor, 0, 6);
+    tcase_add_loop_test(tcase, false_fronts, 0, FALSE_FRONTS);
+    tcase_add_test(tcase, long_message_is_lent);
     tcase_add_test(tcase, long_message_without_a_descriptor);
     tcase_add_test(tcase, long_message_to_the_program_without_a_descriptor);
     tcase_add_test(tcase, long_message_to_a_plain_program);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "link_mgr/core/link.h"
+#include "link_mgr/core/requests.h"
 #include "tests/lone/lone.h"
 #include "tests/unit/suite.h"
 
@@ -47,10 +48,11 @@ static bool next_request(struct request_seen *seen)
 
 static void answer_request(const struct request_seen *seen, uint32_t status)
 {
-    uint8_t payload[WIRE_CONNECT_RSP];
-    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = status,
-                                                             .id = status ? 0 : 77,
-                                                             .port = status ? 0 : seen->port});
+    uint8_t payload[WIRE_CONNECT_RSP_RULE];
+    wire_put_connect_rsp(payload, 0,
+                         &(struct wire_connect_rsp){.status = status,
+                                                    .id = status ? 0 : 77,
+                                                    .port = status ? 0 : seen->port});
     ck_assert(lone_send(&lone,
                         &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
                                              .length = WIRE_CONNECT_RSP,
@@ -173,6 +175,38 @@ START_TEST(what_is_learned_stalls_nobody)
 }
 END_TEST
 
+/* Whatever two uids have in common. */
+START_TEST(each_uid_has_its_turn)
+{
+    struct request_seen seen = {0};
+    lone_start(&lone);
+    flood_begins(FLOOD);
+    for (uint32_t uid = OTHER; uid < OTHER + 64; uid++) {
+        core_asks(uid, OPEN);
+        others_before(uid, OPEN, &seen);
+        answer_request(&seen, REASON_NO_LISTENER);
+        flood_look();
+        while (next_request(&seen))
+            answer_request(&seen, REASON_NO_LISTENER);
+    }
+    lone_stop(&lone);
+}
+END_TEST
+
+/* The flood's own place grants. The kinds have turns too. */
+START_TEST(a_flood_that_is_granted_leaves_turns)
+{
+    struct request_seen seen = {0};
+    lone_start(&lone);
+    granted_once(FLOODER);
+    for (uint32_t i = 0; i < 4 * FLOOD; i++)
+        core_asks(FLOODER, OPEN);
+    core_asks(OTHER, OPEN + 1);
+    ck_assert_int_le(others_before(OTHER, OPEN + 1, &seen), REQUEST_KINDS);
+    lone_stop(&lone);
+}
+END_TEST
+
 /* ---- the side that refuses ---- */
 
 static void other_side_asks(uint32_t id, uint32_t uid, uint32_t port)
@@ -212,7 +246,7 @@ START_TEST(refusals_go_to_users_in_turn)
     }
     for (int i = 0; i < 200; i++)
         other_side_asks(id++, FLOODER, CLOSED);
-    other_side_asks(5000, OTHER, CLOSED);
+    other_side_asks(5000, OTHER + (uint32_t)_i, CLOSED);
     ck_assert_uint_eq(next_answer(), 0);
     other_side_asks(5001, OTHER, LONE_PORT);
     ck_assert_uint_eq(next_answer(), 5001);
@@ -232,7 +266,9 @@ int main(void)
     tcase_add_loop_test(tests, granted_ones_of_the_same_user_are_sent_at_once, 1, 3);
     tcase_add_loop_test(tests, the_first_one_of_another_user_is_sent_at_once, 1, 3);
     tcase_add_loop_test(tests, what_is_learned_stalls_nobody, 0, 3);
-    tcase_add_test(tests, refusals_go_to_users_in_turn);
+    tcase_add_test(tests, each_uid_has_its_turn);
+    tcase_add_test(tests, a_flood_that_is_granted_leaves_turns);
+    tcase_add_loop_test(tests, refusals_go_to_users_in_turn, 0, 32);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

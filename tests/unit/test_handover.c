@@ -10,6 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,10 +21,13 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/connecting.h"
+#include "common/front.h"
 #include "common/service_name.h"
+#include "tests/unit/count.h"
 #include "tests/unit/suite.h"
 
 static int pair[2];
@@ -268,42 +275,65 @@ END_TEST
 
 START_TEST(waiting_round_trip)
 {
-    struct idc_addr peer = {.domid = 7, .port = 0x80000001, .uid = 33, .type = IDC_STREAM}, got;
+    struct handover_waiting given = {
+        .peer = {.domid = 7, .port = 0x80000001, .uid = 33, .type = IDC_STREAM},
+        .number = 0xFEDCBA98};
+    struct handover_waiting got = {.marked = true};
     uint8_t bytes[HANDOVER_WAITING_SIZE];
-    bool marked = true;
-    handover_encode_waiting(bytes, &peer, false);
-    ck_assert_int_eq(handover_decode_waiting(bytes, sizeof(bytes), &got, &marked), 0);
-    check_same_address(&got, &peer);
-    ck_assert(!marked);
-    memset(peer.service, 'x', IDC_SERVICE_MAX);
-    handover_encode_waiting(bytes, &peer, true);
-    ck_assert_int_eq(handover_decode_waiting(bytes, sizeof(bytes), &got, &marked), 0);
-    check_same_address(&got, &peer);
-    ck_assert(marked);
+    handover_encode_waiting(bytes, &given);
+    ck_assert_int_eq(handover_decode_waiting(bytes, sizeof(bytes), &got), 0);
+    check_same_address(&got.peer, &given.peer);
+    ck_assert(!got.marked);
+    ck_assert_uint_eq(got.number, given.number);
+    memset(given.peer.service, 'x', IDC_SERVICE_MAX);
+    given.marked = true;
+    handover_encode_waiting(bytes, &given);
+    ck_assert_int_eq(handover_decode_waiting(bytes, sizeof(bytes), &got), 0);
+    check_same_address(&got.peer, &given.peer);
+    ck_assert(got.marked);
 }
 END_TEST
 
 START_TEST(waiting_hostile)
 {
-    struct idc_addr peer = {.domid = 0x7FEF, .port = 9, .uid = 33, .type = IDC_STREAM}, got;
+    struct handover_waiting given = {
+        .peer = {.domid = 0x7FEF, .port = 9, .uid = 33, .type = IDC_STREAM},
+        .marked = true,
+        .number = 1};
+    struct handover_waiting got;
     uint8_t good[HANDOVER_WAITING_SIZE], bad[HANDOVER_WAITING_SIZE];
-    bool marked;
-    handover_encode_waiting(good, &peer, true);
-    ck_assert_int_eq(handover_decode_waiting(good, sizeof(good), &got, &marked), 0);
-    ck_assert_int_eq(handover_decode_waiting(good, sizeof(good) - 1, &got, &marked), -EINVAL);
-    ck_assert_int_eq(handover_decode_waiting(good, 0, &got, &marked), -EINVAL);
+    handover_encode_waiting(good, &given);
+    ck_assert_int_eq(handover_decode_waiting(good, sizeof(good), &got), 0);
+    ck_assert_int_eq(handover_decode_waiting(good, sizeof(good) - 1, &got), -EINVAL);
+    ck_assert_int_eq(handover_decode_waiting(good, 0, &got), -EINVAL);
     static const struct {
         int at;
         uint8_t value;
-    } changes[] = {{0, 0xF0}, {1, 0x80}, {3, 1},  {4, 0},    {12, 0},   {12, 3},
-                   {13, 1},   {14, 2},   {15, 1}, {16, '1'}, {16, ' '}, {95, 'a'}};
+    } changes[] = {{0, 0xF0}, {1, 0x80}, {3, 1},  {4, 0},  {12, 0},   {12, 3},   {13, 1},
+                   {14, 2},   {15, 1},   {16, 0}, {20, 1}, {20, '1'}, {20, ' '}, {99, 'a'}};
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         memcpy(bad, good, sizeof(bad));
         bad[changes[i].at] = changes[i].value;
         if (changes[i].at == 0)
             bad[1] = 0x7F;
-        ck_assert_int_eq(handover_decode_waiting(bad, sizeof(bad), &got, &marked), -EINVAL);
+        ck_assert_int_eq(handover_decode_waiting(bad, sizeof(bad), &got), -EINVAL);
     }
+}
+END_TEST
+
+START_TEST(answer_hostile)
+{
+    uint8_t bytes[HANDOVER_TAKEN_SIZE + 1] = {0};
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(handover_tell_taken(pair[1], 0x80000001), 0);
+    ck_assert_int_eq(recv(pair[0], bytes, sizeof(bytes), 0), HANDOVER_TAKEN_SIZE);
+    ck_assert_uint_eq(handover_taken_number(bytes, HANDOVER_TAKEN_SIZE), 0x80000001);
+    for (size_t len = 0; len <= sizeof(bytes); len++)
+        if (len != HANDOVER_TAKEN_SIZE)
+            ck_assert_uint_eq(handover_taken_number(bytes, len), 0);
+    bytes[0]++;
+    ck_assert_uint_eq(handover_taken_number(bytes, HANDOVER_TAKEN_SIZE), 0);
+    close_pair();
 }
 END_TEST
 
@@ -311,33 +341,49 @@ END_TEST
 
 static int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
 
+/* Our end has the name of a listener, which differs from those of other tests that run. */
+static uint64_t listener_serial;
+static uint32_t offered;
+
+static void open_listener(void)
+{
+    struct handover_name name = {.listener = true, .local = {.domid = 1, .port = 9}};
+    name.serial = listener_serial = (uint64_t)getpid();
+    open_pair(SOCK_SEQPACKET);
+    ck_assert_int_eq(handover_bind(pair[0], &name), 0);
+}
+
 static void handover_offer(int fd, bool marked)
 {
-    struct idc_addr peer = {.domid = 7, .port = 9, .uid = 33, .type = IDC_STREAM};
+    const struct handover_waiting waiting = {
+        .peer = {.domid = 7, .port = 9, .uid = 33, .type = IDC_STREAM},
+        .marked = marked,
+        .number = ++offered};
     uint8_t bytes[HANDOVER_WAITING_SIZE];
-    handover_encode_waiting(bytes, &peer, marked);
+    handover_encode_waiting(bytes, &waiting);
     ck_assert_int_eq(handover_send(pair[0], bytes, sizeof(bytes), &fd, 1, 0), sizeof(bytes));
 }
 
 START_TEST(accept_takes_and_tells)
 {
     struct idc_addr peer;
-    char answer;
-    open_pair(SOCK_SEQPACKET);
-    ck_assert_int_eq(handover_accept(pair[1], &peer, MSG_DONTWAIT), -EAGAIN);
+    uint8_t answer[HANDOVER_TAKEN_SIZE + 1];
+    open_listener();
+    ck_assert_int_eq(handover_accept(pair[1], listener_serial, &peer, MSG_DONTWAIT), -EAGAIN);
     handover_offer(pair[0], false);
-    int fd = handover_accept(pair[1], &peer, 0);
+    int fd = handover_accept(pair[1], listener_serial, &peer, 0);
     ck_assert_int_ge(fd, 0);
     ck_assert_uint_eq(peer.uid, 33);
-    ck_assert_int_eq(recv(pair[0], &answer, 1, 0), 1);
-    ck_assert_int_eq(answer, HANDOVER_TAKEN);
+    ck_assert_int_eq(recv(pair[0], answer, sizeof(answer), 0), HANDOVER_TAKEN_SIZE);
+    ck_assert_uint_eq(handover_taken_number(answer, HANDOVER_TAKEN_SIZE), offered);
     close(fd);
     handover_offer(pair[0], false);
     close(pair[0]);
-    fd = handover_accept(pair[1], &peer, 0); /* what was offered before the end is still good */
+    fd = handover_accept(pair[1], listener_serial, &peer,
+                         0); /* what was offered before the end is still good */
     ck_assert_int_ge(fd, 0);
     close(fd);
-    ck_assert_int_eq(handover_accept(pair[1], &peer, 0), -ECONNABORTED);
+    ck_assert_int_eq(handover_accept(pair[1], listener_serial, &peer, 0), -ECONNABORTED);
     close(pair[1]);
 }
 END_TEST
@@ -349,18 +395,18 @@ START_TEST(accept_takes_the_mark)
     struct idc_addr peer;
     char got[10];
     int ends[2];
-    open_pair(SOCK_SEQPACKET);
+    open_listener();
     ck_assert_int_eq(socketpair(AF_UNIX, types[_i], 0, ends), 0);
     ck_assert_int_eq(send(ends[1], "", 1, 0), 1);
     ck_assert_int_eq(send(ends[1], "data", 4, 0), 4);
     handover_offer(ends[0], true);
-    int fd = handover_accept(pair[1], &peer, 0);
+    int fd = handover_accept(pair[1], listener_serial, &peer, 0);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(recv(fd, got, sizeof(got), 0), 4);
     ck_assert_int_eq(memcmp(got, "data", 4), 0);
     close(fd);
     handover_offer(ends[0], true);
-    ck_assert_int_eq(handover_accept(pair[1], &peer, 0), -EPROTO);
+    ck_assert_int_eq(handover_accept(pair[1], listener_serial, &peer, 0), -EPROTO);
     close(ends[0]);
     close(ends[1]);
     close_pair();
@@ -370,12 +416,184 @@ END_TEST
 START_TEST(accept_of_nonsense)
 {
     struct idc_addr peer;
-    open_pair(SOCK_SEQPACKET);
+    open_listener();
     ck_assert_int_eq(handover_send(pair[0], "nonsense", 8, &pair[0], 1, 0), 8);
-    ck_assert_int_eq(handover_accept(pair[1], &peer, 0), -EPROTO);
+    ck_assert_int_eq(handover_accept(pair[1], listener_serial, &peer, 0), -EPROTO);
     uint8_t bytes[HANDOVER_WAITING_SIZE] = {0};
     ck_assert_int_eq(handover_send(pair[0], bytes, sizeof(bytes), NULL, 0, 0), sizeof(bytes));
-    ck_assert_int_eq(handover_accept(pair[1], &peer, 0), -EPROTO);
+    ck_assert_int_eq(handover_accept(pair[1], listener_serial, &peer, 0), -EPROTO);
+    close_pair();
+}
+END_TEST
+
+/* The program has made its buffer as small as can be, and nobody reads the answers. */
+START_TEST(accept_with_a_small_buffer)
+{
+    struct idc_addr peer;
+    uint8_t answer[HANDOVER_TAKEN_SIZE + 1];
+    open_listener();
+    for (int i = 0; i < 64; i++) {
+        ck_assert_int_eq(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int)), 0);
+        handover_offer(STDERR_FILENO, false);
+        int fd = handover_accept(pair[1], listener_serial, &peer, 0);
+        ck_assert_int_ge(fd, 0);
+        close(fd);
+    }
+    for (int i = 0; i < 64; i++)
+        ck_assert_int_eq(recv(pair[0], answer, sizeof(answer), MSG_DONTWAIT), HANDOVER_TAKEN_SIZE);
+    close_pair();
+}
+END_TEST
+
+/* The thread that waits in handover_accept, or in handover_recv_message. */
+struct accepting {
+    pthread_t thread;
+    atomic_int tid;
+    int result;
+    ssize_t length;
+};
+
+static void *accept_in_thread(void *arg)
+{
+    struct accepting *accepting = arg;
+    struct idc_addr peer;
+    atomic_store(&accepting->tid, (int)syscall(SYS_gettid));
+    accepting->result = handover_accept(pair[1], listener_serial, &peer, 0);
+    return NULL;
+}
+
+static void *receive_in_thread(void *arg)
+{
+    struct accepting *accepting = arg;
+    char bytes[100];
+    size_t length;
+    atomic_store(&accepting->tid, (int)syscall(SYS_gettid));
+    accepting->length = handover_recv_message(pair[1], bytes, sizeof(bytes), 0, &length);
+    return NULL;
+}
+
+/* On i386 the C library has one system call for all that is done with sockets. */
+static bool is_call(long number, long call)
+{
+#ifdef SYS_socketcall
+    if (number == SYS_socketcall)
+        return true;
+#endif
+    return number == call;
+}
+
+/* The kernel says in which system call a thread sleeps. */
+static void await_sleep_in(const struct accepting *accepting, long call)
+{
+    char path[64], line[64] = "";
+    while (!is_call(strtol(line, NULL, 10), call)) {
+        snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", atomic_load(&accepting->tid));
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t got = fd >= 0 ? read(fd, line, sizeof(line) - 1) : 0;
+        line[got > 0 ? got : 0] = '\0';
+        if (fd >= 0)
+            close(fd);
+        sched_yield();
+    }
+}
+
+/* Another thread closes the listener, whose number becomes that of a connection. Then a connection
+ * or the end comes to whoever waits: no byte goes into the other connection, and none is taken. */
+START_TEST(accept_of_a_number_that_became_another)
+{
+    struct accepting accepting = {.tid = 0};
+    char byte;
+    int other[2];
+    open_listener();
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, other), 0);
+    ck_assert_int_eq(send(other[0], "data", 4, 0), 4);
+    ck_assert_int_eq(pthread_create(&accepting.thread, NULL, accept_in_thread, &accepting), 0);
+    await_sleep_in(&accepting, SYS_recvmsg);
+    ck_assert_int_eq(dup2(other[1], pair[1]), pair[1]);
+    if (_i == 0)
+        handover_offer(other[0], false);
+    else
+        shutdown(pair[0], SHUT_RDWR);
+    ck_assert_int_eq(pthread_join(accepting.thread, NULL), 0);
+    ck_assert_int_eq(accepting.result, -EBADF);
+    ck_assert_int_eq(recv(other[0], &byte, 1, MSG_DONTWAIT), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_int_eq(recv(other[1], &byte, 1, MSG_DONTWAIT | MSG_TRUNC), 4);
+    close(other[0]);
+    close(other[1]);
+    close_pair();
+}
+END_TEST
+
+/* Another thread closes the connection, and its number becomes that of another one. What waits
+ * there is not taken. In the last case no descriptor is left. */
+START_TEST(message_of_a_number_that_became_another)
+{
+    struct accepting receiving = {.tid = 0};
+    struct rlimit old, none;
+    char byte;
+    int other[2];
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, other), 0);
+    ck_assert_int_eq(send(other[0], "data", 4, 0), 4);
+    ck_assert_int_eq(pthread_create(&receiving.thread, NULL, receive_in_thread, &receiving), 0);
+    await_sleep_in(&receiving, SYS_recvfrom);
+    ck_assert_int_eq(dup2(other[1], pair[1]), pair[1]);
+    none = (struct rlimit){.rlim_cur = _i == 2 ? 0 : old.rlim_cur, .rlim_max = old.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    if (_i == 0)
+        shutdown(pair[0], SHUT_RDWR);
+    else
+        ck_assert_int_eq(send(pair[0], "abc", 3, 0), 3);
+    ck_assert_int_eq(pthread_join(receiving.thread, NULL), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+    ck_assert_int_eq(receiving.length, -EBADF);
+    ck_assert_int_eq(recv(other[1], &byte, 1, MSG_DONTWAIT | MSG_TRUNC), 4);
+    close(other[0]);
+    close(other[1]);
+    close_pair();
+}
+END_TEST
+
+/* A message that was waited for comes, and nothing is left open. */
+START_TEST(message_that_was_waited_for)
+{
+    struct accepting receiving = {.tid = 0};
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    int lowest = fcntl(pair[0], F_DUPFD_CLOEXEC, 0);
+    close(lowest);
+    ck_assert_int_eq(pthread_create(&receiving.thread, NULL, receive_in_thread, &receiving), 0);
+    await_sleep_in(&receiving, SYS_recvfrom);
+    ck_assert_int_eq(send(pair[0], "abc", 3, 0), 3);
+    ck_assert_int_eq(pthread_join(receiving.thread, NULL), 0);
+    ck_assert_int_eq(receiving.length, 3);
+    int again = fcntl(pair[0], F_DUPFD_CLOEXEC, 0);
+    ck_assert_int_eq(again, lowest);
+    close(again);
+    close_pair();
+}
+END_TEST
+
+/* With room for one descriptor a connection is still taken and answered. */
+START_TEST(accept_with_room_for_one)
+{
+    struct rlimit old, limit;
+    struct idc_addr peer;
+    char answer;
+    open_listener();
+    handover_offer(pair[0], false);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+    int lowest = fcntl(pair[0], F_DUPFD_CLOEXEC, 0);
+    close(lowest);
+    limit = (struct rlimit){.rlim_cur = (rlim_t)lowest + (rlim_t)_i, .rlim_max = old.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    int fd = handover_accept(pair[1], listener_serial, &peer, MSG_DONTWAIT);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+    ck_assert_int_eq(fd, _i == 0 ? -EMFILE : lowest);
+    ck_assert_int_eq(recv(pair[0], &answer, 1, MSG_DONTWAIT), _i == 0 ? -1 : 1);
+    if (fd >= 0)
+        close(fd);
     close_pair();
 }
 END_TEST
@@ -604,9 +822,9 @@ START_TEST(message_sizes)
                                    63,
                                    64,
                                    65,
-                                   HANDOVER_FRONT_SHORT - 1,
-                                   HANDOVER_FRONT_SHORT,
-                                   HANDOVER_FRONT_SHORT + 1,
+                                   FRONT_SHORT - 1,
+                                   FRONT_SHORT,
+                                   FRONT_SHORT + 1,
                                    1000,
                                    HANDOVER_INLINE_MAX,
                                    HANDOVER_INLINE_MAX + 1,
@@ -653,8 +871,8 @@ START_TEST(front_for_plain_receivers)
         size_t front;
     } senders[] = {{HANDOVER_PLAIN_BUFFER, HANDOVER_PLAIN_MAX},
                    {100000, HANDOVER_INLINE_MAX},
-                   {60000, HANDOVER_FRONT_SHORT},
-                   {1, HANDOVER_FRONT_SHORT}};
+                   {60000, 65536 - FRONT_SLACK},
+                   {1, 1280 - FRONT_SLACK}};
     for (size_t i = 0; i < sizeof(senders) / sizeof(senders[0]); i++) {
         const int *buffer = &senders[i].buffer;
         open_pair(SOCK_SEQPACKET);
@@ -668,7 +886,7 @@ START_TEST(front_for_plain_receivers)
 }
 END_TEST
 
-/* To another domain it goes through link_mgr, which takes all of it. */
+/* To another domain it goes through link_mgr, which takes all of it, and holds the front. */
 START_TEST(front_by_destination)
 {
     for (int between = 0; between < 2; between++) {
@@ -677,31 +895,136 @@ START_TEST(front_by_destination)
         name.peer.domid = 5 + (uint32_t)between;
         open_pair(SOCK_SEQPACKET);
         ck_assert_int_eq(handover_bind(pair[1], &name), 0);
-        check_front(HANDOVER_PLAIN_MAX + 1, between ? HANDOVER_FRONT_SHORT : HANDOVER_INLINE_MAX);
+        check_front(HANDOVER_PLAIN_MAX + 1, between ? 49152 - FRONT_SLACK : HANDOVER_INLINE_MAX);
         check_whole(HANDOVER_PLAIN_MAX + 1, IDC_MESSAGE_MAX);
         close_pair();
     }
 }
 END_TEST
 
-/* Of which the front is not in one piece. */
-START_TEST(front_from_several_places)
+/* A front that is not in one piece. It is a short one if the pieces are many. */
+static void check_front_of_pieces(size_t pieces, size_t front)
 {
-    size_t len = 100000, room = len + 1;
+    size_t len = 100000, room = len + 1, first = len - (pieces - 1);
     uint8_t *sent = handover_pattern(len), *got = malloc(room);
-    struct iovec spans[] = {{sent, 100}, {NULL, 0}, {sent + 100, 1}, {sent + 101, len - 101}};
-    open_pair(SOCK_SEQPACKET);
+    struct iovec spans[40] = {{sent, 0}};
+    for (size_t i = 1; i < pieces; i++)
+        spans[i] = (struct iovec){sent + i - 1, 1};
+    spans[pieces] = (struct iovec){sent + pieces - 1, first};
     for (int i = 0; i < 2; i++) {
-        ck_assert_int_eq(handover_send_by_memfd(pair[0], spans, 4, len, 0), (ssize_t)len);
+        ck_assert_int_eq(handover_send_by_memfd(pair[0], spans, pieces + 1, len, 0), (ssize_t)len);
         if (i == 0)
-            ck_assert_int_eq(recv(pair[1], got, room, 0), HANDOVER_FRONT_SHORT);
+            ck_assert_int_eq(recv(pair[1], got, room, 0), (ssize_t)front);
         else
             ck_assert_int_eq(handover_recv_message(pair[1], got, room, 0, &length), (ssize_t)len);
-        ck_assert_mem_eq(got, sent, i == 0 ? HANDOVER_FRONT_SHORT : len);
+        ck_assert_mem_eq(got, sent, i == 0 ? front : len);
     }
     free(sent);
     free(got);
+}
+
+START_TEST(front_from_several_places)
+{
+    open_pair(SOCK_SEQPACKET);
+    check_front_of_pieces(3, 98304 - FRONT_SLACK);
+    check_front_of_pieces(30, FRONT_SHORT);
     close_pair();
+}
+END_TEST
+
+/* How many of these bytes go into the socket before one more would wait; and until it does not poll
+ * writable. */
+static int fronts_that_fit(int buffer, enum front_way way, size_t len, bool poll_first)
+{
+    static char bytes[8 << 20];
+    size_t lengths[FRONT_TRIES];
+    struct pollfd pollfd = {.events = POLLOUT};
+    int size = 0, count = 0, tries;
+    open_pair(SOCK_SEQPACKET);
+    pollfd.fd = pair[0];
+    ck_assert_int_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)), 0);
+    getsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, &(socklen_t){sizeof(size)});
+    tries = front_lengths(way, (size_t)size, len, lengths);
+    for (ssize_t sent = 0; sent >= 0 && (!poll_first || poll(&pollfd, 1, 0) > 0);) {
+        for (int i = 0, again = 1; i < tries && again; i++) {
+            ck_assert(lengths[i] < len && front_is_length(lengths[i]));
+            sent = send(pair[0], bytes, lengths[i], MSG_DONTWAIT);
+            again = sent < 0 && errno == EMSGSIZE;
+        }
+        count += sent >= 0;
+        ck_assert(sent >= 0 || errno == EAGAIN);
+    }
+    close_pair();
+    return count;
+}
+
+/* Where pages are larger, the kernel charges more than front.c reckons. */
+START_TEST(few_fronts_fill_a_buffer)
+{
+    static const int buffers[] = {1,      2304,   5000,   20000,  60000,
+                                  106496, 166200, 212992, 327680, 1 << 20};
+    for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
+        int to_link_mgr = fronts_that_fit(buffers[i], FRONT_TO_LINK_MGR, IDC_MESSAGE_MAX, false);
+        ck_assert_int_le(to_link_mgr, buffers[i] >= 100000 && buffers[i] <= 327680 ? 5 : 8);
+        ck_assert_int_eq(fronts_that_fit(buffers[i], FRONT_TO_LINK_MGR, IDC_MESSAGE_MAX, true), 2);
+        for (int way = FRONT_TO_PROGRAM; way <= FRONT_WITHIN_DOMAIN; way++) {
+            int fit = fronts_that_fit(buffers[i], (enum front_way)way, IDC_MESSAGE_MAX, false);
+            ck_assert_int_ge(fit, 1);
+            ck_assert_int_le(fit, 2);
+            ck_assert_int_eq(
+                fronts_that_fit(buffers[i], (enum front_way)way, IDC_MESSAGE_MAX, true), 1);
+        }
+    }
+}
+END_TEST
+
+/* A user without privilege, of whom too many descriptors are under way in other sockets. */
+static void stuff_descriptors(int stuffed[2])
+{
+    const int fds[HANDOVER_FDS_MAX] = {0, 0, 0, 0};
+    struct rlimit limit = {40, 40};
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 && on_valgrind())
+        _exit(0);                              /* it lets nobody change that */
+    uid_t nobody = 1u << 30 | (uid_t)getpid(); /* no other test has it */
+    if (getuid() == 0)
+        ck_assert_int_eq(setresuid(nobody, nobody, nobody), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, stuffed), 0);
+    while (handover_send(stuffed[0], "x", 1, fds, HANDOVER_FDS_MAX, MSG_DONTWAIT) == 1)
+        ;
+    ck_assert_int_eq(errno, ETOOMANYREFS);
+}
+
+static void *take_back_descriptors(void *arg)
+{
+    const int *stuffed = arg;
+    close(stuffed[0]);
+    close(stuffed[1]);
+    return NULL;
+}
+
+START_TEST(too_many_descriptors_under_way)
+{
+    size_t len = HANDOVER_INLINE_MAX + 1;
+    uint8_t *bytes = handover_pattern(len);
+    const struct timeval limit = {.tv_usec = 20000}, none = {0};
+    int stuffed[2], status;
+    pthread_t thread;
+    pid_t child = fork();
+    if (child == 0) {
+        stuff_descriptors(stuffed);
+        open_pair(SOCK_SEQPACKET);
+        ck_assert_int_eq(handover_send_message(pair[0], bytes, len, MSG_DONTWAIT), -ETOOMANYREFS);
+        setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+        ck_assert_int_eq(handover_send_message(pair[0], bytes, len, 0), -EAGAIN);
+        setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
+        ck_assert_int_eq(pthread_create(&thread, NULL, take_back_descriptors, stuffed), 0);
+        ck_assert_int_eq(handover_send_message(pair[0], bytes, len, 0), (ssize_t)len);
+        pthread_join(thread, NULL);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    free(bytes);
 }
 END_TEST
 
@@ -762,6 +1085,31 @@ START_TEST(an_end_is_looked_at_twice)
     ck_assert_int_eq(handover_recv_message(pair[1], buf, 10, 0, &length), HANDOVER_END);
     free(bytes);
     free(buf);
+    close_pair();
+}
+END_TEST
+
+static int lowest_free(void)
+{
+    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    close(fd);
+    return fd;
+}
+
+/* An empty message of an end without a name looks like the end, but for the descriptors that come
+ * with it. They are handed out or closed like those of any other message. */
+START_TEST(empty_message_with_descriptors)
+{
+    int fds[2] = {-1, -1}, count = _i, sent[2] = {STDERR_FILENO, STDERR_FILENO};
+    char byte;
+    open_pair(SOCK_SEQPACKET);
+    int free_before = lowest_free();
+    ck_assert_int_eq(handover_send(pair[0], "", 0, sent, 2, 0), 0);
+    ck_assert_int_eq(handover_recv(pair[1], &byte, 1, fds, &count, MSG_DONTWAIT), 0);
+    ck_assert_int_eq(count, _i);
+    while (count > 0)
+        ck_assert_int_eq(close(fds[--count]), 0);
+    ck_assert_int_eq(lowest_free(), free_before);
     close_pair();
 }
 END_TEST
@@ -853,14 +1201,6 @@ START_TEST(message_with_stray_descriptor)
 }
 END_TEST
 
-static int count_descriptors(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1000; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 /* len bytes with fd beside them, once or several times, are no front: they arrive as they are, and
  * no descriptor stays. */
 static void check_no_front(const uint8_t *bytes, size_t len, int fd, int copies)
@@ -892,14 +1232,14 @@ static int make_file(const uint8_t *bytes, off_t size, int seals)
 START_TEST(no_front)
 {
     const int good = F_SEAL_SHRINK | F_SEAL_WRITE;
-    const size_t front = HANDOVER_FRONT_SHORT;
+    const size_t front = FRONT_SHORT;
     static const struct {
         off_t size;
         int seals;
     } files[] = {{5000, 0}, /* it could shrink or change */
                  {5000, F_SEAL_SHRINK},
                  {5000, F_SEAL_WRITE},
-                 {HANDOVER_FRONT_SHORT, F_SEAL_SHRINK | F_SEAL_WRITE},
+                 {FRONT_SHORT, F_SEAL_SHRINK | F_SEAL_WRITE},
                  {10, F_SEAL_SHRINK | F_SEAL_WRITE},
                  {IDC_MESSAGE_MAX + 1, F_SEAL_SHRINK | F_SEAL_WRITE},
                  {(off_t)16 << 40, F_SEAL_SHRINK | F_SEAL_WRITE}};
@@ -968,9 +1308,16 @@ int main(void)
     tcase_add_test(tests, fds_with_a_full_table);
     tcase_add_test(tests, waiting_round_trip);
     tcase_add_test(tests, waiting_hostile);
+    tcase_add_test(tests, answer_hostile);
     tcase_add_test(tests, accept_takes_and_tells);
     tcase_add_loop_test(tests, accept_takes_the_mark, 0, 2);
     tcase_add_test(tests, accept_of_nonsense);
+    tcase_add_test(tests, accept_with_a_small_buffer);
+    tcase_add_loop_test(tests, accept_of_a_number_that_became_another, 0, 2);
+    tcase_add_loop_test(tests, message_of_a_number_that_became_another, 0, 3);
+    tcase_add_test(tests, message_that_was_waited_for);
+    if (!on_valgrind())
+        tcase_add_loop_test(tests, accept_with_room_for_one, 0, 2);
     tcase_add_loop_test(tests, filler, 0, 2);
     tcase_add_loop_test(tests, rough_filler, 0, 2);
     tcase_add_loop_test(tests, little_filler, 0, 2);
@@ -982,10 +1329,13 @@ int main(void)
     tcase_add_test(tests, front_for_plain_receivers);
     tcase_add_test(tests, front_by_destination);
     tcase_add_test(tests, front_from_several_places);
+    tcase_add_test(tests, few_fronts_fill_a_buffer);
+    tcase_add_test(tests, too_many_descriptors_under_way);
     tcase_add_test(tests, message_too_long);
     tcase_add_test(tests, message_end_and_error);
     tcase_add_test(tests, an_end_is_looked_at_twice);
     tcase_add_test(tests, empty_message);
+    tcase_add_loop_test(tests, empty_message_with_descriptors, 0, 3);
     tcase_add_test(tests, long_message_without_a_descriptor);
     tcase_add_test(tests, message_to_a_full_socket);
     tcase_add_test(tests, message_with_stray_descriptor);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/core/peer.h"
 #include "link_mgr/hub/hub_private.h"
 #include "tests/unit/suite.h"
 
@@ -20,6 +21,16 @@
 
 static struct hub *hub;
 static struct conn conns[OPEN + ENDING];
+static struct quota users;
+
+static void test_users_begin(void)
+{
+    struct user_limits limits;
+    users_usual(&limits);
+    limits.each[USER_CONNECTIONS] = QUOTA_NO_LIMIT;
+    users_init(&users, &limits);
+    hub->users = &users;
+}
 
 /* What is answered to uid, that shows fd: the end, or why there is no answer. */
 static int answer_to(uint32_t uid, int fd, uint64_t serial)
@@ -43,9 +54,36 @@ static void hub_records_begin(unsigned number)
     ck_assert_int_eq(hub_record_begin(hub, &conns[number], OWNER), 0);
 }
 
+/* An open connection has not ended, cleanly or otherwise, and the text says so. */
+START_TEST(the_text_tells_open_from_ended)
+{
+    char why[HUB_WHY_MAX] = "";
+    const struct hub_question question = {.caller.uid = OWNER, .serial = FIRST, .shown = -1};
+    int end = -1;
+    hub = calloc(1, sizeof(*hub));
+    test_users_begin();
+    hub_records_init(hub);
+    hub_records_begin(0);
+    conns[0].phase = CONN_OPEN;
+    ck_assert_int_eq(hub_reason(hub, &question, &end, why), 0);
+    ck_assert_int_eq(end, 0);
+    ck_assert_str_eq(why, "the connection is open");
+    conns[0].phase = CONN_ENDING;
+    ck_assert_int_eq(hub_reason(hub, &question, &end, why), 0);
+    ck_assert_str_eq(why, "ended cleanly");
+    hub_record_end(hub, FIRST, REASON_OK);
+    ck_assert_int_eq(hub_reason(hub, &question, &end, why), 0);
+    ck_assert_int_eq(end, 0);
+    ck_assert_str_eq(why, "ended cleanly");
+    hub_records_free(hub);
+    free(hub);
+}
+END_TEST
+
 START_TEST(the_latest_ends_are_remembered)
 {
     hub = calloc(1, sizeof(*hub));
+    test_users_begin();
     hub_records_init(hub);
     for (unsigned i = 0; i < OPEN + ENDING; i++)
         hub_records_begin(i);
@@ -63,6 +101,53 @@ START_TEST(the_latest_ends_are_remembered)
     ck_assert_int_eq(reason_of(UINT64_MAX), -ENOENT);
     hub_record_cancel(hub, FIRST + 5);
     ck_assert_int_eq(reason_of(FIRST + 5), -ENOENT);
+    hub_records_free(hub);
+    free(hub);
+}
+END_TEST
+
+#define SHARED 100 /* connections that OWNER may have */
+
+static int share_next;
+
+/* So many more connections of that user of that domain to OWNER's services can come. */
+static int share_takes(struct peer *peer, uint32_t uid)
+{
+    for (int count = 0;; count++) {
+        struct conn *conn = &conns[share_next];
+        *conn = (struct conn){
+            .serial = FIRST + (unsigned)share_next, .incoming = true, .uid = uid, .peer = peer};
+        int error = hub_record_begin(hub, conn, OWNER);
+        if (error) {
+            ck_assert_int_eq(error, -EUSERS);
+            return count;
+        }
+        share_next++;
+    }
+}
+
+/* Whoever comes later finds something, and there is nothing left of shares at the end. */
+START_TEST(each_domain_and_user_has_a_share)
+{
+    struct peer domains[3] = {{.domid = 1}, {.domid = 2}, {.domid = 32751}};
+    hub = calloc(1, sizeof(*hub));
+    test_users_begin();
+    users.limits[USER_CONNECTIONS].each = SHARED;
+    hub_records_init(hub);
+    ck_assert_int_eq(share_takes(&domains[0], 7), 34);
+    ck_assert_int_eq(share_takes(&domains[0], 0), 11);   /* another user of it */
+    ck_assert_int_ge(share_takes(&domains[1], 7), 10);   /* the same uid elsewhere */
+    ck_assert_int_ge(share_takes(&domains[2], 1000), 8); /* some are for everybody */
+    for (uint32_t uid = 1; uid < 9; uid++)
+        share_takes(&domains[1], uid);
+    uint64_t of_first = 34 + 11;
+    for (int i = 0; i < share_next; i++)
+        of_first -= conns[i].peer == &domains[0];
+    ck_assert_uint_eq(of_first, 0); /* it got no more meanwhile */
+    for (int i = 0; i < share_next; i++)
+        hub_record_end(hub, FIRST + (unsigned)i, REASON_OK);
+    for (int i = 0; i < QUOTA_BUCKETS; i++)
+        ck_assert(LIST_EMPTY(&hub->shares.buckets[i]));
     hub_records_free(hub);
     free(hub);
 }
@@ -100,6 +185,7 @@ START_TEST(who_may_ask)
 {
     int pair[2];
     hub = calloc(1, sizeof(*hub));
+    test_users_begin();
     hub_records_init(hub);
     hub_records_begin(1);
     hub_records_begin(2);
@@ -126,6 +212,8 @@ int main(void)
 {
     Suite *suite = suite_create("hub records");
     TCase *tests = tcase_create("tests");
+    tcase_add_test(tests, each_domain_and_user_has_a_share);
+    tcase_add_test(tests, the_text_tells_open_from_ended);
     tcase_add_test(tests, the_latest_ends_are_remembered);
     tcase_add_test(tests, who_may_ask);
     suite_add_tcase(suite, tests);

@@ -65,6 +65,15 @@ static const struct use {
     {"idc --nosuch status", 2, "idc: --nosuch is not an option, or takes no argument (see idc", 1},
     {"idc help", 0, "usage: idc", -1},
     {"idc help ping", 0, "-W, --timeout S", -1},
+    {"idc help help", 0, "usage: idc [--socket PATH] COMMAND", -1},
+    {"idc bench --listen --json", 2, "--listen takes no DOMID, no --json and no --seconds", 1},
+    {"idc bench --listen --seconds 1", 2, "--listen takes no DOMID, no --json and no --seconds", 1},
+    {"idc cat 4 80 81", 2, "idc cat: unexpected argument \"81\"", 1},
+    {"idc status >/dev/full", 1, "idc status: cannot write the output: No space left", 1},
+    {"test_conn --version", 0, "test_conn " IDC_VERSION "\n", 1},
+    {"test_accept --version", 0, "test_accept " IDC_VERSION "\n", 1},
+    {"test_conn --version >/dev/full", 1, "cannot write the output: No space left", 1},
+    {"test_accept --version >/dev/full", 1, "cannot write the output: No space left", 1},
     {"idc help nosuch", 2, "there is no command \"nosuch\" (see idc --help)", 1},
     {"idc -V", 0, "idc ", 1},
     {"idc bench --name 80 4", 2,
@@ -74,8 +83,30 @@ static const struct use {
     {"idc ping -c x 4", 2, "COUNT", 1},
     {"idc ping", 2, "DOMID", 1},
     {"idc ping 40000", 2, "DOMID", 1},
+    {"idc ping ''", 2, "is not empty", 1},
+    {"idc ping a:b", 2, "a name that has a colon is name:NAME", 1},
+    {"idc ping -c 1 web", 0, "--- domain web ---", -1},
+    {"idc ping -c 1 name:web", 0, "--- domain name:web ---", -1},
+    {"idc ping -c 1 nobody", 1, "cannot connect to domain nobody: No route to host", 1},
+    {"idc ping -c 1 twin", 1, "Name not unique", 1},
+    {"idc services web", 0, "4000000000 seqpacket org.example.a\n", 2},
+    {"idc services 'mail-*'", 2, "a glob is many domains", 1},
+    {"idc wait web 80", 0, "", 0},
+    {"idc wait --timeout 60 twin 80", 1, "Name not unique", 1}, /* at once */
+    {"echo hi | idc cat web 5", 0, "hi\n", 1},
+    {"echo hi | idc cat self 5", 0, "hi\n", 1},
+    {"idc cat web 13", 1, ": idc-setup --add --ports 13 3 5\n", 1},
+    {"idc cat web 99", 1, "(what it offers: idc services web)", 1},
+    {"idc cat any no.service </dev/null", 1, "cannot connect to domain any service no.service", 1},
+    {"idc bench nobody", 1, "no such domain", 1},
     {"idc ping -c 1 --socket /nonexistent 4", 1, "no link_mgr serves", 1},
     {"idc services 4", 0, "4000000000 seqpacket org.example.a\n", 2},
+    /* a limit is for the whole answer */
+    {"timeout 60 idc services --timeout 0.5 8 >/dev/null", 1, "no answer in time", 1},
+    {"timeout 60 idc wait --timeout 0.5 8 80", 1, "does not say what listens there", 1},
+    {"idc wait 4 80", 0, "", 0},
+    {"idc wait --timeout 0 4 81", 1, "nothing listens there", 1},
+    {"idc services --timeout 0 4", 2, "--timeout takes seconds", 1},
     {"idc cat 4 99", 1, "refused", 1},
     {"idc cat 4 99", 1, "idc services 4", 1},
     {"idc cat 4 13", 1, ": idc-setup --add --ports 13 3 4\n", 1},
@@ -106,8 +137,12 @@ static const struct use {
      "the permission was revoked", 1},
     {"test_conn --help 2>/dev/null", 0, "usage: test_conn", 1},
     {"test_conn", 2, "usage", 1},
-    {"test_conn x", 2, "usage", 1},
-    {"test_conn 2x 80", 2, "usage", 1},
+    {"test_conn x", 1, "domain x port 80: No route to host", 1},
+    {"test_conn 2x 80", 1, "No route to host", 1},
+    {"test_conn 40000 80", 2, "a domid is 0 to 32751", 1},
+    {"test_conn '' 80", 2, "not empty", 1},
+    {"test_conn twin 80", 1, "Name not unique", 1},
+    {"test_conn web 5", 1, "not what test_accept answers", -1},
     {"test_conn 2 80x", 2, "usage", 1},
     {"test_conn 2 0", 2, "usage", 1},
     {"test_conn 2 4294967296", 2, "usage", 1},
@@ -116,9 +151,44 @@ static const struct use {
     {"test_conn --socket /nonexistent 3", 1, "no link_mgr serves /nonexistent", 1},
     {"test_accept --help 2>/dev/null", 0, "usage: test_accept", 1},
     {"test_accept", 2, "usage", 1},
+    {"test_accept -h", 0, "usage: test_accept", 1},
+    {"test_conn -h", 0, "usage: test_conn", 1},
+    {"idc-setup -h", 0, "usage: idc-setup", -1},
+    {"link_mgr -h", 0, "usage: link_mgr", -1},
+    {"idc bench --port 5 --name a.b 4", 2, "--port and --name contradict each other", 1},
+    {"idc bench --listen --port 5 --name a.b", 2, "--port and --name contradict", 1},
     {"test_accept 0", 2, "usage", 1},
     {"test_accept 80x", 2, "usage", 1},
     {"test_accept --socket /nonexistent 80", 1, "no link_mgr serves /nonexistent", 1},
+};
+
+/* What prints to stdout. A full disk and a closed stdout are failures of one line. */
+static const char *const printers[] = {
+    "idc --help",
+    "idc --version",
+    "idc help ping",
+    "idc status",
+    "idc status --json",
+    "idc status --connections",
+    "idc status --help",
+    "idc ping --help",
+    "idc cat --help",
+    "idc bench --help",
+    "idc run --help",
+    "idc wait --help",
+    "idc services --help",
+    "idc services 4",
+    "idc ping -c 2 -i 0 4",
+    "idc ping -i 0 4", /* ... and it doesn't go on for ever */
+    "idc-setup --help",
+    "idc-setup --version",
+    "idc-setup --store $D --list",
+    "idc-setup --store $D --list --json",
+    "link_mgr --help",
+    "link_mgr --version",
+    "test_conn --help",
+    "test_accept --help",
+    "test_accept 4001",
 };
 
 static int count_lines(const char *text)
@@ -193,8 +263,8 @@ static const char *const scripts[] = {
     "head -c 3000000 /dev/urandom >$D/a\n"
     "idc cat --listen -d --port 4000 >$D/a2 & " AWAIT(
         "4000") "idc cat -N 3 4000 <$D/a; wait $! && cmp $D/a $D/a2",
-    /* ways to answer with -k: stdin, and a command */
-    IDLE "idc cat -lk --port 4000 <$D/in >$D/all & p=$!; " AWAIT(
+    /* ways to answer with -k: stdin, and a command. With -N an idle stdin keeps nobody waiting. */
+    IDLE "idc cat -lkN --port 4000 <$D/in >$D/all & p=$!; " AWAIT(
         "4000") "for i in 1 2; do mkfifo $D/pipe; idc cat 3 4000 <$D/pipe >$D/out & "
                 "exec 4>$D/pipe; rm $D/pipe; echo q$i >&4; until grep -q q$i $D/all; do sleep "
                 "0.05; done; "
@@ -214,6 +284,21 @@ static const char *const scripts[] = {
      "grep -q 'rtt min/avg/max' $D/out"),
 };
 
+START_TEST(output_fails)
+{
+    static char text[65536];
+    static const char *const outputs[] = {">/dev/full", ">&-"};
+    for (size_t i = 0; i < sizeof(outputs) / sizeof(outputs[0]); i++) {
+        char script[512];
+        snprintf(script, sizeof(script), "%s %s", printers[_i], outputs[i]);
+        int status = libidc_tools_run(script, text);
+        ck_assert_msg(status == 1 && count_lines(text) == 1 &&
+                          strstr(text, "cannot write the output"),
+                      "%s: status %d, and: %s", script, status, text);
+    }
+}
+END_TEST
+
 START_TEST(script)
 {
     static char text[65536];
@@ -232,6 +317,7 @@ int main(void)
     tcase_add_checked_fixture(tests, libidc_tools_setup, server_stop);
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, use, 0, sizeof(uses) / sizeof(uses[0]));
+    tcase_add_loop_test(tests, output_fails, 0, sizeof(printers) / sizeof(printers[0]));
     tcase_add_loop_test(tests, script, 0, sizeof(scripts) / sizeof(scripts[0]));
     suite_add_tcase(suite, tests);
     return run_suite(suite);

@@ -5,6 +5,7 @@
  * later.
  */
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,12 +46,12 @@ static uint8_t read_and_sleep(void)
     return flags;
 }
 
-static struct endpoint *connect_to_core(uint32_t id)
+static struct endpoint *connect_to_port(uint32_t id, uint32_t port, enum idc_type type)
 {
     uint8_t payload[WIRE_CONNECT_REQ + IDC_SERVICE_MAX];
     uint32_t length = wire_put_connect_req(
         payload, &(struct wire_connect_req){
-                     .id = id, .source_port = 5, .port = LONE_PORT, .uid = 9, .type = IDC_STREAM});
+                     .id = id, .source_port = 5, .port = port, .uid = 9, .type = type});
     lone_send(&lone,
               &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ, .length = length, .credit = 4096},
               payload);
@@ -58,6 +59,11 @@ static struct endpoint *connect_to_core(uint32_t id)
     lone_run(&lone);
     ck_assert_int_gt(lone.end_count, 0);
     return &lone.ends[lone.end_count - 1];
+}
+
+static struct endpoint *connect_to_core(uint32_t id)
+{
+    return connect_to_port(id, LONE_PORT, IDC_STREAM);
 }
 
 static void program_closes(struct endpoint *end)
@@ -247,6 +253,71 @@ START_TEST(a_listener_that_is_made_later)
 }
 END_TEST
 
+/* ---- a program that goes on writing ---- */
+
+#define PULLS 1000
+static int pulls;
+
+/* It always has more, until it is shut off. */
+static ssize_t endless_pull(struct endpoint *end, const struct iovec *spans, int count)
+{
+    (void)count;
+    if (end->ended)
+        return 0;
+    return ++pulls < PULLS ? (ssize_t)spans[0].iov_len : -EAGAIN;
+}
+
+/* The other side closes, or only reads no more. The program was shut off before what it has sent is
+ * dropped. */
+START_TEST(a_program_that_goes_on_writing_is_shut_off)
+{
+    lone_start(&lone);
+    struct endpoint *end = connect_to_core(77);
+    read_and_sleep();
+    lone.host.pull = endless_pull;
+    pulls = 0;
+    link_events_tell(core_id, _i == 0 ? NO_MORE : WIRE_NO_MORE_WANTED);
+    if (end->conn) {
+        conn_readable(end->conn);
+        conn_settle(end->conn);
+        lone_run(&lone);
+    }
+    ck_assert(end->ended);
+    ck_assert_msg(pulls < 10, "%d times something was dropped", pulls);
+    if (end->open)
+        program_closes(end);
+    link_events_tell(core_id, _i == 0 ? WIRE_LAST : WIRE_NO_MORE_DATA | WIRE_LAST);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* The peer has sent its end behind a message that is lent to the program. The program takes the
+ * message and closes before the core has looked: nothing is left to wait for. */
+START_TEST(a_close_before_what_was_lent_came_back)
+{
+    lone_start(&lone);
+    struct endpoint *end = connect_to_port(1, LONE_PORT + 1, IDC_SEQPACKET);
+    read_and_sleep();
+    end->lends = true;
+    lone_send(&lone,
+              &(struct wire_frame){
+                  .type = WIRE_TYPE_DATA, .connection = core_id, .length = 3, .credit = 4096},
+              "abc");
+    peer_channel_event(lone.core->by_domid[2]);
+    lone_run(&lone);
+    ck_assert_uint_eq(end->pushed, 3);
+    link_events_tell(core_id, NO_MORE);
+    program_closes(end);
+    lone_pass(&lone, LINK_QUIET_MS);
+    ck_assert(!end->open);
+    ck_assert_int_eq(end->reason, REASON_OK);
+    ck_assert_uint_eq(read_and_sleep(), WIRE_NO_MORE_DATA | WIRE_LAST);
+    link_events_tell(core_id, WIRE_LAST);
+    ck_assert_uint_eq(lone.core->by_domid[2]->conn_count, 0);
+    lone_stop(&lone);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("events of a link");
@@ -260,6 +331,8 @@ int main(void)
     tcase_add_test(tests, the_link_stays);
     tcase_add_test(tests, a_listener_that_its_program_has_closed);
     tcase_add_test(tests, a_listener_that_is_made_later);
+    tcase_add_loop_test(tests, a_program_that_goes_on_writing_is_shut_off, 0, 2);
+    tcase_add_test(tests, a_close_before_what_was_lent_came_back);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

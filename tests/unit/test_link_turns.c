@@ -172,6 +172,26 @@ START_TEST(small_requests_find_little_before_them)
 }
 END_TEST
 
+/* Frames that cost the peer nothing: however many there are, others have their turn. */
+START_TEST(few_frames_are_taken_in_a_turn)
+{
+    const struct wire_frame skipped = {.type = 200};
+    uint32_t sent = 0;
+    link_turns_begin();
+    while (lone_send(&lone, &skipped, NULL))
+        sent += WIRE_HEADER;
+    ck_assert_uint_gt(sent, 2 * LINK_TURN_FRAMES * WIRE_HEADER);
+    for (int turn = 1; turn <= 2; turn++) {
+        ck_assert(core_turn(lone.core));
+        int64_t left = LONE_RING - ring_space(&lone.theirs.out);
+        ck_assert_int_ge(left, (int64_t)sent - turn * LINK_TURN_FRAMES * (int64_t)WIRE_HEADER);
+    }
+    lone_run(&lone);
+    ck_assert_int_eq(ring_space(&lone.theirs.out), LONE_RING);
+    lone_stop(&lone);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("turns of a link");
@@ -181,6 +201,7 @@ int main(void)
     tcase_add_test(tests, one_that_had_nothing_goes_first);
     tcase_add_test(tests, one_that_writes_little_by_little_gets_its_share);
     tcase_add_test(tests, small_requests_find_little_before_them);
+    tcase_add_test(tests, few_frames_are_taken_in_a_turn);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

@@ -204,8 +204,9 @@ START_TEST(load_is_there_while_it_is_measured)
     struct figures figures = measure_do_run("loaded", &measure);
     ck_assert_double_gt(figures_get(&figures, "bulk_bytes_per_second"), 0);
     ck_assert_double_gt(figures_get(&figures, "idle_p50_ns"), 0);
-    ck_assert_double_eq(figures_get(&figures, "p99_over_idle_p50"),
-                        figures_get(&figures, "p99_ns") / figures_get(&figures, "idle_p50_ns"));
+    double ratio = figures_get(&figures, "p99_ns") / figures_get(&figures, "idle_p50_ns");
+    /* Not equal: i386 computes with more digits than it stores. */
+    ck_assert_double_eq_tol(figures_get(&figures, "p99_over_idle_p50"), ratio, ratio * 1e-12);
     ck_assert_int_eq(connected, 2);
 }
 END_TEST

@@ -20,6 +20,8 @@ bool platform_xen_is_here(void)
 #define ARGUMENTS_MAX 8
 #define TEN "/123456789"
 #define LONGEST TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "/123456"
+#define UUID "00112233-4455-6677-8899-aabbccddeeff"
+#define NO_UUID "00000000-0000-0000-0000-000000000000"
 #define TOO_LONG TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "/1234567"
 
 static const struct {
@@ -39,6 +41,14 @@ static const struct {
     {{NULL}, true, 1, "built without Xen"},
     {{"--platform", "xen"}, false, 1, "built without Xen"},
     {{"--platform", "local"}, true, 2, "the local platform needs --store DIR"},
+    {{"--store", "/s", "--domid", "1", "--name", "7"}, false, -1, ""},
+    {{"--store", "/s", "--domid", "1", "--name", "b\xc3\xbcro", "--uuid", UUID}, false, -1, ""},
+    {{"--store", "/s", "--domid", "1", "--name", ""}, false, 2, "--name takes a domain's name"},
+    {{"--store", "/s", "--domid", "1", "--name", "a\nb"}, false, 2, "no control characters"},
+    {{"--store", "/s", "--domid", "1", "--uuid", "7"}, false, 2, "--uuid takes one like 00112233"},
+    {{"--store", "/s", "--domid", "1", "--uuid", NO_UUID}, false, 2, "not that of zeros"},
+    {{"--platform", "xen", "--name", "web"}, false, 2, "the toolstack says what a domain is"},
+    {{"--uuid", UUID}, true, 2, "--name and --uuid are for the local platform"},
     {{"--platform", "other"}, false, 2, "--platform takes auto, xen or local, not \"other\""},
     {{"--bogus"}, false, 2, "--bogus is not an option, or takes no argument (see link_mgr --help)"},
     {{"--verbose", "--bogus=3"},
@@ -50,6 +60,18 @@ static const struct {
      2,
      "--verbose=1 is not an option, or takes no argument (see link_mgr --help)"},
     {{"-xy"}, false, 2, "-x is not an option, or takes no argument (see link_mgr --help)"},
+    {{"--store", "/s", "--domid", "1", "--quota", "calls=1", "--quota", "handles=0"},
+     false,
+     -1,
+     ""},
+    {{"--quota", "callers=1"}, false, 2, "--quota takes NAME=N"},
+    {{"--quota", "calls=x"}, false, 2, "--quota calls takes a number from 0 to 184467440737095516"},
+    {{"--quota", "rpc-memory=-1"}, false, 2, "--quota rpc-memory takes a number from 0 to 1844674"},
+    {{"--quota", "calls"}, false, 2, "--quota takes NAME=N"},
+    {{"--store", "/s", "--domid", "1", "--listen-rules", "f"}, false, -1, ""},
+    {{"--check-listen", "f"}, false, -1, ""},
+    {{"--check-listen", ""}, false, 2, "--check-listen needs a file"},
+    {{"--listen-rules", ""}, false, 2, "--listen-rules needs a file"},
     {{"--store"}, false, 2, "--store needs an argument (see link_mgr --help)"},
     {{"one"}, false, 2, "unexpected argument \"one\" (see link_mgr --help)"},
 };

@@ -196,14 +196,14 @@ static const struct {
     {"in=x out=x", 1, NULL, true, true},
     {"in=80", 1, NULL, true, false},
     {"out=80", 1, NULL, false, true},
-    /* names: our side can't know the port, the other side resolves it */
+    /* names: our side can't know the port at first, the other side resolves it */
     {"in=x out=x", 0, "x", true, true},
     {"in=x out=x", 0, "y", false, false},
     {"in=x out=x", 80, NULL, false, false},
     {"in=x out=x", 80, "x", true, true},
     {"in=x out=x", 80, "X", false, false},
     {"in=80 out=80", 80, "x", true, true},
-    {"in=80 out=80", 81, "x", false, true},
+    {"in=80 out=80", 81, "x", false, false},
     {"in=80 out=80", 0, "x", false, true},
     {"in=80 out=80", 80, "", true, true},
     {"in=80 out=80", 81, "", false, false},

@@ -53,8 +53,9 @@ START_TEST(listen_and_accept)
     int64_t port = rpc_fixture_number(body, "port"), listener = number_free(body, "handle");
     ck_assert_int_ge(port, IDC_PORT_EPHEMERAL_MIN);
     rpc_fixture_post(other, "idc.accept", HANDLE(listener), END);
-    int64_t client = number_free(
-        CALL(fd, "idc.connect", DOMID, "name", "<string>org.example.a</string>"), "handle");
+    body = CALL(fd, "idc.connect", DOMID, "name", "<string>org.example.a</string>");
+    ck_assert_int_eq(rpc_fixture_number(body, "peer_uid"), getuid());
+    int64_t client = number_free(body, "handle");
     body = rpc_fixture_answer(other);
     ck_assert_int_eq(rpc_fixture_number(body, "peer_uid"), getuid());
     ck_assert_str_eq(rpc_fixture_member(body, "service"), "org.example.a");
@@ -169,6 +170,78 @@ START_TEST(status)
 }
 END_TEST
 
+static int count_of(const char *body, const char *text)
+{
+    int count = 0;
+    while ((body = strstr(body, text)) != NULL)
+        count++, body++;
+    return count;
+}
+
+/* The fake hub's link, and connections. */
+START_TEST(status_in_pages)
+{
+    int fd = rpc_fixture_dial(), connections = 0, links = 0, pages = 0;
+    int64_t next = 0;
+    for (int i = 0; i < 300; i++)
+        ck_assert_int_eq(fault_free(CALL(fd, "idc.connect", DOMID, "port", "<int>8</int>")), 0);
+    do {
+        char *body = CALL(fd, "idc.status", "from", xml_int(next));
+        int here = count_of(body, "<name>buffered</name>");
+        ck_assert_int_le(here + count_of(body, "<name>ring_size</name>"), 128);
+        ck_assert_uint_lt(strlen(body), 256 * 1024);
+        connections += here;
+        links += count_of(body, "<name>ring_size</name>");
+        next = strstr(body, "<name>next</name>") ? rpc_fixture_number(body, "next") : 0;
+        free(body);
+        pages++;
+    } while (next != 0);
+    ck_assert_int_eq(connections, 300);
+    ck_assert_int_eq(links, 1);
+    ck_assert_int_eq(pages, 3);
+    char *body = CALL(fd, "idc.status", "detail", "<boolean>0</boolean>");
+    ck_assert_ptr_null(strstr(body, "<name>next</name>"));
+    free(body);
+    ck_assert_int_eq(fault_free(CALL(fd, "idc.status", "from", "<int>-1</int>")), EINVAL);
+    close(fd);
+}
+END_TEST
+
+/* A multicall of so many parts, each a call of idc.status. Its fault, and the length of its
+ * answer. */
+static int multicall_of(int parts, size_t *length)
+{
+    char *text, *body;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    int fd = rpc_fixture_dial();
+    fprintf(out, "<methodCall><methodName>system.multicall</methodName><params><param><value>"
+                 "<array><data>");
+    for (int i = 0; i < parts; i++)
+        fprintf(out, "<value><struct><member><name>methodName</name><value>idc.status</value>"
+                     "</member><member><name>params</name><value><array><data/></array></value>"
+                     "</member></struct></value>");
+    fprintf(out, "</data></array></value></param></params></methodCall>");
+    fclose(out);
+    post_body(fd, text, size);
+    body = rpc_fixture_answer(fd);
+    *length = strlen(body);
+    int fault = fault_free(body);
+    free(text);
+    close(fd);
+    return fault;
+}
+
+START_TEST(few_and_short_parts_of_a_multicall)
+{
+    size_t length;
+    ck_assert_int_eq(multicall_of(33, &length), E2BIG);
+    ck_assert_int_eq(multicall_of(1000, &length), E2BIG);
+    ck_assert_int_eq(multicall_of(32, &length), 0);
+    ck_assert_uint_lt(length, 64 * 1024);
+}
+END_TEST
+
 /* docs/rpc.md has a section for each method, the registry lists each and has help and a signature
  * for it. */
 START_TEST(every_method_is_documented)
@@ -215,6 +288,31 @@ START_TEST(multicall)
     free(body);
     await_counter("fake_pending", 0);
     ck_assert_int_eq(fault_free(CALL(fd, "idc.status")), 0);
+    close(fd);
+}
+END_TEST
+
+/* It would have to wait for the hub: it is refused, and the listener stays. */
+START_TEST(unlisten_in_a_multicall)
+{
+    char call[1024], *body;
+    int fd = rpc_fixture_dial();
+    int64_t h = number_free(CALL(fd, "idc.listen", "port", "<int>4100</int>"), "handle");
+    snprintf(call, sizeof(call),
+             "<methodCall><methodName>system.multicall</methodName><params><param><value><array>"
+             "<data><value><struct><member><name>methodName</name><value>idc.unlisten</value>"
+             "</member><member><name>params</name><value><array><data><value><struct><member><name>"
+             "handle</name><value><int>%d</int></value></member></struct></value></data></array>"
+             "</value></member></struct></value></data></array></value></param></params>"
+             "</methodCall>",
+             (int)h);
+    post_body(fd, call, strlen(call));
+    body = rpc_fixture_answer(fd);
+    ck_assert_int_eq(rpc_fixture_number(body, "faultCode"), EOPNOTSUPP);
+    free(body);
+    ck_assert_int_eq(fault_free(CALL(fd, "idc.listen", "port", "<int>4100</int>")), EADDRINUSE);
+    ck_assert_int_eq(fault_free(CALL(fd, "idc.unlisten", HANDLE(h))), 0);
+    ck_assert_int_eq(fault_free(CALL(fd, "idc.listen", "port", "<int>4100</int>")), 0);
     close(fd);
 }
 END_TEST
@@ -391,6 +489,10 @@ START_TEST(http_errors)
     ck_assert_int_eq(status_of("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"), 405);
     ck_assert_int_eq(
         status_of("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+        426);
+    /* a libidc from before the messages on a listener had numbers */
+    ck_assert_int_eq(
+        status_of("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: idc-rpc/2\r\n\r\n"),
         426);
     ck_assert_int_eq(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 25165825\r\n\r\n"),
                      413);
@@ -767,7 +869,8 @@ static int start_second(char why[256])
 {
     struct rpc_server *server;
     struct event_base *base = event_base_new();
-    int error = rpc_start(&(struct rpc_config){base, NULL, server_path}, &server, why, 256);
+    int error =
+        rpc_start(&(struct rpc_config){.base = base, .path = server_path}, &server, why, 256);
     if (error == 0)
         rpc_stop(server);
     event_base_free(base);
@@ -825,7 +928,10 @@ int main(void)
     tcase_add_test(tests, reset_has_a_reason);
     tcase_add_test(tests, status);
     tcase_add_test(tests, every_method_is_documented);
+    tcase_add_test(tests, status_in_pages);
+    tcase_add_test(tests, few_and_short_parts_of_a_multicall);
     tcase_add_test(tests, multicall);
+    tcase_add_test(tests, unlisten_in_a_multicall);
     tcase_add_loop_test(tests, refused, 0, sizeof(refusals) / sizeof(refusals[0]));
     tcase_add_test(tests, unsent);
     tcase_add_test(tests, handle_of_the_other_kind);

@@ -4,8 +4,11 @@
 #include "tests/unit/rpc_fixture.h"
 
 #include <endian.h>
+#include <sys/mman.h>
 
 #include "common/compact.h"
+#include "link_mgr/rpc/methods.h"
+#include "link_mgr/rpc/value.h"
 #include "tests/unit/suite.h"
 
 static int rpc_compact_upgraded(const char *protocol)
@@ -103,7 +106,7 @@ START_TEST(connect_brings_the_socket)
 {
     struct compact_reader reader;
     struct compact_writer w = connect_call(5);
-    int fd = rpc_compact_upgraded("idc-rpc/2");
+    int fd = rpc_compact_upgraded("idc-rpc/3");
     char buf[8];
     compact_put_boolean(&w, "fd", true);
     send_call(fd, 7, &w, NULL, 0);
@@ -122,7 +125,7 @@ START_TEST(handles_and_short_status)
 {
     struct compact_reader reader;
     struct compact_writer w = connect_call(5), status = rpc_compact_call("idc.status");
-    int fd = rpc_compact_upgraded("idc-rpc/2");
+    int fd = rpc_compact_upgraded("idc-rpc/3");
     send_call(fd, 1, &w, NULL, 0);
     ck_assert_int_eq(rpc_compact_receive(fd, 1, &reader), COMPACT_RESULT);
     int64_t handle = member_of(reader, "handle");
@@ -140,7 +143,7 @@ END_TEST
 
 START_TEST(refused_calls)
 {
-    int fd = rpc_compact_upgraded("idc-rpc/2");
+    int fd = rpc_compact_upgraded("idc-rpc/3");
     struct compact_writer w = rpc_compact_call("idc.nothing");
     ck_assert_int_eq(rpc_compact_ask(fd, &w), ENOSYS);
     w = rpc_compact_call("system.listMethods");
@@ -181,11 +184,65 @@ START_TEST(refused_calls)
 }
 END_TEST
 
+/* ---- names with odd bytes ---- */
+
+/* Opens the parameters of a call of a method that understands "domid" and "port", with one member
+ * of that name. Nothing behind the list of names may be read. */
+static bool name_is_known(const char *name, size_t len, char why[HUB_WHY_MAX])
+{
+    static const char known[] = "domid port ";
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct rpc_server server = {0};
+    struct rpc_session session = {.server = &server};
+    struct rpc_call call = {.session = &session, .in_dispatch = true, .compact = true};
+    struct compact_member members[RPC_MEMBERS_MAX];
+    struct rpc_params params;
+    uint8_t document[300] = {(uint8_t)len};
+    ck_assert_ptr_ne(pages, MAP_FAILED);
+    ck_assert_int_eq(mprotect(pages + page, page, PROT_NONE), 0);
+    struct rpc_method method = {.name = "idc.test", .members = pages + page - sizeof(known)};
+    memcpy(pages + page - sizeof(known), known, sizeof(known));
+    memcpy(document + 1, name, len);
+    document[1 + len] = COMPACT_NUMBER;
+    struct compact_reader reader = {document, document + 1 + len + 1 + 8};
+    bool opened = rpc_params_open_compact(&params, &call, &method, &reader, members);
+    strcpy(why, call.why);
+    munmap(pages, 2 * page);
+    return opened;
+}
+
+START_TEST(names_with_odd_bytes)
+{
+    char why[HUB_WHY_MAX], beyond[255] = "port ";
+    ck_assert(name_is_known("domid", 5, why));
+    ck_assert(name_is_known("port", 4, why));
+    ck_assert(!name_is_known("", 0, why));
+    ck_assert(!name_is_known("por", 3, why));
+    ck_assert(!name_is_known("ort", 3, why));
+    ck_assert(!name_is_known("port ", 5, why));
+    ck_assert(!name_is_known("domid port", 10, why)); /* they are two */
+    ck_assert(!name_is_known("port\0", 5, why));
+    ck_assert_ptr_nonnull(strstr(why, "unknown member \"port?\"; known: domid port"));
+    /* as the list to its end, and on */
+    ck_assert(!name_is_known(beyond, sizeof(beyond), why));
+    /* the name of a method is quoted in the same way */
+    int fd = rpc_compact_upgraded("idc-rpc/3");
+    struct compact_reader reader;
+    struct compact_writer w = rpc_compact_call("idc.status-");
+    w.bytes[w.len - 1] = '\0';
+    send_call(fd, 1, &w, NULL, 0);
+    ck_assert_int_eq(rpc_compact_receive(fd, 1, &reader), COMPACT_FAULT);
+    ck_assert_ptr_nonnull(memmem(answered, sizeof(answered), "\"idc.status?\"", 13));
+    close(fd);
+}
+END_TEST
+
 /* A port that XML has as a text may be one here. */
 START_TEST(numbers_as_texts)
 {
     struct compact_writer w = rpc_compact_call("idc.connect");
-    int fd = rpc_compact_upgraded("idc-rpc/2");
+    int fd = rpc_compact_upgraded("idc-rpc/3");
     compact_put_text(&w, "domid", "3");
     compact_put_text(&w, "port", "4294967295");
     ck_assert_int_ne(rpc_compact_ask(fd, &w), EINVAL);
@@ -203,7 +260,7 @@ START_TEST(agreed_on)
     struct compact_writer w = connect_call(5);
     uint32_t header[2] = {htole32(sizeof(xml) - 1), htole32(1)};
     char first;
-    int old = rpc_compact_upgraded("idc-rpc/1"), new = rpc_compact_upgraded("idc-rpc/2");
+    int old = rpc_compact_upgraded("idc-rpc/1"), new = rpc_compact_upgraded("idc-rpc/3");
     send_call(old, 1, &w, NULL, 0);
     ck_assert_int_eq(recv(old, header, sizeof(header), MSG_WAITALL), sizeof(header));
     ck_assert_int_eq(recv(old, &first, 1, 0), 1);
@@ -227,7 +284,7 @@ START_TEST(together_and_in_pieces)
     /* is answered at once, so in order */
     struct compact_writer w = rpc_compact_call("idc.status");
     size_t len = 0;
-    int fd = rpc_compact_upgraded("idc-rpc/2");
+    int fd = rpc_compact_upgraded("idc-rpc/3");
     for (uint32_t i = 0; i < CALLS; i++)
         len += rpc_compact_frame(bytes + len, i, &w);
     rpc_fixture_put(fd, (const char *)bytes, len);
@@ -251,13 +308,13 @@ START_TEST(descriptors_among_others)
 {
     struct compact_writer plain = connect_call(5), far = connect_call(5);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), pair[2],
-        fd = rpc_compact_upgraded("idc-rpc/2");
+        fd = rpc_compact_upgraded("idc-rpc/3");
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     ck_assert_int_eq(connecting_fill(pair[0], pair[1]), 0);
     compact_put_boolean(&far, "far_end", true);
     ck_assert_int_eq(kill(server_pid, SIGSTOP), 0);
     send_call(fd, 1, &plain, NULL, 0);
-    send_call(fd, 2, &plain, &null, 1); /* is refused for it */
+    send_call(fd, 2, &far, &null, 1); /* is refused for it */
     send_call(fd, 3, &plain, NULL, 0);
     send_call(fd, 4, &far, &pair[1], 1); /* has no answer */
     send_call(fd, 5, &plain, NULL, 0);
@@ -291,6 +348,7 @@ int main(void)
     tcase_add_test(tests, connect_brings_the_socket);
     tcase_add_test(tests, handles_and_short_status);
     tcase_add_test(tests, refused_calls);
+    tcase_add_test(tests, names_with_odd_bytes);
     tcase_add_test(tests, numbers_as_texts);
     tcase_add_test(tests, agreed_on);
     tcase_add_test(tests, together_and_in_pieces);

@@ -105,7 +105,7 @@ static int64_t half_own(int rpc, int64_t listener, int *own, bool seqpacket)
     uint32_t header[2];
     int count = 1, upgraded = rpc_fixture_dial();
     char request[] =
-        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: idc-rpc/2\r\n\r\n";
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: idc-rpc/3\r\n\r\n";
     char document[1024];
     struct compact_writer call;
     rpc_fixture_put(upgraded, request, strlen(request));
@@ -358,15 +358,14 @@ START_TEST(parts_of_a_multicall)
                            PART("idc.send", MEMBER("handle", "<int>%d</int>")
                                                 MEMBER("data", "<base64>aGVsbG8=</base64>"))),
              (int)h, (int)h);
-    post_body(fd, text, strlen(text));
-    char *body = rpc_fixture_answer(fd);
-    ck_assert_ptr_null(strstr(body, "fault"));
-    free(body);
-    await_counter("rpc_memory_now", rpc_fixture_counter("rpc_memory_now"));
     int64_t before = rpc_fixture_counter("rpc_memory_now");
-    post_body(fd, text, strlen(text));
-    free(rpc_fixture_answer(fd));
-    ck_assert_int_eq(rpc_fixture_counter("rpc_memory_now"), before);
+    for (int i = 0; i < 2; i++) {
+        post_body(fd, text, strlen(text));
+        char *body = rpc_fixture_answer(fd);
+        ck_assert_ptr_null(strstr(body, "fault"));
+        free(body);
+        ck_assert_int_eq(rpc_fixture_counter("rpc_memory_now"), before);
+    }
     snprintf(
         text, sizeof(text),
         MULTICALL(PART("idc.recv", MEMBER("handle", "<int>%d</int>") MEMBER("max", "<int>3</int>"))

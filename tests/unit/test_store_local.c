@@ -147,6 +147,8 @@ START_TEST(each_node_has_its_file)
     expect_file("/local/domain/5/idc/policy/2", "domain:5/policy/2");
     expect_file("/local/domain/5/idc/policy", "domain:5/policy/=");
     expect_file("/local/domain/5/idc/policy/2/1", "domain:5/policy/2.1");
+    expect_file("/local/domain/5/name", "domain:5/name");
+    expect_file("/local/domain/5/uuid", "domain:5/uuid");
     /* not what they look like */
     expect_file("/local/domain/05/idc/policy/2", "./local.domain.05.idc.policy.2");
     expect_file("/local/domain/32752/idc/policy/2", "./local.domain.32752.idc.policy.2");
@@ -154,6 +156,9 @@ START_TEST(each_node_has_its_file)
     expect_file("/local/domain/5/data/idc/02/alive", "./local.domain.5.data.idc.02.alive");
     expect_file("/local/domain/5/data/idc/alive", "./local.domain.5.data.idc.alive");
     expect_file("/local/domain/5/data/idc", "./local.domain.5.data.idc");
+    expect_file("/local/domain/5/name/x", "./local.domain.5.name.x");
+    expect_file("/local/domain/5/names", "./local.domain.5.names");
+    expect_file("/local/domain/05/name", "./local.domain.05.name");
     expect_file("/domain/5", "./domain.5");
 }
 END_TEST
@@ -176,21 +181,26 @@ END_TEST
 
 START_TEST(a_walk_looks_where_the_prefix_says)
 {
-    static const char *const nodes[] = {
-        "/local/domain/5/data/idc/2/alive",  "/local/domain/5/data/idc/2/link/socket",
-        "/local/domain/5/data/idc/21/alive", "/local/domain/5/data/x",
-        "/local/domain/5/idc/policy/2",      "/local/domain/51/idc/policy/2"};
+    static const char *const nodes[] = {"/local/domain/5/data/idc/2/alive",
+                                        "/local/domain/5/data/idc/2/link/socket",
+                                        "/local/domain/5/data/idc/21/alive",
+                                        "/local/domain/5/data/x",
+                                        "/local/domain/5/idc/policy/2",
+                                        "/local/domain/51/idc/policy/2",
+                                        "/local/domain/6/name"};
     for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
         ck_assert_int_eq(local_store_write(&toolstack, nodes[i], "x", -1), 0);
-    ck_assert_int_eq(count_below(""), 6);
-    ck_assert_int_eq(count_below("/local/domain"), 6);
+    ck_assert_int_eq(count_below(""), 7);
+    ck_assert_int_eq(count_below("/local/domain"), 7);
     ck_assert_int_eq(count_below("/local/domain/5"), 5);
     ck_assert_int_eq(count_below("/local/domain/5/data"), 4);
     ck_assert_int_eq(count_below("/local/domain/5/data/idc"), 3);
     ck_assert_int_eq(count_below("/local/domain/5/data/idc/2"), 2);
     ck_assert_int_eq(count_below("/local/domain/5/data/idc/2/link"), 1);
     ck_assert_int_eq(count_below("/local/domain/5/idc"), 1);
-    ck_assert_int_eq(count_below("/local/domain/6"), 0);
+    ck_assert_int_eq(count_below("/local/domain/6"), 1);
+    ck_assert_int_eq(count_below("/local/domain/6/name"), 1);
+    ck_assert_int_eq(count_below("/local/domain/7"), 0);
     ck_assert_int_eq(local_store_remove(&toolstack, "/local/domain/5/data/idc"), 0);
     ck_assert_int_eq(count_below("/local/domain/5"), 2);
 }
@@ -681,6 +691,59 @@ START_TEST(no_descriptor_left_to_read_with)
 }
 END_TEST
 
+static void limit_descriptors(rlim_t most)
+{
+    struct rlimit limit;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most == 0 ? limit.rlim_max : most;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* Meanwhile the daemon looks again now and then, and does not turn without end. Other changes that
+ * come are no reason to turn either. */
+START_TEST(no_descriptor_for_some_time)
+{
+    static const char other[] = "/local/domain/5/data/idc/2/want";
+    subscribe_to_five();
+    ck_assert_int_eq(local_store_write(&five, NODE, "x", 2), 0);
+    limit_descriptors(3);
+    ck_assert_int_eq(ops->next_event(two, &event), 0);
+    limit_descriptors(0);
+    ck_assert_int_eq(local_store_write(&five, other, "w", 2), 0);
+    limit_descriptors(3);
+    int64_t begin = now_ms();
+    for (int i = 0; i < 5; i++) {
+        ck_assert(local_fixture_readable(ops->event_fd(two), WAIT_MS));
+        ck_assert_int_eq(ops->next_event(two, &event), 0);
+    }
+    ck_assert_int_ge(now_ms() - begin, 60);
+    limit_descriptors(0);
+    expect_event(NODE, "x");
+    expect_event(other, "w");
+    expect_nothing();
+}
+END_TEST
+
+/* How a daemon begins that may have so many descriptors: at each of them it says what it lacks. */
+START_TEST(no_descriptor_to_begin_with)
+{
+    const struct platform_config config = {.store = store_dir, .domid = 7};
+    struct platform *platform;
+    int result = -EMFILE;
+    for (rlim_t most = 3; result < 0; most++) {
+        limit_descriptors(most);
+        result = ops->open(&config, &platform, why, sizeof(why));
+        limit_descriptors(0);
+        if (result < 0) {
+            ck_assert_int_eq(result, -EMFILE);
+            ck_assert_msg(strstr(why, "LimitNOFILE") || strstr(why, "Too many open files"), "%s",
+                          why);
+        }
+    }
+    ops->close(platform);
+}
+END_TEST
+
 /* ---- a store that is lost ---- */
 
 static void expect_lost(void)
@@ -925,6 +988,8 @@ int main(void)
     tcase_add_test(c, lost_events_are_made_up_for);
     tcase_add_test(c, changes_of_others_are_not_seen);
     tcase_add_test(c, no_descriptor_left_to_read_with);
+    tcase_add_test(c, no_descriptor_for_some_time);
+    tcase_add_test(c, no_descriptor_to_begin_with);
     tcase_add_test(c, a_removed_store_is_noticed);
     tcase_add_test(c, a_removed_directory_of_nodes_is_noticed);
     tcase_add_test(c, a_renamed_store_is_noticed);

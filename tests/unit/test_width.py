@@ -50,7 +50,8 @@ class Width(unittest.TestCase):
     def test_help(self):
         commands = re.findall(r"^  (\w+) ", self.run_program(1, "idc", "help"), re.MULTILINE)
         self.assertIn("status", commands)
-        for words in [["idc"], ["link_mgr"], ["idc-setup"], ["test_accept"], ["test_conn"]] + [["idc", one] for one in commands]:
+        programs = [["idc"], ["link_mgr"], ["idc-setup"], ["idc-setup", "check"], ["test_accept"], ["test_conn"]]
+        for words in programs + [["idc", one] for one in commands]:
             text = self.run_program(1, *words, "--help")
             self.assert_narrow(text, words)
             self.assertTrue(text.startswith("usage: "), text)

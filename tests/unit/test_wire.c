@@ -87,14 +87,17 @@ static void add_setup(struct bytes *out)
     wire_add(out,
              (struct wire_frame){.length = length, .type = WIRE_TYPE_CONNECT_REQ, .credit = 16384},
              payload);
-    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.id = ID_SERVER, .port = 80});
-    wire_add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, ID_CLIENT, 16384},
-             payload);
+    const struct wire_connect_rsp rsp = {.id = ID_SERVER, .port = 80, .uid = 33};
+    for (uint64_t features = 0; features <= WIRE_LISTENER_UID; features++) {
+        length = wire_put_connect_rsp(payload, features, &rsp);
+        wire_add(out, (struct wire_frame){length, WIRE_TYPE_CONNECT_RSP, 0, ID_CLIENT, 16384},
+                 payload);
+    }
 }
 
 static void add_stream(struct bytes *out)
 {
-    uint8_t payload[WIRE_CONNECT_RSP];
+    uint8_t payload[WIRE_CONNECT_RSP_RULE];
     wire_add(out, (struct wire_frame){2, WIRE_TYPE_DATA, 0, ID_SERVER, 16384}, "hi");
     wire_add(out, (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA, ID_SERVER, 16384},
              "");
@@ -103,7 +106,7 @@ static void add_stream(struct bytes *out)
              (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_NO_MORE_DATA | WIRE_LAST, ID_CLIENT,
                                  16384 + 2},
              "");
-    wire_put_connect_rsp(payload, &(struct wire_connect_rsp){.status = REASON_POLICY});
+    wire_put_connect_rsp(payload, 0, &(struct wire_connect_rsp){.status = REASON_POLICY});
     wire_add(out, (struct wire_frame){WIRE_CONNECT_RSP, WIRE_TYPE_CONNECT_RSP, 0, 0x00300002, 0},
              payload);
 }
@@ -191,6 +194,11 @@ static const struct {
     {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP, .connection = 1}, true},
     {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP}, false},
     {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP + 1, .connection = 1}, false},
+    {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP_UID - 1, .connection = 1}, false},
+    {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP_UID, .connection = 1}, true},
+    {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP_UID + 1, .connection = 1}, false},
+    {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP_RULE, .connection = 1}, true},
+    {{.type = WIRE_TYPE_CONNECT_RSP, .length = WIRE_CONNECT_RSP_RULE + 1, .connection = 1}, false},
     {{.type = WIRE_TYPE_DATA, .length = MAX_FRAME, .connection = 1}, true},
     {{.type = WIRE_TYPE_DATA, .length = MAX_FRAME + 1, .connection = 1}, false},
     {{.type = WIRE_TYPE_DATA, .length = 1}, false},
@@ -303,19 +311,70 @@ END_TEST
 
 START_TEST(test_connect_rsp)
 {
-    uint8_t bytes[WIRE_CONNECT_RSP];
-    struct wire_connect_rsp out,
-        cases[] = {{0, 5, 80}, {REASON_POLICY, 0, 0}, {0, 0, 80}, {0, 5, 0}, {3, 5, 0}, {3, 0, 80}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        wire_put_connect_rsp(bytes, &cases[i]);
-        ck_assert_msg((wire_get_connect_rsp(bytes, sizeof(bytes), &out) == NULL) == (i < 2),
-                      "case %zu", i);
-    }
+    const uint32_t nobody = WIRE_UID_UNKNOWN;
+    uint8_t bytes[WIRE_CONNECT_RSP_RULE];
+    struct wire_connect_rsp out, cases[] = {{0, 5, 80, 33, 0},     {REASON_POLICY, 0, 0, nobody, 0},
+                                            {0, 0, 80, nobody, 0}, {0, 5, 0, nobody, 0},
+                                            {3, 5, 0, nobody, 0},  {3, 0, 80, nobody, 0}};
+    for (uint64_t features = 0; features <= WIRE_LISTENER_UID; features++)
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            uint32_t length = wire_put_connect_rsp(bytes, features, &cases[i]);
+            ck_assert_msg((wire_get_connect_rsp(bytes, length, features, &out) == NULL) == (i < 2),
+                          "case %zu", i);
+        }
+}
+END_TEST
+
+/* The uid is there when both sides know of it, and then it is always there. */
+START_TEST(test_connect_rsp_uid)
+{
+    const uint64_t features[] = {0, WIRE_LISTENER_UID, ~WIRE_LISTENER_UID, UINT64_MAX};
+    const uint32_t uids[] = {0, 33, UINT32_MAX};
+    uint8_t bytes[WIRE_CONNECT_RSP_RULE + 1];
+    struct wire_connect_rsp rsp = {.id = 5, .port = 80}, out;
+    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+        for (size_t k = 0; k < sizeof(uids) / sizeof(uids[0]); k++) {
+            bool has_uid = i % 2 == 1;
+            rsp.uid = uids[k];
+            uint32_t length = wire_put_connect_rsp(bytes, features[i], &rsp);
+            ck_assert_uint_eq(length, features[i] == UINT64_MAX ? 20 : has_uid ? 16 : 12);
+            for (uint32_t other = 0; other <= sizeof(bytes); other++)
+                ck_assert((wire_get_connect_rsp(bytes, other, features[i], &out) == NULL) ==
+                          (other == length));
+            ck_assert_ptr_null(wire_get_connect_rsp(bytes, length, features[i], &out));
+            ck_assert_uint_eq(out.uid, has_uid ? uids[k] : UINT32_MAX);
+        }
+    rsp = (struct wire_connect_rsp){.status = REASON_POLICY, .uid = 0};
+    wire_put_connect_rsp(bytes, WIRE_LISTENER_UID, &rsp);
+    ck_assert_ptr_nonnull(wire_get_connect_rsp(bytes, 16, WIRE_LISTENER_UID, &out));
+}
+END_TEST
+
+/* The rule that refuses is there when both sides know of rules and of listeners' uids. */
+START_TEST(test_connect_rsp_rule)
+{
+    uint8_t bytes[WIRE_CONNECT_RSP_RULE];
+    struct wire_connect_rsp rsp = {.status = REASON_POLICY, .uid = WIRE_UID_UNKNOWN, .rule = 7},
+                            out;
+    ck_assert_uint_eq(wire_put_connect_rsp(bytes, WIRE_FEATURES, &rsp), 20);
+    ck_assert_ptr_null(wire_get_connect_rsp(bytes, 20, WIRE_FEATURES, &out));
+    ck_assert_uint_eq(out.rule, 7);
+    ck_assert_uint_eq(bytes[16], 7);
+    ck_assert_uint_eq(wire_put_connect_rsp(bytes, WIRE_LISTENER_UID, &rsp), 16);
+    ck_assert_ptr_null(wire_get_connect_rsp(bytes, 16, WIRE_LISTENER_UID, &out));
+    ck_assert_uint_eq(out.rule, 0);
+    rsp = (struct wire_connect_rsp){.id = 5, .port = 80, .rule = 7};
+    wire_put_connect_rsp(bytes, WIRE_FEATURES, &rsp);
+    ck_assert_ptr_nonnull(wire_get_connect_rsp(bytes, 20, WIRE_FEATURES, &out));
 }
 END_TEST
 
 START_TEST(test_reasons)
 {
+    ck_assert_uint_eq(reason_to_wire(REASON_RULE_RATE, true), REASON_RULE_RATE);
+    ck_assert_uint_eq(reason_to_wire(REASON_RULE_RATE, false), REASON_SHARE);
+    ck_assert_uint_eq(reason_to_wire(REASON_RULE_CONNECTIONS, false), REASON_SHARE);
+    ck_assert_uint_eq(reason_to_wire(REASON_POLICY, false), REASON_POLICY);
     for (uint32_t code = 0; code < REASON_COUNT; code++) {
         ck_assert_int_eq(reason_from_wire(code), code);
         ck_assert_int_eq(reason_errno((enum reason)code) != 0, code != 0);
@@ -336,6 +395,8 @@ int main(void)
     tcase_add_test(tcase, test_hello);
     tcase_add_test(tcase, test_connect_req);
     tcase_add_test(tcase, test_connect_rsp);
+    tcase_add_test(tcase, test_connect_rsp_uid);
+    tcase_add_test(tcase, test_connect_rsp_rule);
     tcase_add_test(tcase, test_reasons);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

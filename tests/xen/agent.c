@@ -12,7 +12,7 @@
  * consoles (consoles.h), SIGCHLD, and the kernel's log. The log is sent as frames, because the
  * kernel itself is kept quiet on the console. Nothing in it waits. It keeps what can't be written
  * yet, and doesn't read programs' output while much of it is waiting. dom0's agent powers the
- * machine off when the host has gone.
+ * machine off when the host has gone. SIGUSR1 makes it log how the consoles are.
  */
 #include "tests/xen/consoles.h"
 #include "tests/xen/frame.h"
@@ -102,6 +102,8 @@ static void agent_handle(const struct frame_header *header, const uint8_t *paylo
         process_stdin(header->id, payload, header->length);
     else if (header->type == FRAME_KILL)
         process_kill(header->id, payload, header->length);
+    else if (header->type == FRAME_CLEAR)
+        process_clear(header->id, payload, header->length);
     else if (header->type == FRAME_PING)
         agent_hello();
 }
@@ -150,7 +152,8 @@ static void signals_read(void)
     struct signalfd_siginfo info;
 
     while (read(line.signals, &info, sizeof(info)) == sizeof(info))
-        ;
+        if (info.ssi_signo == SIGUSR1)
+            consoles_tell();
     process_reap();
 }
 
@@ -200,18 +203,19 @@ static bool line_open(const char *path)
 
 int main(int argc, char **argv)
 {
-    sigset_t child;
+    sigset_t taken;
 
     if (argc != 3 || !line_open(argv[2])) {
         fprintf(stderr, "usage: agent dom0|guest DEVICE (%s)\n", strerror(errno));
         return 1;
     }
     line.dom0 = strcmp(argv[1], "dom0") == 0;
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &child, NULL);
+    sigemptyset(&taken);
+    sigaddset(&taken, SIGCHLD);
+    sigaddset(&taken, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &taken, NULL);
     signal(SIGPIPE, SIG_IGN);
-    line.signals = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
+    line.signals = signalfd(-1, &taken, SFD_NONBLOCK | SFD_CLOEXEC);
     line.kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     agent_hello();
     if (!line.dom0 || consoles_open()) {

@@ -25,8 +25,8 @@ HEADER = struct.Struct("<IIIHHII")
 PAYLOAD_MAX = 16384
 STDIN_WINDOW = 65536
 
-SPAWN, STDIN, KILL, PING = 1, 2, 3, 4
-HELLO, STARTED, STDOUT, STDERR, STDIN_TAKEN, EXIT, LOG, ATTACHED, DETACHED, CONSOLE = range(32, 42)
+SPAWN, STDIN, KILL, PING, CLEAR = 1, 2, 3, 4, 5
+HELLO, STARTED, STDOUT, STDERR, STDIN_TAKEN, EXIT, LOG, ATTACHED, DETACHED, CONSOLE, CLEARED = range(32, 43)
 
 DEFAULT_TIMEOUT = 60
 
@@ -214,6 +214,7 @@ class Link:
         self._buffer = bytearray()
         self._processes = {}
         self._next_id = 0
+        self._cleared = {}         # id of a CLEAR frame: how many it found
         self._seq_out = {}
         self._seq_in = {}
         self._send_lock = threading.Lock()
@@ -244,6 +245,16 @@ class Link:
             raise ValueError("command line and environment are longer than %d bytes" % PAYLOAD_MAX)
         self.send(target, SPAWN, process._id, payload)
         return process
+
+    def clear(self, target, mark, timeout=DEFAULT_TIMEOUT):
+        """Kills all processes there that have this beginning of an assignment in their environment, and says how many these were.
+        They may take a moment to end."""
+        with self.condition:
+            self._next_id += 1
+            ident = self._next_id
+        self.send(target, CLEAR, ident, mark.encode())
+        self.wait_for(lambda: ident in self._cleared, timeout, "answer of the agent of target %d" % target)
+        return self._cleared.pop(ident)
 
     def wait_for(self, done, timeout, what):
         """Waits for something about the link as a whole."""
@@ -339,6 +350,8 @@ class Link:
                 del self.domids[target]
         elif kind in (LOG, CONSOLE):
             self._log("dom0" if target == 0 else "g%d" % target, payload)
+        elif kind == CLEARED:
+            self._cleared[ident] = struct.unpack("<i", payload)[0]
         elif ident in self._processes:
             self._processes[ident].frame(kind, payload)
 

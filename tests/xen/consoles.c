@@ -328,3 +328,19 @@ void consoles_send(const struct frame_header *header, const uint8_t *payload)
         return;
     }
 }
+
+void consoles_tell(void)
+{
+    char text[200];
+
+    for (struct console *console = consoles; console; console = console->next) {
+        const struct xencons_interface *page = console->page;
+        int length = snprintf(text, sizeof(text),
+                              "console of domain %d: out %u of %u taken, in %u of %u taken, "
+                              "%zu bytes parsed in part, %zu bytes wait for room\n",
+                              console->domid, page->out_cons, page->out_prod, page->in_cons,
+                              page->in_prod, buffer_used(&console->in), buffer_used(&console->out));
+
+        agent_tell(0, FRAME_LOG, text, (size_t)length);
+    }
+}

@@ -29,6 +29,8 @@ void agent_forward(uint16_t target, const struct frame_header *header, const uin
 bool consoles_open(void);
 int consoles_poll(struct pollfd *fds, int room);
 void consoles_ready(const struct pollfd *fds, int count);
+/* Logs how far each console's rings are, for somebody who looks for why a guest is silent. */
+void consoles_tell(void);
 /* Sends a frame of the host to the guest; it is lost when the guest isn't there. */
 void consoles_send(const struct frame_header *header, const uint8_t *payload);
 

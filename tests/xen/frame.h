@@ -29,6 +29,8 @@ enum frame_type {
     FRAME_STDIN,     /* id, bytes; empty: end of input */
     FRAME_KILL,      /* id; payload: int32 signal, uint32 whether to its whole session */
     FRAME_PING,      /* answered with FRAME_HELLO */
+    FRAME_CLEAR,     /* id, payload: beginning of an assignment. Kills all that have it in their
+                        environment, whoever started them; answered with FRAME_CLEARED */
     /* agent to host */
     FRAME_HELLO = 32, /* the agent has started, or answers a ping: payload "PID" */
     FRAME_STARTED,    /* id; payload: int32 pid, or negative errno */
@@ -41,6 +43,8 @@ enum frame_type {
     FRAME_ATTACHED, /* payload: int32 domid: a console with that domid is now the guest's */
     FRAME_DETACHED, /* payload: int32 domid: it is gone */
     FRAME_CONSOLE,  /* text that was not part of any frame */
+    /* agent to host */
+    FRAME_CLEARED, /* id; payload: int32 how many were found */
 };
 
 struct frame_header {

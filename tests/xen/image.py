@@ -1,55 +1,56 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is booted: Debian's Xen, kernel and tools, and the project's programs, as images for QEMU.
+"""What is booted: Xen, kernel, tools and libraries of one release of Debian, and the project's programs, as images for QEMU.
 
 Everything goes below DIR, the "xen" directory of a build directory:
 
-    DIR/packages      Debian packages as downloaded, and unpacked in packages/tree. Kept.
-    DIR/vmlinux       the kernel, unpacked (PV loaders take it as it is, and unpacking it in dom0 takes seconds)
-    DIR/agent         the agent (agent.c), compiled
-    DIR/run-*/        images and logs of one run
+    DIR/RELEASE/tree       Debian's packages, unpacked (release.py). Kept.
+    DIR/RELEASE/vmlinux    the kernel, unpacked (PV loaders take it as it is, and unpacking it in dom0 takes seconds)
+    DIR/RELEASE/agent      the agent (agent.c), compiled
+    DIR/RELEASE/build      the project's programs, built for the release, when this machine runs another one
+    DIR/run-*/             images and logs of one run
 
-Nothing needs root: packages are fetched by `apt-get download` and unpacked by `dpkg -x`, and images are cpio archives
-that are written here. Shared libraries come from this machine, which has them because libxen-dev is needed to build.
+Nothing needs root, and images are cpio archives that are written here. Everything in an image is of the release: shared libraries
+are those of its packages. The project's programs are those of the build directory when the machine runs the same release, since
+that is what is to be tested. Otherwise they are built once more, with the release's headers and libraries.
 """
 
 import fcntl
 import glob
 import lzma
 import os
-import re
 import shutil
 import stat
 import struct
 import subprocess
 import zlib
 
-PACKAGES = ["xen-hypervisor-4.17-amd64", "xen-utils-4.17", "xen-utils-common", "xenstore-utils", "busybox-static"]
-XEN_BIN = "usr/lib/xen-4.17/bin"
-DOM0_TOOLS = [XEN_BIN + "/" + name for name in (
-    "xl", "xenstored", "xen-init-dom0", "libxl-save-helper", "lsevtchn", "xenstore-control", "xen-diag", "vchan-socket-proxy")]
+import systemd_image
+from release import ImageError, Release, run
+
+# What HVM guests need besides: QEMU once more, as their device model in dom0, with what it loads.
+DEVICE_MODEL_PACKAGES = ["qemu-system-xen", "qemu-system-data", "seabios"]
+DEVICE_MODEL = "usr/libexec/xen-qemu-system-i386"
+DEVICE_MODEL_DATA = ["usr/share/seabios/bios-256k.bin", "usr/share/qemu/linuxboot.bin", "usr/share/qemu/linuxboot_dma.bin",
+                     "usr/share/qemu/kvmvapic.bin", "usr/share/qemu/keymaps/en-us"]
+# Besides what is named after a version: hypervisor, tools and kernel. The second line is what programs are built with.
+PACKAGES = ["xen-utils-common", "xenstore-utils", "busybox-static", "zstd",
+            "libc6-dev", "libxmlrpc-core-c3-dev", "libexpat1-dev", "libmicrohttpd-dev", "libevent-dev", "libseccomp-dev", "libxen-dev", "libuv1-dev"]
+DOM0_TOOLS = ["xl", "xenstored", "xen-init-dom0", "libxl-save-helper", "lsevtchn", "xenstore-control", "xen-diag", "xenctx",
+              "vchan-socket-proxy"]
 STORE_TOOLS = ["usr/bin/xenstore-" + name for name in ("read", "write", "ls", "list", "rm", "chmod", "watch", "exists")]
 # The last one is loaded by the kernel itself where there is a modprobe.
 GUEST_MODULES = ["drivers/xen/xen-privcmd", "drivers/xen/xenfs/xenfs", "drivers/xen/xen-evtchn", "drivers/xen/xen-gntdev",
                  "drivers/xen/xen-gntalloc", "net/unix/unix_diag"]
+# Of these, later kernels have some built in.
 DOM0_MODULES = GUEST_MODULES + ["drivers/virtio/" + name for name in (
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci")] + ["drivers/char/virtio_console"]
-AGENT_SOURCES = ["agent.c", "consoles.c", "frame.c", "process.c"]
-PASSWD = "root:x:0:0:root:/root:/bin/sh\nuser1:x:1000:1000::/tmp:/bin/sh\nuser2:x:1001:1001::/tmp:/bin/sh\n"
-GROUP = "root:x:0:\nidc:x:900:user1\nuser1:x:1000:\nuser2:x:1001:\n"
+AGENT_SOURCES = ["tests/xen/" + name for name in ("agent.c", "consoles.c", "frame.c", "process.c")]
+# idc and idc-daemon as dist/idc.sysusers makes them: init gives the devices to that group, as dist/idc.rules does.
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nidc:x:900:900::/:/bin/false\nuser1:x:1000:1000::/tmp:/bin/sh\nuser2:x:1001:1001::/tmp:/bin/sh\n"
+GROUP = "root:x:0:\nidc:x:900:user1\nidc-daemon:x:901:idc\nuser1:x:1000:\nuser2:x:1001:\n"
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-
-
-class ImageError(Exception):
-    """Something that is needed can't be had; the text says what to do."""
-
-
-def _run(command, what, **options):
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
-    if result.returncode:
-        raise ImageError("%s: '%s' failed:\n%s" % (what, " ".join(command), result.stdout))
-    return result.stdout
 
 
 class Cpio:
@@ -100,86 +101,116 @@ class Cpio:
             stream.write(b"".join(self._parts))
 
 
-def libraries(programs):
-    """The shared libraries that the programs need, as paths of this machine."""
-    found = set()
-    for program in programs:
-        out = subprocess.run(["ldd", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
-        missing = re.findall(r"(\S+) => not found", out)
-        if missing:
-            raise ImageError("%s needs %s, which isn't installed here (is libxen-dev installed?)" %
-                             (program, ", ".join(missing)))
-        found.update(re.findall(r"(?:=> )?(/\S+) \(0x", out))
-    # Loaded by pthread_cancel only, so ldd doesn't name it.
-    found.update(glob.glob("/lib/*-linux-gnu/libgcc_s.so.1"))
-    return sorted(found)
-
-
 class Packages:
-    """Debian's packages, downloaded and unpacked once."""
+    """The packages of a release, fetched once, and what of them is needed."""
 
     def __init__(self, directory):
-        self.directory = os.path.join(directory, "packages")
-        self.tree = os.path.join(self.directory, "tree")
-        os.makedirs(self.directory, exist_ok=True)
-        with open(os.path.join(directory, "lock"), "w", encoding="ascii") as lock:
+        self.release = Release(directory)
+        self.release.fetch("xen", self._names)
+        self.path = self.release.path
+        self._tools = glob.glob(self.path("usr/lib/xen-[0-9]*/bin"))[0]
+        self._modules = glob.glob(self.path("lib/modules/*"))[0]
+        self.vmlinux = os.path.join(self.release.directory, "vmlinux")
+        with open(os.path.join(self.release.directory, "lock"), "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not os.path.exists(os.path.join(self.directory, "complete")):
-                self._fetch()
-            self.vmlinux = os.path.join(directory, "vmlinux")
             if not os.path.exists(self.vmlinux):
                 self._unpack_kernel()
-        self.release = os.path.basename(glob.glob(os.path.join(self.tree, "lib/modules/*"))[0])
 
-    def _fetch(self):
-        kernel = re.search(r"Depends: (linux-image-\S+)", _run(["apt-cache", "depends", "linux-image-amd64"], "kernel"))
-        if not kernel:
-            raise ImageError("apt knows no linux-image-amd64; run 'apt-get update' (as root) and see sources.list")
-        # As many versions as libraries: the tools must be of the version of the libraries installed here.
-        version = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "libxen-dev"], stdout=subprocess.PIPE, text=True,
-                                 check=False).stdout
-        names = [name + ("=" + version if version and name.startswith("xen") else "") for name in PACKAGES]
-        _run(["apt-get", "download"] + names + [kernel.group(1)], "Debian packages", cwd=self.directory)
-        for package in glob.glob(os.path.join(self.directory, "*.deb")):
-            _run(["dpkg", "-x", package, self.tree], "unpacking")
-        with open(os.path.join(self.directory, "complete"), "w", encoding="ascii"):
-            pass
+    def _names(self):
+        """The latest Xen and kernel of the release."""
+        latest = self.release.depends("xen-system-amd64", "linux-image-amd64")
+        return [name for name in latest if name.startswith(("xen-hypervisor-4", "xen-utils-4", "linux-image-"))] + PACKAGES
 
     def _unpack_kernel(self):
-        with open(glob.glob(os.path.join(self.tree, "boot/vmlinuz-*"))[0], "rb") as stream:
+        with open(glob.glob(self.path("boot/vmlinuz-*"))[0], "rb") as stream:
             image = stream.read()
-        # The fields setup_sects and payload_offset of the header, Documentation/x86/boot.rst in Linux.
-        offset = (image[0x1F1] + 1) * 512 + struct.unpack_from("<I", image, 0x248)[0]
-        vmlinux = lzma.LZMADecompressor().decompress(image[offset:])
+        # The fields setup_sects, payload_offset and payload_length of the header, Documentation/arch/x86/boot.rst in Linux.
+        offset, length = struct.unpack_from("<II", image, 0x248)
+        payload = image[(image[0x1F1] + 1) * 512 + offset:][:length]
+        if payload.startswith(b"\x28\xb5\x2f\xfd"):
+            # Its size follows, which the tool doesn't expect.
+            vmlinux = subprocess.run(self.release.command(self.path("usr/bin/zstd")) + ["-dc"], input=payload[:-4],
+                                     stdout=subprocess.PIPE, check=True).stdout
+        else:
+            vmlinux = lzma.LZMADecompressor().decompress(payload)
         with open(self.vmlinux + ".new", "wb") as stream:
             stream.write(vmlinux)
         os.rename(self.vmlinux + ".new", self.vmlinux)
 
-    def path(self, name):
-        return os.path.join(self.tree, name)
+    @property
+    def kernel_version(self):
+        return os.path.basename(self._modules)
+
+    @property
+    def tools_in_image(self):
+        """Where Xen's own tools look for each other."""
+        return os.path.relpath(self._tools, self.release.tree)
+
+    def tool(self, name):
+        """Xen's own tools, which are only for its version."""
+        return os.path.join(self._tools, name)
 
     def module(self, name):
-        return self.path("lib/modules/%s/kernel/%s.ko" % (self.release, name))
+        """The module; None if it is a part of the kernel."""
+        path = os.path.join(self._modules, "kernel", name + ".ko")
+        for path, unpack in ((path, bytes), (path + ".xz", lzma.decompress)):
+            if os.path.exists(path):
+                with open(path, "rb") as stream:
+                    return unpack(stream.read())
+        with open(os.path.join(self._modules, "modules.builtin"), encoding="ascii") as stream:
+            if "kernel/%s.ko\n" % name in stream.read():
+                return None
+        raise ImageError("the kernel of %s has no module %s" % (self.release.name, name))
 
     def hypervisor(self, destination):
         """Writes the hypervisor, unpacked, as QEMU wants it."""
-        with open(self.path("boot/xen-4.17-amd64.gz"), "rb") as stream:
+        with open(glob.glob(self.path("boot/xen-*-amd64.gz"))[0], "rb") as stream:
             data = zlib.decompress(stream.read(), 31)
         with open(destination, "wb") as stream:
             stream.write(data)
 
 
-def build_agent(directory):
-    """Compiles the agent; returns its path."""
-    agent = os.path.join(directory, "agent")
-    sources = [os.path.join("tests/xen", name) for name in AGENT_SOURCES]
-    newest = max(os.path.getmtime(path) for path in glob.glob(os.path.join(HERE, "*.[ch]")))
-    if not os.path.exists(agent) or os.path.getmtime(agent) < newest:
-        new = "%s.%d" % (agent, os.getpid())
-        _run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-I.", "-Wall", "-Wextra", "-Werror", "-O2", "-g", "-o", new] + sources +
-             ["-lxenstore", "-lxenevtchn", "-lxengnttab", "-lpthread"], "compiling the agent", cwd=ROOT)
-        os.rename(new, agent)
-    return agent
+def compile_program(release, name, sources, flags=()):
+    """Compiles a program of the harness (sources are relative to the project) for the release; returns its path."""
+    program = os.path.join(release.directory, name)
+    new = "%s.%d" % (program, os.getpid())
+    run(release.compiler() + ["-std=gnu11", "-D_GNU_SOURCE", "-Iinclude", "-I.", "-Wall", "-Wextra", "-Werror", "-O2", "-g", *flags,
+                              "-o", new, *sources, "-lxenstore", "-lxenevtchn", "-lxengnttab", "-lpthread"],
+        "compiling " + name, cwd=ROOT)
+    os.rename(new, program)
+    return program
+
+
+class Programs:
+    """Where the project's programs are, for a release."""
+
+    def __init__(self, release, build_dir):
+        self._release = release
+        self._build_dir = os.path.abspath(build_dir)
+        self._target = os.path.join(release.directory, "build")
+
+    def _is_built(self, path):
+        inside = os.path.relpath(os.path.abspath(path), self._build_dir)
+        return not inside.startswith("../") and not os.path.abspath(path).startswith(os.path.dirname(self._release.directory) + "/")
+
+    def path(self, path):
+        if self._release.native or not self._is_built(path):
+            return path
+        return os.path.join(self._target, os.path.relpath(os.path.abspath(path), self._build_dir))
+
+    def build(self, paths):
+        """Makes those that are built here."""
+        wanted = [self.path(path) for path in paths if self.path(path) != path]
+        if not wanted:
+            return
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        files = [word for name in ("Makefile", "tests/programs/programs.mk", "tests/bench/xen/programs.mk") for word in ("-f", name)]
+        os.makedirs(self._target, exist_ok=True)
+        with open(os.path.join(self._target, "lock"), "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            run(["make", "-j%d" % os.cpu_count()] + files + ["BUILD=" + self._target, "XEN=yes",
+                                                             "CC=" + " ".join(self._release.compiler())] + wanted,
+                "building for %s" % self._release.name, cwd=ROOT, env=environment)
 
 
 def _common(cpio, packages, agent, tools, modules, programs):
@@ -194,46 +225,70 @@ def _common(cpio, packages, agent, tools, modules, programs):
     cpio.file("bin/busybox", packages.path("bin/busybox"))
     cpio.file("bin/agent", agent)
     cpio.link("init", "etc/init")
-    for tool in tools:
-        cpio.file("usr/bin/" + os.path.basename(tool), packages.path(tool))
     for number, module in enumerate(modules):
-        cpio.file("lib/modules/%02d-%s.ko" % (number, os.path.basename(module)), packages.module(module))
-    for program in programs:
+        data = packages.module(module)
+        if data:
+            cpio.data("lib/modules/%02d-%s.ko" % (number, os.path.basename(module)), data)
+    for program in tools + programs:
         cpio.file("usr/bin/" + os.path.basename(program), program)
-    for library in libraries([packages.path(tool) for tool in tools] + [agent] + list(programs)):
-        cpio.file(library, library)
-    applets = _run([packages.path("bin/busybox"), "--list"], "busybox").split()
-    for applet in applets:
+    for target, library in packages.release.libraries(tools + [agent] + programs).items():
+        cpio.file(target, library)
+    for applet in run([packages.path("bin/busybox"), "--list"], "busybox").split():
         if applet not in ("busybox", "init"):
             cpio.link("bin/" + applet, "busybox")
 
 
-def build(directory, run, programs, files=(), guest_tools=(), guest_modules=()):
-    """Writes xen, vmlinux, dom0.img into the directory run. programs are put into /usr/bin of dom0 and guests; files
+def _device_model(cpio, packages):
+    """For HVM guests. They boot as a PC does, so from a kernel as it is in a package."""
+    packages.release.fetch("device-model", DEVICE_MODEL_PACKAGES)
+    cpio.file(DEVICE_MODEL, packages.path(DEVICE_MODEL))
+    for target, library in packages.release.libraries([packages.path(DEVICE_MODEL)]).items():
+        cpio.file(target, library)
+    for path in DEVICE_MODEL_DATA:
+        cpio.file(path, packages.path(path))
+    for path in glob.glob(packages.path("usr/lib/xen-[0-9]*/boot/hvmloader")):
+        cpio.file(os.path.relpath(path, packages.release.tree), path)
+    cpio.file("guest/vmlinuz", glob.glob(packages.path("boot/vmlinuz-*"))[0])
+
+
+def build(packages, build_dir, destination, programs, files=(), guest_tools=(), guest_modules=(), guest_type="pv", systemd=False):
+    """Writes xen, vmlinux, dom0.img into the directory destination. programs are put into /usr/bin of dom0 and guests; files
     are pairs (path in the domains, path here); guest_tools are names of Xen's programs, and guest_modules of the kernel's
-    modules (in the order of their needs), for the guests alone."""
-    packages = Packages(directory)
-    agent = build_agent(directory)
+    modules (in the order of their needs), for the guests alone. What of these is in build_dir is taken as it is built for the
+    release. systemd: the guests have systemd (systemd_image.py)."""
+    built = Programs(packages.release, build_dir)
+    built.build(list(programs) + [source for _, source in files])
+    programs = [built.path(program) for program in programs]
+    agent = compile_program(packages.release, "agent", AGENT_SOURCES)
 
     guest = Cpio()
+    modules = GUEST_MODULES + list(guest_modules)
+    if systemd:
+        systemd_image.fetch(packages)
+        systemd_image.add(guest, packages, programs, modules)
+        modules = []
     guest.file("etc/init", os.path.join(HERE, "init-guest"))
     dom0 = Cpio()
     dom0.file("etc/init", os.path.join(HERE, "init-dom0"))
     for cpio in (guest, dom0):
         for path, source in files:
-            cpio.file(path, source)
-    tools = [XEN_BIN + "/" + name for name in ["lsevtchn"] + list(guest_tools)]
-    _common(guest, packages, agent, STORE_TOOLS + tools, GUEST_MODULES + list(guest_modules), programs)
-    guest.write(os.path.join(run, "guest.img"))
+            cpio.file(path, built.path(source))
+    store_tools = [packages.path(tool) for tool in STORE_TOOLS]
+    tools = store_tools + [packages.tool(name) for name in ["lsevtchn"] + list(guest_tools)]
+    _common(guest, packages, agent, tools, modules, programs)
+    guest.write(os.path.join(destination, "guest.img"))
 
-    _common(dom0, packages, agent, STORE_TOOLS + DOM0_TOOLS, DOM0_MODULES, programs)
-    dom0.link(XEN_BIN, "/usr/bin")
+    _common(dom0, packages, agent, store_tools + [packages.tool(name) for name in DOM0_TOOLS], DOM0_MODULES, programs)
+    dom0.link(packages.tools_in_image, "/usr/bin")
     dom0.data("etc/xen/xl.conf", b'autoballoon="off"\n')
     for path in ("var/lib/xen", "var/log/xen", "run/xen", "run/lock", "var/lock"):
         dom0.directory(path)
-    dom0.file("guest/vmlinux", packages.vmlinux)
-    dom0.file("guest/guest.img", os.path.join(run, "guest.img"))
-    dom0.write(os.path.join(run, "dom0.img"))
-    os.unlink(os.path.join(run, "guest.img"))
-    packages.hypervisor(os.path.join(run, "xen"))
-    shutil.copyfile(packages.vmlinux, os.path.join(run, "vmlinux"))
+    if guest_type == "hvm":
+        _device_model(dom0, packages)
+    else:
+        dom0.file("guest/vmlinux", packages.vmlinux)
+    dom0.file("guest/guest.img", os.path.join(destination, "guest.img"))
+    dom0.write(os.path.join(destination, "dom0.img"))
+    os.unlink(os.path.join(destination, "guest.img"))
+    packages.hypervisor(os.path.join(destination, "xen"))
+    shutil.copyfile(packages.vmlinux, os.path.join(destination, "vmlinux"))

@@ -2,10 +2,12 @@
 /* process.c - see process.h. */
 #include "tests/xen/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -233,6 +235,39 @@ void process_kill(uint32_t id, const uint8_t *payload, size_t length)
         return;
     memcpy(words, payload, sizeof(words));
     kill(words[1] ? -process->pid : process->pid, words[0]);
+}
+
+static bool environment_has(const char *pid, const uint8_t *mark, size_t length)
+{
+    static char text[65536];
+    char path[300];
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%s/environ", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? -1 : read(fd, text, sizeof(text)); /* of one that has ended: nothing */
+    close_fd(&fd);
+    return n > 0 && memmem(text, (size_t)n, mark, length);
+}
+
+void process_clear(uint32_t id, const uint8_t *mark, size_t length)
+{
+    DIR *directory = opendir("/proc");
+    struct dirent *entry;
+    int32_t found = 0;
+
+    while (directory && (entry = readdir(directory))) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+        if (pid > 1 && environment_has(entry->d_name, mark, length)) {
+            kill(pid, SIGKILL);
+            found++;
+        }
+    }
+    if (directory)
+        closedir(directory);
+    agent_send(FRAME_CLEARED, id, &found, sizeof(found));
 }
 
 /* Sends a piece of what the pipe holds. False: nothing more now. */

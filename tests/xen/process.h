@@ -23,6 +23,8 @@ void agent_send(uint16_t type, uint32_t id, const void *payload, size_t length);
 void process_spawn(uint32_t id, const uint8_t *payload, size_t length);
 void process_stdin(uint32_t id, const uint8_t *payload, size_t length);
 void process_kill(uint32_t id, const uint8_t *payload, size_t length);
+/* Kills every process of the domain with this in its environment; tells how many these are. */
+void process_clear(uint32_t id, const uint8_t *mark, size_t length);
 /* Fills in what to poll for, at most room entries; returns their number. may_read: whether output
  * is wanted now. */
 int process_poll(struct pollfd *fds, int room, bool may_read);

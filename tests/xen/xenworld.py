@@ -8,11 +8,12 @@
         server = g1.spawn(["test_accept", "80"])
         ...
 
-XenWorld(build_dir, guests=2, ...) boots Xen 4.17 with a PV dom0 and guests g1, g2, ... by QEMU's TCG (image.py says
-of what), in about half a minute; start() and stop() do the same without `with`. Programs of build_dir (and
-`programs=`) are in /usr/bin of every domain; `guest_tools=` (of Xen's) and `guest_modules=` (of the kernel's) only in the
-guests. One boot serves many tests. All commands in all domains run as children of an agent (agent.c), over a line that adds
-nothing to the guests' grants, event channels, watches or store nodes (consoles.h).
+XenWorld(build_dir, guests=2, ...) boots Xen with a PV dom0 and guests g1, g2, ... by QEMU's TCG (image.py says of what), in about
+half a minute; start() and stop() do the same without `with`. $XEN_RELEASE says of which release of Debian all of it is, and
+$XEN_GUESTS what kind the guests are: pv (unless it says otherwise) or pvh. Programs of build_dir (and `programs=`) are in
+/usr/bin of every domain; `guest_tools=` (of Xen's) and `guest_modules=` (of the kernel's) only in the guests. With `systemd=True`
+the guests' first process is systemd (systemd_image.py). One boot serves many tests. All commands in all domains run as children
+of an agent (agent.c), over a line that adds nothing to the guests' grants, event channels, watches or store nodes (consoles.h).
 
 The machine's time (`clock`, CLOCKS): "own", the default, or "skipping", or "host" ($XEN_CLOCK says otherwise for those that
 don't ask for one).
@@ -24,6 +25,8 @@ A domain:
     domain.run(argv, input=b"", timeout=, check=, ...)   runs to the end; Result(returncode, stdout, stderr)
     domain.put_file(path, data, mode=), domain.get_file(path)
     domain.kill_all()                    kills what spawn started here and still runs
+    domain.clear(mark)                   kills whatever has this beginning of an assignment ("NAME=") in its environment, whoever
+                                         started it, until there is none
 
 The machine (xl in dom0):
     world.create(N) -> domain            starts guest gN (again, under a new domid)
@@ -32,6 +35,7 @@ The machine (xl in dom0):
     world.shutdown(domain)               wait until it has ended; world.list() -> [(name, domid, state)]
     world.store(path) -> value or None;  world.store_list(path) -> {path: value} of everything below
     world.grants() -> {domid: count of active grants}; world.event_channels(domid) -> [line of lsevtchn]
+    world.diagnosis(domain) -> why a guest does not answer: text for somebody who looks for it
     world.log(name) -> text so far of "dom0", "g1", "xen" (the serial console)
 
     world.now()                          seconds of the machine's clock, by which things that must be quick are measured
@@ -66,17 +70,30 @@ Result = collections.namedtuple("Result", "returncode stdout stderr")
 
 PROGRAMS = ["link_mgr", "idc-setup", "idc", "libidc-vsock.so", "test_accept", "test_conn"]
 ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin", "HOME": "/root", "LANG": "C.UTF-8", "TERM": "dumb"}
+# Without tsc_mode, Xen emulates rdtsc, because QEMU's processor does not promise that its time stamp counter is reliable. In a PVH
+# guest each rdtsc then takes 50 to 120 microseconds. The kernel has several of them in its timer interrupt, which comes every
+# 4 ms. With a host that is somewhat busy the guest does nothing else any more, and never answers.
 GUEST_CONFIG = """name = "{name}"
-type = "pv"
-kernel = "/guest/vmlinux"
+type = "{type}"
+kernel = "/guest/{kernel}"
 ramdisk = "/guest/guest.img"
 memory = {memory}
 vcpus = 1
+tsc_mode = "native"
 extra = "console=hvc0 quiet panic=-1 {extra}"
 on_poweroff = "destroy"
 on_reboot = "destroy"
 on_crash = "destroy"
 """
+# What a guest of this type is told besides.
+GUEST_CONFIG_MORE = {"pv": "", "pvh": "", "hvm": """device_model_version = "qemu-xen"
+device_model_override = "/usr/libexec/xen-qemu-system-i386"
+bios = "seabios"
+bios_path_override = "/usr/share/seabios/bios-256k.bin"
+vga = "none"
+vnc = 0
+usb = 0
+"""}
 # How many CPUs, and what QEMU is told about time.
 CLOCKS = {
     # It passes as instructions are executed, a nanosecond each, and when there is nothing to do, as it does here. So whatever
@@ -88,7 +105,8 @@ CLOCKS = {
     "host": (2, ["-accel", "tcg,thread=multi"]),
 }
 USUAL_BOOT = 30  # seconds, with dom0 and two guests
-
+# What QEMU's processor has: for paravirtual guests, and for those in a machine of their own, with nested paging.
+CPUS = {"pv": "qemu64,+svm", "pvh": "qemu64,+svm,+npt", "hvm": "qemu64,+svm,+npt"}
 
 
 class XenError(Exception):
@@ -150,11 +168,20 @@ class Domain:
         self._processes = []
 
 
+    def clear(self, mark, timeout=agentlink.DEFAULT_TIMEOUT):
+        end = time.monotonic() + timeout * self.world.slowness
+        while self.world.link.clear(self.number, mark, timeout):
+            if time.monotonic() > end:
+                raise TimeoutError("processes of %s do not end" % self.name)
+        self._processes = []
+
+
 class XenWorld:
     """One machine with Xen. See the module's documentation."""
 
     def __init__(self, build_dir="build", guests=2, programs=(), files=(), guest_tools=(), guest_modules=(),
-                 clock=None, guest_memory=192, gntalloc_limit=None, limit=7200, boot_timeout=600, verbose=False):
+                 clock=None, guest_type=None, guest_memory=192, systemd=False, gntalloc_limit=None, limit=7200, boot_timeout=600,
+                 verbose=False):
         self.build_dir = os.path.abspath(build_dir)
         self.programs = list(programs)
         self.files = list(files)
@@ -168,7 +195,11 @@ class XenWorld:
         clock = clock or os.environ.get("XEN_CLOCK") or "own"
         self.own_clock = clock != "host"
         self._cpus, self._clock = CLOCKS[clock]
+        self.guest_type = guest_type or os.environ.get("XEN_GUESTS") or "pv"
+        if self.guest_type not in CPUS:
+            raise ImageError("XEN_GUESTS is '%s', and can be %s" % (self.guest_type, " or ".join(CPUS)))
         self._guest_memory = guest_memory
+        self._systemd = systemd
         self._extra = "xen_gntalloc.limit=%d" % gntalloc_limit if gntalloc_limit else ""
         self._limit = limit
         self._boot_timeout = boot_timeout
@@ -187,6 +218,11 @@ class XenWorld:
     def __exit__(self, kind, value, trace):
         self.stop()
 
+    @property
+    def pid(self):
+        """Of QEMU."""
+        return self._qemu.pid
+
     # ---- boot and end ----
 
     def start(self):
@@ -197,7 +233,10 @@ class XenWorld:
         self._lock = open(os.path.join(self._run, "lock"), "w", encoding="ascii")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
-            image.build(directory, self._run, self._programs(), self.files, self.guest_tools, self.guest_modules)
+            packages = image.Packages(directory)
+            self._say("Debian %s, %s guests" % (packages.release.name, self.guest_type.upper()))
+            image.build(packages, self.build_dir, self._run, self._programs(), self.files, self.guest_tools, self.guest_modules,
+                        self.guest_type, self._systemd)
             self._boot()
         except BaseException:
             self.stop(failed=True)
@@ -243,7 +282,7 @@ class XenWorld:
         dom0 = "console=hvc0 quiet panic=-1 " + self._extra
         memory = dom0_memory + 256 + max(4, self._guests + 1) * (self._guest_memory + 64)
         return ["qemu-system-x86_64"] + self._clock + [
-            "-cpu", "qemu64,+svm", "-smp", str(self._cpus), "-m", str(memory), "-nodefaults", "-display",
+            "-cpu", CPUS[self.guest_type], "-smp", str(self._cpus), "-m", str(memory), "-nodefaults", "-display",
             "none", "-monitor", "none", "-no-reboot", "-net", "none", "-serial", "file:" + os.path.join(self._run, "serial.log"),
             "-device", "virtio-serial-pci", "-chardev", "socket,id=agent,fd=%d" % fd,
             "-device", "virtserialport,chardev=agent,name=agent",
@@ -333,7 +372,8 @@ class XenWorld:
 
     def _create(self, domain):
         path = "/tmp/%s.cfg" % domain.name
-        config = GUEST_CONFIG.format(name=domain.name, memory=self._guest_memory, extra=self._extra)
+        config = GUEST_CONFIG.format(name=domain.name, type=self.guest_type, memory=self._guest_memory, extra=self._extra,
+                                     kernel="vmlinuz" if self.guest_type == "hvm" else "vmlinux") + GUEST_CONFIG_MORE[self.guest_type]
         self.dom0.put_file(path, config.encode())
         self.xl("create", "-q", path)
 
@@ -419,6 +459,21 @@ class XenWorld:
             time.sleep(0.05)
         raise TimeoutError("Xen still prints for key %s" % key)
 
+    def diagnosis(self, domain):
+        """Text for somebody who looks for why a guest does not answer: what dom0 and Xen know of it."""
+        parts = []
+        for words in ("xl vcpu-list", "lsevtchn %d", "kill -USR1 1", "xenctx -a %d", "xenctx -a %d", "xl sysrq %d w",
+                      "xl debug-keys q", "xl vcpu-list"):
+            command = words % domain.domid if "%" in words else words
+            try:
+                result = self.dom0.run(command.split())
+                parts.append("%s\n%s" % (command, (result.stdout + result.stderr).decode(errors="replace")))
+            except (TimeoutError, LinkLost) as error:
+                parts.append("%s: %s" % (command, error))
+        time.sleep(5 * self.slowness)  # the answer to the last keys, if there is one
+        parts += ["log of %s\n%s" % (name, self.log(name)[-size:]) for name, size in (("dom0", 2000), (domain.name, 4000), ("xen", 8000))]
+        return "\n---- ".join(["%s does not answer" % domain.name] + parts)
+
     def grants(self):
         """How many grants each domain has given out and are allocated, as Xen's debug key 'g' shows."""
         counts = collections.Counter()
@@ -431,6 +486,18 @@ class XenWorld:
             elif domid is not None and re.search(r"\[0x[0-9a-f]+\]", line):
                 counts[domid] += 1
         return dict(counts)
+
+    def grant_frames(self):
+        """For each domain (frames of its grant table, at most so many). A frame has 512 grants."""
+        frames = {}
+        for line in self.hypervisor_key("g", "gnttab_usage_print_all ] done").splitlines():
+            match = re.search(r"grant-table for remote d(\d+)", line)
+            if match:
+                domid = int(match.group(1))
+            match = re.search(r"(\d+) frames \((\d+) max\), \d+ maptrack", line)
+            if match:
+                frames[domid] = int(match.group(1)), int(match.group(2))
+        return frames
 
     def event_channels(self, domid):
         out = self.dom0.run(["lsevtchn", str(domid)]).stdout.decode()

@@ -14,7 +14,8 @@
 
 static const char status_call[] =
     "<?xml version=\"1.0\"?><methodCall><methodName>idc.status</methodName><params><param><value>"
-    "<struct><member><name>detail</name><value><boolean>%d</boolean></value></member></struct>"
+    "<struct><member><name>detail</name><value><boolean>%d</boolean></value></member>"
+    "<member><name>from</name><value><int>%d</int></value></member></struct>"
     "</value></param></params></methodCall>";
 
 static int ask_decode(const char *document, size_t len, xmlrpc_value **result)
@@ -34,14 +35,15 @@ static int ask_decode(const char *document, size_t len, xmlrpc_value **result)
     return status;
 }
 
-xmlrpc_value *ask_status(const char *path, bool detail, int wait_ms)
+static xmlrpc_value *ask_page(const char *path, bool detail, int from, int wait_ms)
 {
     struct libidc_line *channel;
-    char message[LIBIDC_HEADER_SIZE + sizeof(status_call)], *document = NULL;
+    char message[LIBIDC_HEADER_SIZE + sizeof(status_call) + 16], *document = NULL;
     size_t len;
     int fd = -1;
     xmlrpc_value *result = NULL;
-    int written = snprintf(message + LIBIDC_HEADER_SIZE, sizeof(status_call), status_call, detail);
+    int written = snprintf(message + LIBIDC_HEADER_SIZE, sizeof(message) - LIBIDC_HEADER_SIZE,
+                           status_call, detail, from);
     uint32_t header[2] = {htole32((uint32_t)written), 0};
     memcpy(message, header, sizeof(header));
     if (libidc_line_send(path, message, LIBIDC_HEADER_SIZE + (size_t)written, NULL, 0, wait_ms,
@@ -57,6 +59,56 @@ xmlrpc_value *ask_status(const char *path, bool detail, int wait_ms)
         ask_decode(document, len, &result);
     free(document);
     return result;
+}
+
+/* ---- pages ---- */
+
+/* Adds a list of the page to that of the whole. */
+static void ask_add_list(xmlrpc_env *env, xmlrpc_value *whole, xmlrpc_value *page, const char *name)
+{
+    xmlrpc_value *to = NULL, *items = NULL;
+    if (!env->fault_occurred && xmlrpc_struct_has_key(env, page, name)) {
+        xmlrpc_struct_find_value(env, whole, name, &to);
+        xmlrpc_struct_find_value(env, page, name, &items);
+    }
+    int count = to != NULL && items != NULL ? xmlrpc_array_size(env, items) : 0;
+    for (int i = 0; i < count && !env->fault_occurred; i++)
+        xmlrpc_array_append_item(env, to, xmlrpc_array_get_item(env, items, i));
+    if (to != NULL)
+        xmlrpc_DECREF(to);
+    if (items != NULL)
+        xmlrpc_DECREF(items);
+}
+
+static int ask_add_page(xmlrpc_value *whole, xmlrpc_value *page)
+{
+    static const char *const lists[] = {"links", "connections", "listeners", "users"};
+    int status = 0;
+    xmlrpc_env env;
+    xmlrpc_env_init(&env);
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        ask_add_list(&env, whole, page, lists[i]);
+    if (env.fault_occurred)
+        status = libidc_fail(EPROTO, "link_mgr's answer is malformed: %s", env.fault_string);
+    xmlrpc_env_clean(&env);
+    return status;
+}
+
+xmlrpc_value *ask_status(const char *path, bool detail, int wait_ms)
+{
+    xmlrpc_value *whole = ask_page(path, detail, 0, wait_ms);
+    int64_t next = whole != NULL ? ask_int(whole, "next", 0) : 0;
+    while (next > 0 && next <= INT32_MAX && whole != NULL) {
+        xmlrpc_value *page = ask_page(path, detail, (int)next, wait_ms);
+        next = page != NULL ? ask_int(page, "next", 0) : 0;
+        if (page == NULL || ask_add_page(whole, page) < 0) {
+            xmlrpc_DECREF(whole);
+            whole = NULL;
+        }
+        if (page != NULL)
+            xmlrpc_DECREF(page);
+    }
+    return whole;
 }
 
 /* ---- results ---- */

@@ -12,9 +12,8 @@
 /* A link_mgr that runs answers at once; this limit is for one that hangs. */
 #define ASK_TIMEOUT_MS 5000
 
-/* The answer of the link_mgr at path, as a reference for the caller. NULL: errno and
- * idc_last_error() say why.
- */
+/* The answer of the link_mgr at path, all pages of it, as a reference for the caller. wait_ms is
+ * for each page. NULL: errno and idc_last_error() say why. */
 xmlrpc_value *ask_status(const char *path, bool detail, int wait_ms);
 
 /* A member of a struct. text: copies at most size - 1 bytes. */

@@ -100,6 +100,7 @@ int vsnprintf(char *out, size_t size, const char *format, va_list args)
 
 /* ---- values ---- */
 
+#define EPERM 1
 #define ENOENT 2
 #define EAGAIN 11
 #define ENOMEM 12
@@ -116,6 +117,7 @@ int vsnprintf(char *out, size_t size, const char *format, va_list args)
 #define EADDRINUSE 98
 #define ECONNRESET 104
 #define ENOBUFS 105
+#define EDQUOT 122
 #define ETIMEDOUT 110
 #define ECONNREFUSED 111
 #define EHOSTUNREACH 113

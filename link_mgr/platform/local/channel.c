@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/platform/local/memory.h"
 #include "link_mgr/platform/local/rendezvous.h"
 #include "link_mgr/platform/local/shared.h"
 
@@ -24,10 +25,11 @@ struct channel {
     enum channel_state state;
     bool server; /* this side offered */
     int peer;
-    int socket; /* -1: not handed over yet, or the peer is gone */
-    int rx, tx; /* eventfds: we are told, we tell (-1: not known yet) */
-    int memory; /* the memfd, until it was handed over */
-    struct shared shared;
+    int socket;           /* -1: not handed over yet, or the peer is gone */
+    int rx, tx;           /* eventfds: we are told, we tell (-1: not known yet) */
+    bool handed_over;     /* the memory, to the peer */
+    struct lent *lent;    /* offering side */
+    struct shared shared; /* attaching side: its own; offering side: that of lent */
     char path[PLATFORM_PATH_MAX + 1];
 };
 
@@ -66,9 +68,14 @@ static void drop_socket(struct channel *channel)
     close_fd(&channel->socket);
 }
 
+/* The attaching side's socket says to the other that the memory is held: it stays until the memory
+ * has been given up. */
 static void local_channel_die(struct channel *channel)
 {
-    drop_socket(channel);
+    if (channel->server)
+        drop_socket(channel);
+    else if (channel->socket >= 0)
+        platform_poll_end(channel->platform, channel->socket);
     set_state(channel, CHANNEL_DEAD);
 }
 
@@ -92,7 +99,7 @@ static struct channel *channel_new(struct platform *platform, int peer, const ch
     channel->state = CHANNEL_PENDING;
     channel->server = server;
     channel->peer = peer;
-    channel->socket = channel->rx = channel->tx = channel->memory = -1;
+    channel->socket = channel->rx = channel->tx = -1;
     strcpy(channel->path, path);
     TAILQ_INSERT_TAIL(&platform->channels, channel, entry);
     return channel;
@@ -120,13 +127,26 @@ static void retract_socket(struct channel *channel)
     local_store_remove_node(&channel->platform->store, node);
 }
 
+/* It shows whether the peer still holds the memory. */
+static void leave_socket(struct channel *channel)
+{
+    if (channel->socket < 0 || channel->lent == NULL)
+        return;
+    platform_poll_end(channel->platform, channel->socket);
+    local_memory_leave_socket(channel->lent, channel->socket);
+    channel->socket = -1;
+}
+
 static void channel_free(struct channel *channel)
 {
+    leave_socket(channel);
+    if (!channel->server)
+        local_shared_unmap(&channel->shared);
     drop_socket(channel);
     close_fd(&channel->rx);
     close_fd(&channel->tx);
-    close_fd(&channel->memory);
-    local_shared_unmap(&channel->shared);
+    if (channel->lent)
+        lender_keep(&channel->platform->lender, channel->lent);
     TAILQ_REMOVE(&channel->platform->channels, channel, entry);
     free(channel);
 }
@@ -146,11 +166,18 @@ void local_channel_close(struct channel *channel)
 
 static int make_offer(struct channel *channel, size_t ring_size)
 {
+    if (ring_size > 1u << SHARED_ORDER_MAX)
+        return -EINVAL;
     channel->rx = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (channel->rx < 0)
         return -errno;
-    channel->memory = local_shared_make(&channel->shared, ring_size);
-    return channel->memory < 0 ? channel->memory : publish_socket(channel);
+    int result =
+        lender_take(&channel->platform->lender, channel->peer, (uint32_t)ring_size, &channel->lent);
+    if (result != 0)
+        return result;
+    channel->shared = *local_memory_shared(channel->lent);
+    local_shared_begin(&channel->shared);
+    return publish_socket(channel);
 }
 
 /* Two offers to one peer at one path would share the node, and nobody could distinguish them. */
@@ -188,7 +215,8 @@ struct channel *local_channel_find_offer(struct platform *platform, int peer, co
 {
     struct channel *channel;
     TAILQ_FOREACH (channel, &platform->channels, entry) {
-        if (channel->memory >= 0 && channel->peer == peer && strcmp(channel->path, path) == 0)
+        if (channel->server && !channel->handed_over && channel->peer == peer &&
+            strcmp(channel->path, path) == 0)
             return channel;
     }
     return NULL;
@@ -197,7 +225,7 @@ struct channel *local_channel_find_offer(struct platform *platform, int peer, co
 int local_channel_hand_over(struct channel *channel, int socket, int eventfd)
 {
     struct channel_reply reply = {.magic = CHANNEL_MAGIC, .version = CHANNEL_VERSION};
-    int fds[2] = {channel->memory, channel->rx};
+    int fds[2] = {local_memory_fd(channel->lent), channel->rx};
     int result = platform_poll(channel->platform, socket, &channel->source);
     if (result != 0)
         return result;
@@ -208,7 +236,7 @@ int local_channel_hand_over(struct channel *channel, int socket, int eventfd)
     }
     channel->socket = socket;
     channel->tx = eventfd;
-    close_fd(&channel->memory);
+    channel->handed_over = true;
     return 0;
 }
 

@@ -11,6 +11,8 @@
 #define DOMAINS "/local/domain/"
 #define POLICY "/idc/policy"
 #define DATA "/data/idc/"
+#define NAME "/name"
+#define UUID "/uuid"
 #define OWN_NODE "=" /* file of the node that a room is named after */
 
 static bool path_character(char c)
@@ -76,6 +78,12 @@ static void data_room(int domid, int peer, struct local_room *room)
     snprintf(room->path, sizeof(room->path), DOMAINS "%d" DATA "%d", domid, peer);
 }
 
+void local_layout_domain_room(int domid, struct local_room *room)
+{
+    snprintf(room->name, sizeof(room->name), "domain:%d", domid);
+    snprintf(room->path, sizeof(room->path), DOMAINS "%d", domid);
+}
+
 bool local_layout_room(const char *path, struct local_room *room)
 {
     const char *rest = path;
@@ -86,7 +94,9 @@ bool local_layout_room(const char *path, struct local_room *room)
     if (!take_text(&rest, DOMAINS) || !take_domid(&rest, &domid))
         return true;
     const char *below = rest;
-    if (take_text(&below, POLICY) && at_end(below))
+    if (strcmp(rest, NAME) == 0 || strcmp(rest, UUID) == 0)
+        local_layout_domain_room(domid, room);
+    else if (take_text(&below, POLICY) && at_end(below))
         policy_room(domid, room);
     else if (take_text(&rest, DATA) && take_domid(&rest, &peer) && at_end(rest))
         data_room(domid, peer, room);

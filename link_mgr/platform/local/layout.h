@@ -11,6 +11,7 @@
  *
  *   /local/domain/D/idc/policy/REST   domain:D/policy/REST
  *   /local/domain/D/data/idc/P/REST   domain:D/data:P/REST
+ *   /local/domain/D/name              domain:D/name, and the same for uuid
  *   any other path                    its file lies directly in the store's directory
  *
  * In a file's name each `/` of the rest is a `.`, which no path has; a room's own node is the file
@@ -49,5 +50,7 @@ bool local_layout_is_above_rooms(const char *path);
 /* Is this the name of a domain's directory (domid is set), or of a room in it (room is set)? */
 bool local_layout_is_domain(const char *name, int *domid);
 bool local_layout_is_room(int domid, const char *name, struct local_room *room);
+/* The directory of a domain, as the room in which its name and its UUID lie. */
+void local_layout_domain_room(int domid, struct local_room *room);
 
 #endif

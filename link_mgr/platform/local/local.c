@@ -12,6 +12,10 @@
  * for, and reports what that brought. The owners of channels learn of it from their channels'
  * descriptors.
  *
+ * If a node cannot be looked at for lack of descriptors or memory, the set rests: kick and inotify
+ * do not make it readable, and a timer does so in AGAIN_MS. Otherwise the loop would turn without
+ * end.
+ *
  * Only one process at a time may be a given domain on a store. A socket ensures that. Its abstract
  * name is made from the directory's identity and the domid, and the kernel releases it with the
  * process, however that ends. The platform notes the nodes that it has published, so that close can
@@ -20,6 +24,7 @@
 #include "link_mgr/platform/local/local.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,16 +33,19 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "common/text_cut.h"
 #include "link_mgr/platform/local/channel.h"
+#include "link_mgr/platform/local/memory.h"
 #include "link_mgr/platform/local/rendezvous.h"
 
 #define EVENTS_AT_ONCE 32
 #define LOG_LINES_A_SECOND 10
+#define AGAIN_MS 20
 
 /* ---- shared with the other files ---- */
 
@@ -90,9 +98,11 @@ static int open_descriptors(struct platform *platform)
 {
     platform->epoll = epoll_create1(EPOLL_CLOEXEC);
     platform->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (platform->epoll < 0 || platform->kick < 0)
+    platform->again = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (platform->epoll < 0 || platform->kick < 0 || platform->again < 0)
         return -errno;
-    return platform_poll(platform, platform->kick, &platform->kick_source);
+    int result = platform_poll(platform, platform->kick, &platform->kick_source);
+    return result != 0 ? result : platform_poll(platform, platform->again, &platform->again_source);
 }
 
 static void on_malformed(const struct watch *watch, const char *path)
@@ -115,6 +125,15 @@ static int open_watch(struct platform *platform)
                        : platform_poll(platform, platform->watch.fd, &platform->watch_source);
 }
 
+/* EMFILE of inotify means its instances, unless the process has no descriptor left. */
+static bool has_no_descriptor(void)
+{
+    int probe = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    if (probe >= 0)
+        close(probe);
+    return probe < 0 && errno == EMFILE;
+}
+
 static int local_explain(int error, const struct platform_config *config, const char *step,
                          char *why, size_t size)
 {
@@ -123,12 +142,48 @@ static int local_explain(int error, const struct platform_config *config, const 
                  "domain %d has a link_mgr already on the store %s; stop that one, or give another "
                  "--domid",
                  config->domid, config->store);
-    else if (error == -EMFILE && strcmp(step, "watch") == 0)
+    else if (error == -EMFILE && has_no_descriptor())
+        snprintf(why, size, "link_mgr has no descriptors left (LimitNOFILE of its service)");
+    else if (error == -EMFILE)
         snprintf(why, size,
                  "no inotify instance is left for this user; raise fs.inotify.max_user_instances");
+    else if (error == -ENOSPC && strcmp(step, "watch") == 0)
+        snprintf(why, size,
+                 "no inotify watch is left for this user; raise fs.inotify.max_user_watches");
     else
         snprintf(why, size, "cannot %s the store %s: %s", step, config->store, strerror(-error));
     return error;
+}
+
+/* The node that the toolstack would write. value NULL: removes it. */
+static int write_as_toolstack(const struct platform *platform, const char *leaf, const char *value)
+{
+    char path[PLATFORM_PATH_MAX + 1];
+    struct store_local store = {.dir = platform->store.dir, .domid = STORE_TOOLSTACK};
+    snprintf(path, sizeof(path), "/local/domain/%d/%s", platform->domid, leaf);
+    return value != NULL ? local_store_write(&store, path, value, platform->domid)
+                         : local_store_remove_node(&store, path);
+}
+
+static int write_names(struct platform *platform, const struct platform_config *config)
+{
+    int result = 0;
+    if (config->name != NULL)
+        result = write_as_toolstack(platform, "name", config->name);
+    platform->wrote_name = config->name != NULL && result == 0;
+    if (config->uuid != NULL && result == 0) {
+        result = write_as_toolstack(platform, "uuid", config->uuid);
+        platform->wrote_uuid = result == 0;
+    }
+    return result;
+}
+
+static void remove_names(const struct platform *platform)
+{
+    if (platform->wrote_name)
+        write_as_toolstack(platform, "name", NULL);
+    if (platform->wrote_uuid)
+        write_as_toolstack(platform, "uuid", NULL);
 }
 
 /* The socket comes before the watch, so that the watch does not report the removal of an older
@@ -145,6 +200,9 @@ static int open_rest(struct platform *platform, const struct platform_config *co
     if (result != 0)
         return local_explain(result, config, "make a socket in", why, why_size);
     local_store_sweep(&platform->store);
+    result = write_names(platform, config);
+    if (result != 0)
+        return local_explain(result, config, "write the domain's name in", why, why_size);
     result = open_watch(platform);
     return result == 0 ? 0 : local_explain(result, config, "watch", why, why_size);
 }
@@ -156,15 +214,17 @@ static struct platform *platform_new(const struct platform_config *config)
         return NULL;
     platform->domid = config->domid;
     platform->log = config->log;
-    platform->epoll = platform->kick = platform->lock = platform->store.dir = platform->watch.fd =
-        -1;
+    platform->epoll = platform->kick = platform->again = platform->lock = -1;
+    platform->store.dir = platform->watch.fd = -1;
     platform->rendezvous.listener = platform->rendezvous.spare = -1;
     platform->rendezvous.source.kind = SOURCE_LISTENER;
     for (int i = 0; i < CALLERS_MAX; i++)
         platform->rendezvous.callers[i] = (struct caller){.source.kind = SOURCE_CALLER, .fd = -1};
     platform->watch_source.kind = SOURCE_WATCH;
     platform->kick_source.kind = SOURCE_KICK;
+    platform->again_source.kind = SOURCE_AGAIN;
     TAILQ_INIT(&platform->channels);
+    lender_init(&platform->lender, &local_memory, platform);
     return platform;
 }
 
@@ -173,13 +233,15 @@ static void local_close(struct platform *platform)
     struct channel *channel;
     while ((channel = TAILQ_FIRST(&platform->channels)) != NULL)
         local_channel_close(channel);
+    lender_end(&platform->lender);
     for (size_t i = 0; i < platform->published.count; i++)
         local_store_remove_node(&platform->store, platform->published.paths[i]);
     local_path_set_clear(&platform->published);
+    remove_names(platform);
     local_watch_close(&platform->watch);
     local_rendezvous_close(platform);
     local_store_close(&platform->store);
-    int fds[] = {platform->epoll, platform->kick, platform->lock};
+    int fds[] = {platform->epoll, platform->kick, platform->again, platform->lock};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0)
             close(fds[i]);
@@ -249,11 +311,25 @@ static int local_retract(struct platform *platform, const char *path)
     return 0;
 }
 
-/* Makes kick readable exactly while something waits. */
+/* While a node cannot be looked at, the timer makes the set readable, and inotify does not. */
+static void update_rest(struct platform *platform)
+{
+    bool stuck = platform->watch.stuck;
+    const struct itimerspec time = {.it_value.tv_nsec = stuck ? AGAIN_MS * 1000000 : 0};
+    struct epoll_event event = {.events = stuck ? 0 : EPOLLIN, .data.ptr = &platform->watch_source};
+    if (stuck || platform->resting) /* set again, the timer is not readable any more */
+        timerfd_settime(platform->again, 0, &time, NULL);
+    if (stuck != platform->resting)
+        epoll_ctl(platform->epoll, EPOLL_CTL_MOD, platform->watch.fd, &event);
+    platform->resting = stuck;
+}
+
+/* Makes kick readable exactly while something waits that can be told. */
 static void update_kick(struct platform *platform)
 {
     uint64_t count = 1;
-    bool pending = local_watch_pending(&platform->watch);
+    bool pending = local_watch_pending(&platform->watch) && !platform->watch.stuck;
+    update_rest(platform);
     if (pending == platform->kicked)
         return;
     ssize_t ignored = pending ? write(platform->kick, &count, sizeof(count))
@@ -299,6 +375,7 @@ static void local_handle(struct platform *platform, struct source *source)
         local_channel_socket_event(source);
         break;
     case SOURCE_KICK:
+    case SOURCE_AGAIN:
         break;
     }
 }
@@ -329,6 +406,16 @@ static enum platform_presence local_presence(struct platform *platform, int domi
     return local_rendezvous_presence(&platform->store, domid);
 }
 
+static void local_lent(struct platform *platform, int peer, struct platform_lent *lent)
+{
+    lender_review(&platform->lender, peer, lent);
+}
+
+static void local_part(struct platform *platform, int peer)
+{
+    lender_part(&platform->lender, peer);
+}
+
 const struct platform_ops platform_local = {
     .name = "local",
     .open = local_open,
@@ -348,4 +435,6 @@ const struct platform_ops platform_local = {
     .channel_rings = local_channel_rings,
     .channel_notify = local_channel_notify,
     .channel_close = local_channel_close,
+    .lent = local_lent,
+    .part = local_part,
 };

@@ -15,6 +15,7 @@
 #include "link_mgr/platform/local/store.h"
 #include "link_mgr/platform/local/watch.h"
 #include "link_mgr/core/platform.h"
+#include "link_mgr/platform/lent.h"
 
 /* The object to which a descriptor in the epoll set belongs; epoll hands back the pointer. Channels
  * and callers embed one. */
@@ -22,6 +23,7 @@ struct source {
     enum source_kind {
         SOURCE_WATCH,
         SOURCE_KICK,
+        SOURCE_AGAIN,
         SOURCE_LISTENER,
         SOURCE_CALLER,
         SOURCE_CHANNEL
@@ -54,13 +56,17 @@ struct platform {
     /* an eventfd, readable while next_event has something that no other descriptor shows */
     int kick;
     bool kicked;
+    int again; /* a timerfd, set while a node could not be looked at */
+    bool resting;
     int lock; /* a socket whose abstract name says that this domid is taken */
     struct store_local store;
     struct watch watch;
     struct path_set published;
+    bool wrote_name, wrote_uuid; /* which are removed at the end */
     struct rendezvous rendezvous;
     struct channel_list channels;
-    struct source watch_source, kick_source;
+    struct lender lender;
+    struct source watch_source, kick_source, again_source;
     void (*log)(int priority, const char *text);
     time_t log_second;  /* of the latest lines that a peer could trigger, */
     unsigned log_count; /* and how many there were in it */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -59,9 +60,11 @@ static int size_and_seal(int fd, size_t size)
     return fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) == 0 ? 0 : -errno;
 }
 
-static void init_page(struct ring_page *page, uint16_t order)
+void local_shared_begin(const struct shared *shared)
 {
-    page->left_order = page->right_order = order;
+    struct ring_page *page = shared->page;
+    memset(page, 0, PAGE);
+    page->left_order = page->right_order = (uint16_t)__builtin_ctz(shared->ring_size);
     page->srv_live = SHARED_LIVE;
     page->cli_live = SHARED_WAITING;
     page->cli_notify = page->srv_notify = RING_WANT_DATA;
@@ -83,7 +86,7 @@ int local_shared_make(struct shared *shared, size_t ring_size)
         close(fd);
         return result;
     }
-    init_page(shared->page, (uint16_t)__builtin_ctzl(ring_size));
+    local_shared_begin(shared);
     return fd;
 }
 

@@ -35,6 +35,8 @@ struct shared {
 /* Makes and maps memory for rings of ring_size bytes (a power of two, 2^12..2^20). Returns the
  * memfd. */
 int local_shared_make(struct shared *shared, size_t ring_size);
+/* Sets the page as it is for a new channel. */
+void local_shared_begin(const struct shared *shared);
 /* Checks and maps memory that a peer made; the descriptor stays the caller's. -EPROTO: why says
  * what is wrong. */
 int local_shared_accept(struct shared *shared, int fd, const char **why);

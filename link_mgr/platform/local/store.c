@@ -95,9 +95,14 @@ static int local_store_explain(int error, const char *directory, char *why, size
         snprintf(why, size, "the store %s is not a directory; name a directory with --store",
                  directory);
         break;
+    case EROFS:
+        snprintf(why, size,
+                 "the store directory %s is on a read-only file system; mount that for writing, or "
+                 "name another directory with --store",
+                 directory);
+        break;
     case EACCES:
     case EPERM:
-    case EROFS:
         snprintf(why, size,
                  "the store directory %s: %s; change its permissions, or name another with --store",
                  directory, strerror(error));
@@ -228,11 +233,12 @@ int local_store_make_room(const struct store_local *store, const struct local_ro
     char domain[LAYOUT_ROOM_MAX];
     strcpy(domain, room->name);
     char *slash = strchr(domain, '/');
-    if (!slash)
+    if (room->path[0] == '\0')
         return 0; /* the store's directory itself */
-    *slash = '\0';
+    if (slash)
+        *slash = '\0';
     int result = make_directory(store, domain);
-    return result != 0 ? result : make_directory(store, room->name);
+    return result != 0 || !slash ? result : make_directory(store, room->name);
 }
 
 static int make_temporary(const struct store_local *store, const struct local_room *room,
@@ -375,7 +381,11 @@ static int walk_domain(void *arg, const char *name)
     snprintf(path, sizeof(path), "/local/domain/%d", walk->domid);
     bool wanted =
         local_layout_is_below(path, walk->prefix) || local_layout_is_below(walk->prefix, path);
-    return wanted ? walk_directory(walk->store, name, DT_DIR, walk_room, walk) : 0;
+    if (!wanted)
+        return 0;
+    local_layout_domain_room(walk->domid, &walk->room);
+    int result = walk_directory(walk->store, name, DT_REG, walk_node, walk);
+    return result != 0 ? result : walk_directory(walk->store, name, DT_DIR, walk_room, walk);
 }
 
 int local_store_walk(const struct store_local *store, const char *prefix, local_store_visit *visit,

@@ -323,6 +323,7 @@ int local_watch_next(struct watch *watch, struct store_event *event)
 {
     int told = 0;
     while (told == 0 && local_watch_pending(watch)) {
+        watch->stuck = false;
         if (watch->lost)
             return -ENODEV;
         if (watch->visit.count != 0)
@@ -332,5 +333,6 @@ int local_watch_next(struct watch *watch, struct store_event *event)
         else
             told = next_change(watch, event);
     }
+    watch->stuck = told < 0;
     return told == 1 ? 1 : 0;
 }

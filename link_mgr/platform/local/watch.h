@@ -41,6 +41,7 @@ struct watch {
     const struct store_local *store;
     int fd; /* inotify's */
     bool lost;
+    bool stuck;                 /* the last node could not be looked at, see local_watch_next */
     char guard[32];             /* name of the file whose removal means that the store is lost */
     struct watched_room *rooms; /* in the order of wd */
     size_t room_count, room_space;
@@ -65,8 +66,8 @@ int local_watch_unsubscribe(struct watch *watch, const char *path);
 void local_watch_fill(struct watch *watch);
 /* Is there anything for local_watch_next without local_watch_fill? */
 bool local_watch_pending(const struct watch *watch);
-/* As next_event of platform.h; -ENODEV: the store is lost. It returns 0 with something still
- * pending when it could not look at a node for lack of descriptors or memory; it will try again. */
+/* As next_event of platform.h; -ENODEV: the store is lost. It returns 0, and the watch is stuck,
+ * when it could not look at a node for lack of descriptors or memory; it will try again. */
 int local_watch_next(struct watch *watch, struct store_event *event);
 
 #endif

@@ -65,9 +65,13 @@ static void free_channel(struct channel *channel)
 static void xen_channel_explain(struct channel *channel, const char *what, int error)
 {
     const char *hint = "";
+    if (error == -EDQUOT) /* link_mgr says more */
+        return;
     if (error == -ENOSPC)
         hint = "; the kernel's limit of shared pages is reached: raise the parameter `limit` of "
                "xen_gntalloc";
+    else if (error == -ENOBUFS)
+        hint = "; this domain shares as many pages as it may";
     else if (error == -ENOENT)
         hint = "; are the modules xen_gntdev, xen_gntalloc and xen_evtchn loaded?";
     else if (error == -EACCES)
@@ -100,8 +104,9 @@ int xen_offer(struct platform *platform, int peer, const char *path, size_t ring
         return -ENOMEM;
     int error = xen_vchan_open(&new->vchan, true, peer);
     if (!error)
-        error = ring_size <= VCHAN_RING_MAX ? xen_vchan_offer(&new->vchan, (uint32_t)ring_size)
-                                            : -EINVAL;
+        error = ring_size <= VCHAN_RING_MAX
+                    ? xen_vchan_offer(&new->vchan, &platform->lender, (uint32_t)ring_size)
+                    : -EINVAL;
     if (!error)
         error = publish_rendezvous(new);
     if (error) {
@@ -243,4 +248,5 @@ void xen_channels_lost(struct platform *platform)
     struct channel *channel;
     LIST_FOREACH (channel, &platform->channels, all)
         xen_channel_suspended(channel);
+    lender_end(&platform->lender); /* the grants are gone with the old domain */
 }

@@ -301,6 +301,7 @@ int xen_store_open(struct store *store, struct worker *worker, void (*log)(int, 
     *store = (struct store){.worker = worker, .log = log, .domid = -ETIMEDOUT};
     LIST_INIT(&store->published);
     LIST_INIT(&store->subscriptions);
+    TAILQ_INIT(&store->looks);
     pthread_mutex_init(&store->mutex, NULL);
     struct store_job *job = xen_store_new_job(store, do_open, 0);
     if (!job)

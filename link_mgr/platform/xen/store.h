@@ -22,6 +22,13 @@
  * restore: it fires once when it is made, and after that only at a restore. It is made again after
  * each subscription, so that it is the latest. In addition, the domid is read before any other
  * event is believed.
+ *
+ * Whoever may write a node that is watched can make events faster than they can be looked into,
+ * since that takes several requests. libxenstore would keep them all in memory, and what others
+ * write would be seen ever later. So all events are taken at once, which needs no request, and only
+ * noted: one path for each subscription. Then each subscription that has one is looked at once, and
+ * jobs have their turn. A look reads few nodes of another domain, however many there are. So what
+ * a domain writes delays others by no more than one look at it.
  */
 #ifndef IDC_XEN_STORE_H
 #define IDC_XEN_STORE_H
@@ -49,6 +56,9 @@ struct subscription {
     char path[PLATFORM_PATH_MAX + 1];
     struct leaves leaves;
     bool ended; /* its watch is being removed */
+    /* The worker's. */
+    TAILQ_ENTRY(subscription) looks;
+    char look[PLATFORM_PATH_MAX + 1]; /* something has changed there; "": nowhere */
 };
 
 struct published {
@@ -67,6 +77,7 @@ struct store {
     unsigned domid_watches;
     bool domid_told;    /* the present watch on domid has fired */
     bool domid_noticed; /* a new domid was seen by other means, and the watch has not fired yet */
+    TAILQ_HEAD(, subscription) looks; /* those where something has changed */
     /* Both threads', under mutex. */
     pthread_mutex_t mutex;
     LIST_HEAD(, subscription) subscriptions;

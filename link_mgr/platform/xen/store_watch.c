@@ -9,6 +9,8 @@
 #include "link_mgr/platform/xen/store_private.h"
 
 #define DEPTH_MAX 4
+#define EVENTS_AT_ONCE 4096
+#define FOREIGN_NODES 16 /* a link_mgr has 6 below what others watch */
 
 static void keep_leaf(struct store *store, struct subscription *subscription, const char *path,
                       const char *value)
@@ -20,9 +22,18 @@ static void keep_leaf(struct store *store, struct subscription *subscription, co
         xen_store_complain(store, "%s in Xenstore is not looked at: %s", path, strerror(-error));
 }
 
-/* Reads path and what is below it. */
+/* How many nodes a look may read. What another domain writes must not cost it less than it costs
+ * those who read it. */
+static int nodes_to_read(struct store *store, const char *path)
+{
+    char own[32];
+    int length = snprintf(own, sizeof(own), "/local/domain/%d/", xen_store_domid(store));
+    return strncmp(path, own, (size_t)length) == 0 ? LEAVES_MAX : FOREIGN_NODES;
+}
+
+/* Reads path and what is below it. *left: so many nodes may still be read. */
 static void store_watch_walk(struct store *store, struct subscription *subscription,
-                             const char *path, int depth)
+                             const char *path, int depth, int *left)
 {
     char below[PLATFORM_PATH_MAX + 1];
     unsigned length = 0, count = 0;
@@ -34,21 +45,23 @@ static void store_watch_walk(struct store *store, struct subscription *subscript
     if (length)
         keep_leaf(store, subscription, path, value);
     free(value);
+    (*left)--;
     if (length || depth == DEPTH_MAX)
         return;
     char **names = xs_directory(store->xs, XBT_NULL, path, &count);
-    for (unsigned i = 0; names && i < count; i++)
+    for (unsigned i = 0; names && i<count && * left> 0; i++)
         if (snprintf(below, sizeof(below), "%s/%s", path, names[i]) < (int)sizeof(below))
-            store_watch_walk(store, subscription, below, depth + 1);
+            store_watch_walk(store, subscription, below, depth + 1, left);
     free(names);
 }
 
 static void look_again(struct store *store, struct subscription *subscription, const char *path)
 {
+    int left = nodes_to_read(store, path);
     pthread_mutex_lock(&store->mutex);
     xen_leaves_begin(&subscription->leaves, path);
     pthread_mutex_unlock(&store->mutex);
-    store_watch_walk(store, subscription, path, 0);
+    store_watch_walk(store, subscription, path, 0, &left);
     pthread_mutex_lock(&store->mutex);
     xen_leaves_end(&subscription->leaves, path);
     xen_leaves_tell_none(&subscription->leaves, subscription->path);
@@ -132,27 +145,76 @@ static struct subscription *find_by_id(struct store *store, unsigned id)
     return subscription;
 }
 
+/* Notes that something changed at path. Of two paths, what they have in common is kept: the path of
+ * the subscription. */
+static void note_change(struct store *store, struct subscription *subscription, const char *path)
+{
+    if (!subscription->look[0]) {
+        strcpy(subscription->look, path);
+        TAILQ_INSERT_TAIL(&store->looks, subscription, looks);
+    } else if (strcmp(subscription->look, path) != 0) {
+        strcpy(subscription->look, subscription->path);
+    }
+}
+
+static void forget_change(struct store *store, struct subscription *subscription)
+{
+    if (subscription->look[0])
+        TAILQ_REMOVE(&store->looks, subscription, looks);
+    subscription->look[0] = '\0';
+}
+
 static void watch_fired(struct store *store, const char *path, const char *token)
 {
     if (strncmp(token, "domid", 5) == 0) {
         domid_fired(store, token);
         return;
     }
-    check_domid(store);
     struct subscription *subscription = find_by_id(store, (unsigned)strtoul(token, NULL, 10));
-    if (subscription && xen_leaves_is_below(path, subscription->path))
-        look_again(store, subscription, path);
+    if (subscription && strlen(path) <= PLATFORM_PATH_MAX &&
+        xen_leaves_is_below(path, subscription->path))
+        note_change(store, subscription, path);
 }
 
-/* The worker's source. */
-static void watches_ready(void *context)
+/* Takes what libxenstore has received. */
+static void take_events(struct store *store)
 {
-    struct store *store = context;
     char **event;
-    while ((event = xs_check_watch(store->xs))) {
+    for (int i = 0; i < EVENTS_AT_ONCE && (event = xs_check_watch(store->xs)); i++) {
         watch_fired(store, event[XS_WATCH_PATH], event[XS_WATCH_TOKEN]);
         free(event);
     }
+}
+
+/* Reads what has changed longest ago. */
+static void look_at_next(struct store *store)
+{
+    char path[PLATFORM_PATH_MAX + 1];
+    struct subscription *subscription = TAILQ_FIRST(&store->looks);
+    if (!subscription)
+        return;
+    strcpy(path, subscription->look);
+    forget_change(store, subscription);
+    check_domid(store);
+    look_again(store, subscription, path);
+}
+
+/* The worker's source. See the theory of operation of store.h. */
+static void watches_ready(void *context)
+{
+    struct store *store = context;
+    struct subscription *subscription;
+    int looks = 0;
+    take_events(store);
+    TAILQ_FOREACH (subscription, &store->looks, looks)
+        looks++;
+    for (; looks > 0; looks--) {
+        look_at_next(store);
+        take_events(store);
+    }
+    /* What was noted since is no event of the descriptor any more. */
+    if (!TAILQ_EMPTY(&store->looks))
+        xen_worker_repeat(store->worker);
 }
 
 static void do_subscribe(struct worker_job *worker_job)
@@ -202,6 +264,7 @@ static void do_unsubscribe(struct worker_job *worker_job)
     snprintf(token, sizeof(token), "%u", subscription->id);
     if (!xs_unwatch(job->store->xs, subscription->path, token))
         xen_store_is_lost(job->store);
+    forget_change(job->store, subscription);
     pthread_mutex_lock(&job->store->mutex);
     LIST_REMOVE(subscription, all);
     pthread_mutex_unlock(&job->store->mutex);

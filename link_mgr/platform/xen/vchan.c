@@ -11,6 +11,7 @@
 #include <xen/io/libxenvchan.h>
 
 #include "common/ring.h"
+#include "link_mgr/platform/xen/granted.h"
 
 #define PAGE 4096u
 #define RING_PAGES_MAX (VCHAN_RING_MAX / PAGE)
@@ -70,51 +71,41 @@ static int vchan_bound(struct vchan *vchan, xenevtchn_port_or_error_t port)
 
 /* ---- offering ---- */
 
-/* Both rings' pages. */
-static int share_rings(struct vchan *vchan, uint32_t ring_size)
+/* The page may be one that an earlier peer's mistake or malice has changed. */
+static void describe_rings(struct vchan *vchan, uint32_t ring_size)
 {
-    uint32_t refs[2 * RING_PAGES_MAX];
-    int pages = (int)(ring_size / PAGE);
-    errno = 0;
-    vchan->left = xengntshr_share_pages(vchan->shared, (uint32_t)vchan->peer, pages, refs, 1);
-    if (!vchan->left)
-        return vchan_reason();
-    vchan->left_size = ring_size;
-    vchan->right =
-        xengntshr_share_pages(vchan->shared, (uint32_t)vchan->peer, pages, refs + pages, 1);
-    if (!vchan->right)
-        return vchan_reason();
-    vchan->right_size = ring_size;
-    memcpy(vchan_references(vchan->page), refs, 2 * (size_t)pages * sizeof(uint32_t));
-    return 0;
+    const struct lent *lent = vchan->lent;
+    memset(vchan->page, 0, PAGE);
+    memcpy(vchan_references(vchan->page), lent->references + 1,
+           (lent->pages - 1) * sizeof(uint32_t));
+    vchan->page->left_order = vchan->page->right_order = (uint16_t)__builtin_ctz(ring_size);
+    vchan->page->cli_live = CLIENT_AWAITED;
+    vchan->page->srv_live = 1;
+    vchan->page->cli_notify = RING_WANT_DATA;
 }
 
-int xen_vchan_offer(struct vchan *vchan, uint32_t ring_size)
+int xen_vchan_offer(struct vchan *vchan, struct lender *lender, uint32_t ring_size)
 {
     if (ring_size < PAGE || ring_size > VCHAN_RING_MAX || (ring_size & (ring_size - 1)))
         return -EINVAL;
     errno = 0;
     int error =
         vchan_bound(vchan, xenevtchn_bind_unbound_port(vchan->events, (uint32_t)vchan->peer));
+    if (!error)
+        error = lender_take(lender, vchan->peer, ring_size, &vchan->lent);
     if (error)
         return error;
-    vchan->shared = xengntshr_open(NULL, 0);
-    if (!vchan->shared)
-        return vchan_reason();
-    vchan->page =
-        xengntshr_share_page_notify(vchan->shared, (uint32_t)vchan->peer, &vchan->page_reference, 1,
-                                    offsetof(struct vchan_interface, srv_live), vchan->port);
-    if (!vchan->page)
-        return vchan_reason();
-    memset(vchan->page, 0, PAGE);
-    error = share_rings(vchan, ring_size);
-    if (error)
-        return error;
-    vchan->page->left_order = vchan->page->right_order = (uint16_t)__builtin_ctz(ring_size);
-    vchan->page->cli_live = CLIENT_AWAITED;
-    vchan->page->srv_live = 1;
-    vchan->page->cli_notify = RING_WANT_DATA;
-    return 0;
+    vchan->lender = lender;
+    vchan->page = xen_granted_page(vchan->lent);
+    vchan->page_reference = vchan->lent->references[0];
+    vchan->left = vchan->lent->left;
+    vchan->right = vchan->lent->right;
+    vchan->left_size = vchan->right_size = ring_size;
+    error = xen_granted_notify_at_end(vchan->lent, offsetof(struct vchan_interface, srv_live),
+                                      vchan->port);
+    if (!error)
+        describe_rings(vchan, ring_size);
+    return error;
 }
 
 /* ---- attaching ---- */
@@ -219,27 +210,16 @@ void xen_vchan_rings(const struct vchan *vchan, struct ring_pair *rings)
 
 /* ---- the end ---- */
 
-/* Ends sharing or mapping; the kernel tells the peer. */
-static void vchan_unmap(struct vchan *vchan)
-{
-    if (vchan->server && vchan->right)
-        xengntshr_unshare(vchan->shared, vchan->right, vchan->right_size / PAGE);
-    if (vchan->server && vchan->left)
-        xengntshr_unshare(vchan->shared, vchan->left, vchan->left_size / PAGE);
-    if (vchan->server && vchan->page)
-        xengntshr_unshare(vchan->shared, vchan->page, 1);
-    if (vchan->shared)
-        xengntshr_close(vchan->shared);
-    xen_foreign_close(&vchan->mapped);
-}
-
 void xen_vchan_close(struct vchan *vchan)
 {
-    if (vchan->page)
-        __atomic_store_n(vchan->server ? &vchan->page->srv_live : &vchan->page->cli_live, 0,
-                         __ATOMIC_SEQ_CST);
-    vchan_unmap(vchan);
-    if (vchan->page)
+    bool notify = vchan->page;
+    if (vchan->lent) {
+        __atomic_store_n(&vchan->page->srv_live, 0, __ATOMIC_SEQ_CST);
+        xen_granted_forget_notification(vchan->lent);
+        lender_keep(vchan->lender, vchan->lent);
+    }
+    xen_foreign_close(&vchan->mapped);
+    if (notify)
         xen_vchan_notify(vchan);
     if (vchan->events)
         xenevtchn_close(vchan->events);
@@ -310,7 +290,9 @@ int xen_vchan_retire(struct vchan *vchan, int own)
     if (safe) {
         if (vchan->mapped.fd)
             xen_foreign_forget_notification(&vchan->mapped);
-        vchan_unmap(vchan);
+        if (vchan->lent)
+            lender_drop(vchan->lender, vchan->lent);
+        xen_foreign_close(&vchan->mapped);
         xenevtchn_close(vchan->events);
         *vchan = (struct vchan){0};
     }

@@ -10,6 +10,10 @@
  * attaching side (client) binds the port and maps the pages. When a side ends, even by a crash, its
  * kernel clears a byte of the page (cli_live, srv_live) and sends an event.
  *
+ * The server's pages outlive the vchan: they are for the next one with the same peer (lent.h). So
+ * its kernel must not clear a byte or notify a port for them any more, and the client leaves
+ * cli_live to its kernel, which clears it once, when it unmaps the page.
+ *
  * A program that uses libxenvchan can be the other side, but libxenvchan itself is not used here.
  * When the kernel's limit of shared pages is reached, libxenvchan_server_init (Xen 4.17) unmaps and
  * frees pointers that it has not set. It returns no reason. And both it and client_init wait for
@@ -32,6 +36,8 @@
 
 #include "link_mgr/platform/xen/foreign.h"
 
+struct lender;
+struct lent;
 struct ring_page;
 struct ring_pair;
 
@@ -48,8 +54,9 @@ struct vchan {
     int peer;
     xenevtchn_handle *events;
     evtchn_port_t port;
-    xengntshr_handle *shared; /* server */
-    struct foreign mapped;    /* client */
+    struct lender *lender; /* server */
+    struct lent *lent;     /* server */
+    struct foreign mapped; /* client */
     struct ring_page *page;
     uint32_t page_reference; /* server */
     void *left, *right;
@@ -59,7 +66,7 @@ struct vchan {
 /* Opens the event device only, so that there is a descriptor to poll. These return 0 or a negative
  * errno. Call xen_vchan_close even after an error. */
 int xen_vchan_open(struct vchan *vchan, bool server, int peer);
-int xen_vchan_offer(struct vchan *vchan, uint32_t ring_size);
+int xen_vchan_offer(struct vchan *vchan, struct lender *lender, uint32_t ring_size);
 int xen_vchan_attach(struct vchan *vchan, uint32_t page_reference, evtchn_port_t remote_port);
 /* Makes the descriptor readable, for the time when nothing else will do so any more. own: this
  * domain's id. */
@@ -71,7 +78,7 @@ void xen_vchan_drain(struct vchan *vchan);
 void xen_vchan_notify(struct vchan *vchan);
 enum xen_vchan_peer xen_vchan_peer(const struct vchan *vchan);
 void xen_vchan_rings(const struct vchan *vchan, struct ring_pair *rings);
-/* Tells the peer, and gives everything back. */
+/* Tells the peer, and gives everything back; the server's pages go to the lender. */
 void xen_vchan_close(struct vchan *vchan);
 /* Closes it after this domain was restored, when the ports are no longer what they were. own: the
  * domain's present id. -EBUSY: its resources can't be given back safely, and are kept until the

@@ -72,11 +72,13 @@ static void wait_for_work(struct worker *worker)
         {.fd = worker->wake, .events = POLLIN},
         {.fd = worker->source, .events = POLLIN},
     };
-    if (poll(fds, 2, -1) < 0)
+    if (poll(fds, 2, worker->source_again ? 0 : -1) < 0)
         return;
     if (fds[0].revents)
         clear_event(worker->wake);
-    if (fds[1].revents)
+    bool ready = fds[1].revents || worker->source_again;
+    worker->source_again = false;
+    if (ready && worker->source >= 0)
         worker->source_ready(worker->source_context);
 }
 
@@ -173,6 +175,11 @@ void xen_worker_wait_for(struct worker *worker, int fd, void (*ready)(void *cont
     worker->source = fd;
     worker->source_ready = ready;
     worker->source_context = context;
+}
+
+void xen_worker_repeat(struct worker *worker)
+{
+    worker->source_again = true;
 }
 
 static struct timespec worker_deadline(unsigned limit_ms)

@@ -25,6 +25,7 @@
 
 #include "common/text_cut.h"
 #include "link_mgr/platform/xen/foreign.h"
+#include "link_mgr/platform/xen/granted.h"
 
 #define OPEN_LIMIT_MS 5000
 #define CLOSE_LIMIT_MS 5000
@@ -83,6 +84,7 @@ static void close_platform(struct platform *platform)
     struct channel *channel;
     while ((channel = LIST_FIRST(&platform->channels)))
         xen_channel_close(channel);
+    lender_end(&platform->lender);
     xen_store_close(&platform->store);
     if (!xen_worker_stop(&platform->worker, CLOSE_LIMIT_MS)) {
         xen_log(platform, LOG_WARNING,
@@ -105,6 +107,7 @@ static int open_platform(const struct platform_config *config, struct platform *
     }
     platform->log = config->log;
     LIST_INIT(&platform->channels);
+    lender_init(&platform->lender, &xen_granted, platform);
     error = xen_store_open(&platform->store, &platform->worker, config->log, OPEN_LIMIT_MS);
     int domid = xen_store_domid(&platform->store);
     if (error)
@@ -181,6 +184,16 @@ static enum platform_presence xen_presence(struct platform *platform, int domid)
     return PLATFORM_UNKNOWN;
 }
 
+static void xen_lent(struct platform *platform, int peer, struct platform_lent *lent)
+{
+    lender_review(&platform->lender, peer, lent);
+}
+
+static void xen_part(struct platform *platform, int peer)
+{
+    lender_part(&platform->lender, peer);
+}
+
 const struct platform_ops platform_xen = {
     .name = "xen",
     .open = open_platform,
@@ -200,4 +213,6 @@ const struct platform_ops platform_xen = {
     .channel_rings = xen_channel_rings,
     .channel_notify = xen_channel_notify,
     .channel_close = xen_channel_close,
+    .lent = xen_lent,
+    .part = xen_part,
 };

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "link_mgr/core/platform.h"
+#include "link_mgr/platform/lent.h"
 #include "link_mgr/platform/xen/store.h"
 #include "link_mgr/platform/xen/worker.h"
 
@@ -14,6 +15,7 @@ struct platform {
     struct store store;
     void (*log)(int priority, const char *text);
     LIST_HEAD(, channel) channels;
+    struct lender lender;
 };
 
 /* Writes to the log. */

@@ -21,6 +21,9 @@
     struct {                             \
         struct type *le_next, **le_prev; \
     }
+#define LIST_EMPTY(head) ((head)->lh_first == NULL)
+#define LIST_FIRST(head) ((head)->lh_first)
+#define LIST_NEXT(element, field) ((element)->field.le_next)
 #define LIST_INIT(head) ((void)((head)->lh_first = NULL))
 #define LIST_FOREACH(var, head, field) \
     for ((var) = (head)->lh_first; (var); (var) = (var)->field.le_next)

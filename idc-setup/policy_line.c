@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * policy_line.c - see policy_line.h. A shell has taken quotes away that a file needs. So what may
+ * only stand in quotes gets them, and the rest stays without: a `*` is the glob that was meant.
+ */
+#include "idc-setup/policy_line.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "idc-setup/fail.h"
+#include "policy/rule_options.h"
+
+#define LINE_UNTIL "until=+"
+#define LINE_UNTIL_MAX 1000000000 /* seconds, more than thirty years */
+
+/* ---- words ---- */
+
+static bool line_needs_quotes(char c)
+{
+    return c == ' ' || c == '#' || c == '"' || c == '\\' || c == '(' || c == ')' || c == '$' ||
+           c == '\'' || c == ';' || c == '&' || c == '<' || c == '>' || c == '|' || c == '!' ||
+           c == '[' || c == ']' || c == '{' || c == '}' || c == '^' || c == '`';
+}
+
+static void line_print_word(FILE *out, const char *argument)
+{
+    bool quoted = false;
+    if (argument[0] == '\0')
+        fputs("\"\"", out);
+    for (const char *c = argument; *c != '\0'; c++) {
+        if (line_needs_quotes(*c) != quoted) {
+            quoted = !quoted;
+            fputc('"', out);
+        }
+        if (*c == '"' || *c == '\\')
+            fputc('\\', out);
+        fputc(*c, out);
+    }
+    if (quoted)
+        fputc('"', out);
+}
+
+char *policy_line_word(const char *argument)
+{
+    char *word = NULL;
+    size_t size;
+    FILE *out = open_memstream(&word, &size);
+    if (out == NULL)
+        return NULL;
+    line_print_word(out, argument);
+    return fclose(out) == 0 ? word : NULL;
+}
+
+/* A newline would begin a second line, which nobody has asked for. */
+static bool line_has_control(const char *argument)
+{
+    for (; *argument != '\0'; argument++)
+        if ((unsigned char)*argument < 0x20 || *argument == 0x7f)
+            return true;
+    return false;
+}
+
+/* ---- until=+TIME ---- */
+
+/* The seconds of 90m and the like; 0: it is not such a time. */
+static int64_t line_period(const char *text)
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    int64_t number = 0;
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 9 || text[digits] == '\0' || text[digits + 1] != '\0')
+        return 0;
+    for (size_t i = 0; i < digits; i++)
+        number = number * 10 + (text[i] - '0');
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+        if (units[i].unit == text[digits] && number <= LINE_UNTIL_MAX / units[i].seconds)
+            return number * units[i].seconds;
+    return 0;
+}
+
+static int line_print_option(FILE *out, const char *argument, int64_t now)
+{
+    char text[RULE_TIME_TEXT];
+    if (strncmp(argument, LINE_UNTIL, strlen(LINE_UNTIL)) != 0) {
+        line_print_word(out, argument);
+        return 0;
+    }
+    int64_t seconds = line_period(argument + strlen(LINE_UNTIL));
+    if (seconds == 0)
+        return policy_fail(SETUP_STATUS_USAGE,
+                           "%s: after until=+ stands a number with s, m, h or d", argument);
+    rule_time_format(now + seconds, text);
+    fprintf(out, "until=%s", text);
+    return 0;
+}
+
+/* ---- the line ---- */
+
+static int line_print(FILE *out, const char *action, char **arguments, int64_t now)
+{
+    fprintf(out, "%s ", action);
+    line_print_word(out, arguments[0]);
+    fputc(' ', out);
+    line_print_word(out, arguments[1]);
+    char **rest = arguments + 2;
+    bool what = rest[0] != NULL && strchr(rest[0], '=') == NULL;
+    fprintf(out, " %s", what ? "" : "*");
+    if (what)
+        line_print_word(out, *rest++);
+    int status = 0;
+    for (; status == 0 && *rest != NULL; rest++) {
+        fputc(' ', out);
+        status = line_print_option(out, *rest, now);
+    }
+    return status;
+}
+
+int policy_line_make(const char *action, char **arguments, int64_t now, char **line)
+{
+    size_t size;
+    *line = NULL;
+    if (arguments[0] == NULL || arguments[1] == NULL)
+        return policy_fail(SETUP_STATUS_USAGE, "FROM and TO are missing");
+    for (char **argument = arguments; *argument != NULL; argument++)
+        if (line_has_control(*argument))
+            return policy_fail(SETUP_STATUS_USAGE, "a control character in an argument");
+    FILE *out = open_memstream(line, &size);
+    if (out == NULL)
+        return policy_fail(SETUP_STATUS_FAILED, "out of memory");
+    int status = line_print(out, action, arguments, now);
+    if (fclose(out) != 0 && status == 0)
+        status = policy_fail(SETUP_STATUS_FAILED, "out of memory");
+    return status;
+}
+
+bool policy_line_is(const char *line, size_t length, const char *pair, const char *what)
+{
+    const char *blank = memchr(line, ' ', length);
+    if (blank == NULL || line[0] == '#')
+        return false;
+    size_t rest = length - (size_t)(blank + 1 - line), pair_length = strlen(pair);
+    const char *at = blank + 1;
+    if (rest < pair_length + 1 || strncmp(at, pair, pair_length) != 0 || at[pair_length] != ' ')
+        return false;
+    if (what == NULL)
+        return true;
+    at += pair_length + 1;
+    rest -= pair_length + 1;
+    size_t what_length = strlen(what);
+    return rest >= what_length && strncmp(at, what, what_length) == 0 &&
+           (rest == what_length || at[what_length] == ' ');
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* policy_list.c - see policy_list.h. */
+#include "idc-setup/policy_list.h"
+
+#include "idc-setup/json.h"
+
+static bool list_expired(const struct ruleset_rule *rule, int64_t now)
+{
+    return rule_options_has(&rule->options, RULE_UNTIL) && now >= rule->options.until;
+}
+
+static const char *list_action(const struct ruleset_rule *rule)
+{
+    return rule->allow ? "allow" : "deny";
+}
+
+/* ---- for people ---- */
+
+void policy_print_rule(FILE *out, const struct ruleset_rule *rule)
+{
+    fprintf(out, "%s:%u: %s %s %s %s", rule->place.file, rule->place.line, list_action(rule),
+            rule->from_text, rule->to_text, rule->what_text);
+    if (rule->options_text[0] != '\0')
+        fprintf(out, " %s", rule->options_text);
+}
+
+void policy_print_route(FILE *out, const struct ruleset_route *route)
+{
+    fprintf(out, "%s:%u: route %s %s %s", route->place.file, route->place.line, route->from_text,
+            route->service, route->to_text);
+}
+
+static void list_rules(FILE *out, const struct ruleset *ruleset, size_t from, size_t to,
+                       int64_t now)
+{
+    for (size_t i = from; i < to; i++) {
+        fprintf(out, "%-5zu ", i + 1);
+        policy_print_rule(out, &ruleset->rules[i]);
+        fputs(list_expired(&ruleset->rules[i], now) ? " (expired)\n" : "\n", out);
+    }
+}
+
+/* In the order in which all is looked at. */
+void policy_list_table(FILE *out, const struct policy_rules *rules, int64_t now)
+{
+    const struct ruleset *ruleset = rules->ruleset;
+    char value[SETUP_VALUE_MAX + 1];
+    if (ruleset->rule_count == 0 && ruleset->route_count == 0 && rules->world.node_count == 0)
+        fputs("no rules\n", out);
+    list_rules(out, ruleset, 0, rules->commands, now);
+    for (size_t i = 0; i < rules->world.node_count; i++) {
+        const struct compile_node *node = &rules->world.nodes[i];
+        struct setup_store *store = rules->state.store;
+        if (store->ops->read(store, node->domid, node->peer, value) >= 0)
+            fprintf(out, "node  domain %d for %d: %s\n", node->domid, node->peer, value);
+    }
+    list_rules(out, ruleset, rules->commands, ruleset->rule_count, now);
+    for (size_t i = 0; i < ruleset->route_count; i++) {
+        fputs("-     ", out);
+        policy_print_route(out, &ruleset->routes[i]);
+        fputc('\n', out);
+    }
+}
+
+/* ---- for programs ---- */
+
+static void list_member(FILE *out, const char *name, const char *text)
+{
+    fprintf(out, ", \"%s\": ", name);
+    json_string(out, text);
+}
+
+static void list_place(FILE *out, const struct ruleset_place *place)
+{
+    fputs("\"file\": ", out);
+    json_string(out, place->file);
+    fprintf(out, ", \"line\": %u", place->line);
+}
+
+void policy_json_rule(FILE *out, const struct ruleset *ruleset, const struct ruleset_rule *rule,
+                      int64_t now)
+{
+    fprintf(out, "{\"number\": %zu, ", (size_t)(rule - ruleset->rules) + 1);
+    list_place(out, &rule->place);
+    list_member(out, "action", list_action(rule));
+    list_member(out, "from", rule->from_text);
+    list_member(out, "to", rule->to_text);
+    list_member(out, "what", rule->what_text);
+    list_member(out, "options", rule->options_text);
+    list_member(out, "note", rule->options.note);
+    fprintf(out, ", \"expired\": %s}", list_expired(rule, now) ? "true" : "false");
+}
+
+void policy_json_route(FILE *out, const struct ruleset_route *route)
+{
+    fputc('{', out);
+    list_place(out, &route->place);
+    list_member(out, "from", route->from_text);
+    list_member(out, "service", route->service);
+    list_member(out, "to", route->to_text);
+    fputc('}', out);
+}
+
+static void list_json_nodes(FILE *out, const struct policy_rules *rules)
+{
+    struct setup_store *store = rules->state.store;
+    char value[SETUP_VALUE_MAX + 1];
+    const char *before = "";
+    for (size_t i = 0; i < rules->world.node_count; i++) {
+        const struct compile_node *node = &rules->world.nodes[i];
+        if (store->ops->read(store, node->domid, node->peer, value) < 0)
+            continue;
+        fprintf(out, "%s\n  {\"domid\": %d, \"peer\": %d, \"value\": ", before, node->domid,
+                node->peer);
+        json_string(out, value);
+        fputc('}', out);
+        before = ",";
+    }
+}
+
+void policy_list_json(FILE *out, const struct policy_rules *rules, int64_t now)
+{
+    const struct ruleset *ruleset = rules->ruleset;
+    fprintf(out, "{\"in_force\": %s, \"commands\": %zu, \"rules\": [",
+            rules->in_force ? "true" : "false", rules->commands);
+    for (size_t i = 0; i < ruleset->rule_count; i++) {
+        fputs(i == 0 ? "\n  " : ",\n  ", out);
+        policy_json_rule(out, ruleset, &ruleset->rules[i], now);
+    }
+    fputs("], \"routes\": [", out);
+    for (size_t i = 0; i < ruleset->route_count; i++) {
+        fputs(i == 0 ? "\n  " : ",\n  ", out);
+        policy_json_route(out, &ruleset->routes[i]);
+    }
+    fputs("], \"nodes\": [", out);
+    list_json_nodes(out, rules);
+    fputs("]}\n", out);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* policy_list.h - rules of policy files, and policy nodes beside them, as they are shown. */
+#ifndef IDC_SETUP_POLICY_LIST_H
+#define IDC_SETUP_POLICY_LIST_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "idc-setup/policy_load.h"
+#include "policy/ruleset.h"
+
+void policy_list_table(FILE *out, const struct policy_rules *rules, int64_t now);
+void policy_list_json(FILE *out, const struct policy_rules *rules, int64_t now);
+
+/* "FILE:LINE: allow FROM TO WHAT OPTIONS" */
+void policy_print_rule(FILE *out, const struct ruleset_rule *rule);
+void policy_print_route(FILE *out, const struct ruleset_route *route);
+/* An object. */
+void policy_json_rule(FILE *out, const struct ruleset *ruleset, const struct ruleset_rule *rule,
+                      int64_t now);
+void policy_json_route(FILE *out, const struct ruleset_route *route);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * rules_force.h - which rules are in force in a core, and until when.
+ *
+ * Theory of operation
+ *
+ * Events of the store only record (rules_store.h). The next turn looks whether they make a new set
+ * of rules. A new set is put in force as a whole: peers are made that it names, all connections are
+ * judged again, and then the old set is freed. So a connection's rule is always one of those in
+ * force.
+ *
+ * Time is looked at when the next rule expires. The wall clock may be set, and nothing tells. So as
+ * long as a rule has an end, we look every RULES_LOOK_MS. Connections are judged again only if one
+ * has ended meanwhile, or has not ended any more.
+ */
+#ifndef IDC_RULES_FORCE_H
+#define IDC_RULES_FORCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct core;
+
+#define RULES_LOOK_MS 60000
+#define RULES_AGAIN_MS 1000 /* until what failed for lack of memory is tried again */
+
+/* A node below ".../policy/rules" has changed, as in rules_store_event. */
+void rules_event(struct core *core, const char *rest, const char *value);
+/* Puts new rules in force, if they have come. */
+void rules_turn(struct core *core);
+/* core->rules_due has passed. */
+void rules_due(struct core *core);
+/* No rule is in force any more; there must be no connection. */
+void rules_end(struct core *core);
+
+/* Seconds since 1970. */
+uint64_t rules_time(const struct core *core);
+/* This link_mgr has found rules, and has not read any yet. Until then nothing is allowed, since
+ * they may deny what the policy node allows. */
+bool rules_are_awaited(const struct core *core);
+
+#endif

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rules by name and by UUID on a host whose guests come and go: idc-setup watch in dom0, and guests that are started anew, saved
+and restored. A guest's domid changes each time. Its name stays, and its UUID with it only if it is restored, for the harness's
+guests are configured without one.
+
+The guests' link_mgrs are started by hand here, as soon as a guest is up. What is measured is whether the rules are there before
+the first program asks.
+"""
+
+import errno
+
+from test_xen_only import XenCase
+from world import wait_until
+
+POLICY = "/etc/idc/policy"
+STATE = "/run/idc-policy"
+PORT = 4100
+
+
+class RulesOnXen(XenCase):
+    permit = False
+    timeout = 200
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.c.shell, "rm -rf %s %s" % (POLICY, STATE))
+        self.c.shell("rm -rf %s %s; mkdir -p /etc/idc" % (POLICY, STATE))
+
+    def idc_setup(self, *words, status=0):
+        result = self.xen.dom0.run(["idc-setup"] + list(words))
+        self.assertEqual(result.returncode, status, result)
+        return result.stdout.decode()
+
+    def write(self, text):
+        self.xen.dom0.put_file(POLICY + ".new", text.encode())
+        self.c.shell("mv %s.new %s" % (POLICY, POLICY))
+
+    def watch(self, text):
+        self.write(text)
+        watch = self.c.spawn(["idc-setup", "watch"])
+        wait_until(lambda: b"watching" in watch.stdout.pending() or watch.returncode is not None, what="idc-setup watch")
+        self.assertIsNone(watch.returncode, watch.stderr.pending())
+        return watch
+
+    def uuid(self, domain):
+        return self.xen.store("/local/domain/%d/vm" % domain.domid).rpartition("/")[2]
+
+    def start_again(self, domain):
+        """The guest ends and another one with its name begins. Its link_mgr is there, and nobody has asked it for anything."""
+        self.xen.destroy(domain.xen)
+        domain.lost()
+        self.xen.create(domain.xen.number)
+        domain.start(*self.options)
+
+    def refused(self, client, domid, port):
+        return self.assert_errno(errno.EACCES, client.do, "connect", 3, domid=domid, port=port)
+
+    def once(self, client, domid, port):
+        client.do("connect", 2, domid=domid, port=port)
+        client.do("close", 2)
+
+    def test_a_guest_that_is_started_again_keeps_its_rule(self):
+        """By its name, before its first connect. A rule by UUID was for the one that is gone."""
+        self.watch("allow %s dom0 %d\nallow uuid:%s dom0 %d\n" % (self.b.xen.name, PORT, self.uuid(self.b), PORT + 1))
+        dom0 = self.c.puppet()
+        dom0.do("listen", 1, port=PORT), dom0.do("listen", 2, port=PORT + 1)
+        for port in (PORT, PORT + 1):
+            wait_until(lambda port=port: self.connects(self.b.puppet(), 0, port), what="rules of the guest that runs")
+        for _ in range(2):
+            before = self.b.domid
+            self.start_again(self.b)
+            self.assertGreater(self.b.domid, before)
+            client = self.b.puppet()
+            self.once(client, 0, PORT)
+            self.refused(client, 0, PORT + 1)
+
+    def connects(self, client, domid, port):
+        try:
+            self.once(client, domid, port)
+        except OSError as error:
+            self.assertEqual(error.errno, errno.EACCES)
+            return False
+        return True
+
+    def test_a_guest_that_is_restored_keeps_both(self):
+        self.watch("allow %s dom0 %d\nallow uuid:%s dom0 %d\n" % (self.b.xen.name, PORT, self.uuid(self.b), PORT + 1))
+        dom0, client = self.c.puppet(), self.b.puppet()
+        dom0.do("listen", 1, port=PORT), dom0.do("listen", 2, port=PORT + 1)
+        before = self.b.domid
+        wait_until(lambda: self.connects(client, 0, PORT), what="rules of the guest that runs")
+        self.xen.save(self.b.xen, "/run/b.save")
+        self.xen.restore(self.b.xen, "/run/b.save")
+        self.c.shell("rm -f /run/b.save")
+        self.assertNotEqual(self.b.domid, before)
+        wait_until(lambda: self.b.status(False)["domid"] == self.b.domid, 30, "link_mgr that knows its new domid", interval=0.5)
+        for port in (PORT, PORT + 1):
+            wait_until(lambda port=port: self.connects(client, 0, port), what="rules of the guest that was restored")
+
+    def test_a_guest_reads_its_own_rules_and_names_alone(self):
+        self.watch("allow %s dom0 %d\nallow dom0 %s 22\ndeny * * 23\n" % (self.a.xen.name, PORT, self.b.xen.name))
+        texts = {}
+        for guest in (self.a, self.b):
+            directory = "/local/domain/%d/idc/policy/rules" % guest.domid
+            wait_until(lambda directory=directory: self.xen.store(directory + "/now") is not None, what="rules in Xenstore")
+            generation, parts = self.xen.store(directory + "/now").split()
+            paths = ["%s/%s/%d" % (directory, generation, part) for part in range(int(parts))]
+            reads = [guest.run(["xenstore-read", path]) for path in paths]
+            self.assertTrue(all(read.returncode == 0 for read in reads), reads)
+            texts[guest] = "".join(read.stdout.decode() for read in reads)
+            other = self.b if guest is self.a else self.a
+            for path in paths + [directory + "/now"]:
+                self.assertNotEqual(other.run(["xenstore-read", path]).returncode, 0, path)
+                for argv in (["xenstore-write", path, "0 0"], ["xenstore-rm", path]):
+                    self.assertNotEqual(guest.run(argv).returncode, 0, argv)
+            self.assertNotIn(other.xen.name, texts[guest].replace("name=%s " % guest.xen.name, ""))
+        self.assertIn("allow %d " % PORT, texts[self.a])
+        self.assertNotIn("allow 22 ", texts[self.a])
+        self.assertIn("allow 22 ", texts[self.b])
+        # what a guest knows by name
+        self.assertEqual(self.a.run(["idc", "ping", "-c", "1", "dom0"]).returncode, 0)
+        said = self.a.run(["idc", "ping", "-c", "1", self.b.xen.name])
+        self.assertNotEqual(said.returncode, 0)
+        self.assertEqual(said.stderr.replace(self.b.xen.name.encode(), b"?"),
+                         self.a.run(["idc", "ping", "-c", "1", "nobody"]).stderr.replace(b"nobody", b"?"))
+
+    def test_a_refusal_names_what_explain_names(self):
+        name = self.b.xen.name
+        self.watch("deny %s dom0 81\nallow %s dom0 80-90 uid=33\n" % (name, name))
+        client = self.b.puppet()
+        wait_until(lambda: POLICY in str(self.refused(client, 0, 81)), what="rules")
+        for port, line in ((81, 1), (82, 2)):
+            self.assertIn("%s:%d" % (POLICY, line), str(self.refused(client, 0, port)))
+            explained = self.xen.dom0.run(["idc-setup", "explain", "--uid", "0", name, "dom0", str(port)])
+            self.assertEqual(explained.returncode, 3, explained)
+            self.assertIn(b"%s:%d" % (POLICY.encode(), line), explained.stdout)
+
+    def test_deny_ends_one_guests_connection_and_no_others(self):
+        self.watch("allow * * %d\n" % PORT)
+        dom0 = self.c.puppet()
+        dom0.do("listen", 1, port=PORT)
+        clients = [self.a.puppet(), self.b.puppet()]
+        for place, client in enumerate(clients, 2):
+            wait_until(lambda client=client: self.connects(client, 0, PORT), what="rules")
+            dom0.do("accept", 1, 9)
+            client.do("connect", 1, domid=0, port=PORT)
+            dom0.do("accept", 1, place)
+        waiting = clients[1].begin("recv", 1)
+        self.idc_setup("deny", self.b.xen.name, "dom0")
+        self.assert_errno(errno.EACCES, waiting.result)
+        self.assert_errno(errno.EACCES, dom0.do, "recv", 3)
+        clients[0].do("send", 1, len=1000, seed=4)
+        self.assertEqual(dom0.do("recv", 2, len=1000, seed=4)["n"], 1000)
+        self.refused(clients[1], 0, PORT)

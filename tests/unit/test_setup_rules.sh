@@ -1,0 +1,457 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# idc-setup allow, deny, retract, apply, watch, list, explain, graph and name on the local platform: what is published, printed
+# and refused. Usage: test_setup_rules.sh [IDC-SETUP]. Exits 0 when all is well; else prints what was not and exits 1.
+
+setup=${1:-${BUILD:-build}/idc-setup}
+umask 022
+tmp=$(mktemp -d) || exit 1
+watching=
+end() {
+    [ -z "$watching" ] || kill "$watching" 2>/dev/null
+    rm -rf "$tmp"
+}
+trap end EXIT
+export IDC_STORE="$tmp/store"
+store=$IDC_STORE
+etc=$tmp/etc
+out=$tmp/out
+err=$tmp/err
+failures=0
+
+bad() {
+    echo "test_setup_rules: $*" >&2
+    failures=$((failures + 1))
+}
+
+# run STATUS ARGUMENT...
+run() {
+    wanted=$1
+    shift
+    "$setup" "$@" >"$out" 2>"$err"
+    status=$?
+    [ "$status" = "$wanted" ] || bad "'$*': exit status $status, not $wanted: $(cat "$err")"
+    case $wanted in
+    0 | 3) ;;
+    *) [ -s "$err" ] || bad "'$*': no word about what is wrong" ;;
+    esac
+}
+
+says() {
+    grep -qF -- "$1" "$err" || bad "expected '$1', got: $(cat "$err")"
+}
+
+quiet() {
+    [ -s "$err" ] && bad "expected no word, got: $(cat "$err")"
+}
+
+prints() {
+    printf '%s\n' "$@" >"$tmp/expected"
+    cmp -s "$tmp/expected" "$out" || bad "printed: $(cat "$out"), not: $(cat "$tmp/expected")"
+}
+
+shows() {
+    grep -qF -- "$1" "$out" || bad "expected '$1', printed: $(cat "$out")"
+}
+
+# text DOMID: what link_mgr of that domain would read
+text() {
+    now=$(tail -n +2 "$store/domain:$1/policy/rules.now" 2>/dev/null) || return
+    part=0
+    while [ "$part" -lt "${now#* }" ]; do
+        tail -n +2 "$store/domain:$1/policy/rules.${now% *}.$part"
+        part=$((part + 1))
+    done
+}
+
+# has DOMID LINE...: its text has these lines between "version 1" and "end"
+has() {
+    domid=$1
+    shift
+    { echo "version 1" && printf '%s\n' "$@" && echo "end"; } >"$tmp/expected"
+    text "$domid" >"$tmp/text"
+    cmp -s "$tmp/expected" "$tmp/text" || bad "domain $domid has: $(cat "$tmp/text"), not: $(cat "$tmp/expected")"
+}
+
+# has_not DOMID: it has no rules, and nothing of former ones
+has_not() {
+    for file in "$store/domain:$1/policy"/rules*; do
+        [ -e "$file" ] && bad "domain $1 has $file"
+    done
+}
+
+generation() {
+    tail -n +2 "$store/domain:$1/policy/rules.now"
+}
+
+json() {
+    python3 -c 'import json, sys; x = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' "$out" "$1" ||
+        bad "not so: $1: $(cat "$out")"
+}
+
+# ---- the command line
+
+for command in allow deny retract; do
+    run 2 $command
+    says "$command takes FROM, TO"
+    run 2 $command web
+    run 2 $command --json web db
+    says "has no such option"
+done
+run 2 retract web db 80 81
+run 2 retract --all web db
+run 2 apply --policy "$tmp" "$tmp/x"
+run 2 apply --permanent
+run 2 watch x
+run 2 graph --json
+run 2 name
+run 2 name x web
+run 2 name 1 web 123
+run 2 name 1 "$(printf 'a\nb')"
+says "a name has no control characters"
+run 2 --store "$store" allow web db
+says "allow goes before the options: idc-setup allow ..."
+run 2 --store "" 1 2
+run 1 list
+says "there is no store directory"
+run 0 allow --help
+shows "usage:"
+
+# ---- names
+
+run 0 name 1 web 00112233-4455-6677-8899-aabbccddeeff
+run 0 name 2 db
+run 0 name 3 "my guest"
+[ "$(cat "$store/domain:1/name")" = "$(printf 'n0,r1\nweb')" ] || bad "name: $(cat "$store/domain:1/name")"
+[ "$(cat "$store/domain:1/uuid")" = "$(printf 'n0,r1\n00112233-4455-6677-8899-aabbccddeeff')" ] || bad "uuid"
+self1='self name=web uuid=00112233-4455-6677-8899-aabbccddeeff'
+has 1 "$self1"
+has 3 "self name=my%20guest"
+
+# ---- apply: all or nothing
+
+mkdir -p "$etc/policy.d"
+cat >"$etc/policy" <<END
+group guests = web db
+allow web db 5432 uid=33
+allow @guests "my guest" org.example.log
+END
+run 0 apply --policy "$etc" --dry-run
+prints "+ $etc/policy:2: allow web db 5432 uid=33" "+ $etc/policy:3: allow @guests \"my guest\" org.example.log" \
+    "3 of 3 domains would get other rules"
+has 1 "$self1"
+[ -e "$store/applied.policy" ] && bad "a dry run has written something"
+run 0 apply --policy "$etc"
+prints "+ $etc/policy:2: allow web db 5432 uid=33" "+ $etc/policy:3: allow @guests \"my guest\" org.example.log" \
+    "3 of 3 domains have got other rules"
+quiet
+has 2 "self name=db" "rule 1 allow 5432 uid=33 log=no at=$etc/policy:2" "rule 2 allow org.example.log log=no at=$etc/policy:3" \
+    "peer 1 name=web uuid=00112233-4455-6677-8899-aabbccddeeff in=1" "peer 3 name=my%20guest out=2"
+before=$(generation 1) before3=$(generation 3)
+run 0 apply --policy "$etc"
+prints "no domain has got other rules"
+[ "$(generation 1)" = "$before" ] || bad "it was written again"
+# a file that is wrong, anywhere, changes nothing
+echo 'allow web db 80' >"$etc/policy.d/10-good.policy"
+echo 'allow web db 80 uid=root' >"$etc/policy.d/20-bad.policy"
+run 2 apply --policy "$etc"
+says "$etc/policy.d/20-bad.policy:1:21: not a number"
+[ "$(generation 1)" = "$before" ] || bad "a wrong file has changed something"
+rm "$etc/policy.d/20-bad.policy"
+run 0 apply --policy "$etc"
+prints "+ $etc/policy.d/10-good.policy:1: allow web db 80" "2 of 3 domains have got other rules"
+[ "$(generation 3)" = "$before3" ] || bad "what does not concern a domain was written for it"
+[ "$(find "$store/domain:1/policy" -name 'rules.*' | wc -l)" = 2 ] || bad "former generations stay: $(ls "$store/domain:1/policy")"
+printf 'allow web db 80\n' >"$etc/policy.d/05-order.policy" && rm "$etc/policy.d/10-good.policy"
+run 0 apply --policy "$etc"
+shows "2 of 3 domains have got other rules" # it has another place
+# files that others could have written
+chmod 666 "$etc/policy"
+run 1 apply --policy "$etc"
+says "can be written by everybody"
+chmod 664 "$etc/policy"
+run 1 apply --policy "$etc"
+says "can be written by its group"
+chmod 644 "$etc/policy" && chmod 777 "$etc/policy.d"
+run 1 apply --policy "$etc"
+says "$etc/policy.d: can be written by everybody"
+chmod 755 "$etc/policy.d" && chmod 775 "$etc"
+run 1 apply --policy "$etc"
+run 1 apply "$etc/policy"
+chmod 755 "$etc"
+# files that are named, in place of those in force
+echo 'allow db web 22' >"$tmp/one"
+run 0 apply "$tmp/one"
+has 2 "self name=db" "rule 1 allow 22 log=no at=$tmp/one:1" "peer 1 name=web uuid=00112233-4455-6677-8899-aabbccddeeff out=1"
+has 3 "self name=my%20guest"
+run 0 list
+prints "1     $tmp/one:1: allow db web 22"
+echo wrong >"$tmp/one" # what was applied counts, not what the file says by now
+run 0 list
+prints "1     $tmp/one:1: allow db web 22"
+run 0 apply --policy "$etc"
+
+# ---- allow, deny, retract
+
+run 0 allow web db 22
+has 1 "$self1" "commands 1" "rule 1 allow 22 log=no at=$store/commands.policy:2" "rule 2 allow 5432 uid=33 log=no at=$etc/policy:2" \
+    "rule 3 allow org.example.log log=no at=$etc/policy:3" "rule 4 allow 80 log=no at=$etc/policy.d/05-order.policy:1" \
+    "peer 2 name=db out=1,2,4" "peer 3 name=my%20guest out=3"
+before3=$(generation 3)
+run 0 deny web db 5432
+text 1 | grep -q "^rule 1 deny 5432 log=yes at=$store/commands.policy:3$" || bad "the later command does not stand first: $(text 1)"
+text 1 | grep -q "^rule 2 allow 22 log=no at=$store/commands.policy:2$" || bad "the earlier command has another place: $(text 1)"
+[ "$(generation 3)" = "$before3" ] || bad "what does not concern a domain was written for it"
+run 0 allow "my guest" db
+quiet
+text 2 | grep -q "^rule 1 allow \* log=no at=$store/commands.policy:4$" || bad "no WHAT is every service: $(text 2)"
+run 0 allow nobody db 80
+says "no domain is nobody now"
+run 0 allow web 'd*' 81 until=2999-01-01T00:00:00Z 'note=for the "backup"'
+grep -qF 'allow web d* 81 until=2999-01-01T00:00:00Z note=for" "the" \""backup"\""' "$store/commands.policy" ||
+    bad "a line's quotes: $(cat "$store/commands.policy")"
+run 0 list --json
+json 'x["in_force"] and x["commands"] == 5 and [one["note"] for one in x["rules"]][0] == "for the \"backup\"" and x["nodes"] == []'
+run 0 allow web db 82 until=+90m
+json_time=$(sed -n 's/.*82 until=//p' "$store/commands.policy")
+[ "$(($(date -d "$json_time" +%s) - $(date +%s)))" -gt 5300 ] || bad "until=+90m: $json_time"
+for wrong in until=+ until=+5 until=+5x until=+0m until=+99999999999h bogus=1 uid=root connections=0; do
+    cp "$store/commands.policy" "$tmp/commands"
+    run 2 allow web db 80 "$wrong"
+    cmp -s "$tmp/commands" "$store/commands.policy" || bad "$wrong has changed the commands"
+done
+run 2 allow web @nobody 80
+says "there is no group nobody"
+run 0 allow web @guests 83
+run 2 deny web db 80 rate=5/s
+# nobody can put a second line into an argument
+run 2 allow web db "$(printf '80\nallow * * *')"
+says "control character"
+run 2 allow "$(printf 'web\nx')" db
+# the same again is one rule, which stands first then
+run 0 allow web db 22
+[ "$(grep -c '^allow web db 22$' "$store/commands.policy")" = 1 ] || bad "a rule is there twice"
+tail -n 1 "$store/commands.policy" | grep -q '^allow web db 22$' || bad "it does not stand first"
+# taken away again
+run 0 retract web db 5432
+text 1 | grep -q "deny 5432" && bad "retract left it"
+run 0 retract "my guest" db
+grep -q 'my' "$store/commands.policy" && bad "retract left it: $(cat "$store/commands.policy")"
+run 0 retract web db
+grep -q 'web db' "$store/commands.policy" && bad "retract left it: $(cat "$store/commands.policy")"
+grep -q 'web d\* 81' "$store/commands.policy" || bad "retract took too much"
+run 0 retract web db
+says "no command has made such a rule"
+run 0 retract --all
+run 0 list
+grep -q commands "$out" && bad "retract --all left something"
+# rules that are over are kept for a day, to be named
+printf '# x\nallow web db 1000 until=2020-01-01T00:00:00Z\nallow web db 1001 until=%s\n' \
+    "$(date -u -d '-1 hour' +%Y-%m-%dT%H:%M:%SZ)" >"$store/commands.policy"
+run 0 allow web db 1002
+grep -q 1000 "$store/commands.policy" && bad "a rule that is long over stays"
+grep -q 1001 "$store/commands.policy" || bad "a rule that was just over is gone"
+run 0 retract --all
+
+# ---- --permanent
+
+run 0 allow --permanent --policy "$etc" web db 443
+run 0 deny --permanent --policy "$etc" web db 444
+[ "$(cat "$etc/policy.d/50-local.policy")" = "$(printf 'deny web db 444\nallow web db 443')" ] ||
+    bad "50-local.policy: $(cat "$etc/policy.d/50-local.policy")"
+text 1 | grep -q "^rule 1 deny 444 log=yes at=$store/commands.policy:3" || bad "a permanent rule is not in force: $(text 1)"
+run 0 retract --permanent --policy "$etc" web db 444
+[ "$(cat "$etc/policy.d/50-local.policy")" = "allow web db 443" ] || bad "retract --permanent"
+echo wrong >"$etc/policy.d/60-wrong.policy"
+cp "$store/commands.policy" "$tmp/commands"
+run 2 allow --permanent --policy "$etc" web db 445
+grep -q 445 "$etc/policy.d/50-local.policy" "$store/commands.policy" && bad "half of a permanent rule was made"
+rm "$etc/policy.d/60-wrong.policy"
+run 1 allow --permanent --policy "$tmp/nowhere" web db 445
+# a line that was applied stays in force until the files are applied again
+run 0 apply --policy "$etc"
+run 0 retract web db 443
+says "in force until files without it are applied: $etc/policy.d/50-local.policy:1: allow web db 443"
+run 0 retract --permanent --policy "$etc" web db 443
+says "in force until files without it are applied: $etc/policy.d/50-local.policy:1: allow web db 443"
+run 0 apply --policy "$etc"
+run 0 allow web db 443
+run 0 retract web db 443
+quiet
+# the usual directory is made, a named one is not
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
+    # shellcheck disable=SC2016 # the inner shell's
+    made=$(unshare -m sh -c 'mount -t tmpfs -o mode=755 none /etc && "$0" allow --permanent web db 446 &&
+        cat /etc/idc/policy.d/50-local.policy' "$setup" 2>&1)
+    [ "$made" = "allow web db 446" ] || bad "without /etc/idc: $made"
+fi
+run 0 retract --all
+rm "$etc/policy.d/50-local.policy"
+
+# ---- explain, of what is in force
+
+asks() {
+    wanted=$1
+    expected=$2
+    shift 2
+    run "$wanted" explain "$@"
+    [ "$(head -n 1 "$out")" = "$expected" ] || bad "'$*': $(cat "$out"), not: $expected"
+}
+asks 0 "allowed: $etc/policy:2: allow web db 5432 uid=33" web db 5432 --uid 33
+shows "domain 1 (web) allows its program to connect; no link_mgr is there"
+asks 0 "allowed: $etc/policy:2: allow web db 5432 uid=33" 1 domid:2 5432 --uid 33
+asks 0 "allowed: $etc/policy:2: allow web db 5432 uid=33" uuid:00112233-4455-6677-8899-aabbccddeeff db 5432 --uid 33
+asks 3 "refused: no line fits" web db 5432 --uid 34
+shows "it would be allowed, but this does not fit: the uid"
+asks 3 "refused: no line fits" db web 80
+shows "domain 2 (db) refuses its program to connect"
+asks 3 "refused: no line fits" web nobody 80
+shows "there is no such domain as TO now"
+asks 0 "allowed: a domain's own programs need no rule" web 1 80
+# one half of a policy node, as somebody may write it by hand
+mkdir -p "$store/domain:2/policy"
+printf 'n0,r2\nout=99' >"$store/domain:2/policy/1"
+asks 3 "refused: no line fits" db web 99
+shows "domain 2 (db) allows its program to connect by its policy node"
+shows "domain 1 (web) refuses the connection"
+rm "$store/domain:2/policy/1"
+run 0 --ports 99 1 2
+says "what allows stands after the policy node: $etc/policy:2"
+asks 0 "allowed: policy nodes of domains 2 and 1 (idc-setup --list)" db web 99
+run 0 explain --json db web 99
+json 'x["in_force"] and x["allowed"] and x["rule"] is None and x["sides"]["from"]["by_node"] and x["sides"]["to"]["published"]'
+run 0 deny db web 99
+asks 3 "refused: $store/commands.policy:2: deny db web 99" db web 99
+run 0 --ports 99 1 2
+says "what denies stands before the policy node: $store/commands.policy:2"
+run 0 list
+shows "node  domain 1 for 2: in=99 out=99"
+run 0 retract --all
+run 0 --remove 1 2
+says "domain 1 to 2: what allows stands after the policy node"
+# a deny rule against a domain that is not known, by a name: its link_mgr can't name it, and so does explain not
+echo 'deny "my guest" web 80' >"$tmp/one"
+run 0 apply "$tmp/one"
+asks 3 "refused: no line fits" "my guest" web 80
+shows "nothing joins them"
+echo 'deny "my guest" * 80' >"$tmp/one"
+run 0 apply "$tmp/one"
+asks 3 "refused: $tmp/one:1: deny \"my guest\" * 80" "my guest" web 80
+# what was not published
+printf 'n0,r1\n7 1' >"$store/domain:1/policy/rules.now"
+run 3 explain web db 80
+shows "it has other rules than these, until idc-setup apply"
+run 0 apply --policy "$etc"
+
+# ---- graph
+
+run 0 allow "my guest" web 22
+run 0 graph
+prints "web -> db: 5432 uid=33; 80" "web -> my guest: org.example.log" "db -> my guest: org.example.log" "my guest -> web: 22"
+run 0 graph --dot
+shows '  3 -> 1 [label="22"];'
+shows '  1 [label="web\n1"];'
+run 0 graph --policy "$etc"
+shows '@guests -> "my guest": org.example.log'
+says "not what is in force"
+run 0 retract --all
+
+# ---- domains that are renamed, and go
+
+run 0 name 2 database
+text 2 | grep -q 5432 && bad "a domain that was renamed keeps the rules of its name: $(text 2)"
+run 0 name 4 db
+text 4 | grep -q 5432 || bad "a domain with a name has not the rules of it: $(text 4)"
+# two of one name are two domains
+run 0 name 5 db
+asks 3 "refused: no line fits" 4 5 5432
+asks 0 "allowed: $etc/policy:2: allow web db 5432 uid=33" web db 5432 --uid 33
+shows "2 domains are called as TO is; this is about domain 4 only"
+run 0 name 5
+run 0 name 4
+has_not 4
+run 0 name 2 db
+
+# ---- two at once, and a store that can't be written
+
+for i in 1 2 3 4 5 6 7 8; do
+    "$setup" allow web db "400$i" 2>"$tmp/err$i" || bad "at once: $(cat "$tmp/err$i")" &
+done
+wait
+[ "$(grep -c 'allow web db 400' "$store/commands.policy")" = 8 ] || bad "a rule was lost: $(cat "$store/commands.policy")"
+[ "$(text 1 | grep -c 'allow 400')" = 8 ] || bad "a rule was not published: $(text 1)"
+run 0 retract --all
+if [ "$(id -u)" != 0 ]; then
+    before=$(text 1)
+    chmod 500 "$store/domain:2/policy"
+    run 1 allow web db 4009
+    says "cannot write the rules of domain 2"
+    chmod 700 "$store/domain:2/policy"
+    [ "$(text 1)" = "$before" ] || bad "a failure has changed something"
+    grep -q 4009 "$store/commands.policy" && bad "a rule that was not made stays"
+fi
+# what is damaged is told
+echo damaged >"$store/applied.policy"
+run 1 list
+says "applied.policy: it is damaged; run idc-setup apply"
+rm "$store/applied.policy"
+run 0 apply --policy "$etc"
+
+# ---- watch
+
+# until COMMAND...: until it succeeds
+until_so() {
+    tries=0
+    until "$@" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || { bad "not within a minute: $*" && return; }
+        sleep 0.1
+    done
+}
+text_has() {
+    text "$1" | grep -q "$2"
+}
+text_lacks() {
+    ! text "$1" | grep -q "$2"
+}
+"$setup" check --policy "$etc" >"$out"
+checked=$(sed 's/no mistakes: \(.* rules\),.*/\1/' "$out")
+run 0 allow web db 4010 # is of no file, and not counted
+"$setup" watch --policy "$etc" >"$tmp/watch" 2>"$tmp/watch.err" &
+watching=$!
+until_so grep -q watching "$tmp/watch"
+grep -qx "applied: $checked" "$tmp/watch" || bad "watch: $(cat "$tmp/watch"), not: applied: $checked"
+run 0 retract web db 4010
+echo 'allow db web 1234' >"$etc/policy.d/70-new.policy"
+until_so text_has 1 1234
+echo 'allow db web 4321 uid=x' >"$etc/policy.d/70-new.policy"
+until_so grep -q 'are not put in force' "$tmp/watch.err"
+grep -q '70-new.policy:1:23: not a number' "$tmp/watch.err" || bad "watch: $(cat "$tmp/watch.err")"
+text_has 1 1234 || bad "a wrong file has taken the last good one away"
+# a domain that comes while a file is wrong gets what is in force
+mkdir "$store/domain:9" && printf 'n0\nweb' >"$store/.x" && mv "$store/.x" "$store/domain:9/name"
+until_so text_has 9 1234
+rm "$store/domain:9/name"
+until_so text_lacks 9 1234
+rm "$etc/policy.d/70-new.policy"
+until_so text_lacks 1 1234
+mv "$etc/policy.d" "$etc/policy.x"
+until_so text_lacks 1 " 80 "
+mv "$etc/policy.x" "$etc/policy.d"
+until_so text_has 1 " 80 "
+# what could not be put in force is tried again, though no file changes
+mv "$store/applied.policy" "$tmp/applied"
+mkdir "$store/applied.policy"
+failed=$(grep -c 'are not put in force' "$tmp/watch.err")
+echo 'allow web db 8081' >"$etc/policy.d/70-new.policy"
+more_failed() { [ "$(grep -c 'are not put in force' "$tmp/watch.err")" -gt "$failed" ]; }
+until_so more_failed
+rmdir "$store/applied.policy"
+mv "$tmp/applied" "$store/applied.policy"
+until_so text_has 1 'allow 8081'
+
+kill "$watching"
+wait "$watching" 2>/dev/null
+watching=
+
+[ "$failures" = 0 ]
