@@ -57,9 +57,9 @@ static void left_reset(struct conn *conn)
 
 void conn_left(struct conn *conn, uint64_t bytes)
 {
-    struct budget *budget = &conn->peer->budget;
     if (conn->phase != CONN_OPEN || conn->out == OUT_DONE || !conn->ep)
         return;
+    const struct budget *budget = &conn->peer->budget;
     left_enter(conn, bytes);
     while (budget->left > budget->kernel + BUDGET_LEFT_BURST) {
         struct conn *first = TAILQ_FIRST(&conn->peer->left);
