@@ -208,6 +208,40 @@ static void explain_print_others(const struct explain *explain)
     }
 }
 
+static bool explain_is_plain(const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+:,/@%";
+    return text[0] != '\0' && strspn(text, plain) == strlen(text);
+}
+
+/* A word of a line, as retract takes it from a shell. Without quotes it is what the command was
+ * given, and then it has no quote of the shell either. */
+static void explain_print_argument(const char *text)
+{
+    const char *quote = explain_is_plain(text) ? "" : "'";
+    printf(" %s%s%s", quote, text, quote);
+}
+
+/* How to be rid of the line that denies it. */
+static void explain_print_remedy(const struct explain *explain, size_t index)
+{
+    const struct ruleset_rule *rule = &explain->ruleset->rules[index];
+    const bool quoted =
+        strchr(rule->from_text, '"') || strchr(rule->to_text, '"') || strchr(rule->what_text, '"');
+    if (index >= explain->rules->commands) {
+        puts("  to take that away: change that line, and run idc-setup apply");
+    } else if (quoted) {
+        puts("  to take that away: idc-setup retract, with the words of the command that made it");
+    } else {
+        fputs("  to take that away: idc-setup retract", stdout);
+        explain_print_argument(rule->from_text);
+        explain_print_argument(rule->to_text);
+        explain_print_argument(rule->what_text);
+        putchar('\n');
+    }
+}
+
 static void explain_print_found(const char *which, size_t found,
                                 const struct ruleset_domain *domain)
 {
@@ -216,6 +250,14 @@ static void explain_print_found(const char *which, size_t found,
     else if (found > 1)
         printf("  %zu domains are called as %s is; this is about domain %d only\n", found, which,
                domain->domid);
+}
+
+/* Is it a line that refuses it, and not that there is none? */
+static bool explain_denies(const struct explain *explain)
+{
+    return !explain->own && explain->decides < explain->ruleset->rule_count &&
+           !explain->ruleset->rules[explain->decides].allow &&
+           !(explain->has_sides && explain_sides_by_node(&explain->sides));
 }
 
 static void explain_print(const struct explain *explain)
@@ -230,6 +272,8 @@ static void explain_print(const struct explain *explain)
     else
         policy_print_rule(stdout, &explain->ruleset->rules[explain->decides]);
     putchar('\n');
+    if (explain->rules->in_force && !explain->allowed && explain_denies(explain))
+        explain_print_remedy(explain, explain->decides);
     explain_print_others(explain);
     if (explain->rules->in_force) {
         explain_print_found("FROM", explain->from_there, &explain->question.from);

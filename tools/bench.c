@@ -112,7 +112,7 @@ static int bench_explain(const struct bench *bench, uint32_t domid, int error)
     if (error == EPROTO)
         return failure(bench->command, "domain %u: %s (run there: %s)", domid, measure_error(),
                        start);
-    return explain_connect(bench->command, &target, error, idc_last_error());
+    return explain_connect(bench->command, &target, IDC_STREAM, error, idc_last_error());
 }
 
 static int run_client(struct bench *bench, char **args, int count)

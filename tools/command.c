@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tools/command.h"
-#include "tools/measure/ask.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -14,6 +13,8 @@
 #include "common/naming.h"
 #include "common/service_name.h"
 #include "libidc/internal.h"
+#include "tools/advice.h"
+#include "tools/measure/ask.h"
 
 const char *command_socket;
 
@@ -169,58 +170,13 @@ bool parse_service(const struct command *command, const char *text, struct targe
     return false;
 }
 
-/* ---- explaining a refusal ---- */
-
-static int own_domid(void)
-{
-    xmlrpc_value *result;
-    result = ask_status(libidc_socket_path(command_socket), false, ASK_TIMEOUT_MS);
-    if (result == NULL)
-        return -1;
-    int domid = (int)ask_int(result, "domid", -1);
-    xmlrpc_DECREF(result);
-    return domid;
-}
-
-/* The command that would allow this connection. It takes nothing away; it opens both directions. */
-static void print_permission(const struct target *target)
-{
-    char port[16];
-    uint32_t domid;
-    int own = access(libidc_socket_path(command_socket), W_OK) == 0 ? own_domid() : -1;
-    if (own < 0 || resolve_domain(target->domain, &domid) < 0)
-        return;
-    snprintf(port, sizeof(port), "%u", target->port);
-    fprintf(stderr, "; to allow it, where the toolstack runs: idc-setup --add --ports %s %d %u",
-            target->port != 0 ? port : target->service, own, domid);
-}
-
-/* The second half of the line, if there is something to do about the error. */
-static void print_advice(int error, const struct target *target)
-{
-    switch (error) {
-    case EACCES:
-        print_permission(target);
-        break;
-    case ECONNREFUSED:
-        if (target->start) {
-            fprintf(stderr, " (to start it there: %s)", target->start);
-            break;
-        }
-        __attribute__((fallthrough));
-    case EPROTOTYPE:
-        if (target->port != IDC_PORT_MANAGER && strcmp(target->domain, "any") != 0 &&
-            access(libidc_socket_path(command_socket), F_OK) == 0)
-            fprintf(stderr, " (what it offers: idc services %s)", target->domain);
-        break;
-    default:
-        break;
-    }
-}
+/* ---- connecting ---- */
 
 static void print_target(const struct target *target)
 {
-    if (target->port == IDC_PORT_MANAGER)
+    if (strcmp(target->domain, "any") == 0 && target->port == 0)
+        fprintf(stderr, "service %s of any domain", target->service);
+    else if (target->port == IDC_PORT_MANAGER)
         fprintf(stderr, "domain %s", target->domain);
     else if (target->port != 0)
         fprintf(stderr, "domain %s port %u", target->domain, target->port);
@@ -228,13 +184,13 @@ static void print_target(const struct target *target)
         fprintf(stderr, "domain %s service %s", target->domain, target->service);
 }
 
-int explain_connect(const struct command *command, const struct target *target, int error,
+int explain_connect(const struct command *command, const struct target *target, int type, int error,
                     const char *why)
 {
     fprintf(stderr, "idc %s: cannot connect to ", command->name);
     print_target(target);
     fprintf(stderr, ": %s", why);
-    print_advice(error, target);
+    advice_print(target, type, error, why);
     fputc('\n', stderr);
     return EXIT_FAILED;
 }
@@ -255,6 +211,6 @@ int connect_or_explain(const struct command *command, const struct target *targe
 {
     int fd = connect_target(target, type);
     if (fd < 0)
-        explain_connect(command, target, errno, idc_last_error());
+        explain_connect(command, target, type, errno, idc_last_error());
     return fd;
 }

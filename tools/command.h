@@ -82,7 +82,7 @@ bool parse_service(const struct command *command, const char *text, struct targe
 
 /* Prints "cannot connect to ..." and what can be done about this errno; why says it in words.
  * Returns EXIT_FAILED. */
-int explain_connect(const struct command *command, const struct target *target, int error,
+int explain_connect(const struct command *command, const struct target *target, int type, int error,
                     const char *why);
 /* A descriptor, or -1 with errno and idc_last_error. */
 int connect_target(const struct target *target, int type);

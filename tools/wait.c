@@ -124,7 +124,7 @@ static int wait_fail(const struct wait *wait)
 {
     if (!wait->remote)
         return failure(wait->command, "%s", wait->why);
-    return explain_connect(wait->command, &wait->target, wait->error, wait->why);
+    return explain_connect(wait->command, &wait->target, IDC_STREAM, wait->error, wait->why);
 }
 
 static int wait_loop(struct wait *wait)
@@ -148,6 +148,9 @@ static int wait_arguments(struct wait *wait, char **args, int count)
     wait->service = count > 1;
     if (wait->remote && !check_domain(wait->command, args[0]))
         return EXIT_USAGE;
+    if (wait->remote && strcmp(args[0], "any") == 0)
+        return usage_error(wait->command,
+                           "any is no domain to wait for; name a domain of the service's route");
     wait->target.domain = wait->remote ? args[0] : NULL;
     if (wait->service)
         return parse_service(wait->command, args[1], &wait->target) ? 0 : EXIT_USAGE;

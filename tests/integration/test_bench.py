@@ -80,7 +80,7 @@ class AllowedBench(IdcBench):
 
     def test_refused(self):
         self.listen()
-        self.assertIn("idc-setup --add --ports %s %d %d" % (SERVICE, self.a.domid, self.b.domid), self.refusal(self.b.domid))
+        self.assertIn("idc-setup allow %d %d %s" % (self.a.domid, self.b.domid, SERVICE), self.refusal(self.b.domid))
 
     test_for_people = test_nobody_listens = test_somebody_else_listens = None
 

@@ -3,6 +3,8 @@
 
 import errno
 import os
+import re
+import subprocess
 
 from rules_case import RulesCase
 from world import wait_until
@@ -93,3 +95,100 @@ class Explained(RulesCase):
         self.assertTrue(answer["allowed"], answer)
         self.assertEqual(answer["rule"]["line"], line)
         self.assertTrue(answer["sides"]["to"]["link_mgr"])
+
+
+class Advised(RulesCase):
+    """The command that a refusal advises is carried out as it is printed, by a shell."""
+
+    def advised(self, program, *words):
+        """What idc says at the end of its only line."""
+        result = program.run(["idc", "cat", *words])
+        said = re.fullmatch(rb"idc cat: [^\n]*: (idc-setup [^\n]*)\n", result.stderr)
+        self.assertTrue(result.returncode == 1 and said, result.stderr)
+        return said.group(1).decode()
+
+    def carry_out(self, command, status=0):
+        program, rest = command.split(" ", 1)
+        done = subprocess.run(["sh", "-c", self.world.find_program(program) + " " + rest], capture_output=True, timeout=60,
+                              env=dict(self.world.environment, IDC_STORE=self.world.store_directory), **self.world.as_user())
+        self.assertEqual(done.returncode, status, "%s: %r" % (command, done.stderr))
+        return done.stdout.decode()
+
+    def carry_out_explained(self, command):
+        """It tells what takes the line away, and that is carried out."""
+        told = re.findall(r"  to take that away: (.*)\n", self.carry_out(command, status=3))
+        self.assertEqual(len(told), 1)
+        self.carry_out(told[0])
+
+    def begin(self):
+        self.b.puppet().do("listen", 1, port=80)
+        self.client = self.a.puppet()
+
+    def assert_advice_helps(self, *words):
+        self.carry_out(self.advised(self.a, *words))
+        self.until_allowed(self.client, 1, self.b, port=80)
+
+    def test_without_any_rule(self):
+        self.begin()
+        self.assertEqual(self.advised(self.a, str(self.b.domid), "80"), "idc-setup allow web %d 80" % self.b.domid)
+        self.assert_advice_helps(str(self.b.domid), "80")
+
+    def test_with_policy_nodes(self):
+        """They stay as they were, and nothing is opened the other way round."""
+        self.world.setup(self.a, self.b, ports="81")
+        self.begin()
+        wait_until(lambda: self.a.link(self.b).get("allowed"), what="the node")
+        self.assert_advice_helps(str(self.b.domid), "80")
+        self.assertIn("in=81 out=81", self.idc_setup("list"))
+        self.assertFalse(self.explain("db", "web", "80")["allowed"])
+
+    def test_names_are_used_where_they_are_known(self):
+        self.apply("allow web db 81\n")
+        self.begin()
+        self.until_refused(self.client, 1, self.b, port=80)
+        wait_until(lambda: "db" in self.a.run(["idc", "status"]).stdout.decode(), what="names")
+        for domain in "db", str(self.b.domid):
+            self.assertEqual(self.advised(self.a, domain, "80"), "idc-setup allow web db 80")
+        self.assert_advice_helps("db", "80")
+
+    def test_a_rule_for_another_uid(self):
+        """It is opened for this user only."""
+        self.apply("allow web db 80 uid=4242\n")
+        self.begin()
+        wait_until(lambda: "4242" in self.a.run(["idc", "cat", "db", "80"]).stderr.decode(), what="the rule")
+        self.assert_advice_helps("db", "80")
+        self.assertFalse(self.explain("web", "db", "80", "--uid", "4243")["allowed"])
+
+    def until_denied(self, words):
+        wait_until(lambda: words in self.a.run(["idc", "cat", "db", "80"]).stderr.decode(), what="the deny rule")
+
+    def test_denied_by_a_command(self):
+        self.apply("allow web db 80,81\n")
+        self.begin()
+        self.idc_setup("deny", "w*b", "db", "80")
+        self.until_denied("commands.policy:2 denies it")
+        self.carry_out_explained(self.advised(self.a, "db", "80"))
+        self.until_allowed(self.client, 1, self.b, port=80)
+
+    def test_denied_by_a_file(self):
+        self.apply("deny web db 80 type=stream\nallow web db 80\n")
+        self.begin()
+        self.until_denied("policy:1 denies it")
+        said = self.carry_out(self.advised(self.a, "db", "80"), status=3)
+        self.assertIn("refused: %s/policy:1: deny web db 80" % self.policy, said)
+        self.assertIn("change that line, and run idc-setup apply", said)
+        self.apply("allow web db 80\n")
+        self.until_allowed(self.client, 1, self.b, port=80)
+
+    def test_denied_for_messages_only(self):
+        """The question that is advised is about the type that was refused."""
+        self.apply("deny web db 80 type=seqpacket\nallow web db 80\n")
+        self.begin()
+        self.until_allowed(self.client, 1, self.b, port=80)
+        self.assertIn("policy:1: deny", self.carry_out(self.advised(self.a, "--seqpacket", "db", "80"), status=3))
+
+    def test_any(self):
+        self.apply("allow web db org.example.other\nroute web org.example.a db\n")
+        self.begin()
+        wait_until(lambda: "not allow" in self.a.run(["idc", "cat", "any", "org.example.a"]).stderr.decode(), what="the route")
+        self.assertIn("no line fits", self.carry_out(self.advised(self.a, "any", "org.example.a"), status=3))

@@ -457,6 +457,11 @@ class LocalWorld:
         argv += [str(getattr(domain, "domid", domain)) for domain in domains]
         return subprocess.run(argv, check=True, capture_output=True, timeout=60, **self.as_user()).stdout.decode()
 
+    def setup_rules(self, command, *words):
+        """idc-setup with a command that is a word."""
+        argv = [self.find_program("idc-setup"), command, "--store", self.store_directory, *words]
+        return subprocess.run(argv, check=True, capture_output=True, timeout=60, **self.as_user()).stdout.decode()
+
     def write_node(self, name, permissions, value):
         path = os.path.join(self.store_directory, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -193,6 +193,9 @@ class XenIdcWorld:
         self._wait_for_rules([domain for domain in domains if isinstance(domain, XenDomain)], allowed=not remove)
         return said
 
+    def setup_rules(self, command, *words):
+        return self.xen.dom0.run(["idc-setup", command, *words], check=True).stdout.decode()
+
     @staticmethod
     def _wait_for_rules(domains, allowed):
         """Until each link_mgr that runs there knows that it may speak with the others, or may no longer. idc-setup writes into Xenstore,

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * advice.c - see advice.h.
+ *
+ * After a refusal by policy it is a command for the toolstack's domain, which is right as it is
+ * printed. It opens what was asked for and nothing else, and takes nothing away:
+ *
+ *   nothing allows it              idc-setup allow FROM TO WHAT
+ *   a rule does, for other users   the same, with the uid of this one
+ *   a rule denies it               idc-setup explain FROM TO WHAT
+ *   `any`                          idc-setup explain FROM any SERVICE
+ *
+ * `allow` is for one direction, and its rule stands before all others. So it helps whether or not
+ * there are other rules, or policy nodes. It would also help against a rule that denies. But
+ * somebody wrote that on purpose. So we don't advise to get round it: explain tells how to change
+ * it.
+ *
+ * Domains are named as the toolstack can name them after their next start, if they can be.
+ */
+#include "tools/advice.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/naming.h"
+#include "libidc/internal.h"
+
+#define ADVICE_MS 10000
+/* The words of link_mgr's explanation (judge_explain.c). With others, allow is advised. */
+#define ADVICE_DENIES " denies it"
+#define ADVICE_OTHER_UIDS " allows it to uid "
+
+typedef char advice_domain[NAMING_TEXT_MAX + 1];
+
+/* ---- domains ---- */
+
+/* A text that neither a shell nor idc-setup takes for something else. */
+static bool advice_is_plain(const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+:";
+    return text[0] != '\0' && text[0] != '-' && strspn(text, plain) == strlen(text);
+}
+
+static bool advice_ask(const struct compact_writer *call, struct libidc_answer *answer)
+{
+    return libidc_call(libidc_socket_path(command_socket), call, ADVICE_MS, answer, NULL) == 0;
+}
+
+static bool advice_resolve(const char *text, struct libidc_answer *answer)
+{
+    struct compact_writer call;
+    compact_begin(&call, COMPACT_CALL, "idc.resolve");
+    compact_put_text(&call, "domain", text);
+    return advice_ask(&call, answer);
+}
+
+/* May this be said in place of the domid? Only if no other domain that we know is called so. */
+static bool advice_is_name_of(const char *name, uint32_t domid)
+{
+    struct naming naming;
+    struct libidc_answer answer;
+    return advice_is_plain(name) && naming_parse(&naming, name) == NULL &&
+           naming.kind == NAMING_NAME && advice_resolve(name, &answer) &&
+           libidc_answer_int(&answer, "domid", -1) == domid;
+}
+
+/* The domain of an answer of link_mgr. own: it is this domain, whose name is not looked up. */
+static bool advice_name(const struct libidc_answer *answer, bool own, advice_domain out)
+{
+    char name[NAMING_NAME_MAX + 1];
+    struct naming naming;
+    int64_t domid = libidc_answer_int(answer, "domid", -1);
+    libidc_answer_text(answer, "name", name, sizeof(name));
+    bool named = own ? advice_is_plain(name) && naming_parse(&naming, name) == NULL &&
+                           naming.kind == NAMING_NAME
+                     : advice_is_name_of(name, (uint32_t)domid);
+    if (domid == 0)
+        snprintf(out, sizeof(advice_domain), "dom0");
+    else if (named)
+        snprintf(out, sizeof(advice_domain), "%s", name);
+    else
+        snprintf(out, sizeof(advice_domain), "%d", (int)domid);
+    return domid >= 0;
+}
+
+static bool advice_own(advice_domain out)
+{
+    struct compact_writer call;
+    struct libidc_answer answer;
+    compact_begin(&call, COMPACT_CALL, "idc.domid");
+    return advice_ask(&call, &answer) && advice_name(&answer, true, out);
+}
+
+/* As it was given, unless that is a number, for which there may be a name. */
+static bool advice_target(const char *text, advice_domain out)
+{
+    struct naming naming;
+    struct libidc_answer answer;
+    if (naming_parse(&naming, text) != NULL)
+        return false;
+    if (advice_is_plain(text) &&
+        (naming.kind == NAMING_NAME || naming.kind == NAMING_UUID || naming.kind == NAMING_ANY)) {
+        snprintf(out, sizeof(advice_domain), "%s", text);
+        return true;
+    }
+    return advice_resolve(text, &answer) && advice_name(&answer, false, out);
+}
+
+/* ---- commands ---- */
+
+static void advice_permission(const struct target *target, int type, const char *why)
+{
+    char port[16];
+    advice_domain from, to;
+    /* what follows may overwrite why */
+    const bool denied = strstr(why, ADVICE_DENIES) != NULL;
+    const bool others = strstr(why, ADVICE_OTHER_UIDS) != NULL;
+    if (access(libidc_socket_path(command_socket), W_OK) != 0 || !advice_own(from) ||
+        !advice_target(target->domain, to))
+        return;
+    snprintf(port, sizeof(port), "%u", target->port);
+    const char *what = target->port != 0 ? port : target->service;
+    if (denied || strcmp(to, "any") == 0) {
+        fprintf(stderr,
+                "; how to allow it is told, where the toolstack runs, by: "
+                "idc-setup explain --uid %u%s %s %s %s",
+                (unsigned)geteuid(), type == IDC_SEQPACKET ? " --type seqpacket" : "", from, to,
+                what);
+        return;
+    }
+    fprintf(stderr, "; to allow it, where the toolstack runs: idc-setup allow %s %s %s", from, to,
+            what);
+    if (others)
+        fprintf(stderr, " uid=%u", (unsigned)geteuid());
+}
+
+void advice_print(const struct target *target, int type, int error, const char *why)
+{
+    switch (error) {
+    case EACCES:
+        advice_permission(target, type, why);
+        break;
+    case ECONNREFUSED:
+        if (target->start) {
+            fprintf(stderr, " (to start it there: %s)", target->start);
+            break;
+        }
+        __attribute__((fallthrough));
+    case EPROTOTYPE:
+        if (target->port != IDC_PORT_MANAGER && strcmp(target->domain, "any") != 0 &&
+            access(libidc_socket_path(command_socket), F_OK) == 0)
+            fprintf(stderr, " (what it offers: idc services %s)", target->domain);
+        break;
+    default:
+        break;
+    }
+}
