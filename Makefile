@@ -336,7 +336,7 @@ run-check-short: all unit-programs sim-program test-programs
 run-check-tsan: UNIT := $(filter-out $(BUILD)/unit/test_core_parts $(BUILD)/unit/test_grid $(BUILD)/unit/test_pace \
                           $(BUILD)/unit/test_policy $(BUILD)/unit/test_rules_agree $(BUILD)/unit/test_wire,$(UNIT))
 run-check-tsan: all unit-programs
-	$(CHECK) unit
+	$(CHECK) --short unit
 # Valgrind makes system calls of its own, reports buffers that a test gives on purpose though they are not there, and has
 # a limit of descriptors that no program can change as it likes.
 run-check-valgrind: UNIT := $(filter-out $(BUILD)/unit/test_confine $(BUILD)/unit/test_libidc_misuse \

@@ -18,7 +18,7 @@
 #define DEPTH 4
 #define RANDOM_LENGTH 12
 #define RANDOM_RUNS 30000
-#define SHORT_DEPTH 3 /* with IDC_TEST_SHORT set, as under valgrind */
+#define SHORT_DEPTH 3 /* with IDC_TEST_SHORT set, as in slow builds */
 #define SHORT_RANDOM_RUNS 2000
 
 enum move {

@@ -254,7 +254,7 @@ START_TEST(random_values_survive_a_round_trip)
     static const char alphabet[] = "in=out=**,,--  0123456789a.";
     char value[64], again[POLICY_VALUE_MAX + 1];
     unsigned taken = 0;
-    int rounds = getenv("IDC_TEST_SHORT") ? 50000 : 1000000; /* short: under valgrind */
+    int rounds = getenv("IDC_TEST_SHORT") ? 50000 : 1000000; /* short: slow builds */
     srandom(20240607);
     for (int round = 0; round < rounds; round++) {
         size_t length = (size_t)random() % 16;

@@ -5,7 +5,7 @@
  * must come to the same rule. A side that does not know both the port and the name may let through
  * what the other one refuses, and must never refuse what the files allow.
  *
- * 10,000 policies with 100 questions each; 1,000 with IDC_TEST_SHORT set, as under valgrind.
+ * 10,000 policies with 100 questions each; 1,000 with IDC_TEST_SHORT set, as in slow builds.
  * RULES_SEED repeats a run.
  */
 #include <check.h>
