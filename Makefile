@@ -46,6 +46,7 @@ SETUP_SRC  := $(wildcard idc-setup/*.c)
 POLICY_SRC := $(wildcard policy/*.c)
 MEASURE_SRC := $(wildcard tools/measure/*.c)
 TOOLS_SRC  := $(wildcard tools/*.c)
+CHANNELS_SRC := $(wildcard channels/*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
 DEMO_SRC   := $(wildcard test_accept.c test_conn.c)
 
@@ -62,7 +63,7 @@ endif
 DAEMON_LIBS := -levent_core -lmicrohttpd -lseccomp -lpthread $(XEN_LIBS)
 LIBIDC_LIBS := -lpthread
 # Tools that ask for the status read XML.
-TOOLS_LIBS  := -lxmlrpc -lxmlrpc_util $(LIBIDC_LIBS)
+TOOLS_LIBS  := -lxmlrpc -lxmlrpc_util -levent_core $(LIBIDC_LIBS)
 
 comma := ,
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -75,6 +76,8 @@ LIBIDC_ALL := $(BUILD)/pic/libidc_all.a
 LIBIDC_A   := $(BUILD)/libidc.a
 # Measuring, for the idc tool and for bench.
 MEASURE_LIB := $(BUILD)/obj/libmeasure.a
+# Ends, bridges and channels, for the idc tool and its tests.
+CHANNELS_LIB := $(BUILD)/obj/libchannels.a
 # The policy files' language. link_mgr does not need it.
 POLICY_LIB := $(BUILD)/obj/libpolicy.a
 # All of idc-setup but main, for the unit tests.
@@ -99,7 +102,7 @@ XMLRPC_OTHERS := strndup|asprintf|__asprintf_chk|reallocarray|aligned_alloc|posi
 # what they depend on, and is written only when that changes.
 CONFIG := $(CC) $(CFLAGS_ALL) $(XEN_FLAGS) $(XMLRPC_OWN) | $(LDFLAGS) | $(LIBIDC_SRC) $(VSOCK_SRC) $(COMMON_SRC) $(DAEMON_SRC) \
           $(CORE_SRC) $(LOCAL_SRC) $(XEN_SRC) $(SETUP_SRC) $(TOOLS_SRC) \
-          $(MEASURE_SRC) $(BENCH_SRC) $(POLICY_SRC)
+          $(MEASURE_SRC) $(BENCH_SRC) $(POLICY_SRC) $(CHANNELS_SRC)
 $(BUILD)/config: export CONFIG_TEXT = $(CONFIG)
 $(BUILD)/config: FORCE
 	@printf '%s\n' "$$CONFIG_TEXT" | cmp -s - $@ || \
@@ -136,8 +139,9 @@ $(DAEMON_LIB): $(call obj,$(DAEMON_SRC) $(CORE_SRC) $(LOCAL_SRC) $(XEN_SRC) $(CO
 $(LIBIDC_ALL): $(call pic,$(LIBIDC_SRC) $(COMMON_SRC))
 $(MEASURE_LIB): $(call obj,$(MEASURE_SRC))
 $(POLICY_LIB): $(call obj,$(POLICY_SRC))
+$(CHANNELS_LIB): $(call obj,$(CHANNELS_SRC))
 $(SETUP_LIB): $(call obj,$(filter-out idc-setup/main.c,$(SETUP_SRC)))
-$(DAEMON_LIB) $(LIBIDC_ALL) $(MEASURE_LIB) $(POLICY_LIB) $(SETUP_LIB):
+$(DAEMON_LIB) $(LIBIDC_ALL) $(MEASURE_LIB) $(POLICY_LIB) $(SETUP_LIB) $(CHANNELS_LIB):
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
@@ -187,7 +191,7 @@ $(BUILD)/idc-setup: $(call obj,$(SETUP_SRC)) $(POLICY_LIB) $(DAEMON_LIB)
 
 # The project's own programs carry the library in them: each is one file that runs from the build directory and can be
 # copied into a guest.
-$(BUILD)/idc: $(call obj,$(TOOLS_SRC)) $(MEASURE_LIB) $(LIBIDC_ALL)
+$(BUILD)/idc: $(call obj,$(TOOLS_SRC)) $(CHANNELS_LIB) $(MEASURE_LIB) $(LIBIDC_ALL)
 	$(call link,$(TOOLS_LIBS))
 
 $(BUILD)/bench: $(call obj,$(BENCH_SRC)) $(MEASURE_LIB) $(LIBIDC_ALL)
@@ -213,7 +217,7 @@ $(LONE_LIB): $(call obj,$(wildcard tests/lone/*.c))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LONE_LIB) $(SETUP_LIB) $(POLICY_LIB) $(DAEMON_LIB) $(MEASURE_LIB) $(LIBIDC_ALL)
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LONE_LIB) $(SETUP_LIB) $(POLICY_LIB) $(CHANNELS_LIB) $(DAEMON_LIB) $(MEASURE_LIB) $(LIBIDC_ALL)
 	$(call link,$(DAEMON_LIBS) -lcheck -lsubunit -lm -lrt)
 
 # Without the libraries: it is run on the kernels of Xen's guests too.
@@ -228,10 +232,10 @@ $(POLICY_JUDGE): $(call obj,tests/programs/policy_judge.c) $(POLICY_LIB) $(DAEMO
 $(BUILD)/sim: $(call obj,$(SIM_SRC)) $(DAEMON_LIB)
 	$(call link,$(DAEMON_LIBS))
 
-$(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o $(LONE_LIB) $(POLICY_LIB) $(DAEMON_LIB)
+$(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o $(LONE_LIB) $(POLICY_LIB) $(CHANNELS_LIB) $(DAEMON_LIB)
 	$(call link,$(DAEMON_LIBS) -fsanitize=fuzzer)
 
-$(BUILD)/replays/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(LONE_LIB) $(POLICY_LIB) $(DAEMON_LIB)
+$(BUILD)/replays/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(LONE_LIB) $(POLICY_LIB) $(CHANNELS_LIB) $(DAEMON_LIB)
 	$(call link,$(DAEMON_LIBS))
 
 unit-programs: $(UNIT) $(POLICY_JUDGE)
@@ -377,7 +381,7 @@ bench-xen-programs:
 
 # ---- lint: findings are errors -----------------------------------------------------------------------------------------------
 
-C_DIRS      := common libidc vsock link_mgr policy idc-setup tools tests
+C_DIRS      := common libidc vsock link_mgr policy idc-setup channels tools tests
 LINT_C      := $(shell find $(C_DIRS) -name '*.c' 2>/dev/null | sort) $(DEMO_SRC)
 LINT_H      := $(shell find $(C_DIRS) include -name '*.h' 2>/dev/null)
 LINT_SCRIPT := $(shell git ls-files -co --exclude-standard -- scripts tests .ci 2>/dev/null)

@@ -134,6 +134,10 @@ int handover_take_mark(int fd);
  * set to what all answers need. The call may still wait, even with MSG_DONTWAIT, if the socket is
  * full all the same. Only the daemon reads answers, so it asks first (POLLOUT). */
 int handover_accept(int listener, uint64_t serial, struct idc_addr *peer, int flags);
+/* The same, but the mark stays in the connection, if there is one. *marked: is it there? If marked
+ * is NULL, it is taken out, as above. */
+int handover_accept_marked(int listener, uint64_t serial, struct idc_addr *peer, int flags,
+                           bool *marked);
 
 /*
  * Makes room in the send buffer of the program's end of a seqpacket connection, so that the latest

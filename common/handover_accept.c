@@ -166,7 +166,8 @@ static ssize_t accept_receive(int listener, uint64_t serial, struct iovec *bytes
 }
 
 /* Returns 0 and the connection's descriptor, which the caller closes on an error too. */
-static int accept_take(int listener, uint64_t serial, struct idc_addr *peer, int flags, int *fd)
+static int accept_take(int listener, uint64_t serial, struct idc_addr *peer, int flags,
+                       bool *marked, int *fd)
 {
     uint8_t message[HANDOVER_WAITING_SIZE + 1] = {0};
     struct iovec bytes = {message, sizeof(message)};
@@ -186,18 +187,26 @@ static int accept_take(int listener, uint64_t serial, struct idc_addr *peer, int
     if (got < 0)
         return (int)got;
     int error = *fd >= 0 ? handover_decode_waiting(message, length, &waiting) : -EPROTO;
-    if (error == 0 && waiting.marked)
+    if (error == 0 && waiting.marked && marked == NULL)
         error = handover_take_mark(*fd);
+    if (marked != NULL)
+        *marked = waiting.marked;
     *peer = waiting.peer;
     return error == -EINVAL ? -EPROTO : error;
 }
 
 int handover_accept(int listener, uint64_t serial, struct idc_addr *peer, int flags)
 {
+    return handover_accept_marked(listener, serial, peer, flags, NULL);
+}
+
+int handover_accept_marked(int listener, uint64_t serial, struct idc_addr *peer, int flags,
+                           bool *marked)
+{
     int fd = -1;
     int error = check_room(listener);
     if (error == 0)
-        error = accept_take(listener, serial, peer, flags, &fd);
+        error = accept_take(listener, serial, peer, flags, marked, &fd);
     if (error == 0)
         return fd;
     if (fd >= 0)

@@ -26,6 +26,7 @@ struct target {
     const char *domain; /* NULL: domid */
     uint32_t domid, port;
     const char *service; /* NULL: port */
+    bool marked;         /* nonblocking: a byte is unread in the near end */
 };
 
 /* Writes the call, without the members about the socket. */
@@ -88,6 +89,8 @@ static int hand_over(const struct target *target, const struct idc_options *opti
     struct compact_writer call;
     const int ends[2] = {far_end, near_end};
     int error = connecting_fill(near_end, far_end);
+    if (error == 0 && target->marked && send(far_end, "m", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+        error = -errno;
     if (error < 0)
         return libidc_fail(-error, "cannot prepare a socket: %s", strerror(-error));
     begin_call(&call, target, options);
@@ -177,6 +180,17 @@ int idc_connect_to(const char *domain, const char *service, const struct idc_opt
         target_service(&target, service) < 0)
         return -1;
     return connect_to(&target, options);
+}
+
+int libidc_connect_marked(const char *domain, const char *service,
+                          const struct idc_options *options)
+{
+    struct idc_options all;
+    struct target target = {.marked = true};
+    if (libidc_options(options, &all) < 0 || target_domain(&target, domain) < 0 ||
+        target_service(&target, service) < 0)
+        return -1;
+    return connect_nonblocking(&target, &all);
 }
 
 int idc_connect(uint32_t domid, uint32_t port)

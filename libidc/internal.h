@@ -86,6 +86,17 @@ int libidc_call_with(const char *path, const struct compact_writer *call, int wa
 int libidc_post(const char *path, const struct compact_writer *call, int wait_ms, const int *fds,
                 int fd_count);
 
+/* ---- connect.c, listen.c: for programs that pass a connection on ---- */
+
+/*
+ * As idc_connect_to with nonblocking, and as idc_accept. But one byte is unread in the descriptor
+ * from the beginning, the mark, which the caller has to take out before it reads. As long as it is
+ * there, close() resets the connection, and so does the end of the process. *marked: is it there?
+ */
+int libidc_connect_marked(const char *domain, const char *service,
+                          const struct idc_options *options);
+int libidc_accept_marked(int listener, struct idc_addr *peer, bool *marked);
+
 /* ---- patience.c ---- */
 
 #define LIBIDC_TIMEOUT_DEFAULT_MS 30000

@@ -76,11 +76,16 @@ static int check_listener(int fd, uint64_t *serial)
 
 int idc_accept(int listener, struct idc_addr *peer)
 {
+    return libidc_accept_marked(listener, peer, NULL);
+}
+
+int libidc_accept_marked(int listener, struct idc_addr *peer, bool *marked)
+{
     struct idc_addr address;
     uint64_t serial = 0;
     if (check_listener(listener, &serial) < 0)
         return -1;
-    int fd = handover_accept(listener, serial, &address, 0);
+    int fd = handover_accept_marked(listener, serial, &address, 0, marked);
     if (fd == -ECONNABORTED)
         return libidc_fail(ECONNABORTED, "the listener was ended, or its link_mgr was");
     if (fd == -EBADF)

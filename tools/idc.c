@@ -45,6 +45,27 @@ static const struct command commands[] = {
      "The end of stdin shuts the sending side down. idc cat then waits for the other\n"
      "side, which may still answer. -d, --send-only and -N say for whom not to wait.\n",
      run_cat},
+    {"forward", "[OPTION]... FROM TO", "join a connection to a socket, a pty, a file or a command",
+     "  --max N            connections at a time, default 4096; others wait\n"
+     "  --mode MODE        of the socket of unix-listen, such as 660\n"
+     "  --once             end after the first connection\n"
+     "  --wait             if FROM cannot listen yet, try again until it can\n"
+     "FROM and TO are each one of\n"
+     "  idc:DOMAIN:SERVICE         connect to a service, or a port, of a domain\n"
+     "  idc-listen:SERVICE         be a service, by a name or a port\n"
+     "  unix:PATH                  connect to a Unix socket\n"
+     "  unix-listen:PATH           be one; with PATH,connect a client first writes\n"
+     "                             CONNECT PORT and reads OK PORT; TO is idc:DOMAIN:*\n"
+     "  tcp:HOST:PORT              connect by TCP; [HOST] for an IPv6 address\n"
+     "  tcp-listen:ADDRESS:PORT    listen on an address of this machine\n"
+     "  vsock:CID:PORT             connect by AF_VSOCK, where the kernel has it\n"
+     "  pty:PATH                   a terminal, PATH is a link to it\n"
+     "  file:PATH                  append to a file; SIGHUP opens it anew\n"
+     "  exec:COMMAND               the standard input and output of a shell command\n"
+     "  stdio, fd:N                those of idc forward itself, or a descriptor\n"
+     "One of the two may listen. Then the other is opened for each connection. If none\n"
+     "listens, they are joined again and again, with pauses; stdio and fd:N only once.\n",
+     run_forward},
     {"bench", "[OPTION]... DOMAIN\n   or: idc bench --listen [--port PORT|--name SERVICE]",
      "measure connections to a domain",
      "  --listen           be the other side: serve until killed\n"

@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "channels/channel.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAUSE_FIRST_MS 100
+#define PAUSE_CONNECT_MS 5000
+#define PAUSE_LISTEN_MS 500
+#define PAUSE_FULL_MS 250 /* less than a second */
+#define SAY_LINES 10
+#define SAY_SECONDS 10
+#define ACCEPTS_AT_ONCE 16
+/* "CONNECT 4294967295\n" */
+#define HYBRID_LINE_MAX 32
+#define HYBRID_SECONDS 10
+
+struct joint {
+    struct channel *channel;
+    struct side sides[2]; /* until there is a bridge */
+    int opening;          /* which side is being opened */
+    unsigned attempt;
+    unsigned waited_ms; /* since its queue was full */
+    uint32_t port;      /* that a client of ,connect has named */
+    size_t line_len;
+    char line[HYBRID_LINE_MAX];
+    struct event event; /* of the side that is being opened, or of the client that names a port */
+    struct bridge *bridge;
+    TAILQ_ENTRY(joint) entry;
+};
+
+struct channel {
+    const struct bridge_loop *loop;
+    struct channel_settings settings;
+    struct opener *openers[2]; /* FROM, TO */
+    int listening;             /* the end that listens, or -1 */
+    int listener;              /* its descriptor, or -1 */
+    bool hybrid, ended;
+    struct event acceptable, again; /* again: after a pause */
+    unsigned pause_ms;
+    TAILQ_HEAD(, joint) joints;
+    unsigned open;
+    uint64_t joined, failed, bytes[2];
+    char why[CHANNEL_WHY_MAX];
+    time_t said_since;
+    unsigned said, unsaid;
+};
+
+static void joint_open(struct joint *joint);
+
+/* ---- telling ---- */
+
+static time_t say_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+static bool say_allowed(struct channel *channel)
+{
+    time_t now = say_clock();
+    if (channel->said == 0 || now - channel->said_since >= SAY_SECONDS) {
+        char line[64];
+        snprintf(line, sizeof(line), "%u lines were left out", channel->unsaid);
+        if (channel->unsaid > 0)
+            channel->settings.say(channel->settings.context, line);
+        channel->said_since = now;
+        channel->said = channel->unsaid = 0;
+    }
+    if (channel->said < SAY_LINES)
+        return channel->said++, true;
+    return channel->unsaid++, false;
+}
+
+/* why has the end's text before it. The same again, attempt by attempt, is not repeated. */
+static void channel_say(struct channel *channel, int end, const char *why, bool repeats)
+{
+    char line[CHANNEL_WHY_MAX];
+    snprintf(line, sizeof(line), "%s: %s", opener_end(channel->openers[end])->text, why);
+    bool again = repeats && strcmp(line, channel->why) == 0;
+    memcpy(channel->why, line, sizeof(line));
+    if (!again && say_allowed(channel))
+        channel->settings.say(channel->settings.context, line);
+}
+
+/* ---- pauses and the end ---- */
+
+static void channel_end(struct channel *channel, bool failed)
+{
+    channel->ended = true;
+    channel->settings.ended(channel->settings.context, failed);
+}
+
+static void channel_pause(struct channel *channel, unsigned longest_ms)
+{
+    unsigned ms = channel->pause_ms < longest_ms ? channel->pause_ms : longest_ms;
+    struct timeval pause = {ms / 1000, (ms % 1000) * 1000};
+    if (channel->pause_ms < longest_ms)
+        channel->pause_ms *= 2;
+    event_add(&channel->again, &pause);
+}
+
+/* ---- joints ---- */
+
+static bool channel_is_full(const struct channel *channel)
+{
+    return channel->open >= channel->settings.max;
+}
+
+static struct joint *joint_new(struct channel *channel)
+{
+    struct joint *joint = calloc(1, sizeof(*joint));
+    if (joint == NULL)
+        return NULL;
+    joint->channel = channel;
+    joint->sides[0] = joint->sides[1] = SIDE_NONE;
+    TAILQ_INSERT_TAIL(&channel->joints, joint, entry);
+    channel->open++;
+    return joint;
+}
+
+static void joint_free(struct joint *joint, int error)
+{
+    struct channel *channel = joint->channel;
+    if (event_initialized(&joint->event))
+        event_del(&joint->event);
+    if (joint->bridge != NULL)
+        bridge_free(joint->bridge);
+    for (int i = 0; i < 2; i++)
+        side_close(&joint->sides[i], error);
+    TAILQ_REMOVE(&channel->joints, joint, entry);
+    channel->open--;
+    free(joint);
+}
+
+/* Goes on after a joint is gone. */
+static void channel_go_on(struct channel *channel, bool failed)
+{
+    if (channel->settings.once)
+        channel_end(channel, failed);
+    else if (channel->listening < 0)
+        channel_pause(channel, PAUSE_CONNECT_MS);
+    else if (channel->listener >= 0 && !channel_is_full(channel))
+        event_add(&channel->acceptable, NULL);
+}
+
+static void joint_failed(struct joint *joint, int end, const char *why)
+{
+    struct channel *channel = joint->channel;
+    channel->failed++;
+    channel_say(channel, end, why, channel->listening < 0);
+    joint_free(joint, ECONNABORTED);
+    channel_go_on(channel, true);
+}
+
+/* Not in link_mgr's words: all connections would wait for its answer. */
+static const char *outcome_text(const struct bridge_outcome *outcome)
+{
+    return outcome->error == EPIPE ? "it takes no more, and what was sent to it last is lost"
+                                   : strerror(outcome->error);
+}
+
+static void joint_over(void *context, const struct bridge_outcome *outcome)
+{
+    struct joint *joint = context;
+    struct channel *channel = joint->channel;
+    bool failed = outcome->error != 0;
+    joint->bridge = NULL;
+    for (int i = 0; i < 2; i++)
+        channel->bytes[i] += outcome->bytes[i];
+    if (failed) {
+        channel->failed++;
+        channel_say(channel, outcome->where, outcome_text(outcome), false);
+    }
+    joint_free(joint, outcome->error);
+    channel_go_on(channel, failed);
+}
+
+static bool hybrid_answer(const struct joint *joint)
+{
+    char text[HYBRID_LINE_MAX];
+    const struct side *client = &joint->sides[joint->channel->listening];
+    int len = snprintf(text, sizeof(text), "OK %u\n", joint->port);
+    return side_write(client, text, (size_t)len) == len;
+}
+
+static void joint_join(struct joint *joint)
+{
+    struct channel *channel = joint->channel;
+    struct side sides[2] = {joint->sides[0], joint->sides[1]};
+    if (channel->hybrid && !hybrid_answer(joint)) {
+        joint_failed(joint, channel->listening, "the client has gone");
+        return;
+    }
+    joint->sides[0] = joint->sides[1] = SIDE_NONE;
+    joint->bridge = bridge_new(channel->loop, sides, joint_over, joint);
+    if (joint->bridge == NULL) {
+        joint_failed(joint, 0, strerror(ENOMEM));
+        return;
+    }
+    channel->joined++;
+    channel->pause_ms = PAUSE_FIRST_MS;
+    if (channel->listening < 0)
+        channel->why[0] = '\0';
+}
+
+/* A side is open. Of a channel that does not listen, FROM follows after TO. */
+static void joint_opened(struct joint *joint)
+{
+    if (joint->channel->listening >= 0 || joint->opening == 0) {
+        joint_join(joint);
+        return;
+    }
+    joint->opening = 0;
+    joint->attempt = 0;
+    joint_open(joint);
+}
+
+static void joint_connect_event(evutil_socket_t fd, short what, void *argument)
+{
+    struct joint *joint = argument;
+    struct opener *opener = joint->channel->openers[joint->opening];
+    char why[OPENER_WHY_MAX];
+    (void)fd;
+    if (what & EV_TIMEOUT) {
+        joint_failed(joint, joint->opening, "it does not answer");
+        return;
+    }
+    int error = opener_finish(opener, joint->attempt, &joint->sides[joint->opening], why);
+    if (error == -EINPROGRESS)
+        return;
+    event_del(&joint->event);
+    if (error == -EAGAIN) {
+        side_close(&joint->sides[joint->opening], 0);
+        joint->attempt++;
+        joint_open(joint);
+    } else if (error < 0) {
+        joint_failed(joint, joint->opening, why);
+    } else {
+        joint_opened(joint);
+    }
+}
+
+static void joint_open_again(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    joint_open(argument);
+}
+
+/* As connect would wait, if it may. The longer it takes, the longer are the pauses. */
+static bool joint_wait(struct joint *joint)
+{
+    unsigned ms = joint->waited_ms < PAUSE_FULL_MS ? joint->waited_ms + 10 : PAUSE_FULL_MS;
+    struct timeval pause = {0, ms * 1000};
+    if (joint->waited_ms >= CHANNEL_OPEN_SECONDS * 1000)
+        return false;
+    joint->waited_ms += ms;
+    evtimer_assign(&joint->event, joint->channel->loop->base, joint_open_again, joint);
+    return event_add(&joint->event, &pause) == 0;
+}
+
+static void joint_open(struct joint *joint)
+{
+    static const struct timeval limit = {CHANNEL_OPEN_SECONDS, 0};
+    struct channel *channel = joint->channel;
+    struct side *side = &joint->sides[joint->opening];
+    char why[OPENER_WHY_MAX] = "";
+    int error =
+        opener_open(channel->openers[joint->opening], joint->port, joint->attempt, side, why);
+    if (error == 0) {
+        joint_opened(joint);
+        return;
+    }
+    if (error == -EAGAIN && joint_wait(joint))
+        return;
+    if (error != -EINPROGRESS) {
+        joint_failed(joint, joint->opening, why);
+        return;
+    }
+    event_assign(&joint->event, channel->loop->base, side->out, EV_WRITE | EV_PERSIST,
+                 joint_connect_event, joint);
+    if (event_add(&joint->event, &limit) < 0)
+        joint_failed(joint, joint->opening, strerror(ENOMEM));
+}
+
+/* ---- the hybrid form: a client says which port it wants ---- */
+
+/* 0 when the line is not complete, its port, or -1. A held byte has been passed on already. */
+static int64_t hybrid_read(struct joint *joint)
+{
+    struct side *client = &joint->sides[joint->channel->listening];
+    unsigned port;
+    char end;
+    while (joint->line_len < sizeof(joint->line) - 1) {
+        char *at = joint->line + joint->line_len;
+        /* byte by byte: what follows the line is for the other side */
+        ssize_t got = recv(client->in, at, 1, MSG_DONTWAIT);
+        if (got < 0 && errno == EAGAIN)
+            return 0;
+        if (got <= 0)
+            return -1;
+        joint->line_len++;
+        if (*at != '\n')
+            continue;
+        at[1] = '\0';
+        bool good = sscanf(joint->line, "CONNECT %10u%c", &port, &end) == 2 && end == '\n' &&
+                    joint->line[8] >= '0' && joint->line[8] <= '9' && port > 0;
+        return good ? (int64_t)port : -1;
+    }
+    return -1;
+}
+
+static void hybrid_event(evutil_socket_t fd, short what, void *argument)
+{
+    struct joint *joint = argument;
+    (void)fd;
+    int64_t port = what & EV_TIMEOUT ? -1 : hybrid_read(joint);
+    if (port == 0)
+        return;
+    event_del(&joint->event);
+    if (port < 0) {
+        joint_failed(joint, joint->channel->listening,
+                     what & EV_TIMEOUT ? "a client names no port"
+                                       : "a client does not say CONNECT PORT");
+        return;
+    }
+    joint->port = (uint32_t)port;
+    joint_open(joint);
+}
+
+static void hybrid_begin(struct joint *joint)
+{
+    static const struct timeval limit = {HYBRID_SECONDS, 0};
+    const struct side *client = &joint->sides[joint->channel->listening];
+    event_assign(&joint->event, joint->channel->loop->base, client->in, EV_READ | EV_PERSIST,
+                 hybrid_event, joint);
+    if (event_add(&joint->event, &limit) < 0)
+        joint_failed(joint, joint->channel->listening, strerror(ENOMEM));
+}
+
+/* ---- listening ---- */
+
+static void channel_relisten(struct channel *channel)
+{
+    event_del(&channel->acceptable);
+    opener_unlisten(channel->openers[channel->listening], channel->listener);
+    channel->listener = -1;
+    channel_pause(channel, PAUSE_LISTEN_MS);
+}
+
+static void accept_failed(struct channel *channel, int error, const char *why)
+{
+    if (error == -EAGAIN)
+        return;
+    channel_say(channel, channel->listening, why, true);
+    if (error != -EMFILE && error != -ENFILE && error != -ENOBUFS && error != -ENOMEM) {
+        channel_relisten(channel);
+        return;
+    }
+    event_del(&channel->acceptable); /* something has to be closed first */
+    channel_pause(channel, PAUSE_LISTEN_MS);
+}
+
+/* False: there is no other one now. */
+static bool channel_accept(struct channel *channel)
+{
+    struct side side = SIDE_NONE;
+    char why[OPENER_WHY_MAX];
+    int error = opener_accept(channel->openers[channel->listening], channel->listener, &side, why);
+    if (error < 0) {
+        accept_failed(channel, error, why);
+        return false;
+    }
+    struct joint *joint = joint_new(channel);
+    if (joint == NULL) {
+        side_close(&side, ENOMEM);
+        return false;
+    }
+    joint->sides[channel->listening] = side;
+    joint->opening = 1 - channel->listening;
+    if (channel_is_full(channel) || channel->settings.once)
+        event_del(&channel->acceptable);
+    bool more = !channel_is_full(channel) && !channel->settings.once;
+    if (channel->hybrid)
+        hybrid_begin(joint);
+    else
+        joint_open(joint);
+    return more;
+}
+
+static void accept_event(evutil_socket_t fd, short what, void *argument)
+{
+    struct channel *channel = argument;
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < ACCEPTS_AT_ONCE && !channel->ended && channel_accept(channel); i++)
+        ;
+}
+
+/* 0 or a negative errno, with the reason in why. */
+static int channel_listen(struct channel *channel, char why[OPENER_WHY_MAX])
+{
+    struct opener *opener = channel->openers[channel->listening];
+    int error = opener_listen(opener, &channel->listener, why);
+    if (error < 0)
+        return error;
+    event_assign(&channel->acceptable, channel->loop->base, channel->listener, EV_READ | EV_PERSIST,
+                 accept_event, channel);
+    if (event_add(&channel->acceptable, NULL) < 0) {
+        opener_unlisten(opener, channel->listener);
+        channel->listener = -1;
+        snprintf(why, OPENER_WHY_MAX, "%s", strerror(ENOMEM));
+        return -ENOMEM;
+    }
+    channel->pause_ms = PAUSE_FIRST_MS;
+    channel->why[0] = '\0';
+    return 0;
+}
+
+/* ---- the channel ---- */
+
+static void channel_join_pair(struct channel *channel)
+{
+    struct joint *joint = joint_new(channel);
+    if (joint == NULL) {
+        channel_pause(channel, PAUSE_CONNECT_MS);
+        return;
+    }
+    joint->opening = 1;
+    joint_open(joint);
+}
+
+static void channel_begin(struct channel *channel)
+{
+    char why[OPENER_WHY_MAX];
+    if (channel->listening < 0) {
+        channel_join_pair(channel);
+    } else if (channel->listener >= 0) {
+        if (!channel_is_full(channel))
+            event_add(&channel->acceptable, NULL);
+    } else if (channel_listen(channel, why) < 0) {
+        channel_say(channel, channel->listening, why, true);
+        channel_pause(channel, PAUSE_LISTEN_MS);
+    }
+}
+
+static void again_event(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    channel_begin(argument);
+}
+
+static struct channel *channel_make(const struct bridge_loop *loop,
+                                    const struct channel_settings *settings)
+{
+    struct channel *channel = calloc(1, sizeof(*channel));
+    if (channel == NULL)
+        return NULL;
+    channel->loop = loop;
+    channel->settings = *settings;
+    channel->listener = -1;
+    channel->pause_ms = PAUSE_FIRST_MS;
+    TAILQ_INIT(&channel->joints);
+    event_assign(&channel->acceptable, loop->base, -1, 0, accept_event, channel);
+    evtimer_assign(&channel->again, loop->base, again_event, channel);
+    return channel;
+}
+
+/* What there is only one of can't be in two joints. */
+static void channel_bound(struct channel *channel, const struct end *from, const struct end *to)
+{
+    if (channel->settings.max == 0)
+        channel->settings.max = CHANNEL_MAX_DEFAULT;
+    if (end_is_single(from) || end_is_single(to))
+        channel->settings.max = 1;
+    bool passes = (end_is_single(from) && from->kind != END_PTY) ||
+                  (end_is_single(to) && to->kind != END_PTY);
+    channel->settings.once = channel->settings.once || passes;
+}
+
+static int channel_open_ends(struct channel *channel, const struct end *from, const struct end *to,
+                             char why[CHANNEL_WHY_MAX])
+{
+    const struct end *ends[2] = {from, to}, *listening, *other;
+    char wrong[OPENER_WHY_MAX];
+    end_match(from, to, &listening, &other, wrong);
+    channel->listening = listening == NULL ? -1 : listening == to;
+    channel->hybrid = listening != NULL && listening->hybrid;
+    for (int i = 0; i < 2; i++) {
+        channel->openers[i] = opener_new(ends[i], &channel->settings.opener, wrong);
+        if (channel->openers[i] == NULL) {
+            snprintf(why, CHANNEL_WHY_MAX, "%s: %s", ends[i]->text, wrong);
+            return -1;
+        }
+    }
+    if (listening == NULL || channel_listen(channel, wrong) == 0)
+        return 0;
+    snprintf(why, CHANNEL_WHY_MAX, "%s: %s", listening->text, wrong);
+    if (!channel->settings.patient)
+        return -1;
+    channel_say(channel, channel->listening, wrong, true);
+    channel_pause(channel, PAUSE_LISTEN_MS);
+    return 0;
+}
+
+struct channel *channel_new(const struct bridge_loop *loop, const struct end *from,
+                            const struct end *to, const struct channel_settings *settings,
+                            char why[CHANNEL_WHY_MAX])
+{
+    static const struct timeval at_once = {0, 0};
+    struct channel *channel = channel_make(loop, settings);
+    if (channel == NULL) {
+        snprintf(why, CHANNEL_WHY_MAX, "%s", strerror(ENOMEM));
+        return NULL;
+    }
+    channel_bound(channel, from, to);
+    if (channel_open_ends(channel, from, to, why) < 0) {
+        channel_free(channel);
+        return NULL;
+    }
+    if (channel->listening < 0)
+        event_add(&channel->again, &at_once);
+    return channel;
+}
+
+void channel_free(struct channel *channel)
+{
+    struct joint *joint;
+    if (channel == NULL)
+        return;
+    event_del(&channel->acceptable);
+    event_del(&channel->again);
+    while ((joint = TAILQ_FIRST(&channel->joints)) != NULL)
+        joint_free(joint, ECONNABORTED);
+    if (channel->listener >= 0)
+        opener_unlisten(channel->openers[channel->listening], channel->listener);
+    for (int i = 0; i < 2; i++)
+        opener_free(channel->openers[i]);
+    free(channel);
+}
+
+void channel_reopen(struct channel *channel)
+{
+    char why[OPENER_WHY_MAX];
+    for (int i = 0; i < 2; i++)
+        if (opener_reopen(channel->openers[i], why) < 0)
+            channel_say(channel, i, why, false);
+}
+
+void channel_get_state(const struct channel *channel, struct channel_state *state)
+{
+    const struct joint *joint;
+    *state = (struct channel_state){.open = channel->open,
+                                    .joined = channel->joined,
+                                    .failed = channel->failed,
+                                    .bytes = {channel->bytes[0], channel->bytes[1]},
+                                    .why = channel->why};
+    bool bridged = false;
+    TAILQ_FOREACH (joint, &channel->joints, entry) {
+        bridged = bridged || joint->bridge != NULL;
+        for (int i = 0; i < 2 && joint->bridge != NULL; i++)
+            state->bytes[i] += bridge_bytes(joint->bridge, i);
+    }
+    if (channel->ended)
+        state->word = "ended";
+    else if (channel->listener >= 0)
+        state->word = "listening";
+    else if (channel->open == 0 || channel->listening >= 0)
+        state->word = "waiting";
+    else
+        state->word = bridged ? "connected" : "connecting";
+}

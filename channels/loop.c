@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "channels/loop.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static void loop_signal(evutil_socket_t number, short what, void *argument)
+{
+    struct loop *loop = argument;
+    (void)what;
+    if (number == SIGCHLD)
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+    else if (number == SIGHUP)
+        loop->hangup(loop->context);
+    else
+        event_base_loopbreak(loop->bridges.base);
+}
+
+/* A connection has two descriptors, and most systems allow 1,024 unless one asks for more. */
+static void loop_raise_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int loop_open(struct loop *loop, void (*hangup)(void *context), void *context)
+{
+    static const int numbers[LOOP_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+    int error = 0;
+    *loop = (struct loop){.hangup = hangup, .context = context};
+    loop->bridges.base = event_base_new();
+    loop->bridges.size = BRIDGE_BUFFER;
+    loop->bridges.buf = malloc(BRIDGE_BUFFER);
+    if (loop->bridges.base == NULL || loop->bridges.buf == NULL)
+        return -1;
+    for (int i = 0; i < LOOP_SIGNALS; i++) {
+        evsignal_assign(&loop->signals[i], loop->bridges.base, numbers[i], loop_signal, loop);
+        error |= event_add(&loop->signals[i], NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    loop_raise_limit();
+    return error;
+}
+
+void loop_run(struct loop *loop)
+{
+    event_base_dispatch(loop->bridges.base);
+}
+
+void loop_close(struct loop *loop)
+{
+    for (int i = 0; i < LOOP_SIGNALS; i++)
+        event_del(&loop->signals[i]);
+    event_base_free(loop->bridges.base);
+    free(loop->bridges.buf);
+}

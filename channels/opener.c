@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "channels/opener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vm_sockets.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "channels/opener_local.h"
+#include "libidc/internal.h"
+
+#define BACKLOG 128
+#define ADDRESSES_MAX 8
+
+struct address {
+    struct sockaddr_storage to;
+    socklen_t len;
+};
+
+struct opener {
+    struct end end;
+    struct opener_settings settings;
+    struct address addresses[ADDRESSES_MAX]; /* tcp: what the host's name stands for */
+    unsigned address_count;
+    struct opener_local local; /* pty, file, standard input and output */
+    struct stat bound;         /* unix-listen: the socket's file */
+    bool is_bound;
+};
+
+static int __attribute__((format(printf, 3, 4)))
+opener_fail(char *why, int error, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(why, OPENER_WHY_MAX, format, arguments);
+    va_end(arguments);
+    return -error;
+}
+
+static int opener_fail_errno(char *why, int error)
+{
+    return opener_fail(why, error, "%s", strerror(error));
+}
+
+/* ---- addresses ---- */
+
+static int look_up_host(struct opener *opener, char *why)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *found;
+    char port[16];
+    snprintf(port, sizeof(port), "%u", opener->end.port);
+    hints.ai_flags |= end_listens(&opener->end) ? AI_NUMERICHOST : 0;
+    int error = getaddrinfo(opener->end.where, port, &hints, &found);
+    if (error == EAI_NONAME || error == EAI_ADDRFAMILY) {
+        hints.ai_flags &= ~AI_ADDRCONFIG; /* it leaves out loopback where there is no other */
+        error = getaddrinfo(opener->end.where, port, &hints, &found);
+    }
+    if (error != 0)
+        return opener_fail(why, EHOSTUNREACH, "%s: %s", opener->end.where, gai_strerror(error));
+    for (const struct addrinfo *one = found; one != NULL; one = one->ai_next) {
+        struct address *address = &opener->addresses[opener->address_count];
+        if (opener->address_count == ADDRESSES_MAX || one->ai_addrlen > sizeof(address->to))
+            break;
+        memcpy(&address->to, one->ai_addr, one->ai_addrlen);
+        address->len = one->ai_addrlen;
+        opener->address_count++;
+    }
+    freeaddrinfo(found);
+    return opener->address_count > 0 ? 0 : opener_fail(why, EHOSTUNREACH, "it has no address");
+}
+
+static void set_unix_address(struct opener *opener)
+{
+    struct sockaddr_un *to = (struct sockaddr_un *)&opener->addresses[0].to;
+    to->sun_family = AF_UNIX;
+    memcpy(to->sun_path, opener->end.where, strlen(opener->end.where));
+    opener->addresses[0].len = sizeof(*to);
+    opener->address_count = 1;
+}
+
+static void set_vsock_address(struct opener *opener)
+{
+    struct sockaddr_vm *to = (struct sockaddr_vm *)&opener->addresses[0].to;
+    to->svm_family = AF_VSOCK;
+    to->svm_cid = opener->end.number;
+    to->svm_port = opener->end.port;
+    opener->addresses[0].len = sizeof(*to);
+    opener->address_count = 1;
+}
+
+static int opener_prepare(struct opener *opener, char *why)
+{
+    switch (opener->end.kind) {
+    case END_TCP:
+    case END_TCP_LISTEN:
+        return look_up_host(opener, why);
+    case END_UNIX:
+    case END_UNIX_LISTEN:
+        set_unix_address(opener);
+        return 0;
+    case END_VSOCK:
+        set_vsock_address(opener);
+        return 0;
+    case END_PTY:
+    case END_FILE:
+    case END_STDIO:
+    case END_FD:
+        return opener_local_prepare(&opener->local, &opener->end, why);
+    default:
+        return 0;
+    }
+}
+
+struct opener *opener_new(const struct end *end, const struct opener_settings *settings,
+                          char why[OPENER_WHY_MAX])
+{
+    struct opener *opener = calloc(1, sizeof(*opener));
+    if (opener == NULL) {
+        opener_fail_errno(why, ENOMEM);
+        return NULL;
+    }
+    opener->end = *end;
+    opener->settings = *settings;
+    opener->local = OPENER_LOCAL_NONE;
+    if (opener_prepare(opener, why) == 0)
+        return opener;
+    opener_free(opener);
+    return NULL;
+}
+
+void opener_free(struct opener *opener)
+{
+    if (opener == NULL)
+        return;
+    opener_local_release(&opener->local, &opener->end);
+    free(opener);
+}
+
+const struct end *opener_end(const struct opener *opener)
+{
+    return &opener->end;
+}
+
+/* ---- connecting ---- */
+
+static int open_idc(struct opener *opener, uint32_t port, struct side *side, char *why)
+{
+    struct idc_options options = IDC_OPTIONS_INIT;
+    char number[16];
+    options.socket = opener->settings.link_mgr;
+    options.nonblocking = 1;
+    snprintf(number, sizeof(number), "%u", opener->end.named_port ? port : opener->end.port);
+    const char *service = opener->end.service[0] != '\0' ? opener->end.service : number;
+    int fd = libidc_connect_marked(opener->end.where, service, &options);
+    if (fd < 0)
+        return opener_fail(why, errno, "%s", idc_last_error());
+    *side = (struct side){.in = fd, .out = fd, .form = SIDE_UNIX, .held = true};
+    return -EINPROGRESS;
+}
+
+/* Small writes are not kept back for an answer that may depend on them. */
+static void set_no_delay(int fd)
+{
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+}
+
+static int open_socket(struct opener *opener, uint32_t port, unsigned attempt, struct side *side,
+                       char *why)
+{
+    struct address address = opener->addresses[attempt % opener->address_count];
+    int fd = socket(address.to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return opener_fail_errno(why, errno);
+    if (opener->end.kind == END_VSOCK && opener->end.named_port)
+        ((struct sockaddr_vm *)&address.to)->svm_port = port;
+    if (opener->end.kind == END_TCP)
+        set_no_delay(fd);
+    *side = side_of(fd, fd);
+    if (connect(fd, (struct sockaddr *)&address.to, address.len) == 0)
+        return 0;
+    int error = errno;
+    if (error == EINPROGRESS)
+        return -EINPROGRESS;
+    side_close(side, 0);
+    if (attempt + 1 < opener->address_count)
+        return opener_open(opener, port, attempt + 1, side, why);
+    /* poll does not tell when a Unix socket's backlog is no longer full */
+    return error == EAGAIN ? opener_fail(why, error, "its backlog is full")
+                           : opener_fail_errno(why, error);
+}
+
+int opener_open(struct opener *opener, uint32_t port, unsigned attempt, struct side *side,
+                char why[OPENER_WHY_MAX])
+{
+    *side = SIDE_NONE;
+    switch (opener->end.kind) {
+    case END_IDC:
+        return open_idc(opener, port, side, why);
+    case END_UNIX:
+    case END_TCP:
+    case END_VSOCK:
+        return open_socket(opener, port, attempt, side, why);
+    case END_EXEC:
+        return opener_local_exec(opener->end.where, side, why);
+    default:
+        *side = opener->local.side;
+        return 0;
+    }
+}
+
+static int finish_idc(const struct side *side, char *why)
+{
+    if (idc_connect_finish(side->in) == 0)
+        return 0;
+    return opener_fail(why, errno, "%s", idc_last_error());
+}
+
+int opener_finish(struct opener *opener, unsigned attempt, const struct side *side,
+                  char why[OPENER_WHY_MAX])
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (opener->end.kind == END_IDC)
+        return finish_idc(side, why);
+    if (getsockopt(side->in, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        error = errno;
+    if (error == 0)
+        return 0;
+    if (attempt + 1 < opener->address_count)
+        return -EAGAIN;
+    return opener_fail_errno(why, error);
+}
+
+/* ---- listening ---- */
+
+static int listen_idc(struct opener *opener, int *listener, char *why)
+{
+    struct idc_options options = IDC_OPTIONS_INIT;
+    const char *service = opener->end.service;
+    options.socket = opener->settings.link_mgr;
+    *listener =
+        idc_listen_with(opener->end.port, service[0] != '\0' ? service : NULL, BACKLOG, &options);
+    if (*listener < 0)
+        return opener_fail(why, errno, "%s", idc_last_error());
+    fcntl(*listener, F_SETFL, fcntl(*listener, F_GETFL) | O_NONBLOCK);
+    return 0;
+}
+
+/* A socket's file stays when its program is killed. Nobody answers there then. */
+static bool is_left_over(const struct address *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool refused = fd >= 0 &&
+                   connect(fd, (const struct sockaddr *)&address->to, address->len) < 0 &&
+                   errno == ECONNREFUSED;
+    if (fd >= 0)
+        close(fd);
+    return refused;
+}
+
+/* With the mode from the moment it is there. */
+static int bind_unix(const struct opener *opener, int fd)
+{
+    const struct address *address = &opener->addresses[0];
+    mode_t mode = opener->settings.mode;
+    mode_t before = mode != 0 ? umask(0777 & ~mode) : 0;
+    int status = bind(fd, (const struct sockaddr *)&address->to, address->len);
+    if (status < 0 && errno == EADDRINUSE && is_left_over(address) &&
+        unlink(opener->end.where) == 0)
+        status = bind(fd, (const struct sockaddr *)&address->to, address->len);
+    int error = errno;
+    if (mode != 0)
+        umask(before);
+    errno = error;
+    return status;
+}
+
+static int bind_socket(struct opener *opener, int fd)
+{
+    const struct address *address = &opener->addresses[0];
+    if (opener->end.kind != END_UNIX_LISTEN) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+        return bind(fd, (const struct sockaddr *)&address->to, address->len);
+    }
+    int status = bind_unix(opener, fd);
+    opener->is_bound = status == 0 && lstat(opener->end.where, &opener->bound) == 0;
+    return status;
+}
+
+static int listen_socket(struct opener *opener, int *listener, char *why)
+{
+    int family = opener->addresses[0].to.ss_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return opener_fail_errno(why, errno);
+    if (bind_socket(opener, fd) < 0 || listen(fd, BACKLOG) < 0) {
+        int error = errno;
+        close(fd);
+        return opener_fail_errno(why, error);
+    }
+    *listener = fd;
+    return 0;
+}
+
+int opener_listen(struct opener *opener, int *listener, char why[OPENER_WHY_MAX])
+{
+    return opener->end.kind == END_IDC_LISTEN ? listen_idc(opener, listener, why)
+                                              : listen_socket(opener, listener, why);
+}
+
+static int accept_idc(int listener, struct side *side, char *why)
+{
+    bool marked = false;
+    int fd = libidc_accept_marked(listener, NULL, &marked);
+    if (fd < 0)
+        return opener_fail(why, errno, "%s", idc_last_error());
+    *side = (struct side){.in = fd, .out = fd, .form = SIDE_UNIX, .held = marked};
+    return 0;
+}
+
+int opener_accept(struct opener *opener, int listener, struct side *side, char why[OPENER_WHY_MAX])
+{
+    if (opener->end.kind == END_IDC_LISTEN)
+        return accept_idc(listener, side, why);
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        /* the client has gone already: the next event tells of the next one */
+        return opener_fail_errno(why, errno == ECONNABORTED || errno == EINTR ? EAGAIN : errno);
+    if (opener->end.kind == END_TCP_LISTEN)
+        set_no_delay(fd);
+    *side = side_of(fd, fd);
+    return 0;
+}
+
+void opener_unlisten(struct opener *opener, int listener)
+{
+    struct stat now;
+    if (opener->is_bound && lstat(opener->end.where, &now) == 0 &&
+        now.st_ino == opener->bound.st_ino && now.st_dev == opener->bound.st_dev)
+        unlink(opener->end.where);
+    opener->is_bound = false;
+    close(listener);
+}
+
+int opener_reopen(struct opener *opener, char why[OPENER_WHY_MAX])
+{
+    return opener->end.kind == END_FILE ? opener_local_reopen(&opener->local, &opener->end, why)
+                                        : 0;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "channels/opener_local.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "channels/opener.h"
+
+static int local_fail(char *why, const char *what)
+{
+    int error = errno;
+    snprintf(why, OPENER_WHY_MAX, "%s%s%s", what, what[0] != '\0' ? ": " : "", strerror(error));
+    return -error;
+}
+
+/* ---- file ---- */
+
+static int file_open(const struct end *end)
+{
+    return open(end->where, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+static int file_prepare(struct opener_local *local, const struct end *end, char *why)
+{
+    int fd = file_open(end);
+    local->side = (struct side){.in = -1, .out = fd, .form = SIDE_MUTE};
+    return fd >= 0 ? 0 : local_fail(why, "");
+}
+
+int opener_local_reopen(struct opener_local *local, const struct end *end, char *why)
+{
+    int fd = file_open(end);
+    if (fd < 0)
+        return local_fail(why, "");
+    dup3(fd, local->side.out, O_CLOEXEC);
+    close(fd);
+    return 0;
+}
+
+/* ---- pty ---- */
+
+/* Bytes pass as they are: no echo, no lines, no signals. */
+static int pty_set_raw(int fd)
+{
+    struct termios terminal;
+    if (tcgetattr(fd, &terminal) < 0)
+        return -1;
+    cfmakeraw(&terminal);
+    return tcsetattr(fd, TCSANOW, &terminal);
+}
+
+/* A link that is there already is replaced in one step. Nothing else is. */
+static int pty_link(const char *target, const char *path)
+{
+    char beside[PATH_MAX];
+    struct stat there;
+    if (lstat(path, &there) == 0 && !S_ISLNK(there.st_mode)) {
+        errno = EEXIST;
+        return -1;
+    }
+    snprintf(beside, sizeof(beside), "%s.%d", path, (int)getpid());
+    unlink(beside);
+    if (symlink(target, beside) < 0)
+        return -1;
+    if (rename(beside, path) == 0)
+        return 0;
+    int error = errno;
+    unlink(beside);
+    errno = error;
+    return -1;
+}
+
+static int pty_prepare(struct opener_local *local, const struct end *end, char *why)
+{
+    char name[sizeof(local->target)];
+    int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    local->side = (struct side){.in = fd, .out = fd, .form = SIDE_PTY};
+    if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0)
+        return local_fail(why, "cannot make a pty");
+    if ((errno = ptsname_r(fd, name, sizeof(name))) != 0)
+        return local_fail(why, "cannot name the pty");
+    local->slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (local->slave < 0 || pty_set_raw(local->slave) < 0)
+        return local_fail(why, name);
+    if (pty_link(name, end->where) < 0)
+        return local_fail(why, "cannot link to the pty");
+    memcpy(local->target, name, sizeof(name));
+    return 0;
+}
+
+/* The link, if it is still ours. */
+static void pty_unlink(const struct opener_local *local, const char *path)
+{
+    char target[sizeof(local->target)];
+    ssize_t len = readlink(path, target, sizeof(target) - 1);
+    if (local->target[0] == '\0' || len < 0)
+        return;
+    target[len] = '\0';
+    if (strcmp(target, local->target) == 0)
+        unlink(path);
+}
+
+/* ---- standard input and output, and other descriptors ---- */
+
+/* O_NONBLOCK would be set for everybody who shares the open file, such as the shell whose terminal
+ * it is. So it is opened anew, and where that can't be done, the flag is taken back at the end. */
+static int flags_before[3] = {-1, -1, -1};
+
+static void standard_restore(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++)
+        if (flags_before[fd] >= 0)
+            fcntl(fd, F_SETFL, flags_before[fd]);
+}
+
+static bool is_socket(int fd, struct stat *about)
+{
+    return fstat(fd, about) == 0 && S_ISSOCK(about->st_mode);
+}
+
+/* An own descriptor for the same file. The number itself then refers to /dev/null, so that closing
+ * the own one closes it for others. -1: there is none. */
+static int standard_reopen(int fd, int flags)
+{
+    char path[32];
+    struct stat about;
+    if (fstat(fd, &about) < 0)
+        return -1;
+    if (S_ISREG(about.st_mode) || S_ISSOCK(about.st_mode))
+        return fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* with its offset, and no waiting */
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int again = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (again >= 0)
+        return again;
+    flags_before[fd] = fcntl(fd, F_GETFL);
+    atexit(standard_restore);
+    return fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
+static int standard_take(int fd, int flags)
+{
+    int again = standard_reopen(fd, flags);
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (again >= 0 && nothing >= 0 && flags_before[fd] < 0)
+        dup2(nothing, fd);
+    if (nothing >= 0)
+        close(nothing);
+    return again;
+}
+
+static int standard_prepare(struct opener_local *local, char *why)
+{
+    struct stat in, out;
+    bool one =
+        is_socket(STDIN_FILENO, &in) && is_socket(STDOUT_FILENO, &out) && in.st_ino == out.st_ino;
+    int reading = standard_take(STDIN_FILENO, O_RDONLY);
+    if (reading < 0)
+        return local_fail(why, "standard input");
+    int writing = standard_take(STDOUT_FILENO, O_WRONLY);
+    if (writing < 0) {
+        local_fail(why, "standard output");
+        close(reading);
+        return -errno;
+    }
+    if (one) {
+        close(writing);
+        writing = reading;
+    }
+    local->side = side_of(reading, writing);
+    return 0;
+}
+
+static int descriptor_prepare(struct opener_local *local, const struct end *end, char *why)
+{
+    int fd = (int)end->number;
+    if (fcntl(fd, F_GETFD) < 0)
+        return local_fail(why, "");
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    local->side = side_of(fd, fd);
+    return 0;
+}
+
+/* ---- commands ---- */
+
+static void exec_child(const char *command, int socket)
+{
+    setpgid(0, 0);
+    signal(SIGPIPE, SIG_DFL);
+    if (dup2(socket, STDIN_FILENO) >= 0 && dup2(socket, STDOUT_FILENO) >= 0)
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+    _exit(127);
+}
+
+int opener_local_exec(const char *command, struct side *side, char *why)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return local_fail(why, "cannot make a socket");
+    /* the held byte, so that a reset can be told from the beginning */
+    bool held = send(pair[1], "m", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+    pid_t pid = fork();
+    if (pid == 0)
+        exec_child(command, pair[1]);
+    int status = pid < 0 ? local_fail(why, "cannot make a process") : 0;
+    close(pair[1]);
+    if (status < 0) {
+        close(pair[0]);
+        return status;
+    }
+    setpgid(pid, pid); /* whoever is first: it may be killed at once */
+    *side =
+        (struct side){.in = pair[0], .out = pair[0], .form = SIDE_UNIX, .held = held, .pid = pid};
+    return 0;
+}
+
+/* ---- all ---- */
+
+int opener_local_prepare(struct opener_local *local, const struct end *end, char *why)
+{
+    switch (end->kind) {
+    case END_FILE:
+        return file_prepare(local, end, why);
+    case END_PTY:
+        return pty_prepare(local, end, why);
+    case END_STDIO:
+        return standard_prepare(local, why);
+    default:
+        return descriptor_prepare(local, end, why);
+    }
+}
+
+void opener_local_release(struct opener_local *local, const struct end *end)
+{
+    if (end->kind == END_PTY)
+        pty_unlink(local, end->where);
+    if (local->slave >= 0)
+        close(local->slave);
+    /* those of a single connection were the bridge's */
+    if (side_is_deaf(&local->side) && local->side.out >= 0)
+        close(local->side.out);
+    *local = OPENER_LOCAL_NONE;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * side.h - the open descriptors of one end, and what differs between kinds of descriptors: how its
+ * end of data is told and seen, and how it is told that a connection was cut off.
+ *
+ * Theory of operation
+ *
+ * Nothing here waits. Reading and writing return -EAGAIN instead.
+ *
+ * A Unix socket tells its other end of a reset only if it is closed while something in it is
+ * unread. So of what a Unix socket brings, the last byte is only looked at. It is passed on, and it
+ * stays in the socket, "held", until more comes or until the end has been seen. If this side is
+ * then closed because the connection was cut off, the program there gets ECONNRESET and no end of
+ * file. That is also so when this process is killed. A clean end takes the held byte out first.
+ *
+ * A TCP socket is told the same by SO_LINGER with no time, which is set from the beginning. A clean
+ * end switches it off. A pipe, a terminal and a file cannot be told.
+ */
+#ifndef IDC_CHANNELS_SIDE_H
+#define IDC_CHANNELS_SIDE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum side_form {
+    SIDE_UNIX,   /* a stream socket of AF_UNIX, also IDC's */
+    SIDE_SOCKET, /* another stream socket */
+    SIDE_PLAIN,  /* whatever read and write work on */
+    /* These stay open when the bridge is over, and know no end of what is written. */
+    SIDE_MUTE, /* a file: nothing comes from it */
+    SIDE_PTY,
+};
+
+struct side {
+    int in, out; /* the same for a socket; -1: closed, or there is none */
+    enum side_form form;
+    bool held; /* one byte in it has been passed on already */
+    pid_t pid; /* exec: the process and its group; else 0 */
+};
+
+#define SIDE_NONE ((struct side){.in = -1, .out = -1, .form = SIDE_PLAIN})
+
+/* Finds out the form of descriptors. Those that are no sockets become non-blocking, for everybody
+ * who shares them. */
+struct side side_of(int in, int out);
+/* Of a pty or a file: an end of the other side's data is the end of the whole connection. */
+bool side_is_deaf(const struct side *side);
+
+/* Bytes that came, 0 at the end of data, or negative errno. */
+ssize_t side_read(struct side *side, void *buf, size_t size);
+/* Bytes that were taken, or negative errno. */
+ssize_t side_write(const struct side *side, const void *buf, size_t len);
+/* Passes on that nothing more is written. */
+void side_end_writing(struct side *side);
+/* Nothing more of it will be read: its writer is told by EPIPE, where that can be. */
+void side_end_reading(struct side *side);
+
+/* Closes all but a pty and a file. With an error the other end gets a reset, if it can be told. */
+void side_close(struct side *side, int error);
+
+#endif

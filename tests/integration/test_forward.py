@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`idc forward`: programs that know nothing of IDC, joined to each other by it."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pty
+import resource
+import signal
+import socket
+
+from forward_case import ForwardCase, exchange, linger, pattern, read_all
+from world import wait_until
+
+
+class Chain(ForwardCase):
+    """client - Unix socket - forward in a - link - forward in b - server, which is a Unix socket or TCP."""
+
+    def start(self, target, source=None):
+        self.at_b = self.forward(self.b, "idc-listen:org.example.chain", target)
+        self.wait_listener(self.b, "org.example.chain")
+        self.at_a = self.forward(self.a, source or "unix-listen:" + self.path("a"), "idc:%d:org.example.chain" % self.b.domid)
+
+    def pair(self):
+        """(client, server) through all of it."""
+        self.server = self.unix_server("b")
+        self.start("unix:" + self.path("b"))
+        client = self.unix("a")
+        return client, self.accept(self.server)
+
+    def test_the_client_ends_first(self):
+        client, server = self.pair()
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(server), (b"question", 0))
+        for part in (b"answer", b" and", b" more"):
+            server.sendall(part)
+            self.assertEqual(client.recv(100), part)
+        server.close()
+        self.assertEqual(read_all(client), (b"", 0))
+
+    def test_the_server_ends_first(self):
+        client, server = self.pair()
+        server.sendall(b"greeting")
+        server.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(client), (b"greeting", 0))
+        for part in (b"what", b" comes", b" later"):
+            client.sendall(part)
+            self.assertEqual(server.recv(100), part)
+        client.close()
+        self.assertEqual(read_all(server), (b"", 0))
+
+    def test_a_client_that_goes_altogether(self):
+        """The server has ended nothing and says nothing; it finds its connection closed."""
+        client, server = self.pair()
+        client.close()
+        self.assertEqual(read_all(server), (b"", 0))
+        wait_until(lambda: not self.b.status()["connections"], what="the end of the connection")
+        self.assert_errno(errno.EPIPE, server.sendall, b"to nobody")
+
+    def test_bytes_both_ways(self):
+        data = pattern(20 << 20)
+        self.start("exec:cat")
+        self.assertEqual(exchange(self.unix("a"), data), (data, 0))
+
+    def test_over_tcp(self):
+        data, first, second = pattern(5 << 20), self.free_port(), self.free_port()
+        server = self.b.spawn(["idc", "forward", "tcp-listen:127.0.0.1:%d" % second, "exec:cat"])
+        self.start("tcp:localhost:%d" % second, "tcp-listen:127.0.0.1:%d" % first)
+        self.tcp(second).close()
+        self.assertEqual(exchange(self.tcp(first), data), (data, 0))
+        self.assertIsNone(server.returncode)
+
+    def test_over_ipv6(self):
+        try:
+            with socket.socket(socket.AF_INET6) as probe:
+                probe.bind(("::1", 0))
+                port = probe.getsockname()[1]
+        except OSError:
+            self.skipTest("no IPv6 here")
+        self.start("exec:cat", "tcp-listen:[::1]:%d" % port)
+        with socket.socket(socket.AF_INET6) as client:
+            wait_until(lambda: client.connect_ex(("::1", port)) == 0, what="a listener")
+            self.assertEqual(exchange(client, b"six"), (b"six", 0))
+
+    def test_a_reset_from_tcp(self):
+        port = self.free_port()
+        server = self.unix_server("b")
+        self.start("unix:" + self.path("b"), "tcp-listen:127.0.0.1:%d" % port)
+        client = self.tcp(port)
+        taken = self.accept(server)
+        client.sendall(b"some")
+        self.assertEqual(taken.recv(100), b"some")
+        taken.sendall(b"answer")
+        self.assertEqual(client.recv(100), b"answer")
+        linger(client)
+        client.close()
+        self.assert_reset(taken)
+
+    def test_a_reset_to_tcp(self):
+        port = self.free_port()
+        server = self.unix_server("b")
+        self.start("unix:" + self.path("b"), "tcp-listen:127.0.0.1:%d" % port)
+        client = self.tcp(port)
+        taken = self.accept(server)
+        client.sendall(b"never read")
+        wait_until(lambda: self.at_b.stderr.pending() or taken.recv(1, socket.MSG_PEEK), what="the bytes")
+        taken.close()
+        self.assert_reset(client)
+
+    def check_killed(self, victim):
+        client, server = self.pair()
+        client.sendall(b"a")
+        self.assertEqual(server.recv(10), b"a")
+        server.sendall(b"b")
+        self.assertEqual(client.recv(10), b"b")
+        victim()
+        self.assert_reset(client)
+        self.assert_reset(server)
+
+    def test_a_bridge_is_killed(self):
+        self.check_killed(lambda: self.at_a.kill())
+
+    def test_the_other_bridge_is_killed(self):
+        self.check_killed(lambda: self.at_b.kill())
+
+    def test_a_bridge_is_ended(self):
+        self.check_killed(lambda: self.at_a.kill(signal.SIGTERM))
+        self.assertEqual(self.at_a.wait(), 0)
+        self.assertFalse(os.path.exists(self.path("a")))
+
+    def test_the_link_is_lost(self):
+        self.check_killed(lambda: self.b.restart(*self.options))
+
+    def test_link_mgrs_are_restarted(self):
+        """Services are back by themselves, and the next client is served."""
+        data = pattern(100000)
+        self.start("exec:cat")
+        self.assertEqual(exchange(self.unix("a"), data), (data, 0))
+        for domain in (self.b, self.a):
+            domain.restart(*self.options)
+            self.wait_listener(self.b, "org.example.chain")
+            self.assertEqual(exchange(self.unix("a"), data), (data, 0))
+
+    def test_a_reader_that_does_not_read(self):
+        """Its writer stops, and other connections go on. It gets all of it later."""
+        client, server = self.pair()
+        other = self.unix("a")
+        beside = self.accept(self.server)
+        client.setblocking(False)
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while sent < 256 << 20:
+                sent += client.send(bytes(65536))
+
+        def stopped():
+            nonlocal sent
+            before = sent
+            with contextlib.suppress(BlockingIOError):
+                while sent < 256 << 20:
+                    sent += client.send(bytes(65536))
+            return sent == before
+
+        wait_until(stopped, what="the writer to be stopped", interval=0.5)
+        self.assertLess(sent, 256 << 20)
+        other.sendall(b"not stopped")
+        self.assertEqual(beside.recv(100), b"not stopped")
+        client.setblocking(True)
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(len(read_all(server)[0]), sent)
+
+    def test_nobody_serves(self):
+        """The client gets a reset, or a close before it has said anything; forward says why, and goes on."""
+        self.start("unix:" + self.path("nobody"))
+        client = self.unix("a")
+        with contextlib.suppress(OSError):
+            client.sendall(b"hello")
+        self.assertEqual(read_all(client)[0], b"")
+        self.assertIn(b"nobody: No such file", self.at_b.stderr.read_until(b"\n", 60))
+        self.assertIsNone(self.at_b.returncode)
+
+    def test_a_full_queue(self):
+        """A server whose queue has one place gets all of them, one after the other."""
+        server = self.unix_server("b")
+        server.listen(0)
+        self.forward(self.b, "unix-listen:" + self.path("x"), "unix:" + self.path("b"))
+        clients = [self.unix("x") for _ in range(8)]
+        for number, client in enumerate(clients):
+            client.sendall(b"%d" % number)
+        got = set()
+        for _ in clients:
+            taken = self.accept(server)
+            got.add(taken.recv(1))
+        self.assertEqual(got, {b"%d" % number for number in range(8)})
+
+    def test_a_bound(self):
+        """With --max 2 a third client waits until one of the two has gone."""
+        server = self.unix_server("b")
+        self.forward(self.b, "unix-listen:" + self.path("x"), "unix:" + self.path("b"), "--max", "2")
+        clients = [self.unix("x") for _ in range(3)]
+        for client in clients:
+            client.sendall(b"hello")
+        taken = [self.accept(server) for _ in range(2)]
+        server.settimeout(0.3)
+        self.assertRaises(TimeoutError, server.accept)
+        server.settimeout(60)
+        clients[0].close()
+        taken[0].close()
+        third = self.accept(server)
+        self.assertEqual(third.recv(10), b"hello")
+
+
+class Many(ForwardCase):
+    COUNT = 300
+
+    def test_at_once(self):
+        """Each has its own bytes."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.forward(self.b, "idc-listen:many", "unix:" + self.path("b"))
+        server = self.unix_server("b")
+        self.wait_listener(self.b, "many")
+        self.forward(self.a, "unix-listen:" + self.path("a"), "idc:%d:many" % self.b.domid)
+        clients = []
+        for number in range(self.COUNT):
+            client = self.unix("a")
+            client.sendall(b"%08d" % number)
+            clients.append(client)
+        for _ in range(self.COUNT):
+            taken = self.accept(server)
+            number = taken.recv(8, socket.MSG_WAITALL)
+            taken.sendall(number * 10)
+            taken.shutdown(socket.SHUT_WR)
+        for number, client in enumerate(clients):
+            self.assertEqual(read_all(client), (b"%08d" % number * 10, 0))
+
+
+class Ends(ForwardCase):
+    def service(self, target="exec:tr a-z A-Z"):
+        self.forward(self.b, "idc-listen:2000", target)
+        self.wait_listener(self.b, 2000)
+        return "idc:%d:2000" % self.b.domid
+
+    def test_stdio(self):
+        result = self.a.run(["idc", "forward", "stdio", self.service()], b"hello")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"HELLO", b""))
+
+    def test_stdio_from_a_file(self):
+        with open(self.path("in"), "wb") as stream:
+            stream.write(b"from a file\n")
+        command = "idc forward stdio %s < %s > %s" % (self.service(), self.path("in"), self.path("out"))
+        result = self.a.run(["sh", "-c", "PATH=%s:$PATH; %s" % (os.path.dirname(self.world.find_program("idc")), command)])
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        with open(self.path("out"), "rb") as stream:
+            self.assertEqual(stream.read(), b"FROM A FILE\n")
+
+    def test_a_descriptor(self):
+        code = ("import socket, subprocess, sys\n"
+                "ours, its = socket.socketpair()\n"
+                "forward = subprocess.Popen([sys.argv[1], 'forward', 'fd:%d' % its.fileno(), sys.argv[2]], pass_fds=[its.fileno()])\n"
+                "its.close()\n"
+                "ours.sendall(b'hello')\n"
+                "ours.shutdown(socket.SHUT_WR)\n"
+                "print(ours.recv(100), ours.recv(100), forward.wait())\n")
+        result = self.a.run(["python3", "-c", code, self.world.find_program("idc"), self.service()])
+        self.assertEqual((result.stdout, result.stderr), (b"b'HELLO' b'' 0\n", b""))
+
+    def test_a_command_as_from(self):
+        """It is run once, and forward ends with it."""
+        result = self.a.run(["idc", "forward", "exec:echo once", self.service("file:" + self.path("log"))])
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"", b""))
+        wait_until(lambda: os.path.exists(self.path("log")) and os.path.getsize(self.path("log")), what="the line")
+        with open(self.path("log"), "rb") as stream:
+            self.assertEqual(stream.read(), b"once\n")
+
+    def test_a_file_is_appended_and_reopened(self):
+        with open(self.path("log"), "wb") as stream:
+            stream.write(b"before\n")
+        logger = self.forward(self.b, "unix-listen:" + self.path("x"), "file:" + self.path("log"))
+        client = self.unix("x")
+        client.sendall(b"first\n")
+        wait_until(lambda: os.path.getsize(self.path("log")) == 13, what="the line")
+        os.rename(self.path("log"), self.path("log.1"))
+        logger.kill(signal.SIGHUP)
+        self.wait_path("log")
+        client.sendall(b"second\n")
+        wait_until(lambda: os.path.getsize(self.path("log")) == 7, what="the line")
+        with open(self.path("log.1"), "rb") as stream:
+            self.assertEqual(stream.read(), b"before\nfirst\n")
+
+    def test_a_pty(self):
+        """It stays, with its link, while programs and connections come and go."""
+        server = self.unix_server("b")
+        forward = self.forward(self.a, "pty:" + self.path("tty"), self.service("unix:" + self.path("b")))
+        for _ in range(2):
+            taken = self.accept(server)
+            self.wait_path("tty")
+            with open(self.path("tty"), "r+b", buffering=0) as terminal:
+                terminal.write(b"raw \x03\x04\r\n")
+                self.assertEqual(taken.recv(8, socket.MSG_WAITALL), b"raw \x03\x04\r\n")
+                taken.sendall(b"answer\n")
+                self.assertEqual(terminal.read(7), b"answer\n")
+            taken.close()
+        forward.kill(signal.SIGTERM)
+        self.assertEqual(forward.wait(), 0)
+        self.assertFalse(os.path.lexists(self.path("tty")))
+
+    def test_a_pair_is_joined_again(self):
+        """Neither listens. What is not there is waited for, and said once."""
+        pair = self.forward(self.a, "unix:" + self.path("left"), "unix:" + self.path("right"))
+        self.assertIn(b"right: No such file", pair.stderr.read_until(b"\n", 60))
+        right, left = self.unix_server("right"), self.unix_server("left")
+        for _ in range(2):
+            one, two = self.accept(left), self.accept(right)
+            one.sendall(b"over")
+            one.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_all(two), (b"over", 0))
+            two.close()
+            self.assertEqual(read_all(one), (b"", 0))
+
+    def test_the_hybrid_form(self):
+        forward = self.forward(self.a, "unix-listen:%s,connect" % self.path("v"), "idc:%d:*" % self.b.domid)
+        self.service()
+        client = self.unix("v")
+        client.sendall(b"CONNECT 2000\nhello")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(client), (b"OK 2000\nHELLO", 0))
+        for line in (b"CONNECT 2001\n", b"CONNECT x\n", b"GET / HTTP/1.0\r\n", b"CONNECT 99999999999\n", b"CONNECT" + 100 * b" "):
+            client = self.unix("v")
+            client.sendall(line)
+            self.assertEqual(read_all(client)[0], b"")
+        self.assertIn(b"nothing listens", forward.stderr.read_until(b"\n", 60))
+
+    def test_once(self):
+        forward = self.forward(self.a, "unix-listen:" + self.path("x"), "exec:cat", "--once")
+        self.assertEqual(exchange(self.unix("x"), b"data"), (b"data", 0))
+        self.assertEqual((forward.wait(), forward.stderr.read_all(60)), (0, b""))
+
+    def test_a_socket_left_by_a_killed_one(self):
+        for _ in range(2):
+            forward = self.forward(self.a, "unix-listen:" + self.path("x"), "exec:cat", "--mode", "600")
+            self.assertEqual(exchange(self.unix("x"), b"data"), (b"data", 0))
+            self.assertEqual(os.stat(self.path("x")).st_mode & 0o777, 0o600)
+            forward.kill()
+            forward.wait()
+
+    def test_a_terminal_keeps_its_mode(self):
+        """O_NONBLOCK is not left on what the shell has too."""
+        master, slave = pty.openpty()
+        try:
+            command = "exec %s forward stdio %s <>%s >&0" % (self.world.find_program("idc"), self.service("exec:true"),
+                                                             os.ttyname(slave))
+            self.a.run(["sh", "-c", command])
+            self.assertEqual(fcntl.fcntl(slave, fcntl.F_GETFL) & os.O_NONBLOCK, 0)
+        finally:
+            os.close(master)
+            os.close(slave)
+
+
+class Wrong(ForwardCase):
+    def test_command_lines(self):
+        for words, text in (
+                ([], b"needs FROM and TO"), (["stdio"], b"needs FROM and TO"), (["a", "b"], b'"a" is no end'),
+                (["stdio", "stdio"], b"one of the two"), (["idc-listen:a", "idc-listen:b"], b"both ends listen"),
+                (["stdio", "idc:1:a", "x"], b'unexpected argument "x"'), (["--max", "0", "stdio", "idc:1:a"], b"--max takes"),
+                (["--mode", "9", "stdio", "idc:1:a"], b"--mode takes"), (["stdio", "idc::x"], b"idc:DOMAIN:SERVICE"),
+                (["--nonsense"], b"--nonsense")):
+            with self.subTest(words=words):
+                result = self.a.run(["idc", "forward"] + words)
+                self.assertEqual((result.returncode, result.stdout, result.stderr.count(b"\n")), (2, b"", 1), result.stderr)
+                self.assertIn(text, result.stderr)
+
+    def test_what_is_not_there(self):
+        for source, target, words in (
+                ("stdio", "idc:%d:nobody" % self.b.domid, "nothing listens"), ("stdio", "unix:" + self.path("x"), "No such file"),
+                ("stdio", "tcp:127.0.0.1:%d" % self.free_port(), "refused"), ("stdio", "fd:77", "fd:77: Bad file descriptor"),
+                ("unix-listen:" + self.path("no/x"), "exec:cat", "No such file"), ("stdio", "file:" + self.place, "directory"),
+                ("pty:" + self.place, "exec:cat", "File exists"), ("tcp-listen:192.0.2.1:80", "exec:cat", "annot assign"),
+                ("idc-listen:1", "exec:cat", "idc-listen:1: "), ("stdio", "tcp:nosuch.invalid:1", "nosuch.invalid: ")):
+            with self.subTest(source=source, target=target):
+                self.assert_one_line(self.forward(self.a, source, target), "idc forward: ", words)
+
+    def test_no_link_mgr(self):
+        for source, target in ("idc-listen:x", "exec:cat"), ("stdio", "idc:1:x"):
+            process = self.a.spawn(["idc", "--socket", self.path("none"), "forward", source, target])
+            self.assert_one_line(process, "idc forward: ", "none")
+
+    def test_wait(self):
+        """What can't listen yet listens once link_mgr is there."""
+        self.a.stop()
+        forward = self.forward(self.a, "idc-listen:late", "exec:cat", "--wait")
+        self.assertIn(b"idc-listen:late: ", forward.stderr.read_until(b"\n", 60))
+        self.a.start(*self.options)
+        self.wait_listener(self.a, "late")
+        forward.kill(signal.SIGTERM)
+        self.assertEqual((forward.wait(), forward.stderr.read_all(60)), (0, b""))

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Two sides joined (channels/bridge.h), with a shared buffer of a few bytes. A test holds the outer
+ * ends, programs' ends, of two socket pairs or pipes, and turns the event loop until nothing more
+ * happens.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "channels/bridge.h"
+#include "tests/unit/suite.h"
+
+#define TINY 7
+
+static struct bridge_loop loop;
+static char shared[65536];
+static struct bridge *bridge;
+static struct bridge_outcome outcome;
+static int overs;
+
+static void note_over(void *context, const struct bridge_outcome *result)
+{
+    ck_assert_ptr_eq(context, &overs);
+    outcome = *result;
+    overs++;
+    bridge = NULL;
+}
+
+static void bridge_setup(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    loop = (struct bridge_loop){.base = event_base_new(), .buf = shared, .size = TINY};
+    overs = 0;
+}
+
+static void bridge_teardown(void)
+{
+    if (bridge != NULL)
+        bridge_free(bridge);
+    bridge = NULL;
+    event_base_free(loop.base);
+}
+
+/* Until nothing is left to do. */
+static void turn_loop(void)
+{
+    for (int i = 0; i < 20; i++)
+        event_base_loop(loop.base, EVLOOP_NONBLOCK);
+}
+
+/* ---- the outer ends ---- */
+
+static void tcp_pair(int pair[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, len), 0);
+    ck_assert_int_eq(listen(listener, 1), 0);
+    getsockname(listener, (struct sockaddr *)&address, &len);
+    pair[0] = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(pair[0], (struct sockaddr *)&address, len), 0);
+    pair[1] = accept(listener, NULL, NULL);
+    close(listener);
+}
+
+/* Its inner end; the outer one in *outer. */
+static struct side inner_side(bool tcp, int *outer)
+{
+    int pair[2];
+    if (tcp)
+        tcp_pair(pair);
+    else
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    *outer = pair[0];
+    return side_of(pair[1], pair[1]);
+}
+
+/* The tests run with each of: Unix and Unix, Unix and TCP, TCP and Unix, TCP and TCP. */
+#define KINDS 4
+
+static void join_pair(int kinds, int *a, int *b)
+{
+    struct side sides[2] = {inner_side(kinds & 1, a), inner_side(kinds & 2, b)};
+    bridge = bridge_new(&loop, sides, note_over, &overs);
+    ck_assert_ptr_nonnull(bridge);
+    turn_loop();
+}
+
+static void say_text(int fd, const char *text)
+{
+    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    turn_loop();
+}
+
+/* What is there now, which TCP may bring a moment later. */
+static void expect_text(int fd, const char *text)
+{
+    char got[100] = "";
+    size_t len = 0;
+    while (len < strlen(text)) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        turn_loop();
+        if (poll(&p, 1, 5) == 0)
+            continue; /* a test that waits for what never comes ends by its time limit */
+        ssize_t n = read(fd, got + len, strlen(text) - len);
+        ck_assert_int_gt(n, 0);
+        len += (size_t)n;
+    }
+    ck_assert_str_eq(got, text);
+}
+
+/* 0 for an end of data, 1 for data, or the errno. */
+static int look_once(int fd)
+{
+    char byte;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    do
+        turn_loop();
+    while (poll(&p, 1, 10) == 0);
+    ssize_t got = read(fd, &byte, 1);
+    return got < 0 ? errno : (int)got;
+}
+
+static bool is_silent(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    turn_loop();
+    return poll(&p, 1, 50) == 0;
+}
+
+static void wait_over(void)
+{
+    while (overs == 0)
+        turn_loop();
+    ck_assert_int_eq(overs, 1);
+}
+
+/* ---- tests ---- */
+
+START_TEST(both_ways)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    say_text(a, "a question longer than the buffer");
+    expect_text(b, "a question longer than the buffer");
+    say_text(b, "its answer");
+    expect_text(a, "its answer");
+    ck_assert_uint_eq(bridge_bytes(bridge, 0), 33);
+    ck_assert_uint_eq(bridge_bytes(bridge, 1), 10);
+    ck_assert_int_eq(overs, 0);
+}
+END_TEST
+
+/* The first side ends its half; the other one goes on for long, and then ends its own. */
+static void check_half_close(int first, int second)
+{
+    say_text(first, "all of it");
+    shutdown(first, SHUT_WR);
+    expect_text(second, "all of it");
+    ck_assert_int_eq(look_once(second), 0);
+    ck_assert_int_eq(overs, 0);
+    for (int i = 0; i < 3; i++) {
+        say_text(second, "still here");
+        expect_text(first, "still here");
+    }
+    ck_assert(is_silent(first));
+    shutdown(second, SHUT_WR);
+    ck_assert_int_eq(look_once(first), 0);
+    wait_over();
+    ck_assert_int_eq(outcome.error, 0);
+}
+
+START_TEST(half_close_first)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    check_half_close(a, b);
+    ck_assert_uint_eq(outcome.bytes[0], 9);
+    ck_assert_uint_eq(outcome.bytes[1], 30);
+}
+END_TEST
+
+START_TEST(half_close_second)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    check_half_close(b, a);
+}
+END_TEST
+
+START_TEST(closed_at_once)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    ck_assert_int_eq(write(a, "bytes", 5), 5);
+    shutdown(a, SHUT_WR);
+    shutdown(b, SHUT_WR);
+    ck_assert_int_eq(look_once(a), 0);
+    expect_text(b, "bytes");
+    ck_assert_int_eq(look_once(b), 0);
+    wait_over();
+    ck_assert_int_eq(outcome.error, 0);
+}
+END_TEST
+
+/* What each has written is there, although nobody is left at the other end. */
+START_TEST(closed_before_it_begins)
+{
+    int a, b;
+    struct side sides[2] = {inner_side(_i & 1, &a), inner_side(_i & 2, &b)};
+    ck_assert_int_eq(write(a, "last words", 10), 10);
+    close(a);
+    bridge = bridge_new(&loop, sides, note_over, &overs);
+    expect_text(b, "last words");
+    ck_assert_int_eq(look_once(b), 0);
+    close(b);
+    wait_over();
+    ck_assert_int_eq(outcome.error, 0);
+}
+END_TEST
+
+/* A Unix socket tells at once that it is closed; TCP only when something is sent to it. */
+START_TEST(gone_altogether)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    say_text(a, "x");
+    expect_text(b, "x");
+    say_text(b, "y");
+    expect_text(a, "y");
+    close(a);
+    ck_assert_int_eq(look_once(b), 0);
+    if (_i & 1)
+        return;
+    wait_over();
+    ck_assert_int_eq(outcome.error, 0);
+    ck_assert_int_eq(write(b, "more", 4), _i & 2 ? 4 : -1);
+}
+END_TEST
+
+/* A closes with something unread: B, which has said something, must not see a clean end. */
+static void reset_now(int fd)
+{
+    struct linger now = {1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    close(fd);
+}
+
+START_TEST(reset_is_passed_on)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    say_text(b, "unread");
+    while (bridge_bytes(bridge, 1) < 6)
+        turn_loop();
+    reset_now(a);
+    wait_over();
+    ck_assert_int_eq(outcome.error, ECONNRESET);
+    ck_assert_int_eq(outcome.where, 0);
+    ck_assert_int_eq(look_once(b), ECONNRESET);
+}
+END_TEST
+
+START_TEST(reset_is_passed_back)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    say_text(a, "unread");
+    while (bridge_bytes(bridge, 0) < 6)
+        turn_loop();
+    reset_now(b);
+    wait_over();
+    ck_assert_int_eq(outcome.where, 1);
+    ck_assert_int_eq(look_once(a), ECONNRESET);
+}
+END_TEST
+
+/* The process that has the bridge is killed: its descriptors are closed as they are. */
+START_TEST(dying_is_a_reset)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    say_text(a, "to b");
+    expect_text(b, "to b");
+    say_text(b, "to a");
+    expect_text(a, "to a");
+    bridge_free(bridge);
+    bridge = NULL;
+    ck_assert_int_eq(look_once(a), ECONNRESET);
+    ck_assert_int_eq(look_once(b), ECONNRESET);
+}
+END_TEST
+
+/* The held byte of a side that has spoken is no byte for the other one. */
+START_TEST(byte_by_byte)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    for (int byte = 'a'; byte <= 'z'; byte++) {
+        char text[2] = {(char)byte, '\0'};
+        say_text(a, text);
+        expect_text(b, text);
+    }
+    ck_assert(is_silent(b));
+    ck_assert_uint_eq(bridge_bytes(bridge, 0), 26);
+}
+END_TEST
+
+/* A reader that does not read stops its writer, and all that was written arrives later. */
+START_TEST(slow_reader)
+{
+    enum { LIMIT = 64 * 1024 * 1024 };
+    static char block[4096];
+    size_t sent = 0, got = 0, pause = 0, wrong = 0;
+    int a, b;
+    loop.size = 4096;
+    join_pair(_i, &a, &b);
+    fcntl(a, F_SETFL, O_NONBLOCK);
+    while (sent < LIMIT && pause < 3) {
+        for (size_t i = 0; i < sizeof(block); i++)
+            block[i] = (char)((sent + i) % 251);
+        ssize_t n = write(a, block, sizeof(block));
+        sent += n > 0 ? (size_t)n : 0;
+        pause = n > 0 ? 0 : pause + 1;
+        if (n < 0)
+            turn_loop();
+    }
+    ck_assert_uint_lt(sent, LIMIT);
+    shutdown(a, SHUT_WR);
+    say_text(b, "the other way is free");
+    expect_text(a, "the other way is free");
+    fcntl(b, F_SETFL, O_NONBLOCK);
+    for (ssize_t n = 1; n != 0; got += n > 0 ? (size_t)n : 0) {
+        n = read(b, block, sizeof(block));
+        if (n < 0)
+            turn_loop();
+        for (ssize_t i = 0; i < n; i++)
+            wrong += (unsigned char)block[i] != (got + (size_t)i) % 251;
+    }
+    ck_assert_uint_eq(got, sent);
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
+/* ---- pipes and files ---- */
+
+static void join_pipes(int in[2], int out[2], int *b)
+{
+    int pair[2];
+    ck_assert_int_eq(pipe(in), 0);
+    ck_assert_int_eq(pipe(out), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    struct side sides[2] = {side_of(in[0], out[1]), side_of(pair[1], pair[1])};
+    bridge = bridge_new(&loop, sides, note_over, &overs);
+    *b = pair[0];
+    turn_loop();
+}
+
+START_TEST(pipes)
+{
+    int in[2], out[2], b;
+    join_pipes(in, out, &b);
+    say_text(in[1], "from the pipe");
+    expect_text(b, "from the pipe");
+    close(in[1]);
+    ck_assert_int_eq(look_once(b), 0);
+    say_text(b, "to the pipe");
+    expect_text(out[0], "to the pipe");
+    close(b);
+    ck_assert_int_eq(look_once(out[0]), 0);
+    wait_over();
+    ck_assert_int_eq(outcome.error, 0);
+}
+END_TEST
+
+/* A pipe that nobody reads takes nothing; what comes the other way still does. */
+START_TEST(pipe_without_a_reader)
+{
+    int in[2], out[2], b;
+    join_pipes(in, out, &b);
+    close(out[0]);
+    turn_loop();
+    say_text(in[1], "still here");
+    expect_text(b, "still here");
+    ck_assert_int_eq(write(b, "x", 1), -1);
+    ck_assert_int_eq(errno, EPIPE);
+    close(in[1]);
+    wait_over();
+    ck_assert_int_eq(look_once(b), 0);
+}
+END_TEST
+
+/* epoll refuses files. More than one turn of the flow. */
+START_TEST(a_file_as_source)
+{
+    enum { LENGTH = 1000000 };
+    static char text[LENGTH], got[LENGTH + 1];
+    int pair[2], file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+    size_t len = 0;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    for (int i = 0; i < LENGTH; i++)
+        text[i] = (char)(i % 253);
+    ck_assert_int_eq(write(file, text, LENGTH), LENGTH);
+    lseek(file, 0, SEEK_SET);
+    loop.size = 4096;
+    struct side sides[2] = {side_of(file, open("/dev/null", O_WRONLY)), side_of(pair[1], pair[1])};
+    bridge = bridge_new(&loop, sides, note_over, &overs);
+    for (ssize_t n = 1; n > 0; len += (size_t)n) {
+        turn_loop();
+        n = read(pair[0], got + len, sizeof(got) - len);
+    }
+    ck_assert_uint_eq(len, LENGTH);
+    ck_assert_mem_eq(text, got, LENGTH);
+}
+END_TEST
+
+/* A side that knows no end: the end of the other one ends it all, and it stays open. */
+START_TEST(a_deaf_side)
+{
+    int in[2], pair[2];
+    ck_assert_int_eq(pipe(in), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    struct side sides[2] = {{.in = -1, .out = in[1], .form = SIDE_MUTE}, side_of(pair[1], pair[1])};
+    bridge = bridge_new(&loop, sides, note_over, &overs);
+    ck_assert_int_eq(look_once(pair[0]), 0);
+    ck_assert_int_eq(overs, 0);
+    say_text(pair[0], "a line");
+    expect_text(in[0], "a line");
+    close(pair[0]);
+    wait_over();
+    ck_assert_int_eq(outcome.error, 0);
+    ck_assert_int_eq(write(in[1], "x", 1), 1);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("bridge"), *plain = tcase_create("plain");
+    tcase_add_checked_fixture(tests, bridge_setup, bridge_teardown);
+    tcase_add_checked_fixture(plain, bridge_setup, bridge_teardown);
+    tcase_set_timeout(tests, 60);
+    tcase_add_loop_test(tests, both_ways, 0, KINDS);
+    tcase_add_loop_test(tests, half_close_first, 0, KINDS);
+    tcase_add_loop_test(tests, half_close_second, 0, KINDS);
+    tcase_add_loop_test(tests, closed_at_once, 0, KINDS);
+    tcase_add_loop_test(tests, closed_before_it_begins, 0, KINDS);
+    tcase_add_loop_test(tests, gone_altogether, 0, KINDS);
+    tcase_add_loop_test(tests, reset_is_passed_on, 0, KINDS);
+    tcase_add_loop_test(tests, reset_is_passed_back, 0, KINDS);
+    tcase_add_loop_test(tests, dying_is_a_reset, 0, KINDS);
+    tcase_add_loop_test(tests, byte_by_byte, 0, KINDS);
+    tcase_add_loop_test(tests, slow_reader, 0, KINDS);
+    tcase_add_test(plain, pipes);
+    tcase_add_test(plain, pipe_without_a_reader);
+    tcase_add_test(plain, a_file_as_source);
+    tcase_add_test(plain, a_deaf_side);
+    Suite *suite = suite_create("bridge");
+    suite_add_tcase(suite, tests);
+    suite_add_tcase(suite, plain);
+    return run_suite(suite);
+}
