@@ -3,7 +3,9 @@
  * policy_watch.c - the service: rules follow domains that come, go and are renamed, and files that
  * change.
  *
- * It sleeps in one poll, without a time limit, on what the store and inotify tell. A file that is
+ * It sleeps in one poll, without a time limit, on what the store and inotify tell. One start of a
+ * domain is told in several pieces, and making the rules of all domains is what costs. So it waits
+ * a moment for the other pieces, and makes the rules once for what came until then. A file that is
  * wrong is told of once, and what was applied before stays in force, also for domains that come
  * later. So it does when the watch is started again meanwhile, since what was applied is kept on
  * disk (policy_state.h).
@@ -29,17 +31,17 @@ struct watching {
     int files;                /* inotify's descriptor */
     struct policy_texts seen; /* the files as they were last read, right or wrong */
     bool has_seen;
-    bool busy;  /* the last publishing failed */
-    bool again; /* the files are right, and could not be put in force */
+    unsigned long long made; /* so often the rules were made */
+    bool busy;               /* the last publishing failed */
+    bool again;              /* the files are right, and could not be put in force */
 };
 
 /* ---- who started it ---- */
 
 /* systemd (Type=notify) names a socket; see sd_notify(3). */
-static void watch_tell_ready(void)
+static void watch_tell(const char *words)
 {
     const char *name = getenv("NOTIFY_SOCKET");
-    static const char words[] = "READY=1\nSTATUS=watching domains and policy files";
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (name == NULL || (name[0] != '/' && name[0] != '@') ||
         strlen(name) >= sizeof(address.sun_path))
@@ -54,6 +56,15 @@ static void watch_tell_ready(void)
         fprintf(stderr, "idc-setup: cannot write to NOTIFY_SOCKET: %s\n", strerror(errno));
     if (fd >= 0)
         close(fd);
+}
+
+/* systemctl status shows it. */
+static void watch_tell_made(const struct watching *watching, const struct policy_rules *rules)
+{
+    char words[160];
+    snprintf(words, sizeof(words), "STATUS=%zu domains, %zu rules; the rules were made %llu times",
+             rules->world.domain_count, rules->ruleset->rule_count, watching->made);
+    watch_tell(words);
 }
 
 /* ---- files ---- */
@@ -133,6 +144,8 @@ static int watch_publish(struct watching *watching, const struct policy_texts *t
                    rules.ruleset->rule_count - rules.commands);
         policy_log_changes(watching->state.store, former, rules.ruleset);
     }
+    watching->made++;
+    watch_tell_made(watching, &rules);
     ruleset_free(former);
     policy_rules_free(&rules);
     return 0;
@@ -160,26 +173,59 @@ static void watch_apply(struct watching *watching)
 /* A failure that may pass, such as a full disk, is tried again, but not at once. */
 #define WATCH_AGAIN_MS 5000
 
-static int watch_wait(struct watching *watching, int store)
+/* What has happened: which of the two, or that the store is lost. */
+struct watch_news {
+    bool files, domains;
+};
+
+/* Takes what there is. Exit status. */
+static int watch_take(const struct watching *watching, struct watch_news *news)
 {
-    struct pollfd fds[] = {{.fd = store, .events = POLLIN},
-                           {.fd = watching->files, .events = POLLIN}};
-    fflush(stdout);
-    if (poll(fds, 2, watching->busy || watching->again ? WATCH_AGAIN_MS : -1) < 0)
-        return errno == EINTR ? 0 : policy_fail(SETUP_STATUS_FAILED, "poll: %s", strerror(errno));
-    bool files = watch_files_changed(watching);
-    int domains = watching->state.store->ops->watched(watching->state.store);
+    struct setup_store *store = watching->state.store;
+    int domains = store->ops->watched(store);
     if (domains < 0)
         return policy_fail(SETUP_STATUS_FAILED, "the store is lost: %s", strerror(-domains));
-    if (files || watching->again) {
+    news->domains = news->domains || domains > 0;
+    news->files = watch_files_changed(watching) || news->files;
+    return 0;
+}
+
+/* A domain's start is told in several pieces, at once or nearly so. */
+#define WATCH_GATHER_MS 20
+
+/* What comes within a moment after the first news is one with it. */
+static int watch_gather(const struct watching *watching, struct watch_news *news)
+{
+    int status = watch_take(watching, news);
+    if (status != 0 || (!news->files && !news->domains))
+        return status;
+    poll(NULL, 0, WATCH_GATHER_MS);
+    return watch_take(watching, news);
+}
+
+static int watch_follow(struct watching *watching, const struct watch_news *news)
+{
+    if (news->files || watching->again) {
         int status = watch_directories(watching);
         if (status != 0)
             return status;
         watch_apply(watching);
     }
-    if (domains > 0 || watching->busy)
+    if (news->domains || watching->busy)
         watching->busy = watch_publish(watching, NULL) != 0;
     return 0;
+}
+
+static int watch_wait(struct watching *watching, int store)
+{
+    struct pollfd fds[] = {{.fd = store, .events = POLLIN},
+                           {.fd = watching->files, .events = POLLIN}};
+    struct watch_news news = {0};
+    fflush(stdout);
+    if (poll(fds, 2, watching->busy || watching->again ? WATCH_AGAIN_MS : -1) < 0)
+        return errno == EINTR ? 0 : policy_fail(SETUP_STATUS_FAILED, "poll: %s", strerror(errno));
+    int status = watch_gather(watching, &news);
+    return status != 0 ? status : watch_follow(watching, &news);
 }
 
 static int watch_run(struct watching *watching)
@@ -196,7 +242,7 @@ static int watch_run(struct watching *watching)
     watch_apply(watching);
     watching->busy = watch_publish(watching, NULL) != 0;
     printf("watching %s\n", watching->source->directory);
-    watch_tell_ready();
+    watch_tell("READY=1");
     while (status == 0)
         status = watch_wait(watching, store);
     return status;

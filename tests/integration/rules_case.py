@@ -78,10 +78,10 @@ class RulesCase(IdcTestCase):
         wait_until(refused, what="refusal")
         return last
 
-    def begin_watch(self):
+    def begin_watch(self, **environment):
         argv = [self.world.find_program("idc-setup"), "watch", "--store", self.world.store_directory, "--policy", self.policy]
         user = self.world.user
-        watch = LocalProcess(self.world.reader, argv, self.world.environment, user.pw_uid if user else 0, user.pw_gid if user else 0,
+        watch = LocalProcess(self.world.reader, argv, {**self.world.environment, **environment}, user.pw_uid if user else 0, user.pw_gid if user else 0,
                              self.world.directory)
         self.addCleanup(self.end_watch, watch)
         wait_until(lambda: b"watching" in watch.stdout.pending() or watch.returncode is not None, what="watch")

@@ -7,11 +7,15 @@ tests/unit/test_setup_rules.sh.
 
 import errno
 import os
+import re
+import socket
 import time
 
 from case import KEEP_LINKS
 from rules_case import RulesCase
 from world import LocalDomain, wait_until
+
+FEW, MANY = 32, 64  # domains
 
 
 class Commands(RulesCase):
@@ -166,6 +170,51 @@ class Watch(RulesCase):
         self.assertIsNone(self.connect(web, 2, self.b, port=1001))
         self.write("allow web db 1002\n")
         self.assert_errno(errno.EACCES, web.do, "recv", 1)
+
+    def made(self, told):
+        """How often the rules were made, as it tells whoever started it. None: it has told nothing since."""
+        times = None
+        while True:
+            try:
+                words = told.recv(1000).decode()
+            except BlockingIOError:
+                return times
+            count = re.search("^STATUS=.* the rules were made ([0-9]+) times$", words, re.MULTILINE)
+            times = int(count.group(1)) if count else times
+
+    def test_many_that_come(self):
+        """One after the other, each in several pieces, and each concerns all others. The rules are made once for each. Then many come
+        at once."""
+        self.write("group guests = web db guest-*\nallow @guests @guests 1001\n")
+        path = os.path.join(self.policy, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.bind(path)
+            self.world.give(path)
+            told.setblocking(False)
+            watch = self.begin_watch(NOTIFY_SOCKET=path)
+            before = self.made(told)
+            for domid in range(100, 100 + FEW):
+                self.come(domid, 0.005)
+                now = os.path.join(self.world.store_directory, "domain:%d/policy/rules.now" % domid)
+                wait_until(lambda now=now: os.path.exists(now), what="rules of domain %d" % domid, interval=0.005)
+            after = self.made(told)
+            self.assertLess(after - before, FEW * 3 // 2, "for %d domains that came one after the other" % FEW)
+            with open("/proc/%d/schedstat" % watch.pid, encoding="ascii") as stream:
+                began = int(stream.read().split()[0])
+            for domid in range(200, 200 + MANY):
+                self.come(domid)
+            last = os.path.join(self.world.store_directory, "domain:%d/policy/rules.now" % (199 + MANY))
+            wait_until(lambda: os.path.exists(last), what="rules of the last", interval=0.05)
+            with open("/proc/%d/schedstat" % watch.pid, encoding="ascii") as stream:
+                cpu = (int(stream.read().split()[0]) - began) / 1e9
+            print("         one after the other: made %d times for %d domains; at once: %d times for %d, %.2f s of processor time" %
+                  (after - before, FEW, (self.made(told) or after) - after, MANY, cpu))
+
+    def come(self, domid, between=0):
+        """A domain as link_mgr makes it known: a directory and node after node, so many seconds apart; and its name changes."""
+        for leaf, value in (("name", "new-%d" % domid), ("uuid", "00000000-0000-0000-0000-%012d" % domid), ("name", "guest-%d" % domid)):
+            self.world.write_node("domain:%d/%s" % (domid, leaf), "n0", value)
+            time.sleep(between)
 
     def test_idle(self):
         """While nothing changes, it is not scheduled once: no system call can be made without that."""
