@@ -154,3 +154,10 @@ int unix_diag_memory(const struct unix_diag *diag, uint32_t inode, struct unix_d
                                             .send_buffer = numbers[SK_MEMINFO_SNDBUF]};
     return error;
 }
+
+int64_t unix_diag_unread(const struct unix_diag *diag, uint32_t inode)
+{
+    struct unix_diag_rqlen lengths = {0};
+    int error = diag_ask(diag, inode, UDIAG_SHOW_RQLEN, UNIX_DIAG_RQLEN, &lengths, sizeof(lengths));
+    return error < 0 ? error : (int64_t)lengths.udiag_rqueue;
+}

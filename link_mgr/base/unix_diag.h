@@ -37,5 +37,7 @@ int64_t unix_diag_peer(const struct unix_diag *diag, int fd);
 /* 0 or a negative errno: -ENOENT when there is no such socket (any more, or in these namespaces),
  * -EBADF if there is nobody to ask. */
 int unix_diag_memory(const struct unix_diag *diag, uint32_t inode, struct unix_diag_memory *memory);
+/* The bytes that a socket's program has not read yet; errors are the same. */
+int64_t unix_diag_unread(const struct unix_diag *diag, uint32_t inode);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 void budget_init(struct budget *budget, uint64_t ceiling)
 {
@@ -11,6 +12,14 @@ void budget_init(struct budget *budget, uint64_t ceiling)
      * by one. */
     *budget = (struct budget){.ceiling = ceiling - ceiling / 16, .kernel = ceiling / 2};
     TAILQ_INIT(&budget->roomy);
+    TAILQ_INIT(&budget->unread);
+}
+
+void budget_end(struct budget *budget)
+{
+    struct budget_unread *unread;
+    while ((unread = TAILQ_FIRST(&budget->unread)))
+        budget_forget_room(budget, unread);
 }
 
 bool budget_open(struct budget *budget)
@@ -73,4 +82,23 @@ void budget_give_room(struct budget *budget, uint64_t less)
 {
     assert(budget->rooms >= less);
     budget->rooms -= less;
+}
+
+void budget_keep_room(struct budget *budget, uint64_t room, uint32_t socket)
+{
+    struct budget_unread *unread = malloc(sizeof(*unread));
+    if (!unread) {
+        budget_give_room(budget, room);
+        return;
+    }
+    unread->room = room;
+    unread->socket = socket;
+    TAILQ_INSERT_TAIL(&budget->unread, unread, entry);
+}
+
+void budget_forget_room(struct budget *budget, struct budget_unread *unread)
+{
+    budget_give_room(budget, unread->room);
+    TAILQ_REMOVE(&budget->unread, unread, entry);
+    free(unread);
 }

@@ -14,7 +14,9 @@
  *
  * Memory of the kernel has an account beside that. A peer causes it in two ways: by data that lie
  * in programs' sockets and are not read, and by data that a program has left there when it closed,
- * and the peer does not take. Each may have half of the ceiling again.
+ * and the peer does not take. Each may have half of the ceiling again. What a program has not read
+ * when its connection is over stays in its account (`unread`), until the host finds it read or
+ * gone.
  */
 #ifndef IDC_BUDGET_H
 #define IDC_BUDGET_H
@@ -36,6 +38,13 @@
 
 struct endpoint;
 
+/* A program's socket whose connection is over. */
+struct budget_unread {
+    TAILQ_ENTRY(budget_unread) entry;
+    uint64_t room;
+    uint32_t socket; /* the host's number for it */
+};
+
 struct budget {
     uint64_t ceiling;
     uint64_t charged;
@@ -44,10 +53,12 @@ struct budget {
     uint64_t left;   /* bytes that programs have left and the peer has not taken (conn_left) */
     /* the host's: endpoints that have some of `rooms` */
     TAILQ_HEAD(budget_roomy, endpoint) roomy;
+    TAILQ_HEAD(, budget_unread) unread; /* a part of `rooms` too */
 };
 
 /* ceiling in bytes, as the administrator sets it. */
 void budget_init(struct budget *budget, uint64_t ceiling);
+void budget_end(struct budget *budget);
 /* Takes the fixed cost of a connection and its smallest window; false when they don't fit. */
 bool budget_open(struct budget *budget);
 void budget_close(struct budget *budget);
@@ -62,5 +73,10 @@ uint32_t budget_window(const struct budget *budget, uint64_t outstanding, bool b
 /* Takes more room for a socket's buffer: at most a quarter of what is free. False: it is more. */
 bool budget_take_room(struct budget *budget, uint64_t more);
 void budget_give_room(struct budget *budget, uint64_t less);
+/* The connection that had the room is over, and this much of it stays taken for what its program
+ * has not read. Where memory is short, it is given back instead. */
+void budget_keep_room(struct budget *budget, uint64_t room, uint32_t socket);
+/* The program has read it, or is gone. */
+void budget_forget_room(struct budget *budget, struct budget_unread *unread);
 
 #endif

@@ -460,6 +460,7 @@ void peer_free(struct peer *peer, enum reason reason)
         conn_settle(conn);
     }
     assert(peer->conn_count == 0 && peer->budget.charged == 0);
+    budget_end(&peer->budget);
     rule_use_follow(peer, NULL);
     rule_use_tidy(peer);
     pace_end(peer);

@@ -72,7 +72,8 @@ struct endpoint_list {
 struct endpoints {
     struct event_base *base;
     struct unix_diag diag;
-    uint64_t asked_ms; /* when a tight connection was last asked about */
+    uint64_t asked_ms;  /* when a tight connection was last asked about */
+    uint64_t looked_ms; /* when what programs left unread was last looked at */
     struct endpoint_list lists[ENDPOINT_LISTS];
 };
 

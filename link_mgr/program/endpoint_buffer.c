@@ -12,6 +12,10 @@
  * connections take room from idle ones, and all come to the same size if there are many. What lies
  * in a buffer that has shrunk stays charged until it is looked at again.
  *
+ * What a program has not read when its connection is over stays in its socket, and link_mgr has no
+ * end of it any more. It stays charged. When room is short, the kernel is asked (base/unix_diag.h)
+ * whether the program has read it or has closed. Where the kernel does not tell, it is not charged.
+ *
  * A message must fit the buffer as a whole. For one that does not, where there is no room, the
  * buffer is made large while it is sent. Then its credit stays charged until it was received
  * (PUSH_LENT).
@@ -22,11 +26,13 @@
 #include <sys/socket.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/clock.h"
 #include "link_mgr/program/endpoint_private.h"
 
 #define BUFFER_SMALL 4608u /* as the kernel counts it: twice what is asked for */
 #define BUFFER_TOP 3u      /* steps */
 #define BUFFER_LOOKS 4     /* at others' buffers, each time that there is no room */
+#define BUFFER_ASKS 4      /* about what was left unread, in a tick of the clock */
 /* The last piece may exceed a stream's buffer. The kernel makes it of half the buffer at most, and
  * of 49 KiB, with what it adds. */
 #define BUFFER_PIECE (53u * 1024)
@@ -82,11 +88,38 @@ static void buffer_charged(struct endpoint *ep, uint64_t cost)
         TAILQ_INSERT_TAIL(&budget->roomy, ep, roomy);
 }
 
+void endpoint_buffer_look_back(struct endpoints *all, struct budget *budget)
+{
+    struct budget_unread *unread;
+    uint64_t now = clock_now_ms();
+    if (all->looked_ms == now)
+        return;
+    all->looked_ms = now;
+    for (int i = 0; i < BUFFER_ASKS && (unread = TAILQ_FIRST(&budget->unread)); i++) {
+        int64_t bytes = unix_diag_unread(&all->diag, unread->socket);
+        if (bytes == 0 || bytes == -ENOENT) {
+            budget_forget_room(budget, unread);
+            continue;
+        }
+        TAILQ_REMOVE(&budget->unread, unread, entry);
+        TAILQ_INSERT_TAIL(&budget->unread, unread, entry);
+    }
+}
+
+static bool buffer_take_room(struct endpoint *ep, uint64_t more)
+{
+    struct budget *budget = ep->config.budget;
+    if (budget_take_room(budget, more))
+        return true;
+    endpoint_buffer_look_back(ep->config.all, budget);
+    return budget_take_room(budget, more);
+}
+
 void endpoint_buffer_begin(struct endpoint *ep)
 {
     uint64_t cost = buffer_cost(ep, BUFFER_TOP);
     ep->buffer = BUFFER_TOP;
-    if (ep->config.budget && !budget_take_room(ep->config.budget, cost))
+    if (ep->config.budget && !buffer_take_room(ep, cost))
         ep->buffer = 0;
     else if (ep->config.budget)
         buffer_charged(ep, cost);
@@ -94,12 +127,29 @@ void endpoint_buffer_begin(struct endpoint *ep)
         buffer_set(ep, ep->buffer);
 }
 
+/* How much of its room must stay taken, because the program has not read what is there. */
+static uint64_t buffer_unread(struct endpoint *ep)
+{
+    uint64_t held = buffer_held(ep);
+    if (held <= ENDPOINT_SMALL_MOST)
+        return 0;
+    if (ep->peer_inode == 0)
+        ep->peer_inode = unix_diag_peer(&ep->config.all->diag, ep->fd);
+    if (ep->peer_inode <= 0)
+        return 0;
+    return held < ep->buffer_cost ? held : ep->buffer_cost;
+}
+
 void endpoint_buffer_end(struct endpoint *ep)
 {
-    if (ep->buffer_cost == 0)
+    struct budget *budget = ep->config.budget;
+    uint64_t cost = ep->buffer_cost, unread = cost > 0 ? buffer_unread(ep) : 0;
+    if (cost == 0)
         return;
-    budget_give_room(ep->config.budget, ep->buffer_cost);
     buffer_charged(ep, 0);
+    budget_give_room(budget, cost - unread);
+    if (unread > 0)
+        budget_keep_room(budget, unread, (uint32_t)ep->peer_inode);
 }
 
 /* Goes down to that step. What lies in it already is charged as long as it may lie there. */
@@ -149,7 +199,7 @@ bool endpoint_buffer_grow(struct endpoint *ep)
         return false;
     uint64_t cost = buffer_cost(ep, ep->buffer + 1);
     uint64_t more = cost > ep->buffer_cost ? cost - ep->buffer_cost : 0;
-    if (!budget_take_room(budget, more)) {
+    if (!buffer_take_room(ep, more)) {
         buffer_take_from_others(ep);
         cost = buffer_cost(ep, ep->buffer + 1);
         more = cost > ep->buffer_cost ? cost - ep->buffer_cost : 0;

@@ -90,6 +90,9 @@ void endpoint_make_room_now(struct endpoint *ep);
 /* Chooses the size of the send buffer of a new end, and charges it. */
 void endpoint_buffer_begin(struct endpoint *ep);
 void endpoint_buffer_end(struct endpoint *ep);
+/* Looks whether what programs had not read when their connections were over is read by now. It asks
+ * the kernel, about few of them, and at most once in a tick of the clock. */
+void endpoint_buffer_look_back(struct endpoints *all, struct budget *budget);
 /* Makes it larger by a step. False: it can't be, or the budget has no room for that. */
 bool endpoint_buffer_grow(struct endpoint *ep);
 /* For a message that does not fit it: by memfd if it is long, else as it is, in a buffer that is

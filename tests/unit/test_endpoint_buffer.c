@@ -53,13 +53,25 @@ static void sockets_begin(enum idc_type type, int number)
     }
 }
 
+/* Looks at all that was left unread. */
+static void look_back(void)
+{
+    for (int i = 0; i < MANY; i++) {
+        all.looked_ms = 0;
+        endpoint_buffer_look_back(&all, &peer.budget);
+    }
+}
+
 static void sockets_end(void)
 {
     for (int i = 0; i < count; i++) {
-        endpoint_close(eps[i], REASON_PROGRAM_RESET);
+        if (eps[i])
+            endpoint_close(eps[i], REASON_PROGRAM_RESET);
         close(programs[i]);
     }
+    look_back();
     ck_assert_uint_eq(peer.budget.rooms, 0);
+    ck_assert(TAILQ_EMPTY(&peer.budget.unread));
     endpoints_end(&all);
     event_base_free(base);
 }
@@ -192,6 +204,83 @@ START_TEST(a_message_without_room_is_lent)
 }
 END_TEST
 
+/* The kernel tells nothing of it: nothing is charged. */
+static bool kernel_tells(void)
+{
+    return unix_diag_peer(&all.diag, eps[0]->fd) > 0;
+}
+
+static uint64_t unread_by_program(int i)
+{
+    int unread = -1;
+    ck_assert_int_eq(ioctl(programs[i], SIOCINQ, &unread), 0);
+    return (uint64_t)unread;
+}
+
+/* Of messages, a reset is told before what has come. */
+static void read_all_of(int i)
+{
+    ssize_t n;
+    do
+        n = recv(programs[i], bytes, sizeof(bytes), MSG_DONTWAIT);
+    while (n > 0 || (n < 0 && errno == ECONNRESET));
+}
+
+/* Connections end, and their programs keep the sockets. Then half of them read. */
+START_TEST(what_is_unread_at_the_end_stays_charged)
+{
+    enum reason reason = _i % 2 ? REASON_OK : REASON_PROGRAM_RESET;
+    uint64_t unread = 0;
+    sockets_begin(_i < 2 ? IDC_STREAM : IDC_SEQPACKET, MANY);
+    if (!kernel_tells()) {
+        sockets_end();
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        fill_socket(i, 4096);
+        bool charged = eps[i]->buffer_cost > 0;
+        endpoint_close(eps[i], reason);
+        eps[i] = NULL;
+        unread += charged ? unread_by_program(i) : 0;
+    }
+    ck_assert_uint_ge(peer.budget.rooms, unread); /* the kernel takes more than it counts */
+    ck_assert_uint_le(peer.budget.rooms, MEMORY / 2);
+    uint64_t before = peer.budget.rooms;
+    look_back();
+    ck_assert_uint_eq(peer.budget.rooms, before);
+    for (int i = 0; i < count; i++)
+        if (i % 2)
+            read_all_of(i);
+    look_back();
+    ck_assert_uint_lt(peer.budget.rooms, before);
+    ck_assert_uint_gt(peer.budget.rooms, 0);
+    sockets_end();
+}
+END_TEST
+
+/* Connections that come and end while programs read nothing get no more than the peer's room. */
+START_TEST(new_connections_find_what_the_ended_have_left)
+{
+    const int usual = 106496; /* twice that is what sockets have */
+    uint64_t held = 0;
+    sockets_begin(IDC_STREAM, MANY);
+    bool tells = kernel_tells();
+    for (int i = 0; i < count; i++) {
+        endpoint_buffer_end(eps[i]); /* as if none of them had come yet */
+        ck_assert_int_eq(setsockopt(eps[i]->fd, SOL_SOCKET, SO_SNDBUF, &usual, sizeof(usual)), 0);
+    }
+    for (int i = 0; i < count && tells; i++) {
+        endpoint_buffer_begin(eps[i]);
+        fill_socket(i, 4096);
+        held += held_by(i);
+        endpoint_close(eps[i], REASON_PROGRAM_RESET);
+        eps[i] = NULL;
+    }
+    ck_assert_uint_le(held, MEMORY / 2 + MANY * ENDPOINT_SMALL_MOST);
+    sockets_end();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("kernel memory of data that programs do not read");
@@ -201,6 +290,8 @@ int main(void)
     tcase_add_loop_test(tcase, one_reader_has_the_usual_buffer, 0, 2);
     tcase_add_loop_test(tcase, room_goes_to_who_reads, 0, 2);
     tcase_add_test(tcase, a_message_without_room_is_lent);
+    tcase_add_loop_test(tcase, what_is_unread_at_the_end_stays_charged, 0, 4);
+    tcase_add_test(tcase, new_connections_find_what_the_ended_have_left);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
