@@ -20,6 +20,9 @@
  * A user that has as many connections as it may have (base/users.h) is turned away before that. It
  * gets the 503 without having asked, and the connection is closed.
  *
+ * All others wait for their user's turn (arrivals.h). Accepting is cheap, so many are accepted in a
+ * turn of the loop. Serving is not, so in a turn one of each user is served, and of a few users.
+ *
  * A timer runs only while clients may be waiting and nothing can be done for them. Either there is
  * no descriptor, not even a spare one, or the listening socket cannot be watched.
  */
@@ -38,7 +41,8 @@
 
 #define REFUSED_SECONDS 2
 #define RETRY_MS 250
-#define TURNED_AWAY_AT_ONCE 16
+#define ACCEPTED_AT_ONCE 64
+#define SERVED_AT_ONCE 4
 
 static const char no_descriptors[] =
     "link_mgr has no descriptors left (LimitNOFILE of its service); try again later.\n";
@@ -102,7 +106,6 @@ static void accept_begin(struct rpc_server *server, int fd, const char *refusal)
 static void accept_serve(struct rpc_server *server, int fd, const char *refusal)
 {
     struct rpc_accepting *accepting = &server->accepting;
-    accept_say(accepting, refusal);
     accept_begin(server, fd, refusal);
     if (refusal == NULL) {
         spare_take(&accepting->spare);
@@ -114,9 +117,8 @@ static void accept_serve(struct rpc_server *server, int fd, const char *refusal)
 }
 
 /* A user that has its share of connections is told so, and that is all: nothing is made for it. */
-static bool accept_turned_away(struct rpc_server *server, int fd)
+static bool accept_turned_away(struct rpc_server *server, int fd, uint32_t uid)
 {
-    uint32_t uid = rpc_caller_of(fd).uid;
     char why[HUB_WHY_MAX], answer[HUB_WHY_MAX + 128];
     if (quota_may_take(server->users, uid, USER_RPC_CONNECTIONS, 1))
         return false;
@@ -131,11 +133,66 @@ static bool accept_turned_away(struct rpc_server *server, int fd)
     return true;
 }
 
-/* True: that one is done with, so another one may be accepted in this turn. */
+/* False: there is no memory for it to wait. */
+static bool accept_to_wait(struct rpc_server *server, int fd, uint32_t uid)
+{
+    if (!quota_take(server->users, uid, USER_RPC_CONNECTIONS, 1))
+        return false;
+    if (arrivals_add(&server->accepting.arrivals, uid, fd))
+        return true;
+    quota_give(server->users, uid, USER_RPC_CONNECTIONS, 1);
+    return false;
+}
+
+/* -1: none waits. */
+static int accept_next_arrival(struct rpc_server *server)
+{
+    uint32_t uid;
+    int fd = arrivals_next(&server->accepting.arrivals, &uid);
+    if (fd >= 0) /* its session takes it again */
+        quota_give(server->users, uid, USER_RPC_CONNECTIONS, 1);
+    return fd;
+}
+
+/* Of each user one, as long as there are few. */
+static void accept_serve_arrivals(struct rpc_server *server)
+{
+    struct rpc_accepting *accepting = &server->accepting;
+    unsigned users = accepting->arrivals.users;
+    for (unsigned i = 0; i < users && i < SERVED_AT_ONCE; i++)
+        accept_serve(server, accept_next_arrival(server), NULL);
+    if (accepting->arrivals.count > 0)
+        timer_set(accepting->serve, 0);
+}
+
+/* Why a connection that comes now is refused; NULL: it is not. */
+static const char *accept_refusal(const struct rpc_server *server)
+{
+    unsigned count = server->session_count + server->accepting.arrivals.count;
+    return count >= RPC_CONNECTIONS_MAX ? too_many : NULL;
+}
+
+/* A connection that was accepted. True: another one may be accepted in this turn. */
+static bool accept_place(struct rpc_server *server, int fd, const char *refusal)
+{
+    uint32_t uid = rpc_caller_of(fd).uid;
+    bool done = accept_turned_away(server, fd, uid);
+    if (!done)
+        accept_say(&server->accepting, refusal);
+    if (!done && refusal == NULL)
+        done = accept_to_wait(server, fd, uid);
+    if (done)
+        spare_take(&server->accepting.spare);
+    else
+        accept_serve(server, fd, refusal);
+    return done;
+}
+
+/* True: another one may be accepted in this turn. */
 static bool accept_next(struct rpc_server *server)
 {
     struct rpc_accepting *accepting = &server->accepting;
-    const char *refusal = server->session_count >= RPC_CONNECTIONS_MAX ? too_many : NULL;
+    const char *refusal = accept_refusal(server);
     int fd = accept_one(server);
     if (fd == -EAGAIN)
         return false;
@@ -144,28 +201,31 @@ static bool accept_next(struct rpc_server *server)
         spare_give(&accepting->spare);
         fd = accept_one(server);
     }
-    /* It was turned away, or the client that waited is gone. */
-    bool done = fd >= 0 ? accept_turned_away(server, fd) : !is_exhaustion(fd);
-    if (done) {
+    if (fd >= 0)
+        return accept_place(server, fd, refusal);
+    if (!is_exhaustion(fd)) { /* the client that waited is gone */
         spare_take(&accepting->spare);
-    } else if (fd >= 0) {
-        accept_serve(server, fd, refusal);
-    } else {
-        accept_say(accepting, refusal);
-        wait_and_retry(accepting);
+        return true;
     }
-    return done;
+    accept_say(accepting, refusal);
+    wait_and_retry(accepting);
+    return false;
 }
 
-/* Those that are turned away cost little, and stand in the way of others. So it takes many of them
- * in a turn, and one that it serves. */
 static void on_waiting(evutil_socket_t listening, short what, void *arg)
 {
     struct rpc_server *server = arg;
     (void)listening, (void)what;
     rpc_run(server); /* connections that have ended make room first */
-    for (int i = 0; i < TURNED_AWAY_AT_ONCE && accept_next(server); i++)
+    for (int i = 0; i < ACCEPTED_AT_ONCE && accept_next(server); i++)
         ;
+    accept_serve_arrivals(server);
+}
+
+static void on_serve(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    accept_serve_arrivals(arg);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
@@ -212,7 +272,8 @@ int rpc_accept_start(struct rpc_server *server)
     accepting->waiting = event_new(server->base, rpc_socket_fd(server->socket),
                                    EV_READ | EV_PERSIST, on_waiting, server);
     accepting->retry = evtimer_new(server->base, on_retry, accepting);
-    if (accepting->waiting == NULL || accepting->retry == NULL ||
+    accepting->serve = evtimer_new(server->base, on_serve, server);
+    if (accepting->waiting == NULL || accepting->retry == NULL || accepting->serve == NULL ||
         event_add(accepting->waiting, NULL) < 0)
         return -ENOMEM;
     spare_take(&accepting->spare);
@@ -222,10 +283,13 @@ int rpc_accept_start(struct rpc_server *server)
 void rpc_accept_stop(struct rpc_server *server)
 {
     struct rpc_accepting *accepting = &server->accepting;
-    if (accepting->waiting != NULL)
-        event_free(accepting->waiting);
-    if (accepting->retry != NULL)
-        event_free(accepting->retry);
-    accepting->waiting = accepting->retry = NULL;
+    struct event **events[] = {&accepting->waiting, &accepting->retry, &accepting->serve};
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (*events[i] != NULL)
+            event_free(*events[i]);
+        *events[i] = NULL;
+    }
+    for (int fd; (fd = accept_next_arrival(server)) >= 0;)
+        close(fd);
     spare_give(&accepting->spare);
 }

@@ -111,6 +111,7 @@ int rpc_start(const struct rpc_config *config, struct rpc_server **server_out, c
     server->started_ms = clock_now_ms();
     server->accepting.spare = server->spare = SPARE_NONE;
     server->accepting.beginning = -1;
+    arrivals_init(&server->accepting.arrivals);
     LIST_INIT(&server->sessions);
     LIST_INIT(&server->ended);
     server->kept = (struct rpc_session){.server = server};

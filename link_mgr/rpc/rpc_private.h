@@ -5,6 +5,7 @@
  *   rpc.c                  start and stop, libmicrohttpd on our event loop
  *   socket.c               the listening socket's path
  *   accept.c               new connections, and what happens to them at a limit
+ *   arrivals.c             those that are accepted and not served yet
  *   memory.c               memory that is held for clients
  *   session.c              a client's connection: its calls, its handles
  *   transport_http.c       HTTP requests                     } the two transports
@@ -39,6 +40,7 @@
 
 #include "link_mgr/base/users.h"
 #include "link_mgr/hub/hub.h"
+#include "link_mgr/rpc/arrivals.h"
 
 struct MHD_Daemon;
 struct compact_writer;
@@ -109,7 +111,8 @@ struct rpc_session {
 
 /* accept.c has the theory. */
 struct rpc_accepting {
-    struct event *waiting, *retry;
+    struct event *waiting, *retry, *serve;
+    struct arrivals arrivals;    /* their users' quotas have them */
     int spare;                   /* -1: the refused one uses it, or it could not be opened */
     int beginning;               /* the descriptor of a connection without a session yet, or -1 */
     const char *refusal;         /* of that connection */

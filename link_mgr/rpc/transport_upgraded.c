@@ -58,7 +58,7 @@ static const struct timeval piece_timeout = {.tv_sec = 5};
 /* So much is read at a time, and less where calls begin in it, which may be small and many. More
  * stays in the socket, which is polled level-triggered, until other clients had their turn. */
 #define PIECE_MAX (16u * 1024)
-#define PIECE_OF_CALLS (2u * 1024)
+#define PIECE_OF_CALLS 1024u
 #define FLUSH_MAX 64 /* answers that waited, sent in one turn */
 
 struct output {

@@ -16,18 +16,21 @@
 
 #include <endian.h>
 
-/* For one client. 227 of the smallest calls come in one go, of so many bytes. */
-#define CALLS_AT_ONCE 2048
+/* For one client. 113 of the smallest calls come in one go, of so many bytes. */
+#define CALLS_AT_ONCE 1024
 #define BUDGET 320
-/* Those that are turned away in one turn, and one that is served. */
-#define TURNED_AWAY 16
+#define ACCEPTED 64 /* connections in one turn, at most */
 #define MANY 20000
 
 struct counting {
     atomic_int set; /* the loop's epoll set, the first one that is waited for */
     atomic_int calls, most;
     atomic_int accepted, most_accepted; /* of connections */
-    atomic_int read, most_read;         /* bytes, by recvmsg */
+    atomic_int all_accepted, turns;
+    atomic_int turn_of_first; /* in which the first of `watched` was accepted */
+    atomic_int watched;       /* the watched-th connection; 0: none */
+    atomic_int watched_fd, turn_of_answer;
+    atomic_int read, most_read; /* bytes, by recvmsg */
 };
 static struct counting *counting;
 
@@ -44,6 +47,7 @@ int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
         if (timeout != 0) /* libmicrohttpd's own set is never waited for */
             atomic_compare_exchange_strong(&counting->set, &none, epfd);
         if (counting->set == epfd) {
+            atomic_fetch_add(&counting->turns, 1);
             int calls = atomic_exchange(&counting->calls, 0);
             if (calls > counting->most)
                 counting->most = calls;
@@ -67,9 +71,16 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
     return got;
 }
 
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+static void count_answer(int fd)
 {
     count_call();
+    if (counting != NULL && fd == counting->watched_fd && counting->turn_of_answer == 0)
+        counting->turn_of_answer = counting->turns;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    count_answer(fd);
     return syscall(SYS_sendmsg, fd, message, flags);
 }
 
@@ -81,19 +92,25 @@ ssize_t recv(int fd, void *buf, size_t n, int flags)
 
 ssize_t send(int fd, const void *buf, size_t n, int flags)
 {
-    count_call();
+    count_answer(fd);
     return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
 }
 
 int accept4(int fd, struct sockaddr *addr, socklen_t *addr_len, int flags)
 {
     int got = (int)syscall(SYS_accept4, fd, addr, addr_len, flags);
-    if (counting != NULL && got >= 0)
-        atomic_fetch_add(&counting->accepted, 1);
+    if (counting == NULL || got < 0)
+        return got;
+    atomic_fetch_add(&counting->accepted, 1);
+    int number = atomic_fetch_add(&counting->all_accepted, 1) + 1;
+    if (number == 1)
+        counting->turn_of_first = counting->turns;
+    if (number == counting->watched)
+        counting->watched_fd = got;
     return got;
 }
 
-static const struct counting *seen; /* what the server has counted */
+static struct counting *seen; /* what the server has counted */
 
 static void turns_begin(void)
 {
@@ -230,7 +247,7 @@ END_TEST
  * them, and not all in one. */
 START_TEST(many_are_turned_away_in_a_turn)
 {
-    enum { WAITING = 5 * TURNED_AWAY };
+    enum { WAITING = 5 * ACCEPTED };
     int fds[1 + WAITING], status;
     char bytes[512];
     fixture_quota = "rpc-connections=1";
@@ -249,7 +266,49 @@ START_TEST(many_are_turned_away_in_a_turn)
     }
     close(fds[0]);
     turns_end();
-    ck_assert_int_eq(seen->most_accepted, TURNED_AWAY);
+    ck_assert_int_eq(seen->most_accepted, ACCEPTED);
+}
+END_TEST
+
+/* Dials as another user. */
+static int dial_as(uid_t uid)
+{
+    ck_assert_int_eq(seteuid(uid), 0);
+    int fd = rpc_fixture_dial();
+    ck_assert_int_eq(seteuid(0), 0);
+    rpc_fixture_put(fd, get, strlen(get));
+    return fd;
+}
+
+/* Who comes behind a thousand connections of another user does not wait until these are served. */
+START_TEST(another_user_does_not_wait_behind)
+{
+    enum { WAITING = 900, ONE = 12345, OTHER = 12346 };
+    static int fds[WAITING];
+    int status;
+    if (geteuid() != 0)
+        return; /* it cannot be two users */
+    turns_begin();
+    ck_assert_int_eq(chmod(server_dir, 0755), 0);
+    ck_assert_int_eq(chmod(server_path, 0666), 0);
+    kill(server_pid, SIGSTOP);
+    ck_assert_int_eq(waitpid(server_pid, &status, WUNTRACED), server_pid);
+    for (int i = 0; i < WAITING; i++)
+        fds[i] = dial_as(ONE);
+    int other = dial_as(OTHER);
+    seen->watched = WAITING + 1;
+    kill(server_pid, SIGCONT);
+    free(rpc_fixture_answer(other));
+    close(other);
+    for (int i = 0; i < WAITING; i++) {
+        free(rpc_fixture_answer(fds[i]));
+        close(fds[i]);
+    }
+    turns_end();
+    ck_assert_int_gt(seen->turn_of_answer, 0);
+    int turns = seen->turn_of_answer - seen->turn_of_first;
+    ck_assert_msg(turns <= WAITING / ACCEPTED + 8, "answered after %d turns", turns);
+    ck_assert_int_gt(seen->turns - seen->turn_of_first, WAITING / 2); /* the others took long */
 }
 END_TEST
 
@@ -268,6 +327,7 @@ int main(void)
     TCase *quota = tcase_create("quota");
     tcase_set_timeout(quota, 120);
     tcase_add_test(quota, many_are_turned_away_in_a_turn);
+    tcase_add_test(quota, another_user_does_not_wait_behind);
     suite_add_tcase(suite, quota);
     return run_suite(suite);
 }
