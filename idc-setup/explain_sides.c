@@ -18,7 +18,8 @@ static bool sides_alive(struct setup_store *store, int domid, int peer)
     return store->ops->get(store, path, value) >= 0;
 }
 
-static bool sides_node(struct setup_store *store, const struct ruleset_question *question, bool out)
+bool explain_node_allows(struct setup_store *store, const struct ruleset_question *question,
+                         bool out)
 {
     char value[SETUP_VALUE_MAX + 1];
     struct policy policy;
@@ -87,8 +88,8 @@ int explain_sides_make(struct explain_sides *sides, const struct policy_rules *r
     }
     sides->from.domain = &world->domains[from];
     sides->to.domain = &world->domains[to];
-    sides->from.node = sides_node(store, question, true);
-    sides->to.node = sides_node(store, question, false);
+    sides->from.node = explain_node_allows(store, question, true);
+    sides->to.node = explain_node_allows(store, question, false);
     sides->from.link_mgr = sides_alive(store, from_domid, to_domid);
     sides->to.link_mgr = sides_alive(store, to_domid, from_domid);
     return 0;

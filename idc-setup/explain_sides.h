@@ -34,6 +34,9 @@ void explain_sides_free(struct explain_sides *sides);
 bool explain_sides_knows(const struct explain_sides *sides, size_t rule);
 /* rule: the first that fits, which allows it or not; a number of rules or more: none. */
 void explain_sides_decide(struct explain_sides *sides, size_t rule, bool allows);
+/* Does the policy node of FROM (out), or of TO, allow it? Both have a domid. */
+bool explain_node_allows(struct setup_store *store, const struct ruleset_question *question,
+                         bool out);
 /* Do policy nodes decide, on both sides? */
 bool explain_sides_by_node(const struct explain_sides *sides);
 

@@ -15,6 +15,7 @@
 
 #include "idc-setup/fail.h"
 #include "idc-setup/policy_change.h"
+#include "idc-setup/policy_ends.h"
 #include "idc-setup/policy_line.h"
 #include "idc-setup/policy_list.h"
 #include "idc-setup/policy_log.h"
@@ -143,6 +144,8 @@ static int allow_permanent_path(struct allowing *allowing)
         snprintf(allowing->permanent_path, PATH_MAX, "%s/policy.d/" ALLOW_PERMANENT, directory) >=
             PATH_MAX)
         return policy_fail(SETUP_STATUS_FAILED, "%s: %s", directory, strerror(ENAMETOOLONG));
+    if (allowing->options->dry_run)
+        return 0;
     if (allowing->line != NULL && !allowing->options->source.directory_given &&
         mkdir(directory, 0755) != 0 && errno != EEXIST)
         return policy_fail(SETUP_STATUS_FAILED, "cannot make %s: %s", directory, strerror(errno));
@@ -260,10 +263,27 @@ static void allow_note_files(const struct allowing *allowing, const struct polic
     }
 }
 
-static int allow_change(struct allowing *allowing, const char *verb)
+static void allow_tell(struct allowing *allowing, const struct policy_rules *rules,
+                       const char *verb)
+{
+    bool dry = allowing->options->dry_run;
+    if (allowing->line != NULL)
+        allow_note_unknown(rules);
+    else
+        allow_note_files(allowing, rules);
+    if (dry)
+        return;
+    if (allowing->line != NULL)
+        policy_log(allowing->state.store, "%s", allowing->line);
+    else
+        policy_log(allowing->state.store, "%s: %zu rules", verb, allowing->commands.taken);
+}
+
+static int allow_make(struct allowing *allowing, const struct policy_ends *ends, const char *verb)
 {
     struct policy_rules rules;
     struct publish_result result;
+    bool dry = allowing->options->dry_run;
     const struct policy_text commands = {.name = allowing->state.commands_path,
                                          .text = allowing->commands.made,
                                          .length = allowing->commands.size};
@@ -273,24 +293,35 @@ static int allow_change(struct allowing *allowing, const char *verb)
     const struct policy_change change = {.state = &allowing->state,
                                          .commands = &commands,
                                          .permanent =
-                                             allowing->options->permanent ? &permanent : NULL};
+                                             allowing->options->permanent ? &permanent : NULL,
+                                         .dry = dry};
     int status = policy_change_make(&change, &rules, &result);
     if (status != 0)
         return status;
-    if (allowing->line != NULL) {
-        allow_note_unknown(&rules);
-        policy_log(allowing->state.store, "%s", allowing->line);
-    } else {
-        allow_note_files(allowing, &rules);
-        policy_log(allowing->state.store, "%s: %zu rules", verb, allowing->commands.taken);
-    }
+    policy_ends_print(stdout, ends, &rules, allowing->state.store, dry, dry);
+    allow_tell(allowing, &rules, verb);
     policy_rules_free(&rules);
     return 0;
 }
 
+/* An allow rule that comes first ends nothing, so nobody has to be asked. */
+static int allow_change(struct allowing *allowing, const char *verb)
+{
+    struct policy_ends ends = {.former.state.lock = -1};
+    bool dry = allowing->options->dry_run;
+    int status =
+        strcmp(verb, "allow") == 0
+            ? 0
+            : policy_ends_begin(&ends, &allowing->state, dry ? USES_WAIT_MS : USES_WAIT_CHANGE_MS);
+    if (status == 0)
+        status = allow_make(allowing, &ends, verb);
+    policy_ends_free(&ends);
+    return status;
+}
+
 static int allow_locked(struct allowing *allowing, const char *verb)
 {
-    int status = policy_state_lock(&allowing->state);
+    int status = allowing->options->dry_run ? 0 : policy_state_lock(&allowing->state);
     if (status == 0)
         status = policy_state_read(&allowing->state);
     if (status == 0)
@@ -309,7 +340,7 @@ static int allow_run(struct allowing *allowing, const char *verb)
     struct policy_options *options = allowing->options;
     int status = setup_platform_choose(&options->platform);
     if (status == 0)
-        status = policy_state_open(&allowing->state, &options->platform, true);
+        status = policy_state_open(&allowing->state, &options->platform, !options->dry_run);
     if (status != 0)
         return status;
     status = allow_locked(allowing, verb);

@@ -7,6 +7,7 @@
 #include "idc-setup/fail.h"
 #include "idc-setup/policy_change.h"
 #include "idc-setup/policy_diff.h"
+#include "idc-setup/policy_ends.h"
 #include "idc-setup/policy_log.h"
 
 static void apply_tell_domains(const struct publish_result *result, bool dry)
@@ -32,24 +33,36 @@ struct ruleset *policy_former(const struct policy_state *state)
     return ruleset;
 }
 
+static void apply_tell(struct policy_state *state, const struct policy_ends *ends,
+                       const struct policy_rules *rules, const struct publish_result *result,
+                       bool dry)
+{
+    const struct ruleset *former = ends->former.ruleset;
+    int lines = policy_diff(stdout, former, rules->ruleset);
+    apply_tell_domains(result, dry);
+    policy_ends_print(stdout, ends, rules, state->store, dry, true);
+    if (!dry && lines != 0) {
+        policy_log(state->store, "policy files were applied: %zu rules, %zu domains changed",
+                   rules->ruleset->rule_count - rules->commands, result->written + result->removed);
+        policy_log_changes(state->store, former, rules->ruleset);
+    }
+}
+
 static int apply_texts(struct policy_state *state, const struct policy_texts *texts, bool dry)
 {
     struct policy_rules rules;
+    struct policy_ends ends;
     struct publish_result result;
     const struct policy_change change = {.state = state, .texts = texts, .dry = dry};
-    struct ruleset *former = policy_former(state);
-    int status = policy_change_make(&change, &rules, &result);
+    int status = policy_ends_begin(&ends, state, dry ? USES_WAIT_MS : USES_WAIT_CHANGE_MS);
+    if (status != 0)
+        return status;
+    status = policy_change_make(&change, &rules, &result);
     if (status == 0) {
-        int lines = policy_diff(stdout, former, rules.ruleset);
-        apply_tell_domains(&result, dry);
-        if (!dry && lines != 0) {
-            policy_log(state->store, "policy files were applied: %zu rules, %zu domains changed",
-                       rules.ruleset->rule_count - rules.commands, result.written + result.removed);
-            policy_log_changes(state->store, former, rules.ruleset);
-        }
+        apply_tell(state, &ends, &rules, &result, dry);
         policy_rules_free(&rules);
     }
-    ruleset_free(former);
+    policy_ends_free(&ends);
     return status;
 }
 

@@ -21,14 +21,16 @@ static const char policy_usage[] =
     "       idc-setup check [FILE...]                  finds mistakes in policy files\n"
     "       idc-setup list                             what is in force\n"
     "       idc-setup explain FROM TO WHAT             may FROM connect to that? why?\n"
-    "       idc-setup graph [--dot]                    who may reach what\n"
+    "       idc-setup graph [--dot] [--connected]      who may reach what, and is connected\n"
     "       idc-setup name DOMID [NAME [UUID]]         on the local platform\n"
     "\n"
     "  --policy DIR     the directory of `policy` and `policy.d`; default /etc/idc.\n"
     "                   list, explain and graph: what its files say, and not what is\n"
     "                   in force\n"
     "  --permanent      into policy.d/50-local.policy too (allow, deny, retract)\n"
-    "  --dry-run        only say what would change (apply)\n"
+    "  --dry-run        only say what would change, and which connections would end\n"
+    "                   (apply, allow, deny, retract)\n"
+    "  --connected      only what is connected now (graph)\n"
     "  --json           print JSON (list, explain)\n"
     "  --uid N          the uid of the connecting program (explain)\n"
     "  --type TYPE      stream (default) or seqpacket (explain)\n"
@@ -60,7 +62,7 @@ static int policy_check(struct policy_options *options, char **arguments)
     return 0;
 }
 
-typedef int policy_show(const struct policy_options *options, const struct policy_rules *rules,
+typedef int policy_show(const struct policy_options *options, struct policy_rules *rules,
                         char **arguments);
 
 static int policy_read(struct policy_options *options, char **arguments, policy_show *show)
@@ -73,16 +75,22 @@ static int policy_read(struct policy_options *options, char **arguments, policy_
     return status;
 }
 
-static int policy_show_list(const struct policy_options *options, const struct policy_rules *rules,
+static int policy_show_list(const struct policy_options *options, struct policy_rules *rules,
                             char **arguments)
 {
+    struct uses_show uses = {0};
+    int status = rules->in_force ? uses_show_make(&uses, rules) : 0;
+    const struct list_now now = {.time = time(NULL), .uses = rules->in_force ? &uses : NULL};
     (void)arguments;
+    if (status != 0)
+        return status;
     if (options->json) {
-        policy_list_json(stdout, rules, time(NULL));
-        return 0;
+        policy_list_json(stdout, rules, &now);
+    } else {
+        policy_list_table(stdout, rules, &now);
+        policy_note_not_in_force(rules);
     }
-    policy_list_table(stdout, rules, time(NULL));
-    policy_note_not_in_force(rules);
+    uses_show_free(&uses);
     return 0;
 }
 
@@ -110,7 +118,7 @@ enum {
     POLICY_TAKES_DRY_RUN = 8,
     POLICY_TAKES_PERMANENT = 16,
     POLICY_TAKES_ALL = 32,
-    POLICY_TAKES_DOT = 64,
+    POLICY_TAKES_GRAPH = 64,
 };
 
 static const struct policy_command {
@@ -124,13 +132,13 @@ static const struct policy_command {
     {"list", POLICY_TAKES_JSON, 0, 0, "", policy_run_list},
     {"explain", POLICY_TAKES_JSON | POLICY_TAKES_QUESTION, 3, 3,
      "FROM, TO and WHAT: two domains, and a port or service name", policy_run_explain},
-    {"graph", POLICY_TAKES_DOT, 0, 0, "", policy_run_graph},
-    {"allow", POLICY_TAKES_PERMANENT, 2, -1, "FROM, TO, and perhaps WHAT and OPTION=VALUE",
-     policy_allow},
-    {"deny", POLICY_TAKES_PERMANENT, 2, -1, "FROM, TO, and perhaps WHAT and OPTION=VALUE",
-     policy_deny},
-    {"retract", POLICY_TAKES_PERMANENT | POLICY_TAKES_ALL, 2, 3, "FROM, TO, and perhaps WHAT",
-     policy_retract},
+    {"graph", POLICY_TAKES_GRAPH, 0, 0, "", policy_run_graph},
+    {"allow", POLICY_TAKES_PERMANENT | POLICY_TAKES_DRY_RUN, 2, -1,
+     "FROM, TO, and perhaps WHAT and OPTION=VALUE", policy_allow},
+    {"deny", POLICY_TAKES_PERMANENT | POLICY_TAKES_DRY_RUN, 2, -1,
+     "FROM, TO, and perhaps WHAT and OPTION=VALUE", policy_deny},
+    {"retract", POLICY_TAKES_PERMANENT | POLICY_TAKES_DRY_RUN | POLICY_TAKES_ALL, 2, 3,
+     "FROM, TO, and perhaps WHAT", policy_retract},
     {"apply", POLICY_TAKES_FILES | POLICY_TAKES_DRY_RUN, 0, -1, "", policy_apply},
     {"watch", 0, 0, 0, "", policy_watch},
     {"name", 0, 1, 3, "a DOMID, and perhaps NAME and UUID", policy_name},
@@ -181,7 +189,7 @@ static const struct {
 } policy_option_takes[] = {
     {'j', POLICY_TAKES_JSON},    {'u', POLICY_TAKES_QUESTION},  {'t', POLICY_TAKES_QUESTION},
     {'n', POLICY_TAKES_DRY_RUN}, {'P', POLICY_TAKES_PERMANENT}, {'a', POLICY_TAKES_ALL},
-    {'D', POLICY_TAKES_DOT},
+    {'D', POLICY_TAKES_GRAPH},   {'C', POLICY_TAKES_GRAPH},
 };
 
 static bool policy_has_option(const struct policy_command *command, int option)
@@ -196,6 +204,7 @@ static int policy_parse_flag(struct policy_options *options, int option)
 {
     options->json = options->json || option == 'j';
     options->dot = options->dot || option == 'D';
+    options->connected = options->connected || option == 'C';
     options->dry_run = options->dry_run || option == 'n';
     options->permanent = options->permanent || option == 'P';
     options->all = options->all || option == 'a';
@@ -241,6 +250,7 @@ static int policy_parse_options(struct policy_options *options,
         {"permanent", no_argument, NULL, 'P'},
         {"all", no_argument, NULL, 'a'},
         {"dot", no_argument, NULL, 'D'},
+        {"connected", no_argument, NULL, 'C'},
         {"platform", required_argument, NULL, 'p'},
         {"store", required_argument, NULL, 's'},
         {"help", no_argument, NULL, 'h'},
@@ -266,6 +276,9 @@ static int policy_parse_options(struct policy_options *options,
 static int policy_parse_rest(struct policy_options *options, const struct policy_command *command,
                              int count, char **rest)
 {
+    if (options->connected && options->source.directory_given)
+        return policy_fail(SETUP_STATUS_USAGE,
+                           "give --policy or --connected, not both: files say nothing of that");
     if (options->all && count != 0)
         return policy_fail(SETUP_STATUS_USAGE, "give --all or FROM and TO, not both");
     if (!options->all && (count < command->least || (command->most >= 0 && count > command->most)))

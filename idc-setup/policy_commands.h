@@ -13,7 +13,7 @@
 struct policy_options {
     struct policy_source source;
     struct setup_platform platform;
-    bool json, dot, dry_run, permanent, all;
+    bool json, dot, connected, dry_run, permanent, all;
     bool done;   /* --help was answered */
     int64_t uid; /* -1: not given */
     enum rule_type type;
@@ -25,10 +25,10 @@ bool policy_is_command(const char *word);
 int policy_command(int argc, char **argv);
 
 /* policy_explain.c; arguments are FROM, TO and WHAT. */
-int policy_explain(const struct policy_options *options, const struct policy_rules *rules,
+int policy_explain(const struct policy_options *options, struct policy_rules *rules,
                    char **arguments);
 /* policy_graph.c */
-int policy_graph(const struct policy_options *options, const struct policy_rules *rules,
+int policy_graph(const struct policy_options *options, struct policy_rules *rules,
                  char **arguments);
 
 /* What is said once for each answer that is about files. */

@@ -428,7 +428,7 @@ static int explain_any(struct explain *explain, const struct policy_options *opt
     return status != 0 || allowed ? status : EXPLAIN_REFUSED;
 }
 
-int policy_explain(const struct policy_options *options, const struct policy_rules *rules,
+int policy_explain(const struct policy_options *options, struct policy_rules *rules,
                    char **arguments)
 {
     struct explain explain = {.ruleset = rules->ruleset, .rules = rules, .to_text = arguments[1]};

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * policy_graph.c - who may reach what, as text, or for Graphviz (DOT).
+ * policy_graph.c - who may reach what, and is connected, as text, or for Graphviz (DOT).
  *
- * Of the rules in force: an edge for each ordered pair of domains that are there now. Of files: an
- * edge for each allow line, between what it names.
+ * Of the rules in force: an edge for each ordered pair of domains that are there now. It is bold if
+ * there are connections. Of files: an edge for each allow line, between what it names.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +13,14 @@
 
 #include "idc-setup/fail.h"
 #include "idc-setup/policy_commands.h"
+#include "idc-setup/uses_show.h"
 #include "link_mgr/core/policy.h"
 
 struct graph {
     const struct policy_rules *rules;
+    const struct uses_show *uses;
     int64_t now;
-    bool dot;
+    bool dot, connected; /* connected: only what is */
 };
 
 /* ---- labels ---- */
@@ -119,6 +122,14 @@ static void graph_name(const struct graph *graph, const struct ruleset_domain *d
 static void graph_print(const struct graph *graph, const struct ruleset_domain *from,
                         const struct ruleset_domain *to, const char *label)
 {
+    int64_t count = uses_show_between(graph->uses, from->domid, to->domid);
+    if (graph->connected && count == 0)
+        return;
+    if (graph->dot && count > 0) {
+        printf("  %d -> %d [label=\"%s\\n%" PRId64 " now\", style=bold];\n", from->domid, to->domid,
+               label, count);
+        return;
+    }
     if (graph->dot) {
         printf("  %d -> %d [label=\"%s\"];\n", from->domid, to->domid, label);
         return;
@@ -126,7 +137,10 @@ static void graph_print(const struct graph *graph, const struct ruleset_domain *
     graph_name(graph, from);
     fputs(" -> ", stdout);
     graph_name(graph, to);
-    printf(": %s\n", label);
+    printf(": %s", label);
+    if (count > 0)
+        printf(" (%" PRId64 " now)", count);
+    putchar('\n');
 }
 
 static int graph_domain(const struct graph *graph, size_t domain)
@@ -149,11 +163,22 @@ static int graph_domain(const struct graph *graph, size_t domain)
     return status;
 }
 
+static bool graph_has_node(const struct graph *graph, int domid)
+{
+    const struct policy_uses *uses = &graph->uses->uses;
+    for (size_t i = 0; graph->connected && i < uses->count; i++)
+        if (uses->list[i].from == domid || uses->list[i].to == domid)
+            return true;
+    return !graph->connected;
+}
+
 static int graph_in_force(const struct graph *graph)
 {
     const struct policy_world *world = &graph->rules->world;
     int status = 0;
     for (size_t i = 0; graph->dot && i < world->domain_count; i++) {
+        if (!graph_has_node(graph, world->domains[i].domid))
+            continue;
         printf("  %d [label=\"", world->domains[i].domid);
         graph_name(graph, &world->domains[i]);
         if (world->domains[i].name != NULL)
@@ -181,20 +206,35 @@ static void graph_files(const struct graph *graph)
     }
 }
 
-int policy_graph(const struct policy_options *options, const struct policy_rules *rules,
-                 char **arguments)
+static int graph_all(const struct graph *graph)
 {
-    const struct graph graph = {.rules = rules, .now = time(NULL), .dot = options->dot};
     int status = 0;
-    (void)arguments;
-    if (graph.dot)
+    if (graph->dot)
         fputs("digraph idc {\n  node [shape=box];\n", stdout);
-    if (rules->in_force)
-        status = graph_in_force(&graph);
+    if (graph->rules->in_force)
+        status = graph_in_force(graph);
     else
-        graph_files(&graph);
-    if (graph.dot)
+        graph_files(graph);
+    if (graph->dot)
         fputs("}\n", stdout);
+    return status;
+}
+
+int policy_graph(const struct policy_options *options, struct policy_rules *rules, char **arguments)
+{
+    struct uses_show uses = {0};
+    const struct graph graph = {.rules = rules,
+                                .uses = &uses,
+                                .now = time(NULL),
+                                .dot = options->dot,
+                                .connected = options->connected};
+    (void)arguments;
+    int status = rules->in_force ? uses_show_make(&uses, rules) : 0;
+    if (status != 0)
+        return status;
+    status = graph_all(&graph);
+    uses_print_unknown(stderr, "idc-setup: note: ", &uses.uses, &rules->world);
+    uses_show_free(&uses);
     policy_note_not_in_force(rules);
     return status;
 }

@@ -31,35 +31,47 @@ void policy_print_route(FILE *out, const struct ruleset_route *route)
 }
 
 static void list_rules(FILE *out, const struct ruleset *ruleset, size_t from, size_t to,
-                       int64_t now)
+                       const struct list_now *now)
 {
     for (size_t i = from; i < to; i++) {
         fprintf(out, "%-5zu ", i + 1);
         policy_print_rule(out, &ruleset->rules[i]);
-        fputs(list_expired(&ruleset->rules[i], now) ? " (expired)\n" : "\n", out);
+        fputs(list_expired(&ruleset->rules[i], now->time) ? " (expired)\n" : "\n", out);
+        if (now->uses != NULL)
+            uses_show_rule(out, now->uses, i);
+    }
+}
+
+static void list_nodes(FILE *out, const struct policy_rules *rules, const struct list_now *now)
+{
+    char value[SETUP_VALUE_MAX + 1];
+    for (size_t i = 0; i < rules->world.node_count; i++) {
+        const struct compile_node *node = &rules->world.nodes[i];
+        struct setup_store *store = rules->state.store;
+        if (store->ops->read(store, node->domid, node->peer, value) < 0)
+            continue;
+        fprintf(out, "node  domain %d for %d: %s\n", node->domid, node->peer, value);
+        if (now->uses != NULL)
+            uses_show_node(out, now->uses, node->domid, node->peer);
     }
 }
 
 /* In the order in which all is looked at. */
-void policy_list_table(FILE *out, const struct policy_rules *rules, int64_t now)
+void policy_list_table(FILE *out, const struct policy_rules *rules, const struct list_now *now)
 {
     const struct ruleset *ruleset = rules->ruleset;
-    char value[SETUP_VALUE_MAX + 1];
     if (ruleset->rule_count == 0 && ruleset->route_count == 0 && rules->world.node_count == 0)
         fputs("no rules\n", out);
     list_rules(out, ruleset, 0, rules->commands, now);
-    for (size_t i = 0; i < rules->world.node_count; i++) {
-        const struct compile_node *node = &rules->world.nodes[i];
-        struct setup_store *store = rules->state.store;
-        if (store->ops->read(store, node->domid, node->peer, value) >= 0)
-            fprintf(out, "node  domain %d for %d: %s\n", node->domid, node->peer, value);
-    }
+    list_nodes(out, rules, now);
     list_rules(out, ruleset, rules->commands, ruleset->rule_count, now);
     for (size_t i = 0; i < ruleset->route_count; i++) {
         fputs("-     ", out);
         policy_print_route(out, &ruleset->routes[i]);
         fputc('\n', out);
     }
+    if (now->uses != NULL)
+        uses_show_rest(out, now->uses);
 }
 
 /* ---- for programs ---- */
@@ -118,14 +130,14 @@ static void list_json_nodes(FILE *out, const struct policy_rules *rules)
     }
 }
 
-void policy_list_json(FILE *out, const struct policy_rules *rules, int64_t now)
+void policy_list_json(FILE *out, const struct policy_rules *rules, const struct list_now *now)
 {
     const struct ruleset *ruleset = rules->ruleset;
     fprintf(out, "{\"in_force\": %s, \"commands\": %zu, \"rules\": [",
             rules->in_force ? "true" : "false", rules->commands);
     for (size_t i = 0; i < ruleset->rule_count; i++) {
         fputs(i == 0 ? "\n  " : ",\n  ", out);
-        policy_json_rule(out, ruleset, &ruleset->rules[i], now);
+        policy_json_rule(out, ruleset, &ruleset->rules[i], now->time);
     }
     fputs("], \"routes\": [", out);
     for (size_t i = 0; i < ruleset->route_count; i++) {
@@ -134,5 +146,8 @@ void policy_list_json(FILE *out, const struct policy_rules *rules, int64_t now)
     }
     fputs("], \"nodes\": [", out);
     list_json_nodes(out, rules);
-    fputs("]}\n", out);
+    fputc(']', out);
+    if (now->uses != NULL)
+        uses_show_json(out, now->uses);
+    fputs("}\n", out);
 }

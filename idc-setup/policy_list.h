@@ -7,10 +7,16 @@
 #include <stdio.h>
 
 #include "idc-setup/policy_load.h"
+#include "idc-setup/uses_show.h"
 #include "policy/ruleset.h"
 
-void policy_list_table(FILE *out, const struct policy_rules *rules, int64_t now);
-void policy_list_json(FILE *out, const struct policy_rules *rules, int64_t now);
+struct list_now {
+    int64_t time;                 /* seconds since 1970 */
+    const struct uses_show *uses; /* NULL: not known */
+};
+
+void policy_list_table(FILE *out, const struct policy_rules *rules, const struct list_now *now);
+void policy_list_json(FILE *out, const struct policy_rules *rules, const struct list_now *now);
 
 /* "FILE:LINE: allow FROM TO WHAT OPTIONS" */
 void policy_print_rule(FILE *out, const struct ruleset_rule *rule);

@@ -19,6 +19,7 @@
 #include "link_mgr/core/pace.h"
 #include "link_mgr/core/rule_use.h"
 #include "link_mgr/core/rules_force.h"
+#include "link_mgr/core/tell.h"
 
 void core_log(struct core *core, int priority, const char *format, ...)
 {
@@ -49,6 +50,7 @@ static int core_begin(struct core *core)
     core->domid = ops->domid(core->host->platform);
     core->policy_known = false;
     core->rules_settled = false;
+    core->tell = (struct tell){.asked = 0};
     rules_store_init(&core->rules_store);
     do
         core->epoch = core->host->random64(core->host);
@@ -128,7 +130,13 @@ static void policy_event(struct core *core, const char *rest, const struct store
         rules_event(core, rest + 6, event->present ? event->value : NULL);
         return;
     }
+    if (strcmp(rest, "/ask") == 0) {
+        tell_event(core, event->present ? event->value : NULL);
+        return;
+    }
     if (*rest == '\0') { /* the directory itself */
+        if (!event->present)
+            tell_event(core, NULL);
         if (!event->present)
             rules_event(core, NULL, NULL);
         for (peer = TAILQ_FIRST(&core->peers); peer && !event->present; peer = next) {
@@ -353,6 +361,8 @@ static void core_expire(struct core *core)
     if (core->rules_due <= now)
         rules_due(core);
     core->deadline = core->lent_due < core->rules_due ? core->lent_due : core->rules_due;
+    if (tell_deadline(core) < core->deadline)
+        core->deadline = tell_deadline(core);
     for (peer = TAILQ_FIRST(&core->peers); peer; peer = next) {
         next = TAILQ_NEXT(peer, all);
         if (peer->deadline <= now)
@@ -374,6 +384,7 @@ bool core_turn(struct core *core)
     struct peer_list busy;
     struct peer *peer;
     rules_turn(core);
+    tell_turn(core);
     core_expire(core);
     /* Peers that become busy meanwhile have their turn after the next batch of events. */
     TAILQ_INIT(&busy);

@@ -19,6 +19,7 @@
 #include "link_mgr/core/listener.h"
 #include "link_mgr/core/peer.h"
 #include "link_mgr/core/rules_store.h"
+#include "link_mgr/core/tell.h"
 
 struct core_config {
     uint32_t ring_size;      /* bytes each way, a power of two, 4096..1 MiB */
@@ -45,11 +46,12 @@ struct core {
     uint64_t rules_judged; /* seconds since 1970: when all connections were judged by them */
     bool rules_incomplete; /* there was no memory for a peer that they name */
     bool rules_unwatched;  /* the watch of the policy could not be made again yet */
+    struct tell tell;
     struct listener_table listeners;
     struct peer_list peers; /* every peer the policy names, or that still has connections */
     struct peer *by_domid[IDC_DOMID_SELF];
     struct peer_list busy;
-    uint64_t deadline;          /* earliest of the peers', lent_due and rules_due */
+    uint64_t deadline;          /* earliest of the peers', of lent_due, rules_due and tell's */
     uint64_t lent_due;          /* ms: when unwanted memory is looked at, or PEER_NO_DEADLINE */
     uint64_t lent_pause;        /* ms: until the look after that */
     struct log_limit log_limit; /* of lines about no peer */

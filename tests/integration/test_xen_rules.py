@@ -8,6 +8,7 @@ the first program asks.
 """
 
 import errno
+import json
 
 from test_xen_only import XenCase
 from world import wait_until
@@ -151,3 +152,40 @@ class RulesOnXen(XenCase):
         clients[0].do("send", 1, len=1000, seed=4)
         self.assertEqual(dom0.do("recv", 2, len=1000, seed=4)["n"], 1000)
         self.refused(clients[1], 0, PORT)
+
+    def test_list_knows_the_connections_of_all_domains(self):
+        """Dom0's own, and by their word those between guests. Nobody but the domain and dom0 sees what it says."""
+        self.watch("allow * * %d\n" % PORT)
+        dom0, a, b = self.c.puppet(), self.a.puppet(), self.b.puppet()
+        dom0.do("listen", 1, port=PORT), a.do("listen", 1, port=PORT)
+        for server, domid, place in ((dom0, 0, 4), (a, self.a.domid, 5)):
+            wait_until(lambda domid=domid: self.connects(b, domid, PORT), what="rules")
+            server.do("accept", 1, 9), server.do("close", 9)
+            b.do("connect", place, domid=domid, port=PORT)
+            server.do("accept", 1, place)
+
+        def uses():
+            """None: a guest did not answer within a second, as may be on a busy machine."""
+            shown = json.loads(self.idc_setup("list", "--json"))
+            told = sorted((use["from"], use["to"], use["rule"], use["from_says"], use["to_says"]) for use in shown["uses"])
+            return None if shown["not_known"] else told
+
+        between = [(self.b.domid, 0, 1, 1, 1), (self.b.domid, self.a.domid, 1, 1, 1)]
+        wait_until(lambda: uses() == between, what="connections")
+        wait_until(lambda: self.idc_setup("graph", "--connected").count(" (1 now)\n") == 2, what="graph")
+        ask = "/local/domain/%d/idc/policy/ask" % self.b.domid
+        answer = "/local/domain/%d/data/idc/%d/use" % (self.b.domid, self.b.domid)
+        self.assertNotEqual(self.b.run(["xenstore-write", ask, "5"]).returncode, 0)
+        self.c.shell("xenstore-write %s 5" % ask)
+        wait_until(lambda: self.xen.store(answer + "/0") is not None, what="answer in Xenstore")
+        self.assertEqual(self.b.run(["xenstore-read", answer + "/0"]).stdout.split()[:2], [b"5", b"0"])
+        for path in (answer, answer + "/0", ask):
+            self.assertNotEqual(self.a.run(["xenstore-read", path]).returncode, 0, path)
+        self.c.shell("xenstore-rm %s" % ask)
+        wait_until(lambda: self.xen.store(answer + "/0") is None, what="answer to be taken back")
+        for before, words in (("would end: ", ("deny", "--dry-run")), ("ends: ", ("deny",))):
+            said = self.idc_setup(*words, self.b.xen.name, "dom0")
+            self.assertIn("%s1 connection from %s (%d) to " % (before, self.b.xen.name, self.b.domid), said)
+            self.assertEqual(said.count("connection from"), 1)
+        self.assert_errno(errno.EACCES, b.do, "recv", 4)
+        wait_until(lambda: uses() == between[1:], what="end of one connection")
