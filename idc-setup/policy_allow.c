@@ -108,6 +108,7 @@ struct allowing {
     struct policy_options *options;
     struct policy_state state;
     const char *line; /* to be added; NULL: none */
+    char **arguments; /* of which it was made */
     struct lines_filter filter;
     struct lines commands, permanent;
     char permanent_path[PATH_MAX];
@@ -209,6 +210,27 @@ static int allow_old(const struct allowing *allowing, struct ruleset **ruleset)
                               ruleset, &commands);
 }
 
+/* What is wrong in the new line is told in the words that were typed. */
+static int allow_check_typed(const struct allowing *allowing)
+{
+    struct policy_typed typed = {.file = allowing->state.commands_path,
+                                 .text = allowing->line,
+                                 .arguments = allowing->arguments};
+    const struct policy_text commands = {.name = (char *)(uintptr_t)typed.file,
+                                         .text = allowing->commands.made,
+                                         .length = allowing->commands.size};
+    struct ruleset *ruleset = NULL;
+    size_t count;
+    if (allowing->line == NULL)
+        return 0;
+    for (size_t i = 0; i < commands.length; i++)
+        typed.line += commands.text[i] == '\n';
+    int status =
+        policy_files_parse_typed(&commands, &allowing->state.applied, &typed, &ruleset, &count);
+    ruleset_free(ruleset);
+    return status;
+}
+
 static int allow_texts(struct allowing *allowing)
 {
     struct ruleset *ruleset = NULL;
@@ -219,6 +241,8 @@ static int allow_texts(struct allowing *allowing)
         status = allow_commands(allowing);
     allowing->filter.ruleset = NULL;
     ruleset_free(ruleset);
+    if (status == 0)
+        status = allow_check_typed(allowing);
     if (status == 0 && allowing->options->permanent)
         status = allow_permanent(allowing);
     if (status == 0 && allowing->options->permanent)
@@ -358,8 +382,10 @@ static int allow_add(struct policy_options *options, const char *action, char **
     char *line;
     int64_t now = time(NULL);
     int status = policy_line_make(action, arguments, now, &line);
-    struct allowing allowing = {
-        .options = options, .line = line, .filter = {.same = line, .before = now - ALLOW_KEPT_S}};
+    struct allowing allowing = {.options = options,
+                                .line = line,
+                                .arguments = arguments,
+                                .filter = {.same = line, .before = now - ALLOW_KEPT_S}};
     if (status == 0)
         status = allow_run(&allowing, action);
     free(line);

@@ -25,6 +25,7 @@
 #include "policy/verdict.h"
 
 #define EXPLAIN_REFUSED 3
+#define EXPLAIN_ABSENT 4 /* allowed, if both domains were there */
 
 /* A question and its answer. */
 struct explain {
@@ -38,6 +39,7 @@ struct explain {
     bool has_sides; /* both were found, and what follows is what their link_mgr do */
     struct verdict_fit *fits;
     size_t decides; /* rule_count: no rule */
+    size_t untold;  /* a deny line that would decide, if FROM knew of TO; rule_count: none */
     bool own;       /* both are the same domain */
     bool allowed;
 };
@@ -100,6 +102,11 @@ static int explain_judge_sides(struct explain *explain)
     if (error != 0)
         return error;
     explain->has_sides = true;
+    size_t count = explain->ruleset->rule_count;
+    size_t first = verdict_decides(explain->fits, count);
+    if (first < count && !explain->ruleset->rules[first].allow &&
+        !explain_sides_knows(&explain->sides, first))
+        explain->untold = first;
     for (size_t i = 0; i < explain->ruleset->rule_count; i++)
         if (!explain_sides_knows(&explain->sides, i))
             explain->fits[i].missed |= VERDICT_TO;
@@ -123,6 +130,7 @@ static int explain_judge(struct explain *explain)
 {
     size_t count = explain->ruleset->rule_count;
     explain->has_sides = false;
+    explain->untold = count;
     explain->from_there = explain_find(explain, &explain->question.from);
     explain->to_there = explain_find(explain, &explain->question.to);
     explain->own = explain_same(&explain->question.from, &explain->question.to);
@@ -242,6 +250,29 @@ static void explain_print_remedy(const struct explain *explain, size_t index)
     }
 }
 
+/* In dom0 the answer is about what is in force. Who is not there can't be connected to. */
+static bool explain_is_absent(const struct explain *explain)
+{
+    return explain->rules->in_force && (explain->from_there == 0 || explain->to_there == 0);
+}
+
+static int explain_status(bool allowed, bool absent)
+{
+    if (!allowed)
+        return EXPLAIN_REFUSED;
+    return absent ? EXPLAIN_ABSENT : 0;
+}
+
+static void explain_print_untold(const struct explain *explain)
+{
+    if (explain->untold == explain->ruleset->rule_count)
+        return;
+    fputs("  this line denies it too, but nothing joins the two, so FROM is not told of it:\n    ",
+          stdout);
+    policy_print_rule(stdout, &explain->ruleset->rules[explain->untold]);
+    putchar('\n');
+}
+
 static void explain_print_found(const char *which, size_t found,
                                 const struct ruleset_domain *domain)
 {
@@ -262,7 +293,11 @@ static bool explain_denies(const struct explain *explain)
 
 static void explain_print(const struct explain *explain)
 {
-    fputs(explain->allowed ? "allowed: " : "refused: ", stdout);
+    if (explain->allowed && explain_is_absent(explain))
+        printf("not there: %s; if it were, this would be allowed: ",
+               explain->to_there == 0 ? "TO" : "FROM");
+    else
+        fputs(explain->allowed ? "allowed: " : "refused: ", stdout);
     if (explain->own)
         fputs("a domain's own programs need no rule", stdout);
     else if (explain->has_sides && explain_sides_by_node(&explain->sides))
@@ -275,6 +310,7 @@ static void explain_print(const struct explain *explain)
     if (explain->rules->in_force && !explain->allowed && explain_denies(explain))
         explain_print_remedy(explain, explain->decides);
     explain_print_others(explain);
+    explain_print_untold(explain);
     if (explain->rules->in_force) {
         explain_print_found("FROM", explain->from_there, &explain->question.from);
         explain_print_found("TO", explain->to_there, &explain->question.to);
@@ -342,6 +378,11 @@ static void explain_json_members(const struct explain *explain)
         explain_json_rule(explain, explain->decides);
     explain_json_others(explain, "perhaps", false);
     explain_json_others(explain, "but_for", true);
+    fputs(", \"untold\": ", stdout);
+    if (explain->untold == explain->ruleset->rule_count)
+        fputs("null", stdout);
+    else
+        explain_json_rule(explain, explain->untold);
     explain_json_sides(explain);
 }
 
@@ -360,7 +401,7 @@ static int explain_one(struct explain *explain, const struct policy_options *opt
         explain_print(explain);
     }
     explain_done(explain);
-    return status != 0 || explain->allowed ? status : EXPLAIN_REFUSED;
+    return status != 0 ? status : explain_status(explain->allowed, explain_is_absent(explain));
 }
 
 /* ---- any domain: by a route ---- */
@@ -407,7 +448,7 @@ static int explain_route_one(struct explain *explain, const struct ruleset_route
 
 static int explain_any(struct explain *explain, const struct policy_options *options)
 {
-    bool perhaps, allowed = false;
+    bool perhaps, allowed = false, there = false;
     int status = 0;
     if (explain->question.name == NULL)
         return policy_fail(POLICY_STATUS_WRONG,
@@ -422,10 +463,11 @@ static int explain_any(struct explain *explain, const struct policy_options *opt
     for (unsigned i = 0; status == 0 && route != NULL && i < route->to_count; i++) {
         status = explain_route_one(explain, route, i, options->json);
         allowed = allowed || explain->allowed;
+        there = there || (explain->allowed && !explain_is_absent(explain));
     }
     if (options->json)
         printf("], \"allowed\": %s}\n", allowed ? "true" : "false");
-    return status != 0 || allowed ? status : EXPLAIN_REFUSED;
+    return status != 0 ? status : explain_status(allowed, !there);
 }
 
 int policy_explain(const struct policy_options *options, struct policy_rules *rules,
@@ -442,7 +484,7 @@ int policy_explain(const struct policy_options *options, struct policy_rules *ru
         return status;
     status = strcmp(explain.to_text, "any") == 0 ? explain_any(&explain, options)
                                                  : explain_one(&explain, options);
-    if (!options->json && (status == 0 || status == EXPLAIN_REFUSED))
+    if (!options->json && (status == 0 || status >= EXPLAIN_REFUSED))
         policy_note_not_in_force(rules);
     return status;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/file_trust.h"
+#include "idc-setup/policy_line.h"
 
 #define FILES_SUFFIX ".policy"
 #define FILES_ERRORS_SHOWN 50
@@ -22,16 +23,35 @@ struct files_loading {
     struct policy_texts *texts; /* that were read */
     struct ruleset *ruleset;    /* that they become */
     struct ruleset_reporter reporter;
+    const struct policy_typed *typed; /* or NULL */
     bool in_force;
     unsigned errors;
     int status; /* 1 as soon as something could not be read */
 };
 
+/* What was typed has no line for whoever typed it. */
+static void files_report_typed(const struct policy_typed *typed, const struct problem *problem)
+{
+    const char *argument = policy_line_argument(typed->text, typed->arguments, problem->column);
+    if (argument != NULL)
+        fprintf(stderr, "idc-setup: \"%s\": %s\n", argument, problem->text);
+    else
+        fprintf(stderr, "idc-setup: %s\n", problem->text);
+    fprintf(stderr, "    hint: %s\n", problem->hint);
+    if (policy_line_has_more_words(typed->arguments))
+        fputs("    hint: a shell puts the names of files in the place of *; write '*'\n", stderr);
+}
+
 static void files_report(void *arg, const char *file, const struct problem *problem)
 {
     struct files_loading *loading = arg;
+    const struct policy_typed *typed = loading->typed;
     if (loading->errors++ >= FILES_ERRORS_SHOWN)
         return;
+    if (typed != NULL && problem->line == typed->line && strcmp(file, typed->file) == 0) {
+        files_report_typed(typed, problem);
+        return;
+    }
     if (problem->line == 0)
         fprintf(stderr, "%s: %s\n", file, problem->text);
     else
@@ -90,11 +110,29 @@ static void files_check_end(struct files_loading *loading, const struct policy_t
     files_report(loading, file->name, &problem);
 }
 
+/* What is in force is named by refusals and lists long after, wherever these are read. So its name
+ * is absolute then. */
+static const char *files_name(const struct files_loading *loading, const char *path,
+                              char absolute[2 * PATH_MAX])
+{
+    char copy[PATH_MAX], directory[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (!loading->in_force || path[0] == '/')
+        return path;
+    snprintf(copy, sizeof(copy), "%s", path);
+    if (realpath(dirname(copy), directory) == NULL)
+        return path;
+    snprintf(absolute, 2 * PATH_MAX, "%s/%s", directory[1] == '\0' ? "" : directory,
+             slash == NULL ? path : slash + 1);
+    return absolute;
+}
+
 static void files_add_open(struct files_loading *loading, const char *path, int fd)
 {
     size_t length;
-    char *text = files_read(fd, &length);
-    if (text == NULL || policy_texts_add(loading->texts, path, text, length) != 0)
+    char *text = files_read(fd, &length), absolute[2 * PATH_MAX];
+    if (text == NULL ||
+        policy_texts_add(loading->texts, files_name(loading, path, absolute), text, length) != 0)
         files_fail(loading, path, strerror(errno));
     free(text);
 }
@@ -260,9 +298,7 @@ static int files_parse_all(struct files_loading *loading, const struct policy_te
     *command_rules = loading->ruleset->rule_count;
     for (size_t i = 0; i < texts->count; i++)
         files_parse_text(loading, &texts->list[i]);
-    /* A group may only seem to be missing when a line could not be understood. */
-    if (loading->errors == 0)
-        ruleset_finish(loading->ruleset, &loading->reporter);
+    ruleset_finish(loading->ruleset, &loading->reporter);
     if (loading->errors > FILES_ERRORS_SHOWN)
         fprintf(stderr, "idc-setup: %u more errors are not shown\n",
                 loading->errors - FILES_ERRORS_SHOWN);
@@ -272,7 +308,14 @@ static int files_parse_all(struct files_loading *loading, const struct policy_te
 int policy_files_parse(const struct policy_text *commands, const struct policy_texts *texts,
                        struct ruleset **ruleset, size_t *command_rules)
 {
-    struct files_loading loading = {.ruleset = ruleset_new()};
+    return policy_files_parse_typed(commands, texts, NULL, ruleset, command_rules);
+}
+
+int policy_files_parse_typed(const struct policy_text *commands, const struct policy_texts *texts,
+                             const struct policy_typed *typed, struct ruleset **ruleset,
+                             size_t *command_rules)
+{
+    struct files_loading loading = {.ruleset = ruleset_new(), .typed = typed};
     *ruleset = NULL;
     if (loading.ruleset == NULL) {
         fputs("idc-setup: out of memory\n", stderr);

@@ -30,6 +30,17 @@ int policy_files_read(const struct policy_source *source, struct policy_texts *t
  * or NULL. *command_rules: how many these are. If it fails, *ruleset is NULL. */
 int policy_files_parse(const struct policy_text *commands, const struct policy_texts *texts,
                        struct ruleset **ruleset, size_t *command_rules);
+/* A line of the commands' rules that was made of arguments: what is wrong in it is told by naming
+ * the argument, and not the line. */
+struct policy_typed {
+    const char *file;
+    unsigned line;
+    const char *text; /* of the line, as policy_line_make made it */
+    char **arguments;
+};
+int policy_files_parse_typed(const struct policy_text *commands, const struct policy_texts *texts,
+                             const struct policy_typed *typed, struct ruleset **ruleset,
+                             size_t *command_rules);
 /* Both. */
 int policy_files_load(const struct policy_source *source, struct ruleset **ruleset);
 

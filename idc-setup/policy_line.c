@@ -101,6 +101,11 @@ static int line_print_option(FILE *out, const char *argument, int64_t now)
 
 /* ---- the line ---- */
 
+static bool line_has_what(char **arguments)
+{
+    return arguments[2] != NULL && strchr(arguments[2], '=') == NULL;
+}
+
 static int line_print(FILE *out, const char *action, char **arguments, int64_t now)
 {
     fprintf(out, "%s ", action);
@@ -108,7 +113,7 @@ static int line_print(FILE *out, const char *action, char **arguments, int64_t n
     fputc(' ', out);
     line_print_word(out, arguments[1]);
     char **rest = arguments + 2;
-    bool what = rest[0] != NULL && strchr(rest[0], '=') == NULL;
+    bool what = line_has_what(arguments);
     fprintf(out, " %s", what ? "" : "*");
     if (what)
         line_print_word(out, *rest++);
@@ -136,6 +141,42 @@ int policy_line_make(const char *action, char **arguments, int64_t now, char **l
     if (fclose(out) != 0 && status == 0)
         status = policy_fail(SETUP_STATUS_FAILED, "out of memory");
     return status;
+}
+
+/* ---- back from the line to the arguments ---- */
+
+/* Words have one blank between them, and those inside a word are in quotes. */
+static size_t line_word_at(const char *line, unsigned column)
+{
+    size_t word = 0;
+    bool quoted = false;
+    for (unsigned at = 1; at < column && line[at - 1] != '\0'; at++) {
+        char c = line[at - 1];
+        if (quoted && c == '\\') {
+            at++;
+            continue;
+        }
+        quoted = quoted != (c == '"');
+        word += c == ' ' && !quoted;
+    }
+    return word;
+}
+
+const char *policy_line_argument(const char *line, char **arguments, unsigned column)
+{
+    size_t word = line_word_at(line, column), count = 0;
+    while (arguments[count] != NULL)
+        count++;
+    if (word == 0 || (word == 3 && !line_has_what(arguments)))
+        return NULL;
+    if (word > 3 && !line_has_what(arguments))
+        word--;
+    return word <= count ? arguments[word - 1] : NULL;
+}
+
+bool policy_line_has_more_words(char **arguments)
+{
+    return line_has_what(arguments) && arguments[3] != NULL && strchr(arguments[3], '=') == NULL;
 }
 
 bool policy_line_is(const char *line, size_t length, const char *pair, const char *what)

@@ -14,6 +14,12 @@
  * was told. */
 int policy_line_make(const char *action, char **arguments, int64_t now, char **line);
 
+/* The argument that stands at a column, from 1, of a line that was made of these arguments. NULL:
+ * none does. */
+const char *policy_line_argument(const char *line, char **arguments, unsigned column);
+/* Do words without a = follow WHAT? A shell that was given a * makes such ones. */
+bool policy_line_has_more_words(char **arguments);
+
 /* Has the line the words "FROM TO" after its action, and after them WHAT, unless what is NULL? All
  * are as policy_line_make writes them. */
 bool policy_line_is(const char *line, size_t length, const char *pair, const char *what);

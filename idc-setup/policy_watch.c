@@ -252,6 +252,7 @@ int policy_watch(struct policy_options *options, char **arguments)
 {
     struct watching watching = {.source = &options->source, .files = -1};
     (void)arguments;
+    options->source.in_force = true;
     int status = setup_platform_choose(&options->platform);
     if (status == 0)
         status = policy_state_open(&watching.state, &options->platform, true);

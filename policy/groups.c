@@ -17,6 +17,8 @@ struct groups_entry {
     uint32_t index;
 };
 
+#define GROUPS_MISSING UINT32_MAX /* the number of a group that is not there */
+
 enum groups_state { GROUPS_NEW, GROUPS_INSIDE, GROUPS_DONE };
 
 struct groups_work {
@@ -57,6 +59,9 @@ static void groups_resolve(struct groups_work *work, const struct ruleset_place 
         term->number = found->index;
         return;
     }
+    term->number = GROUPS_MISSING;
+    if (work->ruleset->groups_unsure)
+        return;
     problem_fill(&problem, term->column, "make it by a line: group NAME = MEMBER...",
                  "there is no group %s", term->name);
     work->reporter->report(work->reporter->arg, place->file, &problem);
@@ -93,7 +98,7 @@ static void groups_visit(struct groups_work *work, uint32_t index)
     work->states[index] = GROUPS_INSIDE;
     for (size_t m = 0; m < group->member_count; m++) {
         const struct domain_term *member = &group->members[m];
-        if (member->kind != DOMAIN_GROUP)
+        if (member->kind != DOMAIN_GROUP || member->number == GROUPS_MISSING)
             continue;
         if (work->states[member->number] == GROUPS_NEW)
             groups_visit(work, member->number);
@@ -116,8 +121,6 @@ static void groups_run(struct groups_work *work)
 {
     groups_index(work);
     groups_resolve_all(work);
-    if (work->errors > 0)
-        return; /* after an unknown group there are no numbers to walk along */
     for (uint32_t i = 0; i < work->ruleset->group_count; i++)
         if (work->states[i] == GROUPS_NEW)
             groups_visit(work, i);

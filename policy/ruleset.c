@@ -173,9 +173,11 @@ static bool reading_group_name(struct reading *reading, struct ruleset_group *gr
     struct slice slice = slice_of(&reading->word);
     char shown[PROBLEM_SHOWN_MAX], file[PROBLEM_SHOWN_MAX];
     group->column = slice.at[0];
-    if (slice_find(&slice, '=') < slice.length)
+    if (slice_find(&slice, '=') < slice.length) {
+        reading->ruleset->groups_unsure = true;
         return problem_set(&reading->problem, slice.at[0], group_form,
                            "no blank before or after the =");
+    }
     if (!domain_valid_group(&slice))
         return problem_set(&reading->problem, slice.at[0],
                            "a group's name has 1 to 63 letters, digits, '.', '_' and '-'",
@@ -212,23 +214,36 @@ static bool reading_members(struct reading *reading, struct ruleset_group *group
     return group->members != NULL || reading_no_memory(reading);
 }
 
-static bool reading_group(struct reading *reading)
+static bool reading_add_group(struct reading *reading, const struct ruleset_group *group)
 {
     struct ruleset *ruleset = reading->ruleset;
-    struct ruleset_group group = {.place = reading->place};
-    if (!reading_needs(reading, "the group's name", group_form) ||
-        !reading_group_name(reading, &group) || !reading_needs(reading, "the =", group_form) ||
-        !reading_equals(reading) || !reading_members(reading, &group))
-        return false;
-    if (ruleset->group_count == RULESET_GROUPS_MAX)
+    if (ruleset->group_count == RULESET_GROUPS_MAX) {
+        ruleset->groups_unsure = true;
         return problem_set(&reading->problem, 1, "globs make groups fewer", "more than %u groups",
                            RULESET_GROUPS_MAX);
-    void *more = ruleset_more(ruleset->groups, ruleset->group_count, sizeof(group));
+    }
+    void *more = ruleset_more(ruleset->groups, ruleset->group_count, sizeof(*group));
     if (more == NULL)
         return reading_no_memory(reading);
     ruleset->groups = more;
-    ruleset->groups[ruleset->group_count++] = group;
+    ruleset->groups[ruleset->group_count++] = *group;
     return true;
+}
+
+static bool reading_group(struct reading *reading)
+{
+    struct ruleset_group group = {.place = reading->place};
+    if (!reading_needs(reading, "the group's name", group_form) ||
+        !reading_group_name(reading, &group))
+        return false;
+    if (reading_needs(reading, "the =", group_form) && reading_equals(reading) &&
+        reading_members(reading, &group))
+        return reading_add_group(reading, &group);
+    const struct problem problem = reading->problem; /* the first one is told */
+    group.member_count = 0;
+    reading_add_group(reading, &group);
+    reading->problem = problem;
+    return false;
 }
 
 /* ---- route ---- */
@@ -358,6 +373,7 @@ static bool reading_action(struct reading *reading)
     for (size_t i = 0; i < sizeof(reading_actions) / sizeof(reading_actions[0]); i++)
         if (slice_is(&slice, reading_actions[i].word))
             return reading_actions[i].read(reading);
+    reading->ruleset->groups_unsure = true;
     return problem_set(&reading->problem, slice.at[0],
                        "a line begins with allow, deny, group or route, or is a # comment",
                        "\"%s\" is not an action", slice_shown(&slice, shown));
@@ -367,20 +383,24 @@ static bool reading_line(struct reading *reading, const char *line, size_t lengt
 {
     if (length > 0 && line[length - 1] == '\r')
         length--;
-    if (length > LEXER_LINE_MAX)
+    if (length > LEXER_LINE_MAX) {
+        reading->ruleset->groups_unsure = true;
         return problem_set(&reading->problem, LEXER_LINE_MAX + 1,
                            "make several lines; groups may contain groups",
                            "the line has more than %d bytes", LEXER_LINE_MAX);
+    }
     lexer_begin(&reading->lexer, line, length);
     enum reading_word first = reading_next(reading);
+    reading->ruleset->groups_unsure |= first == READING_WRONG;
     return first == READING_WORD ? reading_action(reading) : first == READING_NONE;
 }
 
-static unsigned ruleset_whole(const struct ruleset_reporter *reporter, const char *file,
-                              const char *hint, const char *what)
+static unsigned ruleset_whole(struct ruleset *ruleset, const struct ruleset_reporter *reporter,
+                              const char *file, const char *hint, const char *what)
 {
     struct problem problem = {.line = 0};
     problem_fill(&problem, 0, hint, "%s", what);
+    ruleset->groups_unsure = true;
     reporter->report(reporter->arg, file, &problem);
     return 1;
 }
@@ -406,22 +426,24 @@ unsigned ruleset_add(struct ruleset *ruleset, const char *file, const char *text
                      const struct ruleset_reporter *reporter)
 {
     if (length > RULESET_FILE_MAX)
-        return ruleset_whole(reporter, file, "make several files of it",
+        return ruleset_whole(ruleset, reporter, file, "make several files of it",
                              "the file has more than 1048576 bytes");
     if (ruleset->file_count == RULESET_FILES_MAX || ruleset->total > RULESET_TOTAL_MAX - length)
-        return ruleset_whole(reporter, file, "leave some lines or files out",
+        return ruleset_whole(ruleset, reporter, file, "leave some lines or files out",
                              "there are more than 1000 files, or 4194304 bytes in all of them");
     ruleset->file_count++;
     ruleset->total += length;
     struct reading *reading = malloc(sizeof(*reading));
     if (reading == NULL)
-        return ruleset_whole(reporter, file, "try again when there is more", "out of memory");
+        return ruleset_whole(ruleset, reporter, file, "try again when there is more",
+                             "out of memory");
     reading->ruleset = ruleset;
     reading->place =
         (struct ruleset_place){.file = arena_text(&ruleset->arena, file, strlen(file))};
     unsigned errors = 0;
     if (reading->place.file == NULL)
-        errors = ruleset_whole(reporter, file, "try again when there is more", "out of memory");
+        errors =
+            ruleset_whole(ruleset, reporter, file, "try again when there is more", "out of memory");
     else
         errors = reading_file(reading, text, length, reporter);
     free(reading);

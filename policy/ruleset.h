@@ -10,7 +10,9 @@
  * on the set does not change, and holds no pointer into the files' texts.
  *
  * Each error is reported once, and of a line only the first. A set with errors is of no use: half
- * a policy is not a policy.
+ * a policy is not a policy. ruleset_finish may be called on it, to find what else is wrong. A group
+ * whose line is wrong behind its name is there all the same, without members, so nobody is told
+ * that it is missing. If a wrong line may have made any group, no group is said to be missing.
  *
  * Everything is bounded by the limits below, so a file that somebody has made on purpose costs
  * memory in proportion to its size and no more. Groups are sorted so that each stands after its
@@ -78,6 +80,7 @@ struct ruleset {
     struct ruleset_group *groups;
     size_t group_count;
     uint32_t *group_order;    /* members before those that contain them */
+    bool groups_unsure;       /* a line that was wrong may have made a group */
     size_t file_count, total; /* files, and their bytes */
     struct arena arena;
 };

@@ -145,7 +145,7 @@ static unsigned fuzz_files(struct ruleset *ruleset, const char *text, size_t siz
             errors += ruleset_add(ruleset, "f", text + from, length, &reporter);
         from += length + 1;
     }
-    return errors == 0 ? ruleset_finish(ruleset, &reporter) : errors;
+    return errors + ruleset_finish(ruleset, &reporter); /* also of a set with errors */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

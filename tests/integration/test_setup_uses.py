@@ -221,6 +221,7 @@ class Uses(RulesCase):
                          re.escape(self.now(1, 1002)))
         self.assertIn("ends: " + self.now(1, 1001), self.idc_setup("deny", "web", "db"))
         wait_until(lambda: self.uses()["uses"] == [], what="end of both")
+        self.assertEqual(self.uses()["not_known"], [])
 
     def test_a_guest_that_does_not_answer_delays_no_deny(self):
         """It comes into force though the guest says nothing, and what is not known is told."""
@@ -233,3 +234,4 @@ class Uses(RulesCase):
         finally:
             self.b.thaw()
         wait_until(lambda: self.uses()["uses"] == [], what="end")
+        self.assertEqual(self.uses()["not_known"], [])

@@ -188,4 +188,5 @@ class RulesOnXen(XenCase):
             self.assertIn("%s1 connection from %s (%d) to " % (before, self.b.xen.name, self.b.domid), said)
             self.assertEqual(said.count("connection from"), 1)
         self.assert_errno(errno.EACCES, b.do, "recv", 4)
-        wait_until(lambda: uses() == between[1:], what="end of one connection")
+        # the rule of the command is the first one now
+        wait_until(lambda: uses() == [(self.b.domid, self.a.domid, 2, 1, 1)], what="end of one connection")

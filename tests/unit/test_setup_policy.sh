@@ -154,6 +154,21 @@ echo 'allow @g db 80' >"$here/policy"
 run 2 check --policy "$here"
 says "$here/policy.d/a.policy:1:11: there is no group h"
 [ "$(grep -c hint: "$err")" = 1 ] || bad "hints: $(cat "$err")"
+# groups beside other mistakes: one that is missing, but none of which the line is wrong
+printf '%s\n' 'allow @missing db 80' 'allow web' 'group half = web,db' 'allow @half db 80' 'group a = @b' 'group b = @a' >"$here/policy"
+rm "$here/policy.d/a.policy"
+run 2 check --policy "$here"
+sed '/hint:/d' "$err" >"$tmp/got"
+printf '%s\n' "$here/policy:2:10: TO is missing" "$here/policy:3:17: ',' can't be in a domain's name without quotes" \
+    "$here/policy:1:7: there is no group missing" "$here/policy:6:11: the group b contains itself by way of this" >"$tmp/expected"
+cmp -s "$tmp/expected" "$tmp/got" || bad "not all: $(cat "$tmp/got")"
+for wrong in 'grop g = web' 'group g= web' '"group g = web'; do
+    printf '%s\n' "$wrong" 'allow @g db 80' 'group c = @c' >"$here/policy"
+    run 2 check --policy "$here"
+    grep -q "there is no group" "$err" && bad "'$wrong': a group is said to be missing: $(cat "$err")"
+    says "$here/policy:3:11: the group c contains itself"
+done
+touch "$here/policy.d/a.policy"
 yes 'allow web' | head -n 70 >"$tmp/many"
 run 2 check "$tmp/many"
 [ "$(grep -c missing "$err")" = 50 ] || bad "$(grep -c missing "$err") errors are shown"

@@ -5,6 +5,11 @@
 
 setup=${1:-${BUILD:-build}/idc-setup}
 umask 022
+begin=$PWD
+case $setup in
+/*) ;;
+*) setup=$begin/$setup ;;
+esac
 tmp=$(mktemp -d) || exit 1
 watching=
 end() {
@@ -32,7 +37,7 @@ run() {
     status=$?
     [ "$status" = "$wanted" ] || bad "'$*': exit status $status, not $wanted: $(cat "$err")"
     case $wanted in
-    0 | 3) ;;
+    0 | 3 | 4) ;;
     *) [ -s "$err" ] || bad "'$*': no word about what is wrong" ;;
     esac
 }
@@ -116,6 +121,28 @@ run 1 list
 says "there is no store directory"
 run 0 allow --help
 shows "usage:"
+
+# ---- what is wrong with an argument is told by the argument
+
+typed() {
+    says "$1"
+    grep -q "commands.policy" "$err" && bad "what nobody has typed is named: $(cat "$err")"
+}
+mkdir "$store"
+run 2 allow web db 80 uid=root
+typed 'idc-setup: "uid=root": not a number: "root"'
+run 2 deny web db uid=1 type=x
+typed 'idc-setup: "type=x": "x" is not a value of this option'
+run 2 allow web "a:b" 80
+typed 'idc-setup: "a:b": "a:" is not a kind of domain'
+run 2 allow "my \"guest\"" @nobody 80 type=stream
+typed 'idc-setup: "@nobody": there is no group nobody'
+grep -q "names of files" "$err" && bad "a hint about a shell that did nothing: $(cat "$err")"
+run 2 allow web db main.c rules.c
+typed 'idc-setup: "rules.c": "rules.c" is not an option'
+says "hint: a shell puts the names of files in the place of *; write '*'"
+[ -e "$store/commands.policy" ] && bad "something wrong was kept"
+rmdir "$store"
 
 # ---- names
 
@@ -334,6 +361,32 @@ echo 'deny "my guest" web 80' >"$tmp/one"
 run 0 apply "$tmp/one"
 asks 3 "refused: no line fits" "my guest" web 80
 shows "nothing joins them"
+shows "this line denies it too, but nothing joins the two, so FROM is not told of it:"
+shows "    $tmp/one:1: deny \"my guest\" web 80"
+run 3 explain --json "my guest" web 80
+json 'x["rule"] is None and x["untold"]["line"] == 1'
+# so it is with a command
+run 0 deny db web 81
+asks 3 "refused: no line fits" db web 81
+shows "commands.policy:2: deny db web 81"
+run 0 retract --all
+run 3 explain --json db web 81
+json 'x["untold"] is None'
+# a domain that is not there would be allowed
+printf '%s\n' 'allow web * 80' 'allow db web 80' 'route web org.example.x nobody,db' 'allow web * org.example.x' >"$tmp/one"
+run 0 apply "$tmp/one"
+asks 4 "not there: TO; if it were, this would be allowed: $tmp/one:1: allow web * 80" web nobody 80
+shows "there is no such domain as TO now"
+run 4 explain --json web nobody 80
+json 'x["allowed"] and x["from_there"] and not x["to_there"]'
+asks 3 "refused: no line fits" db nobody 80
+asks 0 "allowed: $tmp/one:1: allow web * 80" web db 80
+run 0 explain web any org.example.x
+shows "nobody: not there: TO; if it were"
+sed -i 's/nobody,db/nobody/' "$tmp/one"
+run 0 apply "$tmp/one"
+run 4 explain web any org.example.x
+echo 'deny "my guest" web 80' >"$tmp/one"
 echo 'deny "my guest" * 80' >"$tmp/one"
 run 0 apply "$tmp/one"
 asks 3 "refused: $tmp/one:1: deny \"my guest\" * 80" "my guest" web 80
@@ -341,6 +394,23 @@ asks 3 "refused: $tmp/one:1: deny \"my guest\" * 80" "my guest" web 80
 printf 'n0,r1\n7 1' >"$store/domain:1/policy/rules.now"
 run 3 explain web db 80
 shows "it has other rules than these, until idc-setup apply"
+run 0 apply --policy "$etc"
+
+# ---- the names of files are kept as they are everywhere
+
+cd "$tmp" || exit 1
+run 0 apply --policy etc
+run 0 list
+shows "$etc/policy:2: allow web db 5432 uid=33"
+echo 'allow web db 80' >relative
+run 0 apply ./relative
+run 0 list
+prints "1     $tmp/relative:1: allow web db 80"
+cd etc || exit 1
+run 0 apply ../relative
+run 0 list
+prints "1     $tmp/relative:1: allow web db 80"
+cd "$OLDPWD" && cd "$begin" || exit 1
 run 0 apply --policy "$etc"
 
 # ---- graph
