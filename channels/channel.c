@@ -17,6 +17,7 @@
 #define PAUSE_CONNECT_MS 5000
 #define PAUSE_LISTEN_MS 500
 #define PAUSE_FULL_MS 250 /* less than a second */
+#define UNTOLD_SECONDS 5
 #define SAY_LINES 10
 #define SAY_SECONDS 10
 #define ACCEPTS_AT_ONCE 16
@@ -154,13 +155,42 @@ static void channel_go_on(struct channel *channel, bool failed)
         event_add(&channel->acceptable, NULL);
 }
 
+static void joint_give_up(struct joint *joint)
+{
+    struct channel *channel = joint->channel;
+    joint_free(joint, ECONNABORTED);
+    channel_go_on(channel, true);
+}
+
+static void joint_untold_event(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    joint_give_up(argument);
+}
+
+/* A client that has said nothing yet can't be told of a reset. Most say something at once. */
+static bool joint_waits_to_tell(struct joint *joint)
+{
+    static const struct timeval limit = {UNTOLD_SECONDS, 0};
+    struct channel *channel = joint->channel;
+    const struct side *client = &joint->sides[channel->listening < 0 ? 0 : channel->listening];
+    if (channel->listening < 0 || !side_is_untold(client))
+        return false;
+    event_assign(&joint->event, channel->loop->base, client->in, EV_READ, joint_untold_event,
+                 joint);
+    return event_add(&joint->event, &limit) == 0;
+}
+
 static void joint_failed(struct joint *joint, int end, const char *why)
 {
     struct channel *channel = joint->channel;
     channel->failed++;
     channel_say(channel, end, why, channel->listening < 0);
-    joint_free(joint, ECONNABORTED);
-    channel_go_on(channel, true);
+    if (event_initialized(&joint->event))
+        event_del(&joint->event);
+    if (!joint_waits_to_tell(joint))
+        joint_give_up(joint);
 }
 
 /* Not in link_mgr's words: all connections would wait for its answer. */

@@ -7,16 +7,23 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+static void loop_reap(const struct loop *loop)
+{
+    pid_t pid;
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+        if (loop->reaped != NULL)
+            loop->reaped(loop->context, pid);
+}
+
 static void loop_signal(evutil_socket_t number, short what, void *argument)
 {
     struct loop *loop = argument;
     (void)what;
     if (number == SIGCHLD)
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            ;
-    else if (number == SIGHUP)
+        loop_reap(loop);
+    else if (number == SIGHUP && loop->hangup != NULL)
         loop->hangup(loop->context);
-    else
+    else if (number != SIGHUP)
         event_base_loopbreak(loop->bridges.base);
 }
 

@@ -14,12 +14,13 @@
 struct loop {
     struct bridge_loop bridges;
     struct event signals[LOOP_SIGNALS];
-    void (*hangup)(void *context);
+    void (*hangup)(void *context);            /* may be NULL */
+    void (*reaped)(void *context, pid_t pid); /* a child has ended; may be NULL */
     void *context;
 };
 
 /* SIGTERM and SIGINT end loop_run, SIGHUP calls hangup, and children are reaped. 0, or -1: there is
- * no memory. */
+ * no memory. The caller sets reaped afterwards. */
 int loop_open(struct loop *loop, void (*hangup)(void *context), void *context);
 void loop_run(struct loop *loop);
 void loop_close(struct loop *loop);

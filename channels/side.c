@@ -124,6 +124,13 @@ ssize_t side_read(struct side *side, void *buf, size_t size)
     return got;
 }
 
+bool side_is_untold(const struct side *side)
+{
+    int waiting = 0;
+    return side->form == SIDE_UNIX && side->in >= 0 && !side->held &&
+           ioctl(side->in, SIOCINQ, &waiting) == 0 && waiting == 0 && !side_hung_up(side->in);
+}
+
 /* ---- writing ---- */
 
 ssize_t side_write(const struct side *side, const void *buf, size_t len)

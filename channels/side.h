@@ -47,6 +47,9 @@ struct side side_of(int in, int out);
 /* Of a pty or a file: an end of the other side's data is the end of the whole connection. */
 bool side_is_deaf(const struct side *side);
 
+/* Is it a Unix socket whose other end can be told of a reset only when it has sent something? */
+bool side_is_untold(const struct side *side);
+
 /* Bytes that came, 0 at the end of data, or negative errno. */
 ssize_t side_read(struct side *side, void *buf, size_t size);
 /* Bytes that were taken, or negative errno. */

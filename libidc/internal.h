@@ -92,6 +92,7 @@ int libidc_post(const char *path, const struct compact_writer *call, int wait_ms
  * As idc_connect_to with nonblocking, and as idc_accept. But one byte is unread in the descriptor
  * from the beginning, the mark, which the caller has to take out before it reads. As long as it is
  * there, close() resets the connection, and so does the end of the process. *marked: is it there?
+ * Of the connections that are accepted, only those from within the domain have it.
  */
 int libidc_connect_marked(const char *domain, const char *service,
                           const struct idc_options *options);

@@ -66,6 +66,17 @@ static const struct command commands[] = {
      "One of the two may listen. Then the other is opened for each connection. If none\n"
      "listens, they are joined again and again, with pauses; stdio and fd:N only once.\n",
      run_forward},
+    {"serve", "[OPTION]... [--] PROGRAM [ARG]...", "run a program for each connection to a service",
+     "  --name SERVICE     the service, by its name\n"
+     "  --port N           ... by its port. With neither, a port is picked\n"
+     "  --type TYPE        stream (default), or seqpacket: messages\n"
+     "  --max N            processes at a time, default 100; connections then wait\n"
+     "  --user USER        as whom the program runs; needs root\n"
+     "  --wait             if link_mgr is not there yet, try again until it is\n"
+     "The connection is the program's standard input and output. In its environment:\n"
+     "  IDC_PEER_DOMID, IDC_PEER_NAME, IDC_PEER_PORT, IDC_PEER_UID   who calls\n"
+     "  IDC_SERVICE        the name that was called, if it was a name\n",
+     run_serve},
     {"bench", "[OPTION]... DOMAIN\n   or: idc bench --listen [--port PORT|--name SERVICE]",
      "measure connections to a domain",
      "  --listen           be the other side: serve until killed\n"

@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 
+from case import IdcTestCase
 from forward_case import ForwardCase, exchange, linger, pattern, read_all
 from world import wait_until
 
@@ -171,12 +172,12 @@ class Chain(ForwardCase):
         self.assertEqual(len(read_all(server)[0]), sent)
 
     def test_nobody_serves(self):
-        """The client gets a reset, or a close before it has said anything; forward says why, and goes on."""
+        """The client gets a reset, although it says something only when all is over. forward says why, and goes on."""
         self.start("unix:" + self.path("nobody"))
         client = self.unix("a")
-        with contextlib.suppress(OSError):
-            client.sendall(b"hello")
-        self.assertEqual(read_all(client)[0], b"")
+        wait_until(self.at_b.stderr.pending, what="the failure, before the client says something")
+        client.sendall(b"hello")
+        self.assertEqual(read_all(client), (b"", errno.ECONNRESET))
         self.assertIn(b"nobody: No such file", self.at_b.stderr.read_until(b"\n", 60))
         self.assertIsNone(self.at_b.returncode)
 
@@ -356,6 +357,39 @@ class Ends(ForwardCase):
         finally:
             os.close(master)
             os.close(slave)
+
+
+class Guests(IdcTestCase):
+    """What needs nothing but the two domains, so that it is run between guests of Xen too."""
+
+    def start(self):
+        service = self.b.spawn(["idc", "forward", "idc-listen:org.example.cat", "exec:cat"])
+        self.wait_service()
+        return service, "idc:%d:org.example.cat" % self.b.domid
+
+    def wait_service(self):
+        wait_until(lambda: any(one["service"] == "org.example.cat" for one in self.b.status()["listeners"]), what="the service")
+
+    def check_bytes(self, target):
+        data = pattern(3 << 20)
+        result = self.a.run(["idc", "forward", "stdio", target], data)
+        self.assertEqual((result.returncode, result.stderr, result.stdout == data), (0, b"", True))
+
+    def test_bytes_before_and_after_a_restart(self):
+        _, target = self.start()
+        self.check_bytes(target)
+        self.b.restart(*self.options)
+        self.wait_service()
+        self.check_bytes(target)
+
+    def test_a_killed_service_is_no_clean_end(self):
+        service, target = self.start()
+        client = self.a.spawn(["idc", "forward", "stdio", target])
+        client.write(b"there and back")
+        self.assertEqual(client.stdout.read_exactly(14, 60), b"there and back")
+        service.kill()
+        self.assertEqual((client.wait(), client.stdout.read_all(60)), (1, b""))
+        self.assertEqual(client.stderr.read_all(60), b"idc forward: %s: Connection reset by peer\n" % target.encode())
 
 
 class Wrong(ForwardCase):

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`idc serve`: a program for each connection, which knows nothing of IDC."""
+
+import errno
+import os
+import pwd
+import signal
+
+from case import IdcTestCase
+from forward_case import ForwardCase, pattern
+from world import wait_until
+
+ENVIRONMENT = 'echo "$IDC_PEER_DOMID $IDC_PEER_PORT $IDC_PEER_UID $IDC_SERVICE $(id -u)"'
+
+
+class Guests(IdcTestCase):
+    """What needs nothing but the two domains, so that it is run between guests of Xen too."""
+
+    def serve(self, *words, name="org.example.served", **options):
+        process = self.b.spawn(["idc", "serve", "--name", name, *words], **options)
+        self.wait_service(name)
+        return process
+
+    def wait_service(self, name="org.example.served"):
+        wait_until(lambda: any(one["service"] == name for one in self.b.status()["listeners"]), what="the service")
+
+    def ask(self, data=b"", name="org.example.served", **options):
+        return self.a.run(["idc", "cat", str(self.b.domid), name], data, **options)
+
+    def check_bytes(self):
+        data = pattern(3 << 20)
+        result = self.ask(data)
+        self.assertEqual((result.returncode, result.stderr, result.stdout == data), (0, b"", True))
+
+    def test_bytes_before_and_after_a_restart(self):
+        self.serve("--", "cat")
+        self.check_bytes()
+        self.b.restart(*self.options)
+        self.wait_service()
+        self.check_bytes()
+
+    def test_who_calls(self):
+        self.serve("sh", "-c", ENVIRONMENT)
+        words = self.ask().stdout.decode().split()
+        self.assertEqual([words[0], words[2], words[3]], [str(self.a.domid), "0", "org.example.served"])
+        self.assertGreater(int(words[1]), 1 << 31)
+
+    def test_several_at_once(self):
+        self.serve("cat")
+        clients = [self.a.spawn(["idc", "cat", str(self.b.domid), "org.example.served"]) for _ in range(5)]
+        for number, client in enumerate(clients):
+            client.write(b"%d" % number)
+        for number, client in enumerate(clients):
+            self.assertEqual(client.stdout.read_exactly(1, 60), b"%d" % number)
+        for client in clients:
+            client.close_stdin()
+            self.assertEqual(client.wait(), 0)
+
+
+class Here(ForwardCase):
+    serve, wait_service, ask = Guests.serve, Guests.wait_service, Guests.ask
+
+    def children(self, process):
+        with open("/proc/%d/task/%d/children" % (process.pid, process.pid), encoding="ascii") as stream:
+            return [int(word) for word in stream.read().split()]
+
+    def test_a_name_of_the_peer(self):
+        text = "version 1\nself uuid=ffffffff-0000-0000-0000-000000000001\npeer %d name=web\nend\n" % self.a.domid
+        self.world.write_rules(self.b, 1, text)
+        self.serve("sh", "-c", "echo =$IDC_PEER_NAME=")
+        wait_until(lambda: self.ask().stdout == b"=web=\n", what="the name")
+
+    def test_a_program_that_is_gone(self):
+        """A line for all of them, and each peer gets a reset; the next one is served when it is back."""
+        with open(self.path("program"), "w", encoding="ascii") as stream:
+            stream.write("#!/bin/sh\ncat\n")
+        os.chmod(self.path("program"), 0o755)
+        serve = self.serve(self.path("program"))
+        os.rename(self.path("program"), self.path("away"))
+        for _ in range(3):
+            self.wait_service()
+            result = self.ask()
+            self.assertEqual((result.returncode, result.stdout, result.stderr.count(b"\n")), (1, b"", 1), result.stderr)
+        os.rename(self.path("away"), self.path("program"))
+        self.wait_service()
+        self.assertEqual(self.ask(b"again").stdout, b"again")
+        serve.kill(signal.SIGTERM)
+        self.assertEqual((serve.wait(), serve.stderr.read_all(60)),
+                         (0, b"idc serve: %s: No such file or directory\n" % self.path("program").encode()))
+
+    def test_a_program_that_cannot_be_run(self):
+        """It is found, but its interpreter is not. What the peer has sent makes it a reset."""
+        with open(self.path("program"), "w", encoding="ascii") as stream:
+            stream.write("#!/nowhere/sh\n")
+        os.chmod(self.path("program"), 0o755)
+        serve = self.serve("--port", "2000", self.path("program"))
+        client = self.a.puppet()
+        client.do("connect", 1, domid=self.b.domid, port=2000)
+        self.assertIn(b"No such file", serve.stderr.read_until(b"\n", 60))
+        client.do("send", 1, len=10)
+        self.assert_errno(errno.ECONNRESET, client.do, "recv", 1, max=1)
+        self.assertIsNone(serve.returncode)
+
+    def test_a_bound(self):
+        serve = self.serve("--max", "2", "cat")
+        clients = [self.a.spawn(["idc", "cat", str(self.b.domid), "org.example.served"]) for _ in range(3)]
+        wait_until(lambda: len(self.children(serve)) == 2, what="two processes")
+        wait_until(lambda: [one["waiting"] for one in self.b.status()["listeners"] if one["service"]] == [1], what="the third waits")
+        self.assertEqual(len(self.children(serve)), 2)
+        for client in clients:
+            client.write(b"x")
+            client.close_stdin()
+        for client in clients:
+            self.assertEqual((client.stdout.read_all(60), client.wait()), (b"x", 0))
+        wait_until(lambda: not self.children(serve), what="no process, and no zombie")
+
+    def test_sigterm_ends_the_programs(self):
+        serve = self.serve("sh", "-c", "trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.1; done")
+        client = self.a.spawn(["idc", "cat", str(self.b.domid), "org.example.served"])
+        self.assertEqual(client.stdout.read_until(b"\n", 60), b"ready\n")
+        serve.kill(signal.SIGTERM)
+        self.assertEqual(client.stdout.read_all(60), b"bye\n")
+        self.assertEqual(serve.wait(), 0)
+
+    def test_sigterm_ends_one_that_does_not_listen(self):
+        serve = self.serve("sh", "-c", "trap '' TERM; echo ready; exec sleep 1000")
+        client = self.a.spawn(["idc", "cat", str(self.b.domid), "org.example.served"])
+        client.stdout.read_until(b"\n", 60)
+        serve.kill(signal.SIGTERM)
+        self.assertEqual(serve.wait(), 0)
+        client.wait()
+
+    def test_programs_survive_their_link_mgr(self):
+        """They only lose the connection, as an error or an end."""
+        self.serve("sh", "-c", "echo ready; cat > /dev/null; echo over > %s" % self.path("over"))
+        client = self.a.spawn(["idc", "cat", str(self.b.domid), "org.example.served"])
+        client.stdout.read_until(b"\n", 60)
+        self.b.restart(*self.options)
+        self.assertEqual(client.wait(), 1)
+        wait_until(lambda: os.path.exists(self.path("over")), what="the program's end")
+
+    def test_messages(self):
+        self.serve("--type", "seqpacket", "cat")
+        result = self.a.run(["idc", "cat", "--seqpacket", str(self.b.domid), "org.example.served"], b"a message")
+        self.assertEqual((result.returncode, result.stdout), (0, b"a message"))
+
+    def test_another_user(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root can become another user")
+        self.serve("--user", "nobody", "sh", "-c", "id -u; echo $HOME; id -G")
+        user = pwd.getpwnam("nobody")
+        self.assertEqual(self.ask().stdout.decode().split("\n"), [str(user.pw_uid), user.pw_dir, str(user.pw_gid), ""])
+
+    def test_a_port_that_is_picked(self):
+        serve = self.b.spawn(["idc", "serve", "--", "cat"])
+        port = serve.stderr.read_until(b"\n", 60).split()[-1].decode()
+        for _ in range(2):
+            wait_until(lambda: any(str(one["port"]) == port for one in self.b.status()["listeners"]), what="the same port")
+            self.assertEqual(self.ask(b"data", port).stdout, b"data")
+            self.b.restart(*self.options)
+
+    def test_wrong(self):
+        for words, status, text in (
+                ([], 2, b"needs a PROGRAM"), (["--port", "0", "cat"], 2, b"PORT must be"), (["--max", "x", "cat"], 2, b"--max takes"),
+                (["--type", "x", "cat"], 2, b"--type takes"), (["--name", "a b", "cat"], 2, b"SERVICE must be"),
+                (["--user", "no-such-user", "cat"], 1, b'no user "no-such-user"'), (["--nonsense", "cat"], 2, b"--nonsense"),
+                (["--name", "x", "/no/such/program"], 1, b"/no/such/program: No such file"),
+                (["--name", "x", "no-such-program"], 1, b"no-such-program: No such file"),
+                (["--name", "x", "/etc/passwd"], 1, b"/etc/passwd: Permission denied"), (["--port", "1", "cat"], 1, b"cannot listen"),
+                (["--socket", self.path("none"), "cat"], 1, b"cannot listen")):
+            with self.subTest(words=words):
+                result = self.b.run(["idc", "serve"] + words)
+                self.assertEqual((result.returncode, result.stdout, result.stderr.count(b"\n")), (status, b"", 1), result.stderr)
+                self.assertIn(text, result.stderr)

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tools/serve_child.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/handover.h"
+
+/* How long a program that could not be run waits for something that stays unread. */
+#define UNREAD_MS 5000
+#define EXIT_NOT_FOUND 127
+
+/* As execvp looks for it. */
+static int check_along_path(const char *name, int how)
+{
+    const char *path = getenv("PATH");
+    char full[PATH_MAX];
+    int error = ENOENT;
+    for (const char *at = path != NULL ? path : "/usr/bin:/bin"; at != NULL;) {
+        size_t len = strcspn(at, ":");
+        int written = snprintf(full, sizeof(full), "%.*s/%s", (int)len, len > 0 ? at : ".", name);
+        if (written < (int)sizeof(full) && access(full, how) == 0)
+            return 0;
+        if (errno == EACCES)
+            error = EACCES;
+        at = at[len] == ':' ? at + len + 1 : NULL;
+    }
+    return error;
+}
+
+/* access says nothing of a directory: it may be "run". But only its first line fails then. */
+int serve_child_check(const struct serve_child *child)
+{
+    const char *name = child->program[0];
+    int how = child->user != NULL ? F_OK : X_OK;
+    if (strchr(name, '/') == NULL)
+        return check_along_path(name, how);
+    return access(name, how) == 0 ? 0 : errno;
+}
+
+static void child_set_number(const char *name, uint32_t number)
+{
+    char text[16];
+    snprintf(text, sizeof(text), "%u", number);
+    setenv(name, text, 1);
+}
+
+static void child_set_environment(const struct serve_child *child, const struct idc_addr *peer,
+                                  const char *name)
+{
+    child_set_number("IDC_PEER_DOMID", peer->domid);
+    child_set_number("IDC_PEER_PORT", peer->port);
+    child_set_number("IDC_PEER_UID", peer->uid);
+    setenv("IDC_PEER_NAME", name, 1);
+    setenv("IDC_SERVICE", peer->service, 1);
+    if (command_socket != NULL)
+        setenv("IDC_SOCKET", command_socket, 1);
+    if (child->user == NULL)
+        return;
+    setenv("HOME", child->user->pw_dir, 1);
+    setenv("USER", child->user->pw_name, 1);
+    setenv("LOGNAME", child->user->pw_name, 1);
+}
+
+static int child_become_user(const struct passwd *user)
+{
+    if (user == NULL)
+        return 0;
+    if (initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0)
+        return -1;
+    return setuid(user->pw_uid);
+}
+
+/* Only what a peer has sent, and nobody has read, makes the close a reset now. */
+static void child_fail(const struct serve_child *child, const char *what, int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    failure(child->command, "%s: %s", what, strerror(errno));
+    poll(&p, 1, UNREAD_MS);
+    _exit(EXIT_NOT_FOUND);
+}
+
+static void child_run(const struct serve_child *child, int fd, bool marked,
+                      const struct idc_addr *peer, const char *name)
+{
+    setpgid(0, 0);
+    signal(SIGPIPE, SIG_DFL);
+    child_set_environment(child, peer, name);
+    if (child_become_user(child->user) < 0 || dup2(fd, STDIN_FILENO) < 0 ||
+        dup2(fd, STDOUT_FILENO) < 0) {
+        failure(child->command, "cannot prepare a process: %s", strerror(errno));
+        _exit(EXIT_NOT_FOUND); /* with its mark */
+    }
+    if (marked)
+        handover_take_mark(fd);
+    execvp(child->program[0], child->program);
+    child_fail(child, child->program[0], fd);
+}
+
+pid_t serve_child_start(const struct serve_child *child, int fd, bool marked,
+                        const struct idc_addr *peer, const char *name)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        child_run(child, fd, marked, peer, name);
+    if (pid > 0)
+        setpgid(pid, pid); /* whoever is first: it may be killed at once */
+    return pid;
+}
