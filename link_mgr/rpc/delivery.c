@@ -56,6 +56,12 @@ static void delivery_look(struct rpc_session *session)
         deliveries_end(session, failed);
 }
 
+bool rpc_delivery_look(struct rpc_session *session)
+{
+    delivery_look(session);
+    return !LIST_EMPTY(&session->deliveries);
+}
+
 /* The delivery that exists, or a new one. */
 static struct rpc_delivery *delivery_find(struct rpc_session *session, struct rpc_handle *handle)
 {

@@ -18,7 +18,9 @@
  *
  * libmicrohttpd reads from the socket too, and the kernel tells an error only once. So the sessions
  * that have deliveries are looked at just before libmicrohttpd is run: all whose client has closed,
- * and some of the others, which may have read everything.
+ * and some of the others, which may have read everything. A client may also do both between that
+ * look and libmicrohttpd's. Therefore a plain connection whose answer is written is held until it
+ * was looked at (transport_http.c).
  */
 #ifndef IDC_RPC_DELIVERY_H
 #define IDC_RPC_DELIVERY_H
@@ -33,6 +35,8 @@ struct rpc_delivery *rpc_delivery_new(struct rpc_session *session, struct rpc_ha
 void rpc_delivery_begin(struct rpc_delivery *delivery);
 void rpc_delivery_cancel(struct rpc_delivery *delivery);
 
+/* Looks at a session. Are there still deliveries of which nothing is known? */
+bool rpc_delivery_look(struct rpc_session *session);
 /* Looks at the sessions that have deliveries, as told above. */
 void rpc_delivery_look_around(struct rpc_server *server);
 /* Ends all deliveries of a session whose connection ends, as read or as lost. in_order: the client

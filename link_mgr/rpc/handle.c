@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "link_mgr/base/clock.h"
 #include "link_mgr/base/closer.h"
 #include "link_mgr/rpc/delivery.h"
+#include "link_mgr/rpc/keep.h"
 #include "link_mgr/rpc/text.h"
 #include "link_mgr/rpc/value.h"
 
@@ -18,6 +21,7 @@
 #define PLACES 65536u
 #define PLACE_BITS 16
 #define GENERATIONS 32768u
+_Static_assert(RPC_HANDLES_MAX == PLACES - 1, "place 0 is not used");
 /* Calls that one event serves before the loop turns to others. */
 #define SERVED_AT_ONCE 64
 /* At a listener wait no more (program/acceptor.h). */
@@ -34,6 +38,7 @@ struct place {
 struct rpc_handle_table {
     struct place *places; /* of PLACES, the first `used` of them have been given out */
     unsigned used, count;
+    uint32_t key;                   /* numbers are shown after an exclusive or with it */
     uint16_t first_free, last_free; /* 0: none */
 };
 
@@ -43,6 +48,10 @@ struct rpc_handle_table *rpc_handle_table_new(void)
     if (table == NULL)
         return NULL;
     table->used = 1;
+    if (getrandom(&table->key, sizeof(table->key), 0) == sizeof(table->key))
+        table->key &= INT32_MAX;
+    else
+        table->key = (uint32_t)clock_wall_ms() & INT32_MAX;
     table->places = calloc(PLACES, sizeof(table->places[0]));
     if (table->places == NULL) {
         free(table);
@@ -91,10 +100,41 @@ static void free_place(struct rpc_handle_table *table, unsigned place)
     table->last_free = (uint16_t)place;
 }
 
+/* Not 0, which is no handle. */
+static int number_of(const struct rpc_handle_table *table, unsigned place)
+{
+    struct place *p = &table->places[place];
+    uint32_t plain = (uint32_t)p->generation << PLACE_BITS | place;
+    if (plain == table->key)
+        plain = (uint32_t)(p->generation = (p->generation + 1) % GENERATIONS) << PLACE_BITS | place;
+    return (int)(plain ^ table->key);
+}
+
 static struct rpc_handle *handle_lookup(const struct rpc_handle_table *table, int64_t number)
 {
-    const struct place *p = &table->places[number % PLACES];
+    if (number <= 0)
+        return NULL;
+    const struct place *p = &table->places[((uint32_t)number ^ table->key) % PLACES];
     return p->handle != NULL && p->handle->number == number ? p->handle : NULL;
+}
+
+/* Has this run of the daemon given that number to a handle that has ended? Once the generations of
+ * a place have all been used, it may be wrong. */
+static bool handle_has_ended(const struct rpc_handle_table *table, int64_t number)
+{
+    if (number <= 0)
+        return false;
+    uint32_t plain = (uint32_t)number ^ table->key, place = plain % PLACES;
+    return place > 0 && place < table->used &&
+           plain >> PLACE_BITS < table->places[place].generation;
+}
+
+void rpc_handle_visit(const struct rpc_handle_table *table,
+                      void (*visit)(void *arg, const struct rpc_handle *handle), void *arg)
+{
+    for (unsigned place = 1; place < table->used; place++)
+        if (table->places[place].handle != NULL)
+            visit(arg, table->places[place].handle);
 }
 
 static void end_queue(struct rpc_queue *queue, int error, const char *why)
@@ -167,6 +207,12 @@ void rpc_wait_end(struct rpc_wait *wait)
     if (wait->timer != NULL)
         event_free(wait->timer);
     wait->timer = NULL;
+    rpc_keep_used(wait->handle);
+}
+
+bool rpc_handle_is_waited_on(const struct rpc_handle *handle)
+{
+    return !TAILQ_EMPTY(&handle->readers.waits) || !TAILQ_EMPTY(&handle->writers.waits);
 }
 
 static void time_is_up(evutil_socket_t fd, short what, void *arg)
@@ -239,15 +285,20 @@ static uint64_t serial_of(int fd)
 }
 
 /* Makes a handle with its events, which is in no table yet. */
-static struct rpc_handle *handle_alloc(struct event_base *base, int fd, uint32_t charge)
+static struct rpc_handle *handle_alloc(struct event_base *base, const struct rpc_handle_for *what)
 {
     struct rpc_handle *handle = calloc(1, sizeof(*handle));
     if (handle == NULL) {
-        closer_close(fd, charge);
+        closer_close(what->fd, what->charge);
         return NULL;
     }
-    handle->fd = fd;
-    handle->charge = charge;
+    handle->fd = what->fd;
+    handle->charge = what->charge;
+    handle->listener = what->listener;
+    handle->type = what->type;
+    handle->port = what->port;
+    handle->keep_ms = what->keep_ms;
+    handle->serial = serial_of(what->fd);
     LIST_INIT(&handle->deliveries);
     if (queue_init(&handle->readers, handle, base, EV_READ) == 0 &&
         queue_init(&handle->writers, handle, base, EV_WRITE) == 0)
@@ -256,11 +307,10 @@ static struct rpc_handle *handle_alloc(struct event_base *base, int fd, uint32_t
     return NULL;
 }
 
-struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listener,
-                                  enum idc_type type, uint32_t charge)
+struct rpc_handle *rpc_handle_new(struct rpc_session *owner, const struct rpc_handle_for *what)
 {
     struct rpc_handle_table *table = owner->server->handles;
-    struct rpc_handle *handle = handle_alloc(owner->server->base, fd, charge);
+    struct rpc_handle *handle = handle_alloc(owner->server->base, what);
     bool may =
         handle != NULL && quota_take(owner->server->users, owner->caller.uid, USER_HANDLES, 1);
     unsigned place = may ? take_place(table) : 0;
@@ -271,10 +321,9 @@ struct rpc_handle *rpc_handle_new(struct rpc_session *owner, int fd, bool listen
             handle_free(handle);
         return NULL;
     }
-    handle->number = (int)((uint32_t)table->places[place].generation << PLACE_BITS | place);
-    handle->listener = listener;
-    handle->type = type;
-    handle->serial = serial_of(fd);
+    handle->place = place;
+    handle->number = number_of(table, place);
+    handle->uid = owner->caller.uid;
     handle->owner = owner;
     table->places[place].handle = handle;
     table->count++;
@@ -291,13 +340,12 @@ void rpc_handle_explain_lack(struct rpc_call *call)
     rpc_fault(call, ENOBUFS, "%s", why);
 }
 
-bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool want_fd,
-                      bool listener, enum idc_type type)
+bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call,
+                      const struct rpc_handle_for *what, bool want_fd, struct rpc_handle **made)
 {
-    struct rpc_handle *handle =
-        want_fd ? NULL : rpc_handle_new(call->session, fd, listener, type, call->fd_charge);
+    struct rpc_handle *handle = want_fd ? NULL : rpc_handle_new(call->session, what);
     if (want_fd) {
-        call->fd_out = fd;
+        call->fd_out = what->fd;
     } else if (handle == NULL) {
         rpc_handle_explain_lack(call);
         return false;
@@ -305,21 +353,54 @@ bool rpc_handle_reply(struct rpc_struct *s, struct rpc_call *call, int fd, bool 
     rpc_struct_begin(s, call);
     if (handle != NULL)
         rpc_struct_int(s, "handle", handle->number);
+    *made = handle;
     return true;
+}
+
+void rpc_handle_replied(struct rpc_struct *s, struct rpc_handle *made)
+{
+    if (!rpc_struct_reply(s) && made != NULL)
+        rpc_handle_close(made);
+}
+
+uint32_t rpc_params_keep(struct rpc_params *params, uint32_t fallback)
+{
+    int64_t keep = rpc_params_int(params, "keep_ms", 0, RPC_KEEP_MAX, fallback);
+    if (keep > 0 &&
+        (rpc_params_bool(params, "fd", false) || rpc_params_bool(params, "far_end", false)))
+        rpc_params_refuse(params, "member \"keep_ms\" is for a handle, and this call has none");
+    return (uint32_t)keep;
 }
 
 void rpc_handle_close(struct rpc_handle *handle)
 {
     struct rpc_handle_table *table = handle->owner->server->handles;
-    free_place(table, (unsigned)handle->number % PLACES);
+    handle->closed = true;
+    rpc_keep_end(handle);
+    free_place(table, handle->place);
     table->count--;
-    quota_give(handle->owner->server->users, handle->owner->caller.uid, USER_HANDLES, 1);
+    quota_give(handle->owner->server->users, handle->uid, USER_HANDLES, 1);
     LIST_REMOVE(handle, in_session);
     rpc_delivery_handle_ends(handle);
     rpc_handle_end_waits(handle);
-    handle->closed = true;
     if (!handle->serving)
         handle_free(handle);
+}
+
+static void fault_of_no_handle(struct rpc_call *call, int64_t number)
+{
+    const struct rpc_server *server = call->session->server;
+    if (handle_has_ended(server->handles, number))
+        rpc_fault(call, EBADF,
+                  "no handle %lld any more: it was closed, or the RPC connection that made it, or "
+                  "its time (keep_ms) is up",
+                  (long long)number);
+    else
+        rpc_fault(call, EBADF,
+                  "no handle %lld: link_mgr, which was started %llu s ago, has not given it out; "
+                  "handles end with link_mgr",
+                  (long long)number,
+                  (unsigned long long)(clock_now_ms() - server->started_ms) / 1000);
 }
 
 struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener)
@@ -329,18 +410,17 @@ struct rpc_handle *rpc_handle_of(struct rpc_params *params, bool listener)
     int64_t number = rpc_params_int(params, "handle", INT32_MIN, INT32_MAX, RPC_REQUIRED);
     if (!rpc_params_ok(params))
         return NULL;
-    struct rpc_handle *handle =
-        number > 0 ? handle_lookup(call->session->server->handles, number) : NULL;
+    struct rpc_handle *handle = handle_lookup(call->session->server->handles, number);
     if (handle == NULL)
-        rpc_fault(call, EBADF, "no handle %lld; it ends with the RPC connection that made it",
-                  (long long)number);
-    else if (caller->uid != 0 &&
-             (caller->uid == HUB_NOBODY || caller->uid != handle->owner->caller.uid))
+        fault_of_no_handle(call, number);
+    else if (caller->uid != 0 && (caller->uid == HUB_NOBODY || caller->uid != handle->uid))
         rpc_fault(call, EACCES, "handle %lld belongs to another uid", (long long)number);
     else if (handle->listener != listener)
         rpc_fault(call, EINVAL, "handle %lld is a %s", (long long)number,
                   listener ? "connection" : "listener");
-    else
+    else {
+        rpc_keep_used(handle);
         return handle;
+    }
     return NULL;
 }

@@ -46,6 +46,7 @@ struct connecting {
     struct hub_pending *pending;
     enum idc_type type;
     bool want_fd;
+    uint32_t keep_ms;
     int far_end; /* a duplicate of the program's far end, -1: none */
     struct event *near_gone;
 };
@@ -89,18 +90,24 @@ static struct connecting *connect_keep(struct rpc_call *call)
 static void reply_connected(struct connecting *connect, const struct hub_connected *result)
 {
     struct rpc_struct s;
+    struct rpc_handle *made;
     bool within = (int)result->peer_domid == hub_domid(connect->call->session->server->hub);
     connect->call->fd_own = !within;
     if (within)
         connect->call->fd_charge = result->peer_uid;
-    if (!rpc_handle_reply(&s, connect->call, result->fd, connect->want_fd, false, connect->type))
+    const struct rpc_handle_for what = {.fd = result->fd,
+                                        .type = connect->type,
+                                        .charge = connect->call->fd_charge,
+                                        .port = result->local_port,
+                                        .keep_ms = connect->keep_ms};
+    if (!rpc_handle_reply(&s, connect->call, &what, connect->want_fd, &made))
         return;
     rpc_struct_int(&s, "local_port", result->local_port);
     rpc_struct_int(&s, "peer_domid", result->peer_domid);
     rpc_struct_int(&s, "peer_port", result->peer_port);
     rpc_struct_int(&s, "peer_uid", result->peer_uid);
     rpc_struct_int(&s, "serial", (int64_t)result->serial);
-    rpc_struct_reply(&s);
+    rpc_handle_replied(&s, made);
 }
 
 static void connect_done(void *arg, int error, const char *why, const struct hub_connected *result)
@@ -220,6 +227,7 @@ static void read_connect(struct rpc_params *params, struct connecting *connect,
         .caller = call->session->caller, .far_end = -1, .held_end = -1, .gone = connect_gone};
     request->type = connect->type;
     connect->want_fd = rpc_params_want_fd(params);
+    connect->keep_ms = rpc_params_keep(params, 0);
     rpc_params_domain(params, &request->to);
     request->domid = request->to.kind == NAMING_SELF ? IDC_DOMID_SELF : request->to.domid;
     request->port = (uint32_t)rpc_params_int(params, "port", 1, UINT32_MAX, 0);
@@ -454,10 +462,10 @@ static void recv_take(const struct rpc_handle *handle, void *buf, size_t len)
 }
 
 /* Answers with the bytes in buf, and only then takes them. A handle that ends with its client's
- * connection needs no delivery, because nobody reads on. */
+ * connection needs no delivery, because nobody reads on. A kept one does not end with it. */
 static void recv_hand_over(struct rpc_call *call, struct rpc_handle *handle, void *buf, size_t len)
 {
-    bool others = handle->owner != call->session;
+    bool others = handle->owner != call->session || handle->keep_ms > 0;
     struct rpc_delivery *delivery = others ? rpc_delivery_new(call->session, handle) : NULL;
     if (others && delivery == NULL) {
         rpc_fault_own(call, ENOMEM);

@@ -22,16 +22,24 @@
 
 /* ---- listen ---- */
 
+/* The answer without a handle, if want_fd. */
 static void reply_listening(struct rpc_call *call, const struct hub_listening *result,
-                            enum idc_type type, bool want_fd)
+                            enum idc_type type, bool want_fd, uint32_t keep_ms)
 {
     struct rpc_struct s;
+    struct rpc_handle *made;
+    const struct rpc_handle_for what = {.fd = result->fd,
+                                        .listener = true,
+                                        .type = type,
+                                        .charge = call->fd_charge,
+                                        .port = result->port,
+                                        .keep_ms = keep_ms};
     /* The descriptor is -1 when the program has it already. */
-    if (!rpc_handle_reply(&s, call, result->fd, want_fd, true, type))
+    if (!rpc_handle_reply(&s, call, &what, want_fd, &made))
         return;
     call->fd_own = true;
     rpc_struct_int(&s, "port", result->port);
-    rpc_struct_reply(&s);
+    rpc_handle_replied(&s, made);
 }
 
 /* The groups are asked for only now, as few calls need them. */
@@ -84,7 +92,7 @@ static void listen_reserved(struct rpc_params *params, const struct hub_listen *
         closer_close(far_end, call->uid);
         rpc_fault(call, -error, "%s", why);
     } else {
-        reply_listening(call, &result, request->type, true);
+        reply_listening(call, &result, request->type, true, 0);
     }
 }
 
@@ -95,6 +103,7 @@ void rpc_do_listen(struct rpc_call *call, struct rpc_params *params)
     char why[HUB_WHY_MAX] = "";
 
     read_listen(params, &request);
+    uint32_t keep_ms = rpc_params_keep(params, 0);
     if (rpc_params_ok(params) && rpc_params_bool(params, "far_end", false)) {
         listen_reserved(params, &request);
         return;
@@ -112,35 +121,42 @@ void rpc_do_listen(struct rpc_call *call, struct rpc_params *params)
     if (error != 0)
         rpc_fault(call, -error, "%s", why);
     else
-        reply_listening(call, &result, request.type, want_fd);
+        reply_listening(call, &result, request.type, want_fd, keep_ms);
 }
 
 /* ---- accept ---- */
 
-/* accept and unlisten keep a wait, and this ends it. */
+/* What accept and unlisten keep. It begins with the wait, for handle.c. */
+struct listener_wait {
+    struct rpc_wait wait;
+    uint32_t keep_ms; /* of the accepted connection's handle */
+};
+
+/* This ends it. */
 static void wait_undo(void *state)
 {
-    struct rpc_wait *wait = state;
-    rpc_wait_end(wait);
-    free(wait);
+    struct listener_wait *waiting = state;
+    rpc_wait_end(&waiting->wait);
+    free(waiting);
 }
 
 /* Prepares a call that waits for something from the listener. False: it was answered. */
 static bool wait_keep(struct rpc_call *call, const struct rpc_hooks *hooks,
                       struct rpc_handle *handle, bool (*attempt)(struct rpc_wait *wait),
-                      int64_t timeout_ms)
+                      int64_t timeout_ms, uint32_t keep_ms)
 {
-    struct rpc_wait *wait = calloc(1, sizeof(*wait));
-    if (wait == NULL) {
+    struct listener_wait *waiting = calloc(1, sizeof(*waiting));
+    if (waiting == NULL) {
         rpc_fault_own(call, ENOMEM);
         return false;
     }
-    *wait = (struct rpc_wait){.call = call,
-                              .handle = handle,
-                              .queue = &handle->readers,
-                              .attempt = attempt,
-                              .timeout_ms = timeout_ms};
-    rpc_call_keep(call, hooks, wait);
+    waiting->wait = (struct rpc_wait){.call = call,
+                                      .handle = handle,
+                                      .queue = &handle->readers,
+                                      .attempt = attempt,
+                                      .timeout_ms = timeout_ms};
+    waiting->keep_ms = keep_ms;
+    rpc_call_keep(call, hooks, waiting);
     return true;
 }
 
@@ -199,8 +215,12 @@ static void accept_hand_over(struct rpc_wait *wait, int fd, const struct handove
     struct rpc_call *call = wait->call;
     int listener = wait->handle->fd;
     uint32_t charge = waiting->marked ? peer->uid : wait->handle->charge;
-    struct rpc_handle *handle =
-        rpc_handle_new(call->session, fd, false, (enum idc_type)peer->type, charge);
+    const struct rpc_handle_for what = {.fd = fd,
+                                        .type = (enum idc_type)peer->type,
+                                        .charge = charge,
+                                        .port = wait->handle->port,
+                                        .keep_ms = ((const struct listener_wait *)wait)->keep_ms};
+    struct rpc_handle *handle = rpc_handle_new(call->session, &what);
     if (handle == NULL) {
         rpc_handle_explain_lack(call);
     } else if (!reply_taken(call, handle, peer)) {
@@ -248,8 +268,10 @@ void rpc_do_accept(struct rpc_call *call, struct rpc_params *params)
     static const struct rpc_hooks hooks = {.begin = accept_begin, .undo = wait_undo};
     int64_t timeout = rpc_params_timeout(params, 0, -1);
     struct rpc_handle *handle = rpc_params_ok(params) ? rpc_handle_of(params, true) : NULL;
-    if (handle != NULL)
-        wait_keep(call, &hooks, handle, accept_attempt, timeout);
+    /* A client that keeps the listener cannot use a connection that it does not keep. */
+    uint32_t keep_ms = handle != NULL ? rpc_params_keep(params, handle->keep_ms) : 0;
+    if (rpc_params_ok(params) && handle != NULL)
+        wait_keep(call, &hooks, handle, accept_attempt, timeout, keep_ms);
 }
 
 /* ---- unlisten ---- */
@@ -293,5 +315,5 @@ void rpc_do_unlisten(struct rpc_call *call, struct rpc_params *params)
     static const struct rpc_hooks hooks = {.begin = unlisten_begin, .undo = wait_undo};
     struct rpc_handle *handle = rpc_handle_of(params, true);
     if (handle != NULL)
-        wait_keep(call, &hooks, handle, unlisten_attempt, UNLISTEN_TIMEOUT_MS);
+        wait_keep(call, &hooks, handle, unlisten_attempt, UNLISTEN_TIMEOUT_MS, 0);
 }

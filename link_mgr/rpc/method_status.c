@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * method_status.c - idc.status: what the hub's visitor shows, as structs, page by page. A page has
- * at most STATUS_PAGE links, connections, listeners and users, so neither its size nor the time for
- * it depends on how many there are. Passing over one costs some nanoseconds.
+ * at most STATUS_PAGE links, connections, listeners, users and handles, so neither its size nor the
+ * time for it depends on how many there are. Passing over one costs some nanoseconds.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "link_mgr/base/clock.h"
 #include "link_mgr/base/program_name.h"
 #include "link_mgr/rpc/handle.h"
+#include "link_mgr/rpc/keep.h"
 #include "link_mgr/rpc/methods.h"
 #include "link_mgr/rpc/value.h"
 
@@ -22,7 +23,7 @@
 struct status {
     struct hub *hub;
     struct rpc_struct top, counters;
-    xmlrpc_value *links, *connections, *listeners, *users;
+    xmlrpc_value *links, *connections, *listeners, *users, *handles;
     bool detail;
     uint32_t uid;     /* of whoever asks */
     int64_t from, at; /* the first of the page, and the next one, among all of them */
@@ -54,12 +55,17 @@ static bool status_wants(void *arg)
     return at >= status->from && at - status->from < STATUS_PAGE;
 }
 
-/* The process of a user. Whoever asks sees his own ones, and root sees all, as by ss(8): the system
- * may hide from users which processes the others have. */
+/* Whoever asks sees some things of his own uid only, and root sees all, as by ss(8). */
+static bool status_may_see(const struct status *status, uint32_t uid)
+{
+    return status->uid != HUB_NOBODY && (status->uid == 0 || status->uid == uid);
+}
+
+/* The process of a user: the system may hide from users which processes the others have. */
 static void status_process(const struct status *status, struct rpc_struct *s, uint32_t uid, int pid)
 {
     char name[PROGRAM_NAME_MAX] = "";
-    bool shown = status->uid != HUB_NOBODY && (status->uid == 0 || status->uid == uid);
+    bool shown = status_may_see(status, uid);
     if (shown)
         program_name(pid, name);
     rpc_struct_int(s, "pid", shown ? pid : 0);
@@ -142,6 +148,25 @@ static void on_listener(void *arg, const struct status_listener *info)
     status_append(status, status->listeners, &s);
 }
 
+/* A client that has lost the number of a kept handle finds it here. */
+static void on_handle(void *arg, const struct rpc_handle *handle)
+{
+    struct status *status = arg;
+    struct rpc_struct s;
+    if (!status_may_see(status, handle->uid) || !status_wants(status))
+        return;
+    rpc_struct_begin(&s, NULL);
+    rpc_struct_int(&s, "handle", handle->number);
+    rpc_struct_int(&s, "uid", handle->uid);
+    rpc_struct_bool(&s, "listener", handle->listener);
+    rpc_struct_text(&s, "type", rpc_type_name(handle->type));
+    rpc_struct_int(&s, "port", handle->port);
+    rpc_struct_int(&s, "serial", (int64_t)handle->serial);
+    rpc_struct_int(&s, "keep_ms", handle->keep_ms);
+    rpc_struct_int(&s, "left_ms", rpc_keep_left(handle));
+    status_append(status, status->handles, &s);
+}
+
 static void on_counter(void *arg, const struct status_counter *counter)
 {
     struct status *status = arg;
@@ -154,6 +179,7 @@ static void own_counters(struct rpc_struct *s, const struct rpc_server *server)
     rpc_struct_int(s, "rpc_turned_away", (int64_t)server->counters.turned_away);
     rpc_struct_int(s, "rpc_connections_now", server->session_count);
     rpc_struct_int(s, "rpc_handles_now", rpc_handle_count(server->handles));
+    rpc_struct_int(s, "rpc_handles_kept_now", rpc_keep_count(server));
     rpc_struct_int(s, "rpc_calls", (int64_t)server->counters.calls);
     rpc_struct_int(s, "rpc_calls_now", (int64_t)server->counters.calls_now);
     rpc_struct_int(s, "rpc_faults", (int64_t)server->counters.faults);
@@ -216,6 +242,15 @@ static void status_users(struct status *status, const struct quota *users)
         }
 }
 
+/* A list that is there only if it was asked for. */
+static void status_detail(struct status *status, const char *name, xmlrpc_value *list)
+{
+    if (status->detail)
+        rpc_struct_value(&status->top, name, list);
+    else
+        rpc_xml_release(status->xml, list);
+}
+
 static void status_gather(struct status *status, struct rpc_server *server)
 {
     const struct status_visitor visitor = {.arg = status,
@@ -229,21 +264,22 @@ static void status_gather(struct status *status, struct rpc_server *server)
     status->connections = new_array(status->xml);
     status->listeners = new_array(status->xml);
     status->users = new_array(status->xml);
+    status->handles = new_array(status->xml);
     rpc_struct_begin(&status->top, NULL);
     rpc_struct_begin(&status->counters, NULL);
     describe_daemon(&status->top, server);
     rpc_struct_text(&status->top, "name", status_name(status, hub_domid(server->hub)));
     hub_visit(server->hub, &visitor);
     status_users(status, server->users);
+    if (status->detail)
+        rpc_handle_visit(server->handles, on_handle, status);
     rpc_struct_value(&status->top, "users", status->users);
     own_counters(&status->counters, server);
     rpc_struct_value(&status->top, "links", status->links);
     rpc_struct_value(&status->top, "listeners", status->listeners);
     rpc_struct_value(&status->top, "counters", rpc_struct_end(&status->counters));
-    if (status->detail)
-        rpc_struct_value(&status->top, "connections", status->connections);
-    else
-        rpc_xml_release(status->xml, status->connections);
+    status_detail(status, "connections", status->connections);
+    status_detail(status, "handles", status->handles);
     if (status->at - status->from > STATUS_PAGE)
         rpc_struct_int(&status->top, "next", status->from + STATUS_PAGE);
 }

@@ -7,16 +7,18 @@
 
 const struct rpc_method rpc_methods[] = {
     {"idc.connect", S_S,
-     "domid domain port name type timeout_ms wait fd far_end reserved reset_is_end ",
+     "domid domain port name type timeout_ms wait fd far_end reserved reset_is_end keep_ms ",
      "Connects to a service of a domain.\n"
      "In: domid (32752: this one), or domain: its name, uuid:UUID, domid:N, dom0, self, or any: "
      "the "
      "one that a route chooses; port, or name of the service; type \"stream\" (default) or "
      "\"seqpacket\"; "
      "timeout_ms, -1 none, default 30000; wait, true: a listener or link_mgr that is not there is "
-     "waited for.\n"
-     "Out: handle, local_port, peer_domid, peer_port, serial. The handle ends with the HTTP "
-     "connection that made it.\n"
+     "waited for; "
+     "keep_ms, up to 600000: how long the handle outlives the HTTP connection that made it, and "
+     "the "
+     "latest call on it; default 0.\n"
+     "Out: handle, local_port, peer_domid, peer_port, peer_uid, serial.\n"
      "Faults (errno): 111 refused, 13 not allowed by policy, 113 no such domain or no link_mgr "
      "there, 110 timed out, "
      "105 out of resources, 122 the user's quota, 71 no common protocol version, 91 listener of "
@@ -25,16 +27,17 @@ const struct rpc_method rpc_methods[] = {
     {"idc.disconnect", S_S, "handle ",
      "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false,
      rpc_do_disconnect, NULL},
-    {"idc.listen", S_S, "port name type backlog local fd far_end reserve reset_is_end ",
+    {"idc.listen", S_S, "port name type backlog local fd far_end reserve reset_is_end keep_ms ",
      "Listens on a port (0: link_mgr picks one), or on a service name, or both.\n"
      "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128); "
-     "local, true: only for connections of this domain.\n"
+     "local, true: only for connections of this domain; keep_ms, as in idc.connect.\n"
      "Out: handle, port.\n"
      "Faults (errno): 98 in use, 13 ports below 1024 need privilege, 122 the user's quota.",
      false, rpc_do_listen, NULL},
-    {"idc.accept", S_S, "handle timeout_ms ",
+    {"idc.accept", S_S, "handle timeout_ms keep_ms ",
      "Takes the next connection of a listener, waiting for one.\n"
-     "In: handle; timeout_ms, -1 none (default), 0 fails at once with 11.\n"
+     "In: handle; timeout_ms, -1 none (default), 0 fails at once with 11; keep_ms, as in "
+     "idc.connect, default that of the listener.\n"
      "Out: handle of the connection, peer_domid, peer_port, peer_uid, type, service, serial.\n"
      "Faults (errno): 110 timed out, 103 the listener was ended, 105 too many handles.",
      false, rpc_do_accept, NULL},
@@ -77,10 +80,11 @@ const struct rpc_method rpc_methods[] = {
      "Faults (errno): 113 this domain is told of no such domain, 76 it is told of several.",
      false, rpc_do_resolve, NULL},
     {"idc.status", "S:,S:S", "detail from ",
-     "The daemon's state.\nIn: nothing, or detail (false leaves out the connections), from (the "
+     "The daemon's state.\nIn: nothing, or detail (false leaves out connections and handles), from "
+     "(the "
      "next of the page before).\n"
      "Out: domid, platform, version, pid, threads, uptime_ms, counters; links, connections, "
-     "listeners, users: 128 in all; next, if there are more.",
+     "listeners, users, own handles: 128 in all; next, if there are more.",
      false, rpc_do_status, NULL},
 };
 const size_t rpc_method_count = sizeof(rpc_methods) / sizeof(rpc_methods[0]);

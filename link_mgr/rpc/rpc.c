@@ -19,6 +19,7 @@
 #include "link_mgr/rpc/delivery.h"
 #include "link_mgr/rpc/dispatch.h"
 #include "link_mgr/rpc/handle.h"
+#include "link_mgr/rpc/keep.h"
 #include "link_mgr/rpc/transport.h"
 
 /* Head of a request and a part of its body; libmicrohttpd allocates it for each connection. */
@@ -79,8 +80,9 @@ static int start_events(struct rpc_server *server)
 static int rpc_open(struct rpc_server *server, const char *path, char *why, size_t why_size)
 {
     server->handles = rpc_handle_table_new();
+    server->keep = rpc_keep_new(server->base);
     server->registry = rpc_registry_new(server);
-    if (server->handles == NULL || server->registry == NULL) {
+    if (server->handles == NULL || server->keep == NULL || server->registry == NULL) {
         snprintf(why, why_size, "out of memory");
         return -ENOMEM;
     }
@@ -160,6 +162,7 @@ void rpc_stop(struct rpc_server *server)
         rpc_socket_remove(server->socket);
     if (server->registry != NULL)
         xmlrpc_registry_free(server->registry);
+    rpc_keep_free(server->keep);
     rpc_handle_table_free(server->handles);
     free(server);
 }

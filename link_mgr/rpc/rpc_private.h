@@ -13,6 +13,7 @@
  *   dispatch.c             from a call's document to its method
  *   call.c                 a call and its answer
  *   handle.c               handles, and the calls that wait on them
+ *   keep.c                 handles whose connection has closed
  *   delivery.c             data that are on their way to a client
  *   value.c                members of structs, in and out
  *   descriptor.c           descriptors that come with calls
@@ -20,8 +21,9 @@
  *   method_connection.c, method_domain.c, method_listener.c, method_status.c     the methods
  *
  * Who owns what. The server owns sessions. A session owns its calls under way and the handles that
- * it made. A call belongs to the session until it is answered (rpc_reply, rpc_fault) or given up
- * (rpc_call_give_up), which frees it. What a method keeps while its call waits belongs to the call.
+ * it made. Some of both outlive it, and go to a session of the server's own. A call belongs to the
+ * session until it is answered (rpc_reply, rpc_fault) or given up (rpc_call_give_up), which frees
+ * it. What a method keeps while its call waits belongs to the call.
  *
  * Answering a call never destroys a session or a handle on the way. A transport that finds its
  * client gone reports that later, from an event of its own. So code that answers calls in a loop
@@ -48,6 +50,7 @@ struct rpc_call;
 struct rpc_delivery;
 struct rpc_handle;
 struct rpc_handle_table;
+struct rpc_keep;
 
 #define RPC_DOCUMENT_MAX (24u * 1024 * 1024) /* of a plain call */
 #define RPC_MEMORY_MAX (256u * 1024 * 1024)  /* all documents and retained data under way */
@@ -130,12 +133,13 @@ struct rpc_server {
     xmlrpc_registry *registry;
     struct rpc_call *dispatching; /* the call that the registry is working on */
     struct rpc_handle_table *handles;
+    struct rpc_keep *keep;
     LIST_HEAD(, rpc_session) sessions;
     LIST_HEAD(, rpc_session) ended; /* those with a `last`, until libmicrohttpd has closed them */
     TAILQ_HEAD(, rpc_session) delivering; /* those that have deliveries */
     unsigned session_count;
     struct rpc_session
-        kept; /* has the calls that outlive the connection they came over, and nothing else */
+        kept; /* has the calls and handles that outlive their connection, and nothing else */
     struct rpc_accepting accepting;
     int spare;     /* for the first descriptor of a call (transport_upgraded.c); -1: in use */
     size_t memory; /* see RPC_MEMORY_MAX */

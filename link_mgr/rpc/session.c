@@ -9,6 +9,7 @@
 #include "link_mgr/base/numbers.h"
 #include "link_mgr/rpc/call.h"
 #include "link_mgr/rpc/handle.h"
+#include "link_mgr/rpc/keep.h"
 #include "link_mgr/rpc/transport.h"
 
 struct hub_caller rpc_caller_of(int fd)
@@ -62,7 +63,10 @@ void rpc_session_end(struct rpc_session *session)
         else
             rpc_call_give_up(call);
     while ((handle = LIST_FIRST(&session->handles)) != NULL)
-        rpc_handle_close(handle);
+        if (handle->keep_ms > 0 && !session->server->stopping)
+            rpc_keep_begin(handle);
+        else
+            rpc_handle_close(handle);
 }
 
 void rpc_session_free(struct rpc_session *session)

@@ -12,6 +12,11 @@
  * watch the socket ourselves, from the first suspension to the end of the connection. The watch is
  * edge-triggered and costs nothing while the client is silent. A client that has merely shut its
  * sending side down counts as gone too: libmicrohttpd would not answer it.
+ *
+ * When a client closes as soon as it has its answer, libmicrohttpd may see that before we do. The
+ * kernel's word on whether all was read is lost then (delivery.h). So after an answer with data the
+ * connection is held: it stays suspended until the client has read the answer, closes or asks
+ * again.
  */
 #include "link_mgr/rpc/transport.h"
 
@@ -37,6 +42,8 @@ struct http_carrier {
     struct MHD_Connection *connection;
     struct http_request *request; /* under way */
     struct event *watch;
+    struct event holding; /* watches while it is held */
+    bool held;
     struct event late; /* a request has taken too long */
 };
 
@@ -211,6 +218,38 @@ static bool start_watch(struct http_carrier *carrier)
     return carrier->watch != NULL && event_add(carrier->watch, NULL) == 0;
 }
 
+static void http_let_go(struct http_carrier *carrier)
+{
+    event_del(&carrier->holding);
+    carrier->held = false;
+    MHD_resume_connection(carrier->connection);
+    rpc_run_soon(carrier->session->server);
+}
+
+/* The client has read something, has written, or has closed. A next request may also have come with
+ * the one that was answered, and libmicrohttpd has it. So what was read whole is let go, too. */
+static void on_held(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_carrier *carrier = arg;
+    struct pollfd p = {.fd = fd, .events = POLLIN | POLLRDHUP};
+    (void)what;
+    bool acted = poll(&p, 1, 0) == 1;
+    if (!rpc_delivery_look(carrier->session) || acted)
+        http_let_go(carrier);
+}
+
+/* The answer has been written whole. The event is edge-triggered and comes at least once, with what
+ * has happened before. */
+static void http_hold(struct http_carrier *carrier)
+{
+    struct rpc_session *session = carrier->session;
+    if (!rpc_delivery_look(session) || session->server->stopping ||
+        event_add(&carrier->holding, NULL) < 0)
+        return;
+    carrier->held = true;
+    MHD_suspend_connection(carrier->connection);
+}
+
 static void drop_body(struct http_request *request)
 {
     free(request->body);
@@ -383,15 +422,18 @@ void rpc_http_request_over(void *cls, struct MHD_Connection *connection, void **
                            enum MHD_RequestTerminationCode why)
 {
     struct http_request *request = *request_cls;
-    (void)cls, (void)connection, (void)why;
+    struct http_carrier *carrier = request != NULL ? request->carrier : NULL;
+    (void)cls, (void)connection;
     if (request == NULL)
         return;
-    if (request->carrier != NULL) {
+    if (carrier != NULL) {
         drop_body(request);
-        request->carrier->request = NULL;
+        carrier->request = NULL;
     }
     free(request);
     *request_cls = NULL;
+    if (carrier != NULL && why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+        http_hold(carrier);
 }
 
 static struct rpc_session *open_session(struct rpc_server *server,
@@ -412,6 +454,8 @@ static struct rpc_session *open_session(struct rpc_server *server,
     session->carrier = carrier;
     evtimer_assign(&carrier->late, server->base, on_late, carrier);
     event_add(&carrier->late, &request_time);
+    event_assign(&carrier->holding, server->base, session->fd,
+                 EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_held, carrier);
     rpc_accept_begun(session);
     return session;
 }
@@ -428,6 +472,7 @@ void rpc_http_leave(struct rpc_session *session)
     if (carrier->watch != NULL)
         event_free(carrier->watch);
     event_del(&carrier->late);
+    event_del(&carrier->holding);
     free(carrier);
     session->carrier = NULL;
     session->transport = NULL;
@@ -466,6 +511,10 @@ void rpc_http_limit(struct rpc_session *session, unsigned seconds)
 
 void rpc_http_stop(struct rpc_session *session)
 {
-    if (session->transport == &http_transport)
-        http_give_up(session->carrier);
+    struct http_carrier *carrier = session->carrier;
+    if (session->transport != &http_transport)
+        return;
+    if (carrier->held)
+        http_let_go(carrier);
+    http_give_up(carrier);
 }

@@ -70,11 +70,12 @@ class Rpc:
         following = whole.pop("next", None)
         while following:
             page = self.status({"detail": detail, "from": following})
-            for name in ("links", "listeners", "connections", "users"):
+            for name in ("links", "listeners", "connections", "users", "handles"):
                 whole.setdefault(name, []).extend(page.get(name, []))
             following = page.get("next")
         if not detail:
             whole.pop("connections", None)
+            whole.pop("handles", None)
         return whole
 
     def close(self):

@@ -3,6 +3,7 @@
  * once. */
 #include "tests/unit/rpc_fixture.h"
 
+#include "common/rpc_member.h"
 #include "link_mgr/rpc/methods.h"
 #include "tests/unit/suite.h"
 
@@ -178,27 +179,30 @@ static int count_of(const char *body, const char *text)
     return count;
 }
 
-/* The fake hub's link, and connections. */
+/* The fake hub's link, connections, and their handles. */
 START_TEST(status_in_pages)
 {
-    int fd = rpc_fixture_dial(), connections = 0, links = 0, pages = 0;
+    int fd = rpc_fixture_dial(), connections = 0, links = 0, handles = 0, pages = 0;
     int64_t next = 0;
     for (int i = 0; i < 300; i++)
         ck_assert_int_eq(fault_free(CALL(fd, "idc.connect", DOMID, "port", "<int>8</int>")), 0);
     do {
         char *body = CALL(fd, "idc.status", "from", xml_int(next));
         int here = count_of(body, "<name>buffered</name>");
-        ck_assert_int_le(here + count_of(body, "<name>ring_size</name>"), 128);
+        int of_handles = count_of(body, "<name>left_ms</name>");
+        ck_assert_int_le(here + of_handles + count_of(body, "<name>ring_size</name>"), 128);
         ck_assert_uint_lt(strlen(body), 256 * 1024);
         connections += here;
+        handles += of_handles;
         links += count_of(body, "<name>ring_size</name>");
         next = strstr(body, "<name>next</name>") ? rpc_fixture_number(body, "next") : 0;
         free(body);
         pages++;
     } while (next != 0);
     ck_assert_int_eq(connections, 300);
+    ck_assert_int_eq(handles, 300);
     ck_assert_int_eq(links, 1);
-    ck_assert_int_eq(pages, 3);
+    ck_assert_int_eq(pages, 5);
     char *body = CALL(fd, "idc.status", "detail", "<boolean>0</boolean>");
     ck_assert_ptr_null(strstr(body, "<name>next</name>"));
     free(body);
@@ -265,6 +269,21 @@ START_TEST(every_method_is_documented)
     }
     free(list);
     close(fd);
+}
+END_TEST
+
+/* idc rpc knows the kind of each member, and no member that there is not. */
+START_TEST(every_member_has_a_kind)
+{
+    for (size_t i = 0; i < rpc_method_count; i++)
+        for (const char *name = rpc_methods[i].members; *name != '\0';) {
+            size_t len = strcspn(name, " ");
+            ck_assert_msg(rpc_member_find(name, len) != NULL, "%s: %s", rpc_methods[i].name, name);
+            name += len + 1;
+        }
+    ck_assert_ptr_null(rpc_member_find("", 0));
+    ck_assert_ptr_null(rpc_member_find("dom", 3));
+    ck_assert_ptr_null(rpc_member_find("domids", 6));
 }
 END_TEST
 
@@ -928,6 +947,7 @@ int main(void)
     tcase_add_test(tests, reset_has_a_reason);
     tcase_add_test(tests, status);
     tcase_add_test(tests, every_method_is_documented);
+    tcase_add_test(tests, every_member_has_a_kind);
     tcase_add_test(tests, status_in_pages);
     tcase_add_test(tests, few_and_short_parts_of_a_multicall);
     tcase_add_test(tests, multicall);

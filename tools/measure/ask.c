@@ -82,7 +82,7 @@ static void ask_add_list(xmlrpc_env *env, xmlrpc_value *whole, xmlrpc_value *pag
 
 static int ask_add_page(xmlrpc_value *whole, xmlrpc_value *page)
 {
-    static const char *const lists[] = {"links", "connections", "listeners", "users"};
+    static const char *const lists[] = {"links", "connections", "listeners", "users", "handles"};
     int status = 0;
     xmlrpc_env env;
     xmlrpc_env_init(&env);
