@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "idc-setup/json.h"
+#include "common/json.h"
 #include "link_mgr/core/policy.h"
 
 /* ---- what each side has ---- */

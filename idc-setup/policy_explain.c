@@ -17,7 +17,7 @@
 #include <time.h>
 
 #include "common/service_name.h"
-#include "idc-setup/json.h"
+#include "common/json.h"
 #include "idc-setup/explain_sides.h"
 #include "idc-setup/fail.h"
 #include "idc-setup/policy_commands.h"

@@ -2,7 +2,7 @@
 /* policy_list.c - see policy_list.h. */
 #include "idc-setup/policy_list.h"
 
-#include "idc-setup/json.h"
+#include "common/json.h"
 
 static bool list_expired(const struct ruleset_rule *rule, int64_t now)
 {

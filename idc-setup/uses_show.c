@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "idc-setup/fail.h"
-#include "idc-setup/json.h"
+#include "common/json.h"
 
 /* ---- one ---- */
 

@@ -32,6 +32,7 @@ int run_services(const struct command *command, int argc, char **argv);
 int run_wait(const struct command *command, int argc, char **argv);
 int run_forward(const struct command *command, int argc, char **argv);
 int run_serve(const struct command *command, int argc, char **argv);
+int run_rpc(const struct command *command, int argc, char **argv);
 int run_bench(const struct command *command, int argc, char **argv);
 
 /* The daemon's RPC socket: --socket, or what libidc takes by itself. */

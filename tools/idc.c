@@ -13,7 +13,7 @@ static const struct command commands[] = {
     {"status", "[--json] [--connections] [--timeout S]",
      "what link_mgr is doing: links, listeners, counters",
      "  --json             all of it, as JSON\n"
-     "  --connections      every connection too\n"
+     "  --connections      every connection, and your handles, too\n"
      "  --timeout S        seconds to wait for link_mgr's answer, default 5\n",
      run_status},
     {"ping", "[-c COUNT] [-i S] [-W S] DOMAIN", "measure the way to a domain's link_mgr and back",
@@ -96,6 +96,28 @@ static const struct command commands[] = {
      "for a program that listens there. It makes no connection to that program.\n"
      "  --timeout S        give up after S seconds, default 30; 0: only look\n",
      run_wait},
+    {"rpc", "[--get MEMBER] METHOD [MEMBER=VALUE]...",
+     "call link_mgr, and print the answer as JSON",
+     "  --get MEMBER       print this member of the answer alone: data as they are,\n"
+     "                     anything else with a newline\n"
+     "Methods, and the members that each takes (docs/rpc.md):\n"
+     "  connect            domid|domain port|name type timeout_ms wait reset_is_end\n"
+     "                     keep_ms\n"
+     "  listen             port name type backlog local reset_is_end keep_ms\n"
+     "  accept             handle timeout_ms keep_ms\n"
+     "  send               handle data timeout_ms end\n"
+     "  recv               handle max timeout_ms\n"
+     "  disconnect         handle\n"
+     "  unlisten           handle\n"
+     "  reason, unsent     serial\n"
+     "  resolve            domain\n"
+     "  domid\n"
+     "  status             detail from\n"
+     "  system.listMethods, system.methodHelp METHOD, system.methodSignature METHOD\n"
+     "data=TEXT sends the text, data=@FILE what is in the file, data=@- stdin.\n"
+     "A handle outlives the command: it ends keep_ms, by default 60000, after the\n"
+     "latest call on it. A fault is printed as JSON too, and the exit status is 1.\n",
+     run_rpc},
     {"services", "[--timeout S] DOMAIN", "list what a domain offers: port, type, name",
      "  --timeout S        seconds to wait for the connection, default 30, and for\n"
      "                     the whole answer, default 5\n",

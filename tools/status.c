@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xmlrpc-c/json.h>
 
 #include "common/naming.h"
 #include "libidc/internal.h"
 #include "tools/command.h"
+#include "tools/json_value.h"
 #include "tools/measure/ask.h"
 
 #define ANSWER_MAX (256u * 1024 * 1024)
@@ -73,6 +73,12 @@ static const struct column connection_columns[] = {{"PEER", "peer_domid", 5, PLA
                                                    {"peer", "peer_name", WIDTH, BESIDE},
                                                    {"service", "service", WIDTH, BESIDE},
                                                    {NULL, NULL, 0, PLAIN}};
+
+static const struct column handle_columns[] = {
+    {"HANDLE", "handle", 10, PLAIN},     {"UID", "uid", 10, USER},
+    {"LISTENER", "listener", -8, PLAIN}, {"TYPE", "type", -9, PLAIN},
+    {"PORT", "port", 10, PLAIN},         {"KEEP_MS", "keep_ms", 7, PLAIN},
+    {"LEFT_MS", "left_ms", 7, PLAIN},    {NULL, NULL, 0, PLAIN}};
 
 static const struct column user_columns[] = {{"UID", "uid", 10, USER},
                                              {"RPC", "rpc-connections", 6, PLAIN},
@@ -315,28 +321,12 @@ static void print_tables(xmlrpc_value *status, bool connections)
     print_rules(status);
     print_list(status, "links", link_columns);
     print_list(status, "listeners", listener_columns);
-    if (connections)
+    if (connections) {
         print_list(status, "connections", connection_columns);
+        print_list(status, "handles", handle_columns);
+    }
     print_list(status, "users", user_columns);
     print_counters(status);
-}
-
-static int print_json(const struct command *command, xmlrpc_value *status)
-{
-    xmlrpc_env env;
-    xmlrpc_env_init(&env);
-    xmlrpc_mem_block *json = xmlrpc_mem_block_new(&env, 0);
-    if (!env.fault_occurred)
-        xmlrpc_serialize_json(&env, status, json);
-    int result = env.fault_occurred ? failure(command, "%s", env.fault_string) : 0;
-    if (result == 0) {
-        fwrite(xmlrpc_mem_block_contents(json), 1, xmlrpc_mem_block_size(json), stdout);
-        putchar('\n');
-    }
-    if (json != NULL)
-        xmlrpc_mem_block_free(json);
-    xmlrpc_env_clean(&env);
-    return result;
 }
 
 static int status_show(const struct command *command, bool json, bool connections,
@@ -347,13 +337,14 @@ static int status_show(const struct command *command, bool json, bool connection
     status = ask_status(libidc_socket_path(command_socket), json || connections, (int)timeout_ms);
     if (status == NULL)
         return failure(command, "%s", idc_last_error());
-    int result = 0;
-    if (json)
-        result = print_json(command, status);
-    else
+    if (json) {
+        json_value(stdout, status);
+        putchar('\n');
+    } else {
         print_tables(status, connections);
+    }
     xmlrpc_DECREF(status);
-    return result;
+    return 0;
 }
 
 int run_status(const struct command *command, int argc, char **argv)

@@ -1,6 +1,6 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* json.c - see json.h. */
-#include "idc-setup/json.h"
+#include "common/json.h"
 
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
-/* json.h - texts in JSON that idc-setup prints. */
-#ifndef IDC_SETUP_JSON_H
-#define IDC_SETUP_JSON_H
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* json.h - texts in JSON, which the commands print. */
+#ifndef IDC_JSON_H
+#define IDC_JSON_H
 
 #include <stdio.h>
 
