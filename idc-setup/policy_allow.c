@@ -4,7 +4,8 @@
  *
  * They are lines of a policy file, to which each command adds one at the end. Of these lines the
  * last one decides first. So a line keeps its number, and a domain's rules stay the same while
- * others come. A line that goes leaves an empty one, for the same reason.
+ * others come. A line that goes leaves an empty one, for the same reason. Only when most lines are
+ * empty do these go, so the text does not grow for ever. Then the others have new numbers once.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "idc-setup/policy_log.h"
 
 #define ALLOW_PERMANENT "50-local.policy"
+#define ALLOW_EMPTY_MAX 100
 #define ALLOW_KEPT_S 86400 /* how long a rule that has expired can still be named in refusals */
 
 /* A text of lines that is being changed. */
@@ -74,10 +76,23 @@ static bool lines_leave_out(const struct lines_filter *filter, const char *line,
     return (filter->all && line[0] != '#') || lines_are_over(filter, number);
 }
 
+/* Are there many empty lines, and more than others? */
+static bool lines_are_sparse(const struct lines *lines)
+{
+    size_t all = 0, empty = 0;
+    for (size_t i = 0; i < lines->length; i++) {
+        all += lines->text[i] == '\n';
+        empty += lines->text[i] == '\n' && (i == 0 || lines->text[i - 1] == '\n');
+    }
+    return empty > ALLOW_EMPTY_MAX && empty > all - empty;
+}
+
 /* Copies the lines; those left out stay as empty ones, or go. Empty ones at the end go. */
 static void lines_copy(struct lines *lines, const struct lines_filter *filter, bool keep_numbers)
 {
     unsigned number = 0, empty = 0;
+    const bool sparse = keep_numbers && lines_are_sparse(lines);
+    keep_numbers = keep_numbers && !sparse;
     for (size_t from = 0; from < lines->length;) {
         const char *line = lines->text + from;
         const char *newline = memchr(line, '\n', lines->length - from);
@@ -85,7 +100,7 @@ static void lines_copy(struct lines *lines, const struct lines_filter *filter, b
         bool out = lines_leave_out(filter, line, length, ++number);
         lines->taken += out;
         if (out || length == 0) {
-            empty += keep_numbers || !out;
+            empty += keep_numbers || (!out && !sparse);
         } else {
             for (; empty > 0; empty--)
                 fputc('\n', lines->out);

@@ -62,6 +62,21 @@ int policy_file_read(const char *path, size_t most, char **text, size_t *length)
     return result;
 }
 
+/* Whoever may read the file, and whose it is, stays as it was. A new file may be read by all. */
+static int texts_keep_owner(int fd, const char *path)
+{
+    struct stat former, made;
+    if (lstat(path, &former) != 0 || !S_ISREG(former.st_mode))
+        return fchmod(fd, 0644) == 0 ? 0 : -errno;
+    if (fstat(fd, &made) != 0)
+        return -errno;
+    /* The mode last: a change of the owner may take bits away. */
+    if ((made.st_uid != former.st_uid || made.st_gid != former.st_gid) &&
+        fchown(fd, former.st_uid, former.st_gid) != 0)
+        return -errno;
+    return fchmod(fd, former.st_mode & 07777) == 0 ? 0 : -errno;
+}
+
 static int texts_write(int fd, const char *text, size_t length)
 {
     while (length > 0) {
@@ -73,7 +88,7 @@ static int texts_write(int fd, const char *text, size_t length)
         text += done;
         length -= (size_t)done;
     }
-    return fchmod(fd, 0644) == 0 && fsync(fd) == 0 ? 0 : -errno;
+    return fsync(fd) == 0 ? 0 : -errno;
 }
 
 int policy_file_replace(const char *path, const char *text, size_t length)
@@ -88,7 +103,9 @@ int policy_file_replace(const char *path, const char *text, size_t length)
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    int result = texts_write(fd, text, length);
+    int result = texts_keep_owner(fd, path);
+    if (result == 0)
+        result = texts_write(fd, text, length);
     if (close(fd) != 0 && result == 0)
         result = -errno;
     if (result == 0 && rename(temporary, path) != 0)

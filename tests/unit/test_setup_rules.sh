@@ -524,4 +524,31 @@ kill "$watching"
 wait "$watching" 2>/dev/null
 watching=
 
+# empty lines of rules that are gone stay, so that others keep their numbers; but not for ever
+run 0 retract --all
+run 0 allow web db 2000
+for empty in 100 101; do
+    { echo '# x'; yes '' | head -n "$empty"; echo 'allow web db 2001'; } >"$store/commands.policy"
+    run 0 allow web db 2002
+    lines=$(wc -l <"$store/commands.policy")
+    [ "$lines" = "$((empty == 100 ? 103 : 3))" ] || bad "$empty empty lines: $lines lines are left"
+done
+run 0 retract --all
+
+local=$tmp/local
+mkdir -p "$local/policy.d"
+# the file of permanent rules stays as it was, but for its text
+run 0 allow --permanent --policy "$local" web db 2003
+chmod 640 "$local/policy.d/50-local.policy"
+run 0 allow --permanent --policy "$local" web db 2004
+mode=$(stat -c %a "$local/policy.d/50-local.policy")
+[ "$mode" = 640 ] || bad "the mode of 50-local.policy: $mode"
+if [ "$(id -u)" = 0 ]; then
+    chown 0:3 "$local/policy.d/50-local.policy"
+    run 0 retract --permanent --policy "$local" web db 2004
+    mode=$(stat -c %u:%g:%a "$local/policy.d/50-local.policy")
+    [ "$mode" = 0:3:640 ] || bad "the owner of 50-local.policy: $mode"
+fi
+run 0 retract --permanent --policy "$local" web db 2003
+
 [ "$failures" = 0 ]
