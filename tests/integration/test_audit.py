@@ -286,7 +286,16 @@ class Rules(EventsCase):
         client, server = self.a.puppet(), self.b.puppet()
         server.do("listen", 1, port=80, name="org.example.closed")
         self.give("deny org.example.closed", "allow *")
-        self.wait_outcome(client, errno.EACCES, port=80)
+
+        def refused_there():  # and not here, where the rules may come later
+            try:
+                client.do("connect", 9, domid=self.b.domid, port=80)
+            except OSError as refusal:
+                return "says domain" in str(refusal)
+            client.do("close", 9)
+            return False
+
+        wait_until(refused_there, what="a refusal by the other side")
         self.wait_line(self.b, r"refused: from domain %d \(web\) uid \d+ to port 80 service org.example.closed uid \d+ pid \d+ "
                        r"\(puppet\): policy does not allow it \[/etc/idc/policy:1\]" % self.a.domid)
         self.assertTrue([line for line in self.lines(self.a) if line.endswith("says domain %d" % self.b.domid)], self.lines(self.a))
