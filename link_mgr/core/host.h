@@ -24,6 +24,7 @@
 struct endpoint;
 struct conn;
 struct judge_question;
+struct judge_verdict;
 struct listener;
 
 struct host {
@@ -72,8 +73,10 @@ struct host {
      * Otherwise the connection is refused for that reason. */
     enum reason (*incoming)(struct host *host, struct listener *listener, struct conn *conn,
                             struct endpoint **ep);
-    /* A request of another domain was refused, for any reason. NULL: the host does not ask. */
-    void (*refused)(struct host *host, const struct judge_question *question, enum reason reason);
+    /* A request of another domain was refused, for any reason. The verdict is that of our policy,
+     * about the listener that there may be. NULL: the host does not ask. */
+    void (*refused)(struct host *host, const struct judge_question *question, enum reason reason,
+                    const struct judge_verdict *verdict);
     /* Does its program still listen? It may have closed the listener without the core knowing yet.
      * offer: a connection is about to be handed to it (incoming). Then the answer may be yes if the
      * hand-over would notice and say REASON_NO_LISTENER. */

@@ -64,22 +64,22 @@ static uint32_t link_receive_rule(const struct link *link, const struct judge_ve
 
 /* Why it is refused, and by which rule. */
 static enum reason link_receive_admit(struct link *link, const struct wire_connect_req *req,
-                                      uint32_t credit, uint32_t *rule)
+                                      uint32_t credit, uint32_t *rule,
+                                      struct judge_verdict *verdict)
 {
     struct host *host = link->peer->core->host;
     struct listener *listener;
     const struct judge_question question = link_receive_question(link, req);
-    struct judge_verdict verdict;
-    enum reason reason = judge_admits(link->peer->core, &question, &listener, &verdict);
+    enum reason reason = judge_admits(link->peer->core, &question, &listener, verdict);
     if (reason == REASON_OK)
-        reason = rule_use_check(link->peer, verdict.rules.rule, listener->port, false);
+        reason = rule_use_check(link->peer, verdict->rules.rule, listener->port, false);
     if (reason == REASON_POLICY || reason == REASON_RULE_CONNECTIONS || reason == REASON_RULE_RATE)
-        *rule = link_receive_rule(link, &verdict);
+        *rule = link_receive_rule(link, verdict);
     struct conn *conn = reason == REASON_OK ? conn_new(link->peer, req->type) : NULL;
     if (!conn)
         return reason == REASON_OK ? REASON_NO_RESOURCES : reason;
     conn->incoming = true;
-    conn->rule = verdict.rules.rule;
+    conn->rule = verdict->rules.rule;
     conn->peer_id = req->id;
     conn->peer_port = req->source_port;
     conn->local_port = listener->port;
@@ -109,7 +109,8 @@ static enum reason link_receive_admit(struct link *link, const struct wire_conne
 }
 
 static void link_receive_refuse(struct link *link, const struct wire_connect_req *req,
-                                enum reason reason, uint32_t rule)
+                                enum reason reason, uint32_t rule,
+                                const struct judge_verdict *verdict)
 {
     struct host *host = link->peer->core->host;
     const struct judge_question question = link_receive_question(link, req);
@@ -120,7 +121,7 @@ static void link_receive_refuse(struct link *link, const struct wire_connect_req
                          .rule = rule};
     link->peer->core->count.requests_refused++;
     if (host->refused)
-        host->refused(host, &question, reason);
+        host->refused(host, &question, reason, verdict);
 }
 
 static const char *on_connect_req(struct link *link, struct arrival *arrival)
@@ -136,9 +137,10 @@ static const char *on_connect_req(struct link *link, struct arrival *arrival)
     link->unanswered_in++;
     link->end_proposed = false; /* the peer has ignored it */
     uint32_t rule = 0;
-    enum reason reason = link_receive_admit(link, &req, arrival->frame->credit, &rule);
+    struct judge_verdict verdict;
+    enum reason reason = link_receive_admit(link, &req, arrival->frame->credit, &rule, &verdict);
     if (reason != REASON_OK)
-        link_receive_refuse(link, &req, reason, rule);
+        link_receive_refuse(link, &req, reason, rule, &verdict);
     return NULL;
 }
 

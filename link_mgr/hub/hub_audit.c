@@ -33,16 +33,22 @@ static void audit_add_names(const struct hub *hub, struct audit_event *event)
     event->name = peer ? peer->name : NULL;
 }
 
-/* Adds the rule of ours that decides, whatever it says. Does our own policy refuse it? */
+/* Adds the rule of ours that decides, whatever it says. */
+static void audit_add_verdict(const struct judge_verdict *verdict, struct audit_event *event)
+{
+    if (verdict->rules.rule)
+        event->rule = verdict->rules.rule->place;
+    if (!verdict->allowed && verdict->rules.near)
+        event->near_rule = verdict->rules.near->place;
+}
+
+/* The same for a connect of ours. Does our own policy refuse it? */
 static bool audit_add_rule(const struct hub *hub, const struct judge_question *question,
                            struct audit_event *event)
 {
     struct judge_verdict verdict;
     judge_ask(hub->core, question, &verdict);
-    if (verdict.rules.rule)
-        event->rule = verdict.rules.rule->place;
-    if (!verdict.allowed && verdict.rules.near)
-        event->near_rule = verdict.rules.near->place;
+    audit_add_verdict(&verdict, event);
     return !verdict.allowed;
 }
 
@@ -85,7 +91,8 @@ void hub_audit_connect(struct hub *hub, const struct hub_pending *pending, enum 
     audit_note(&hub->audit, &event);
 }
 
-void hub_audit_request(struct hub *hub, const struct judge_question *question, enum reason reason)
+void hub_audit_request(struct hub *hub, const struct judge_question *question, enum reason reason,
+                       const struct judge_verdict *verdict)
 {
     struct listener_table *table = &hub->core->listeners;
     const struct listener *listener = question->name[0] ? listener_by_name(table, question->name)
@@ -109,7 +116,7 @@ void hub_audit_request(struct hub *hub, const struct judge_question *question, e
     event.port = full.port;
     event.service = full.name;
     if (reason == REASON_POLICY || audit_is_limit_of_rule(reason))
-        audit_add_rule(hub, &full, &event);
+        audit_add_verdict(verdict, &event);
     audit_add_names(hub, &event);
     audit_note(&hub->audit, &event);
 }

@@ -152,9 +152,10 @@ static enum reason on_incoming(struct host *host, struct listener *listener, str
     return reason;
 }
 
-static void on_refused(struct host *host, const struct judge_question *question, enum reason reason)
+static void on_refused(struct host *host, const struct judge_question *question, enum reason reason,
+                       const struct judge_verdict *verdict)
 {
-    hub_audit_request(hub_of(host), question, reason);
+    hub_audit_request(hub_of(host), question, reason, verdict);
 }
 
 static bool on_listening(struct host *host, struct listener *listener, bool offer)

@@ -134,7 +134,8 @@ void hub_explain(const struct hub *hub, const struct hub_connect *request, const
 void hub_audit_connect(struct hub *hub, const struct hub_pending *pending, enum reason reason,
                        const char *why);
 /* A request of another domain was refused. */
-void hub_audit_request(struct hub *hub, const struct judge_question *question, enum reason reason);
+void hub_audit_request(struct hub *hub, const struct judge_question *question, enum reason reason,
+                       const struct judge_verdict *verdict);
 /* A program has got a connection. */
 void hub_audit_connected(struct hub *hub, const struct conn *conn);
 /* A connection has ended, whoever ended it. */
