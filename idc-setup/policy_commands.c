@@ -21,7 +21,7 @@ static const char policy_usage[] =
     "       idc-setup check [FILE...]                  finds mistakes in policy files\n"
     "       idc-setup list                             what is in force\n"
     "       idc-setup explain FROM TO WHAT             may FROM connect to that? why?\n"
-    "       idc-setup graph [--dot] [--connected]      who may reach what, and is connected\n"
+    "       idc-setup graph [--dot] [--connected]      who may reach what\n"
     "       idc-setup name DOMID [NAME [UUID]]         on the local platform\n"
     "\n"
     "  --policy DIR     the directory of `policy` and `policy.d`; default /etc/idc.\n"
