@@ -267,11 +267,12 @@ IDC_API ssize_t idc_recv(int fd, void *buf, size_t len);
  * stream the number of bytes returned, and IDC_END at the end. So idc_recv_with(fd, NULL, 0,
  * MSG_PEEK | MSG_TRUNC, &length) asks for the size of the next message.
  *
- * Resets and MSG_WAITALL or SO_RCVLOWAT: when the connection is reset while a recv waits for
- * several bytes, the recv returns the bytes that came. The kernel then forgets the reset, so the
- * next plain recv returns 0 as at a clean end. This call (and idc_recv, if SO_RCVLOWAT is set) asks
- * link_mgr before it returns 0, and fails if the connection was cut off. If that link_mgr has ended
- * since, it fails with ECONNRESET. Connections within a domain behave like the kernel's own.
+ * Resets: the kernel reports a reset to one call only, of whichever thread. A recv that waits for
+ * several bytes (MSG_WAITALL, SO_RCVLOWAT) uses the report up and returns the bytes that came. The
+ * next plain recv then returns 0 as at a clean end. This call and idc_recv ask link_mgr before they
+ * return 0, if both directions are over, or if they wait for several bytes. They fail if the
+ * connection was cut off. If that link_mgr has ended since, they fail with ECONNRESET. Connections
+ * within a domain behave like the kernel's own.
  */
 #define IDC_END ((size_t)-1)
 IDC_API ssize_t idc_recv_with(int fd, void *buf, size_t len, int flags, size_t *length);

@@ -55,6 +55,8 @@ const char *libidc_socket_path(const char *option);
 /* The path of the link_mgr that made the socket fd, if this process has called that link_mgr; else
  * NULL. */
 const char *libidc_path_of_maker(int fd);
+/* Has the process that made the socket fd ended? False if that can't be seen from here. */
+bool libidc_maker_is_gone(int fd);
 
 /*
  * Sends a message (header and document) over an idle line, or over a new one. The descriptors go

@@ -6,6 +6,7 @@
  * Only the link_mgr that had the connection knows the reason. One that was started later does not.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -92,9 +93,18 @@ static bool may_hide_reset(int fd, int flags)
            (getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, &len) == 0 && least > 1);
 }
 
+/* A reset is reported once. Another thread's call, or a sendfile, may have had the report. Then both
+ * directions are over, as they are not at the end of one. */
+static bool is_over(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd};
+    return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLHUP);
+}
+
 /* The end of a stream, or of a connection that link_mgr has reset or has left. If that link_mgr is
- * gone, nobody can say that the end was clean. */
-static ssize_t end_of_stream(int fd)
+ * gone, nobody can say that the end was clean. If it has forgotten the connection, as it does after
+ * many others have ended, only a hidden reset makes a clean end doubtful. */
+static ssize_t end_of_stream(int fd, bool hidden)
 {
     char why[COMPACT_MAX] = "";
     struct handover_name name;
@@ -102,11 +112,18 @@ static ssize_t end_of_stream(int fd)
         return 0;
     const char *path = libidc_path_of_maker(fd);
     int reason = path != NULL ? ask_reason(path, fd, name.serial, why, sizeof(why)) : NOT_KNOWN;
-    if (reason == 0)
+    if (reason == 0 || (reason == NOT_KNOWN && !hidden && !libidc_maker_is_gone(fd)))
         return 0;
     if (reason > 0)
         return libidc_fail(reason, "%s", why[0] != '\0' ? why : strerror(reason));
     return libidc_fail(ECONNRESET, "recv: the connection's link_mgr has ended, or does not answer");
+}
+
+/* What a call that got the end returns. */
+static ssize_t recv_end(int fd, int flags)
+{
+    bool hidden = may_hide_reset(fd, flags);
+    return hidden || is_over(fd) ? end_of_stream(fd, hidden) : 0;
 }
 
 static ssize_t recv_stream(int fd, void *buf, size_t len, int flags, size_t *length)
@@ -118,7 +135,7 @@ static ssize_t recv_stream(int fd, void *buf, size_t len, int flags, size_t *len
     if (got > 0 || len == 0)
         return got;
     *length = IDC_END;
-    return may_hide_reset(fd, flags) ? end_of_stream(fd) : 0;
+    return recv_end(fd, flags);
 }
 
 static ssize_t recv_message(int fd, void *buf, size_t len, int flags, size_t *length)
@@ -126,7 +143,7 @@ static ssize_t recv_message(int fd, void *buf, size_t len, int flags, size_t *le
     ssize_t got = handover_recv_message(fd, buf, len, flags & (MSG_PEEK | MSG_DONTWAIT), length);
     if (got == HANDOVER_END) {
         *length = IDC_END;
-        return 0;
+        return recv_end(fd, flags);
     }
     if (got < 0)
         return fail_io(fd, (int)-got, "recv");

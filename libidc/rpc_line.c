@@ -203,6 +203,12 @@ const char *libidc_path_of_maker(int fd)
     return count == 0 ? libidc_socket_path(NULL) : path;
 }
 
+bool libidc_maker_is_gone(int fd)
+{
+    int pid = peer_pid(fd);
+    return pid > 0 && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
 /* ---- time ---- */
 
 static int64_t now_ms(void)

@@ -119,6 +119,21 @@ class Streams(IdcTestCase):
             if victim:
                 victim.start(*self.options)
 
+    def assert_told_to_both(self, port, kind):
+        """One thread is in a send, and another reads what came before the reset: neither sees a clean end."""
+        client, server = self.pair(port, type=kind)
+        server.do("send", 1, len=3000)
+        self.assertEqual(client.do("poll", 1, events="in", timeout=20000)["in"], 1)
+        sending = client.begin("burst", 1, len=4096, count=100000)
+        self.assertEqual(server.do("poll", 1, events="in", timeout=20000)["in"], 1)
+        server.do("close", 1)
+        self.assert_errno(errno.ECONNRESET, sending.result)
+        self.assert_errno(errno.ECONNRESET, lambda: client.do("check", 1)["end"])
+
+    def test_a_reset_that_another_call_was_told_of(self):
+        self.assert_told_to_both(1001, "stream")
+        self.assert_told_to_both(1002, "seqpacket")
+
     def test_a_clean_end_behind_waitall(self):
         client, server = self.pair()
         server.do("send", 1, len=100)
