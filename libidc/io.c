@@ -93,8 +93,8 @@ static bool may_hide_reset(int fd, int flags)
            (getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, &len) == 0 && least > 1);
 }
 
-/* A reset is reported once. Another thread's call, or a sendfile, may have had the report. Then both
- * directions are over, as they are not at the end of one. */
+/* A reset is reported once. Another thread's call, or a sendfile, may have had the report. Then
+ * both directions are over, as they are not at the end of one. */
 static bool is_over(int fd)
 {
     struct pollfd poll_fd = {.fd = fd};
