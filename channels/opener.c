@@ -20,7 +20,7 @@
 #include "channels/opener_local.h"
 #include "libidc/internal.h"
 
-#define BACKLOG 128
+#define BACKLOG 4096 /* as many as there may be: a burst waits, and is not refused */
 #define ADDRESSES_MAX 8
 
 struct address {

@@ -32,7 +32,7 @@
 #include "tools/serve_child.h"
 
 #define MAX_DEFAULT 100
-#define BACKLOG 128
+#define BACKLOG 4096 /* as many as there may be: a burst waits, and is not refused */
 #define PAUSE_MS 500
 #define GRACE_MS 5000
 #define NAME_WAIT_MS 1000

@@ -213,21 +213,24 @@ class Chain(ForwardCase):
 
 
 class Many(ForwardCase):
-    COUNT = 300
+    COUNT = 500
 
     def test_at_once(self):
-        """Each has its own bytes."""
+        """Each has its own bytes. They come in one burst, which is not refused."""
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self.forward(self.b, "idc-listen:many", "unix:" + self.path("b"))
+        service = self.forward(self.b, "idc-listen:many", "unix:" + self.path("b"))
         server = self.unix_server("b")
         self.wait_listener(self.b, "many")
         self.forward(self.a, "unix-listen:" + self.path("a"), "idc:%d:many" % self.b.domid)
+        service.kill(signal.SIGSTOP)
         clients = []
         for number in range(self.COUNT):
             client = self.unix("a")
             client.sendall(b"%08d" % number)
             clients.append(client)
+        wait_until(lambda: any(one["waiting"] >= self.COUNT - 1 for one in self.b.status()["listeners"]), what="all of them to wait")
+        service.kill(signal.SIGCONT)
         for _ in range(self.COUNT):
             taken = self.accept(server)
             number = taken.recv(8, socket.MSG_WAITALL)
