@@ -69,6 +69,8 @@ static void on_store(evutil_socket_t fd, short what, void *arg)
         log_line(LOG_ERR, "the store is lost: %s", strerror(-result));
         daemon->status = 1;
         daemon->stop = true;
+    } else if (result > 0) { /* the descriptor need not be readable for these */
+        event_active(daemon->store_event, EV_READ, 0);
     }
 }
 

@@ -204,7 +204,8 @@ int core_take_store_events(struct core *core)
         if (result > 0)
             core_store_event(core, &event);
     }
-    return result < 0 ? result : 0;
+    core->store_more = result > 0;
+    return result > 0 ? 1 : result;
 }
 
 void core_channel_event(struct core *core, void *token)

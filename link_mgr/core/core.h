@@ -39,6 +39,7 @@ struct core {
     uint64_t epoch;
     uint64_t generation, wish; /* latest numbers used */
     bool policy_known;         /* the store has told what policy there is */
+    bool store_more;           /* not all events of the store were taken */
     struct rules_store rules_store;
     struct rules *rules;   /* in force; NULL: none */
     bool rules_settled;    /* some are in force, or it was seen that there are none */
@@ -100,7 +101,8 @@ void core_visit(struct core *core, const struct status_visitor *visitor);
 /* Events. */
 void core_store_event(struct core *core, const struct store_event *event);
 /* Takes such events from the platform, but only some. Others may be as many as the writers of the
- * store like, so everybody else has a turn before the next ones. Negative: the store is lost. */
+ * store like, so everybody else has a turn before the next ones. 1: there may be more, and the
+ * caller must come back; 0: there are none; negative: the store is lost. */
 int core_take_store_events(struct core *core);
 #define CORE_STORE_EVENTS 64
 void core_channel_event(struct core *core, void *token);

@@ -17,7 +17,7 @@ uint64_t rules_time(const struct core *core)
 
 bool rules_are_awaited(const struct core *core)
 {
-    return !core->rules_settled && core->rules_store.named;
+    return !core->rules_settled && (core->rules_store.named || core->store_more);
 }
 
 void rules_event(struct core *core, const char *rest, const char *value)
@@ -132,7 +132,7 @@ void rules_turn(struct core *core)
         rules_set_due_again(core);
         break;
     case RULES_SAME:
-        core->rules_settled |= core->policy_known && !core->rules_store.named;
+        core->rules_settled |= core->policy_known && !core->store_more && !core->rules_store.named;
         break;
     }
 }

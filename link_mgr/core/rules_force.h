@@ -35,8 +35,8 @@ void rules_end(struct core *core);
 
 /* Seconds since 1970. */
 uint64_t rules_time(const struct core *core);
-/* This link_mgr has found rules, and has not read any yet. Until then nothing is allowed, since
- * they may deny what the policy node allows. */
+/* This link_mgr has found rules and has not read any yet, or does not know yet whether there are
+ * any. Until then nothing is allowed, since they may deny what the policy node allows. */
 bool rules_are_awaited(const struct core *core);
 
 #endif

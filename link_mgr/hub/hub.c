@@ -369,7 +369,7 @@ int hub_take_store_events(struct hub *hub)
 
 bool hub_is_ready(const struct hub *hub)
 {
-    return hub->core->policy_known;
+    return hub->core->policy_known && !hub->core->store_more;
 }
 
 static int start_manager(struct hub *hub)

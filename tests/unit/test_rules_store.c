@@ -415,6 +415,66 @@ START_TEST(watch_is_made_later)
 }
 END_TEST
 
+/* ---- a store that tells many nodes ---- */
+
+#define MANY_NODES (3 * CORE_STORE_EVENTS)
+
+static int many_left; /* nodes that the store still has to tell; the last ones are the rules */
+static bool many_rules;
+
+static int many_next(struct platform *platform, struct store_event *event)
+{
+    (void)platform;
+    *event = (struct store_event){.present = true};
+    if (many_left == 0)
+        return 0;
+    many_left--;
+    if (many_rules && many_left < 2) {
+        strcpy(event->path, many_left == 1 ? POLICY "rules/1/0" : POLICY "rules/now");
+        strcpy(event->value,
+               many_left == 1
+                   ? "version 1\ncommands 1\nrule 1 deny 80 at=p:1\npeer 2 in=1 out=1\nend\n"
+                   : "1 1");
+        return 1;
+    }
+    snprintf(event->path, sizeof(event->path), POLICY "%d", 2 + many_left);
+    strcpy(event->value, "in=* out=*");
+    if (many_left == MANY_NODES - 1) /* the first one */
+        strcpy(event->path, POLICY "2");
+    return 1;
+}
+
+static bool many_allowed(void)
+{
+    const struct judge_question question = {
+        .direction = JUDGE_IN, .domid = 2, .port = 80, .name = "", .type = IDC_STREAM};
+    return judge_allows(lone.core, &question);
+}
+
+/* More nodes than one turn takes. Whether there are rules beside them is known only at the end. Up
+ * to then nothing is allowed, since rules may deny what a node allows. */
+START_TEST(many_nodes_before_the_rules)
+{
+    static struct platform_ops changed;
+    int turns = 0, more = 1;
+    lone_begin(&lone);
+    changed = *lone.host.ops;
+    changed.next_event = many_next;
+    lone.host.ops = &changed;
+    many_rules = _i != 0;
+    many_left = MANY_NODES;
+    for (; more == 1; turns++) {
+        more = core_take_store_events(lone.core);
+        lone_run(&lone);
+        ck_assert_msg(more == 0 || !many_allowed(), "after turn %d", turns);
+    }
+    ck_assert_int_eq(more, 0);
+    ck_assert_int_eq(turns, 4); /* the last one finds nothing */
+    ck_assert_int_eq(many_allowed(), !many_rules);
+    lone_stop(&lone);
+}
+END_TEST
+
 START_TEST(until)
 {
     lone_begin(&lone);
@@ -939,6 +999,7 @@ int main(void)
     tcase_add_test(core, awaited);
     tcase_add_test(core, policy_gone);
     tcase_add_test(core, watch_is_made_later);
+    tcase_add_loop_test(core, many_nodes_before_the_rules, 0, 2);
     tcase_add_test(core, until);
     tcase_add_test(core, clock_set);
     tcase_add_test(core, clock_set_back);
