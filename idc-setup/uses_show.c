@@ -142,7 +142,7 @@ static bool uses_next(const struct uses_show *show, size_t *at, const struct use
 static void uses_show_wanted(FILE *out, const struct uses_show *show, const char *before,
                              const struct use_verdict *wanted, int from, int to)
 {
-    struct policy_use sum;
+    struct policy_use sum = {0};
     for (size_t at = 0; uses_next(show, &at, wanted, &sum);) {
         if (from >= 0 && (sum.from != from || sum.to != to))
             continue;
