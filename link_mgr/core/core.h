@@ -46,7 +46,7 @@ struct core {
     uint64_t rules_due;    /* ms: when a rule ends, or something is tried again */
     uint64_t rules_judged; /* seconds since 1970: when all connections were judged by them */
     bool rules_incomplete; /* there was no memory for a peer that they name */
-    bool rules_unwatched;  /* the watch of the policy could not be made again yet */
+    bool rules_unread;     /* the policy could not be read again yet */
     struct tell tell;
     struct listener_table listeners;
     struct peer_list peers; /* every peer the policy names, or that still has connections */
@@ -116,7 +116,8 @@ uint64_t core_deadline(const struct core *core);
  * unwanted. */
 void core_part(struct core *core, int domid);
 
-/* Asks the store to tell the policy's nodes, or no more. */
+/* Asks the store to tell the policy's nodes (all of them, also those that it told before), or no
+ * more. */
 int core_watch_policy(struct core *core, bool begin);
 
 void core_log(struct core *core, int priority, const char *format, ...)

@@ -101,7 +101,8 @@ struct platform_ops {
     /* Removes the node and everything below it. */
     int (*retract)(struct platform *platform, const char *path);
     /* Asks for events for path and everything below it. It is one watch, however many nodes there
-     * are. */
+     * are. All nodes that are there are told before next_event returns 0. When the path is
+     * subscribed already, all are told again, and the watch stays. */
     int (*subscribe)(struct platform *platform, const char *path);
     int (*unsubscribe)(struct platform *platform, const char *path);
     /* Readable when next_event has something. */

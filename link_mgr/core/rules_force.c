@@ -137,19 +137,16 @@ void rules_turn(struct core *core)
     }
 }
 
-/* The store must tell all nodes again. While there is no watch, no change of the policy is seen, so
- * one that could not be made is tried again. */
+/* The store must tell all nodes again. The watch stays, so no change of the policy is missed. */
 static void rules_ask_again(struct core *core)
 {
-    int error = core_watch_policy(core, false);
-    if (!error || error == -ENOENT) /* the latter: it failed below the last time */
-        error = core_watch_policy(core, true);
+    int error = core_watch_policy(core, true);
     if (!error)
         rules_store_relist(&core->rules_store);
-    else if (!core->rules_unwatched)
-        core_log(core, LOG_ERR, "cannot watch the policy, and try again each second: %s",
+    else if (!core->rules_unread)
+        core_log(core, LOG_ERR, "cannot read the policy again, and try it each second: %s",
                  strerror(-error));
-    core->rules_unwatched = error != 0;
+    core->rules_unread = error != 0;
 }
 
 void rules_due(struct core *core)

@@ -154,9 +154,15 @@ static int ops_subscribe(struct platform *platform, const char *path)
 {
     struct node *node;
     bool any = false;
-    struct subscription *subscription = calloc(1, sizeof(*subscription));
-    subscription->path = strdup(path);
-    LIST_INSERT_HEAD(&platform->subscriptions, subscription, list);
+    struct subscription *subscription;
+    LIST_FOREACH (subscription, &platform->subscriptions, list)
+        if (strcmp(subscription->path, path) == 0)
+            break;
+    if (!subscription) {
+        subscription = calloc(1, sizeof(*subscription));
+        subscription->path = strdup(path);
+        LIST_INSERT_HEAD(&platform->subscriptions, subscription, list);
+    }
     LIST_FOREACH (node, &platform->world->nodes, list) {
         if (world_below(node->path, path)) {
             note_change(platform, node->path, node->value);

@@ -590,6 +590,23 @@ START_TEST(a_node_that_goes_before_it_was_told)
 }
 END_TEST
 
+/* Of a path that is subscribed already: what is there, and what went and was not told yet. */
+START_TEST(subscribing_again)
+{
+    ck_assert_int_eq(local_store_write(&five, NODE, "x", 2), 0);
+    ck_assert_int_eq(local_store_write(&five, NODE "2", "y", 2), 0);
+    ck_assert_int_eq(ops->subscribe(two, "/local/domain/5/data/idc/2"), 0);
+    expect_event(NODE, "x");
+    expect_event(NODE "2", "y");
+    expect_nothing();
+    ck_assert_int_eq(local_store_remove(&five, NODE), 0);
+    ck_assert_int_eq(ops->subscribe(two, "/local/domain/5/data/idc/2"), 0);
+    expect_event(NODE "2", "y");
+    expect_event(NODE, NULL);
+    expect_nothing();
+}
+END_TEST
+
 START_TEST(unsubscribing)
 {
     ck_assert_int_eq(local_store_write(&five, NODE, "x", 2), 0);
@@ -983,6 +1000,7 @@ int main(void)
     tcase_add_test(c, changes_keep_their_order);
     tcase_add_test(c, what_may_not_be_read_is_not_there);
     tcase_add_test(c, a_node_that_goes_before_it_was_told);
+    tcase_add_test(c, subscribing_again);
     tcase_add_test(c, unsubscribing);
     tcase_add_test(c, publishing_and_retracting);
     tcase_add_test(c, lost_events_are_made_up_for);

@@ -7,6 +7,7 @@
  * that the test has made. The descriptor for events is readable as long as there are any.
  */
 #include <check.h>
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -41,7 +42,11 @@ static struct {
     long looks;         /* nodes of the flooder that were read */
     int during;         /* so often something changes while one is read */
     char written[PLATFORM_PATH_MAX + 1];
-    unsigned value; /* of all nodes: a new one for each read */
+    unsigned value;     /* of all nodes: a new one for each read */
+    int error;          /* of reading the other's node "alive"; 0: none */
+    bool error_of_list; /* instead: of reading the names in its directory */
+    long errors;        /* so often it was returned */
+    bool held;          /* who reads the other's node after "alive" waits until this ends */
 } xs = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* With the mutex held: events about the flooder, and then perhaps one about the other. */
@@ -112,7 +117,7 @@ char **xs_check_watch(struct xs_handle *handle)
         made = make_event(path, xs.tokens[0]);
     } else if (xs.other) {
         xs.other = false;
-        made = make_event(OTHER "/alive", xs.tokens[1]);
+        made = make_event(xs.error_of_list ? OTHER : OTHER "/alive", xs.tokens[1]);
     }
     if (xs.flood == 0 && !xs.other)
         (void)!read(xs.fd, &ignored, sizeof(ignored));
@@ -120,11 +125,26 @@ char **xs_check_watch(struct xs_handle *handle)
     return made;
 }
 
+static void wait_moment(void)
+{
+    poll(NULL, 0, 1);
+}
+
+static bool is_held(void)
+{
+    pthread_mutex_lock(&xs.mutex);
+    bool held = xs.held;
+    pthread_mutex_unlock(&xs.mutex);
+    return held;
+}
+
 void *xs_read(struct xs_handle *handle, xs_transaction_t transaction, const char *path,
               unsigned *length)
 {
     char text[16] = "5"; /* the own domid */
     (void)handle, (void)transaction;
+    while (strcmp(path, OTHER "/n1") == 0 && is_held())
+        wait_moment();
     pthread_mutex_lock(&xs.mutex);
     if (strncmp(path, FLOODER "/", strlen(FLOODER) + 1) == 0) {
         xs.looks++;
@@ -136,7 +156,13 @@ void *xs_read(struct xs_handle *handle, xs_transaction_t transaction, const char
         text[0] = '\0';
     else if (strcmp(path, "domid") != 0)
         snprintf(text, sizeof(text), "%u", ++xs.value);
+    int error = !xs.error_of_list && strcmp(path, OTHER "/alive") == 0 ? xs.error : 0;
+    xs.errors += error != 0;
     pthread_mutex_unlock(&xs.mutex);
+    if (error) {
+        errno = error;
+        return NULL;
+    }
     if (length)
         *length = (unsigned)strlen(text);
     return strdup(text);
@@ -145,7 +171,16 @@ void *xs_read(struct xs_handle *handle, xs_transaction_t transaction, const char
 char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path, unsigned *num)
 {
     char **names = malloc(NODES * (sizeof(char *) + 8));
-    (void)h, (void)t, (void)path;
+    (void)h, (void)t;
+    pthread_mutex_lock(&xs.mutex);
+    int error = xs.error_of_list && strcmp(path, OTHER) == 0 ? xs.error : 0;
+    xs.errors += error != 0;
+    pthread_mutex_unlock(&xs.mutex);
+    if (error) {
+        free(names);
+        errno = error;
+        return NULL;
+    }
     for (unsigned i = 0; i < NODES; i++) {
         names[i] = (char *)&names[NODES] + 8 * i;
         snprintf(names[i], 8, i == 0 ? "alive" : "n%u", i);
@@ -190,11 +225,6 @@ bool xs_rm(struct xs_handle *handle, xs_transaction_t transaction, const char *p
 }
 
 /* ---- the tests ---- */
-
-static void wait_moment(void)
-{
-    poll(NULL, 0, 1);
-}
 
 static bool is_watched(void)
 {
@@ -307,6 +337,114 @@ START_TEST(few_nodes_are_read)
 }
 END_TEST
 
+static void set_error(int error, bool of_list)
+{
+    pthread_mutex_lock(&xs.mutex);
+    xs.error = error;
+    xs.error_of_list = of_list;
+    xs.errors = 0;
+    add_events(0, true);
+    pthread_mutex_unlock(&xs.mutex);
+}
+
+static long count_errors(void)
+{
+    pthread_mutex_lock(&xs.mutex);
+    long errors = xs.errors;
+    pthread_mutex_unlock(&xs.mutex);
+    return errors;
+}
+
+/* What the other's node "alive" is told to be: 1 present, 0 absent; -1: nothing is told. */
+static int told_alive(void)
+{
+    int told = -1;
+    while (xen_store_next(&store, &event) == 1)
+        if (strcmp(event.path, OTHER "/alive") == 0)
+            told = event.present;
+    return told;
+}
+
+static int wait_for_alive(void)
+{
+    int told = -1;
+    for (int i = 0; i < WAIT_MS && (told = told_alive()) < 0; i++)
+        wait_moment();
+    return told;
+}
+
+/* A node is absent if the store says that there is none for us. After any other error what was
+ * known stays, and it is read again without another event. */
+START_TEST(an_error_is_no_absence)
+{
+    static const int errors[] = {ENOENT, EACCES, EAGAIN, ENOMEM, EBUSY, EINVAL};
+    const bool of_list = _i & 1, absent = _i / 2 < 2;
+    begin_flood(0);
+    ck_assert_int_eq(wait_for_alive(), 1);
+    set_error(errors[_i / 2], of_list);
+    for (int i = 0; i < WAIT_MS && count_errors() == 0; i++)
+        wait_moment();
+    if (absent) {
+        ck_assert_int_eq(wait_for_alive(), 0);
+        return;
+    }
+    for (int i = 0; i < WAIT_MS && count_errors() == 1; i++)
+        wait_moment();
+    ck_assert_int_lt(count_errors(), 5); /* it is not asked without a pause */
+    ck_assert_int_ne(told_alive(), 0);
+    pthread_mutex_lock(&xs.mutex);
+    xs.error = 0;
+    pthread_mutex_unlock(&xs.mutex);
+    ck_assert_int_eq(wait_for_alive(), 1);
+}
+END_TEST
+
+static void hold_looks(bool held)
+{
+    pthread_mutex_lock(&xs.mutex);
+    xs.held = held;
+    pthread_mutex_unlock(&xs.mutex);
+}
+
+/* While the first look is at work, nothing is told: half of a policy is another policy. */
+START_TEST(half_is_not_told)
+{
+    hold_looks(true);
+    set_error(0, true);
+    for (int i = 0; i < 50; i++) {
+        ck_assert_int_eq(xen_store_next(&store, &event), 0);
+        wait_moment();
+    }
+    hold_looks(false);
+    ck_assert_int_eq(wait_for_alive(), 1);
+}
+END_TEST
+
+/* What was told once is not held back by another look. */
+START_TEST(a_look_keeps_nothing_back)
+{
+    set_error(0, true);
+    ck_assert_int_eq(wait_for_alive(), 1);
+    hold_looks(true);
+    set_error(0, true);
+    ck_assert_int_eq(xen_store_subscribe(&store, OTHER), 0);
+    ck_assert_int_eq(wait_for_alive(), 1);
+    hold_looks(false);
+}
+END_TEST
+
+/* Without a gap in which a change could be missed. */
+START_TEST(all_is_told_again)
+{
+    begin_flood(0);
+    ck_assert_int_eq(wait_for_alive(), 1);
+    while (xen_store_next(&store, &event) == 1)
+        ;
+    ck_assert_int_eq(xen_store_subscribe(&store, OTHER), 0);
+    ck_assert_int_eq(wait_for_alive(), 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("xen_watch");
@@ -317,6 +455,10 @@ int main(void)
     tcase_add_test(tests, others_are_seen);
     tcase_add_test(tests, the_latest_is_seen);
     tcase_add_test(tests, few_nodes_are_read);
+    tcase_add_loop_test(tests, an_error_is_no_absence, 0, 12);
+    tcase_add_test(tests, half_is_not_told);
+    tcase_add_test(tests, a_look_keeps_nothing_back);
+    tcase_add_test(tests, all_is_told_again);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

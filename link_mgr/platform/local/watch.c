@@ -190,7 +190,7 @@ int local_watch_subscribe(struct watch *watch, const char *path)
     result = watch_begin(watch, path);
     if (result != 0 && !local_path_set_has(&watch->subscribed, path))
         watch_leave_room(watch, &room);
-    if (result != 0)
+    if (result != 0 && !again)
         local_watch_unsubscribe(watch, path);
     return result;
 }

@@ -125,6 +125,13 @@ int xen_leaves_tell_none(struct leaves *leaves, const char *path)
     return 0;
 }
 
+void xen_leaves_tell_again(struct leaves *leaves)
+{
+    struct leaf *leaf;
+    TAILQ_FOREACH (leaf, &leaves->all, all)
+        leaves_changed(leaves, leaf);
+}
+
 bool xen_leaves_next(struct leaves *leaves, struct store_event *event)
 {
     struct leaf *leaf = TAILQ_FIRST(&leaves->changed);

@@ -50,6 +50,9 @@ void xen_leaves_end(struct leaves *leaves, const char *path);
 /* If nothing is known and no change waits, queues that path is absent. 0 or -ENOMEM. */
 int xen_leaves_tell_none(struct leaves *leaves, const char *path);
 
+/* Queues all that is known as if it had changed. */
+void xen_leaves_tell_again(struct leaves *leaves);
+
 /* Takes the next change. False: there is none. */
 bool xen_leaves_next(struct leaves *leaves, struct store_event *event);
 

@@ -222,7 +222,8 @@ static bool next_change(struct store *store, struct store_event *event)
 {
     struct subscription *subscription;
     LIST_FOREACH (subscription, &store->subscriptions, all)
-        if (!subscription->ended && xen_leaves_next(&subscription->leaves, event))
+        if (!subscription->ended && subscription->looked &&
+            xen_leaves_next(&subscription->leaves, event))
             return true;
     return false;
 }

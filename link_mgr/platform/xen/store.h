@@ -29,6 +29,11 @@
  * noted: one path for each subscription. Then each subscription that has one is looked at once, and
  * jobs have their turn. A look reads few nodes of another domain, however many there are. So what
  * a domain writes delays others by no more than one look at it.
+ *
+ * The loop learns nothing of a subscription before all of it was read once, so it never takes half
+ * of a directory for the whole. A node is absent if xenstored says that there is none, or none for
+ * us (ENOENT, EACCES). After any other error nothing is known. What was known stays, and the same
+ * is looked at again, at the latest after STORE_AGAIN_MS.
  */
 #ifndef IDC_XEN_STORE_H
 #define IDC_XEN_STORE_H
@@ -44,6 +49,7 @@
 #include "link_mgr/platform/xen/worker.h"
 
 #define STORE_NODES_MAX 2
+#define STORE_AGAIN_MS 1000
 
 struct store_node {
     char path[PLATFORM_PATH_MAX + 1];
@@ -55,10 +61,12 @@ struct subscription {
     unsigned id; /* the watch's token */
     char path[PLATFORM_PATH_MAX + 1];
     struct leaves leaves;
-    bool ended; /* its watch is being removed */
+    bool ended;  /* its watch is being removed */
+    bool looked; /* all was read once; before that, nothing of it is told */
     /* The worker's. */
     TAILQ_ENTRY(subscription) looks;
     char look[PLATFORM_PATH_MAX + 1]; /* something has changed there; "": nowhere */
+    bool failed;                      /* the last look could not be finished */
 };
 
 struct published {

@@ -12,14 +12,16 @@
 #define EVENTS_AT_ONCE 4096
 #define FOREIGN_NODES 16 /* a link_mgr has 6 below what others watch */
 
-static void keep_leaf(struct store *store, struct subscription *subscription, const char *path,
+/* False: there is no memory. */
+static bool keep_leaf(struct store *store, struct subscription *subscription, const char *path,
                       const char *value)
 {
     pthread_mutex_lock(&store->mutex);
     int error = xen_leaves_found(&subscription->leaves, path, value);
     pthread_mutex_unlock(&store->mutex);
-    if (error)
+    if (error && error != -ENOMEM)
         xen_store_complain(store, "%s in Xenstore is not looked at: %s", path, strerror(-error));
+    return error != -ENOMEM;
 }
 
 /* How many nodes a look may read. What another domain writes must not cost it less than it costs
@@ -31,42 +33,98 @@ static int nodes_to_read(struct store *store, const char *path)
     return strncmp(path, own, (size_t)length) == 0 ? LEAVES_MAX : FOREIGN_NODES;
 }
 
-/* Reads path and what is below it. *left: so many nodes may still be read. */
-static void store_watch_walk(struct store *store, struct subscription *subscription,
-                             const char *path, int depth, int *left)
+/* After a failed call of libxenstore: is the node absent? */
+static bool store_watch_absent(struct store *store)
+{
+    const int error = errno;
+    if (error == ENOENT || error == EACCES)
+        return true;
+    xen_store_is_lost(store);
+    errno = error;
+    return false;
+}
+
+static bool store_watch_walk(struct store *store, struct subscription *subscription,
+                             const char *path, int depth, int *left);
+
+static bool store_watch_walk_below(struct store *store, struct subscription *subscription,
+                                   const char *path, int depth, int *left)
 {
     char below[PLATFORM_PATH_MAX + 1];
-    unsigned length = 0, count = 0;
+    unsigned count = 0;
+    char **names = xs_directory(store->xs, XBT_NULL, path, &count);
+    bool good = names || store_watch_absent(store);
+    for (unsigned i = 0; names && good && i<count && * left> 0; i++)
+        if (snprintf(below, sizeof(below), "%s/%s", path, names[i]) < (int)sizeof(below))
+            good = store_watch_walk(store, subscription, below, depth + 1, left);
+    free(names);
+    return good;
+}
+
+/* Reads path and what is below it. *left: so many nodes may still be read. False: it could not be
+ * read, for the reason in errno. */
+static bool store_watch_walk(struct store *store, struct subscription *subscription,
+                             const char *path, int depth, int *left)
+{
+    unsigned length = 0;
     char *value = xs_read(store->xs, XBT_NULL, path, &length);
-    if (!value) {
-        xen_store_is_lost(store);
-        return;
-    }
-    if (length)
-        keep_leaf(store, subscription, path, value);
+    if (!value)
+        return store_watch_absent(store);
+    bool good = !length || keep_leaf(store, subscription, path, value);
     free(value);
     (*left)--;
-    if (length || depth == DEPTH_MAX)
-        return;
-    char **names = xs_directory(store->xs, XBT_NULL, path, &count);
-    for (unsigned i = 0; names && i<count && * left> 0; i++)
-        if (snprintf(below, sizeof(below), "%s/%s", path, names[i]) < (int)sizeof(below))
-            store_watch_walk(store, subscription, below, depth + 1, left);
-    free(names);
+    if (length || depth == DEPTH_MAX) {
+        errno = good ? errno : ENOMEM;
+        return good;
+    }
+    return store_watch_walk_below(store, subscription, path, depth, left);
+}
+
+/* Notes that something changed at path. Of two paths, what they have in common is kept: the path of
+ * the subscription. */
+static void note_change(struct store *store, struct subscription *subscription, const char *path)
+{
+    if (!subscription->look[0]) {
+        strcpy(subscription->look, path);
+        TAILQ_INSERT_TAIL(&store->looks, subscription, looks);
+    } else if (strcmp(subscription->look, path) != 0) {
+        strcpy(subscription->look, subscription->path);
+    }
+}
+
+static void look_begin(struct store *store, struct subscription *subscription, const char *path)
+{
+    pthread_mutex_lock(&store->mutex);
+    xen_leaves_begin(&subscription->leaves, path);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+/* good: all of it was read. */
+static void look_end(struct store *store, struct subscription *subscription, const char *path,
+                     bool good)
+{
+    pthread_mutex_lock(&store->mutex);
+    if (good) {
+        xen_leaves_end(&subscription->leaves, path);
+        xen_leaves_tell_none(&subscription->leaves, subscription->path);
+    }
+    subscription->looked |= good;
+    pthread_mutex_unlock(&store->mutex);
+    xen_worker_tell(store->worker);
 }
 
 static void look_again(struct store *store, struct subscription *subscription, const char *path)
 {
     int left = nodes_to_read(store, path);
-    pthread_mutex_lock(&store->mutex);
-    xen_leaves_begin(&subscription->leaves, path);
-    pthread_mutex_unlock(&store->mutex);
-    store_watch_walk(store, subscription, path, 0, &left);
-    pthread_mutex_lock(&store->mutex);
-    xen_leaves_end(&subscription->leaves, path);
-    xen_leaves_tell_none(&subscription->leaves, subscription->path);
-    pthread_mutex_unlock(&store->mutex);
-    xen_worker_tell(store->worker);
+    look_begin(store, subscription, path);
+    bool good = store_watch_walk(store, subscription, path, 0, &left);
+    if (!good && !subscription->failed)
+        xen_store_complain(store, "cannot read all of %s in Xenstore, and try it again: %s", path,
+                           strerror(errno));
+    if (!good)
+        note_change(store, subscription, path);
+    subscription->failed = !good;
+    look_end(store, subscription, path, good);
 }
 
 /* The own domid; negative errno. */
@@ -145,18 +203,6 @@ static struct subscription *find_by_id(struct store *store, unsigned id)
     return subscription;
 }
 
-/* Notes that something changed at path. Of two paths, what they have in common is kept: the path of
- * the subscription. */
-static void note_change(struct store *store, struct subscription *subscription, const char *path)
-{
-    if (!subscription->look[0]) {
-        strcpy(subscription->look, path);
-        TAILQ_INSERT_TAIL(&store->looks, subscription, looks);
-    } else if (strcmp(subscription->look, path) != 0) {
-        strcpy(subscription->look, subscription->path);
-    }
-}
-
 static void forget_change(struct store *store, struct subscription *subscription)
 {
     if (subscription->look[0])
@@ -213,8 +259,8 @@ static void watches_ready(void *context)
         take_events(store);
     }
     /* What was noted since is no event of the descriptor any more. */
-    if (!TAILQ_EMPTY(&store->looks))
-        xen_worker_repeat(store->worker);
+    TAILQ_FOREACH (subscription, &store->looks, looks)
+        xen_worker_repeat(store->worker, subscription->failed ? STORE_AGAIN_MS : 0);
 }
 
 static void do_subscribe(struct worker_job *worker_job)
@@ -232,12 +278,35 @@ static void do_subscribe(struct worker_job *worker_job)
         xen_store_complain(job->store, "cannot watch %s in Xenstore: %s", subscription->path,
                            strerror(errno));
     look_again(job->store, subscription, subscription->path);
+    if (subscription->failed)
+        xen_worker_repeat(job->store->worker, STORE_AGAIN_MS);
+}
+
+/* False: it is not subscribed yet. */
+static bool subscribe_again(struct store *store, const char *path)
+{
+    struct subscription *subscription;
+    pthread_mutex_lock(&store->mutex);
+    LIST_FOREACH (subscription, &store->subscriptions, all)
+        if (!subscription->ended && strcmp(subscription->path, path) == 0)
+            break;
+    if (subscription) { /* if nothing was read yet, all will be told anyway */
+        xen_leaves_tell_again(&subscription->leaves);
+        if (subscription->looked)
+            xen_leaves_tell_none(&subscription->leaves, path);
+    }
+    pthread_mutex_unlock(&store->mutex);
+    if (subscription)
+        xen_worker_tell(store->worker);
+    return subscription;
 }
 
 int xen_store_subscribe(struct store *store, const char *path)
 {
     if (!xen_store_valid_path(path))
         return -EINVAL;
+    if (subscribe_again(store, path))
+        return 0;
     struct store_job *job = xen_store_new_job(store, do_subscribe, 0);
     struct subscription *subscription = calloc(1, sizeof(*subscription));
     if (!job || !subscription) {

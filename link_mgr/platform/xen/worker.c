@@ -66,19 +66,36 @@ static void worker_finished(struct worker *worker, struct worker_job *job)
     xen_worker_tell(worker);
 }
 
+static int64_t worker_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* For poll. */
+static int worker_pause(const struct worker *worker)
+{
+    if (worker->source_due == WORKER_NEVER)
+        return -1;
+    int64_t left = worker->source_due - worker_now();
+    return left > 0 ? (int)left : 0;
+}
+
 static void wait_for_work(struct worker *worker)
 {
     struct pollfd fds[2] = {
         {.fd = worker->wake, .events = POLLIN},
         {.fd = worker->source, .events = POLLIN},
     };
-    if (poll(fds, 2, worker->source_again ? 0 : -1) < 0)
+    if (poll(fds, 2, worker_pause(worker)) < 0)
         return;
     if (fds[0].revents)
         clear_event(worker->wake);
-    bool ready = fds[1].revents || worker->source_again;
-    worker->source_again = false;
-    if (ready && worker->source >= 0)
+    if (!fds[1].revents && worker_pause(worker) != 0)
+        return;
+    worker->source_due = WORKER_NEVER;
+    if (worker->source >= 0)
         worker->source_ready(worker->source_context);
 }
 
@@ -115,7 +132,7 @@ int xen_worker_start(struct worker *worker)
 {
     pthread_condattr_t clock;
     sigset_t all, before;
-    *worker = (struct worker){.source = -1};
+    *worker = (struct worker){.source = -1, .source_due = WORKER_NEVER};
     queue_init(&worker->waiting);
     queue_init(&worker->finished);
     worker->ready = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -177,9 +194,11 @@ void xen_worker_wait_for(struct worker *worker, int fd, void (*ready)(void *cont
     worker->source_context = context;
 }
 
-void xen_worker_repeat(struct worker *worker)
+void xen_worker_repeat(struct worker *worker, int ms)
 {
-    worker->source_again = true;
+    const int64_t due = worker_now() + ms;
+    if (due < worker->source_due)
+        worker->source_due = due;
 }
 
 static struct timespec worker_deadline(unsigned limit_ms)

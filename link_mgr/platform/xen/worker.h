@@ -19,6 +19,9 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
+
+#define WORKER_NEVER INT64_MAX
 
 struct worker_job {
     struct worker_job *next;
@@ -42,7 +45,7 @@ struct worker {
     int source;
     void (*source_ready)(void *context);
     void *source_context;
-    bool source_again; /* ready is to be called though the source may not be readable */
+    int64_t source_due; /* ms: ready is called then, readable or not; or WORKER_NEVER */
 };
 
 /* Starts the thread, with all signals blocked in it. 0, or a negative errno. */
@@ -56,8 +59,9 @@ void xen_worker_collect(struct worker *worker);
  * readable. */
 void xen_worker_wait_for(struct worker *worker, int fd, void (*ready)(void *context),
                          void *context);
-/* Called by ready: it is called once more when the jobs that wait have run. */
-void xen_worker_repeat(struct worker *worker);
+/* Called on the worker's thread: ready is called once more, after so many ms at the latest, and
+ * after the jobs that wait. */
+void xen_worker_repeat(struct worker *worker, int ms);
 /* Lets the thread do the jobs that wait, and ends it, within limit_ms. True: the thread has ended,
  * every done() was called, and the worker's resources are released. False: the thread hangs; the
  * worker and everything that its jobs use must stay where they are. */
