@@ -36,6 +36,7 @@ struct conn *conn_new(struct peer *peer, enum idc_type type)
         return NULL;
     }
     conn->peer = peer;
+    conn->judged = peer->judging; /* whoever makes it has just asked the policy */
     conn->type = type;
     conn->listener_uid = WIRE_UID_UNKNOWN;
     conn->in_limit = budget_window(&peer->budget, 0, false);

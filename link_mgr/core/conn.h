@@ -109,6 +109,7 @@ struct conn {
     char service[IDC_SERVICE_MAX + 1]; /* incoming: the listener's name, or "" */
     struct listener *listener;         /* incoming, and not yet taken by the program */
     const struct rule *rule; /* that allowed it; NULL: the policy node did. Or that refused it */
+    uint64_t judged;         /* the peer's `judging`, when it was judged last */
     struct rule_use *use;    /* where it is counted; NULL: nowhere */
     struct pace *pace;       /* of its rule's bandwidth; NULL: none */
     struct conn_paced paced; /* with a pace only */

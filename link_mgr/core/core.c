@@ -80,6 +80,7 @@ struct core *core_new(struct host *host, const struct core_config *config)
     core->host = host;
     core->config = *config;
     core->deadline = core->lent_due = core->rules_due = UINT64_MAX;
+    core->judge_left = RULES_JUDGE_TURN;
     TAILQ_INIT(&core->peers);
     TAILQ_INIT(&core->busy);
     listener_table_init(&core->listeners, (uint32_t)host->random64(host));
@@ -384,6 +385,7 @@ bool core_turn(struct core *core)
 {
     struct peer_list busy;
     struct peer *peer;
+    rules_judge(core);
     rules_turn(core);
     tell_turn(core);
     core_expire(core);
@@ -400,7 +402,7 @@ bool core_turn(struct core *core)
         else
             forget_if_over(peer);
     }
-    return !TAILQ_EMPTY(&core->busy);
+    return !TAILQ_EMPTY(&core->busy) || core->judging;
 }
 
 uint64_t core_deadline(const struct core *core)

@@ -41,7 +41,11 @@ struct core {
     bool policy_known;         /* the store has told what policy there is */
     bool store_more;           /* not all events of the store were taken */
     struct rules_store rules_store;
-    struct rules *rules;   /* in force; NULL: none */
+    struct rules *rules; /* in force; NULL: none */
+    /* of before, the latest first: connections that are not judged again yet may point into them */
+    struct rules *rules_before;
+    uint32_t judge_left;   /* so much more is judged in this turn (rules_force.h) */
+    bool judging;          /* not all connections are judged again yet */
     bool rules_settled;    /* some are in force, or it was seen that there are none */
     uint64_t rules_due;    /* ms: when a rule ends, or something is tried again */
     uint64_t rules_judged; /* seconds since 1970: when all connections were judged by them */

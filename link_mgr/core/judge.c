@@ -152,6 +152,9 @@ static void judge_ask_memo(const struct core *core, const struct judge_question 
     memo->question.name = memo->name;
     memo->is_set = true;
     judge_ask(core, question, &memo->verdict);
+    if (core->rules)
+        memo->looks +=
+            rules_between(core->rules, question->domid, question->direction == JUDGE_OUT)->count;
 }
 
 bool judge_keeps(struct conn *conn, struct judge_memo *memo)

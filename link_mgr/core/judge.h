@@ -76,6 +76,7 @@ struct judge_memo {
     char name[IDC_SERVICE_MAX + 1];
     struct judge_question question;
     struct judge_verdict verdict;
+    uint32_t looks; /* rules that were gone through, at most; it only grows */
 };
 
 /* Judges a connection that there is once more, by what is known of it now. It remembers what allows

@@ -359,33 +359,60 @@ void peer_request(struct peer *peer, struct conn *conn)
 
 /* ---- policy, life ---- */
 
-static void peer_revoke(struct peer *peer)
+static void peer_revoke(struct conn *conn)
 {
-    struct conn *conn, *next;
-    struct judge_memo memo = {.is_set = false};
-    for (conn = TAILQ_FIRST(&peer->conns); conn; conn = next) {
-        next = TAILQ_NEXT(conn, of_peer);
-        if (judge_keeps(conn, &memo))
-            continue;
-        if (conn->phase < CONN_OPEN && conn->cookie)
-            peer_host(peer)->connected(peer_host(peer), conn->cookie, conn, REASON_POLICY,
-                                       &conn->ep);
-        if (conn->phase < CONN_OPEN) {
-            conn->rule = NULL;
-            conn_abandon(conn);
-            continue;
-        }
-        conn_reset(conn, REASON_REVOKED);
-        conn->rule = NULL; /* it may be freed before the other side has answered */
-        conn_settle(conn);
-    }
-    if (peer->allowed)
+    struct host *host = peer_host(conn->peer);
+    if (conn->phase < CONN_OPEN && conn->cookie)
+        host->connected(host, conn->cookie, conn, REASON_POLICY, &conn->ep);
+    if (conn->phase < CONN_OPEN) {
+        conn->rule = NULL;
+        conn_abandon(conn);
         return;
+    }
+    conn_reset(conn, REASON_REVOKED);
+    conn->rule = NULL; /* it may be freed before the other side has answered */
+    conn_settle(conn);
+}
+
+/* The next one that is to be judged again, or NULL. It counts as judged from here on. */
+static struct conn *peer_take_unjudged(struct peer *peer)
+{
+    struct conn *conn = TAILQ_FIRST(&peer->conns);
+    if (!conn || conn->judged == peer->judging)
+        return NULL;
+    TAILQ_REMOVE(&peer->conns, conn, of_peer);
+    TAILQ_INSERT_TAIL(&peer->conns, conn, of_peer);
+    conn->judged = peer->judging;
+    return conn;
+}
+
+static void peer_spend(struct core *core, uint32_t looks)
+{
+    core->judge_left -= looks < core->judge_left ? looks : core->judge_left;
+}
+
+bool peer_judge_more(struct peer *peer)
+{
+    struct conn *conn;
+    struct core *core = peer->core;
+    struct judge_memo memo = {.is_set = false};
+    while (core->judge_left > 0 && (conn = peer_take_unjudged(peer))) {
+        memo.looks = 1;
+        if (!judge_keeps(conn, &memo))
+            peer_revoke(conn);
+        peer_spend(core, memo.looks);
+    }
+    rule_use_tidy(peer);
     /* The link, and our `alive` node, stay for a moment, so that the other side's programs learn
      * the reason. */
-    if (peer->state == PEER_UP)
+    if (!peer->allowed && peer->state == PEER_UP)
         peer_set_deadline(peer, peer_now(peer) + PEER_CLOSING_MS);
-    peer_wake(peer);
+    if (!peer->allowed)
+        peer_wake(peer);
+    conn = TAILQ_FIRST(&peer->conns);
+    bool more = conn && conn->judged != peer->judging;
+    core->judging |= more;
+    return !more;
 }
 
 void peer_judge_again(struct peer *peer)
@@ -399,8 +426,8 @@ void peer_judge_again(struct peer *peer)
     }
     if (!peer->allowed)
         peer_set_alive_due(peer, PEER_NO_DEADLINE);
-    peer_revoke(peer);
-    rule_use_tidy(peer);
+    peer->judging++;
+    peer_judge_more(peer);
 }
 
 void peer_set_policy(struct peer *peer, const char *value)

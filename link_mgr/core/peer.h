@@ -108,7 +108,9 @@ struct peer {
     bool again;  /* another turn is needed at once */
     void *watch; /* the host's, of the channel's descriptor */
     struct link *link;
-    struct conn_list conns; /* all of them */
+    /* All of them. Those that are to be judged again come first. */
+    struct conn_list conns;
+    uint64_t judging; /* how often all were to be judged again */
     /* those in CONN_WAITING without a link, by their `control` entry */
     struct conn_list waiting;
     struct conn_list hungry; /* those whose message waits for memory */
@@ -135,8 +137,12 @@ struct peer *peer_new(struct core *core, int domid);
 void peer_free(struct peer *peer, enum reason reason);
 
 /* The rules, or the time, have changed: the policy says something else of the peer, perhaps.
- * Connections that it no longer allows end with REASON_REVOKED. */
+ * Connections that it no longer allows end with REASON_REVOKED: as many as may be judged in this
+ * turn, and the others by peer_judge_more. */
 void peer_judge_again(struct peer *peer);
+/* Goes on with that, as far as core->judge_left allows. True: all are judged. False: core->judging
+ * is set. */
+bool peer_judge_more(struct peer *peer);
 /* Sets the policy's entry for this peer; NULL: there is none. Connections that it no longer allows
  * end as above. */
 void peer_set_policy(struct peer *peer, const char *value);

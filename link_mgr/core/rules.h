@@ -82,6 +82,7 @@ struct rules {
     uint32_t rule_count, peer_count, route_count;
     struct rules_list other_out, other_in; /* deny rules for domains that no peer line names */
     struct rules_piece *pieces;            /* all memory but this struct */
+    struct rules *before;                  /* for whoever keeps several sets */
 };
 
 struct rules_problem {

@@ -78,6 +78,35 @@ static bool rules_time_changes(const struct core *core)
     return false;
 }
 
+/* Nothing points into former sets any more. */
+static void rules_forget_before(struct core *core)
+{
+    struct rules *rules;
+    while ((rules = core->rules_before)) {
+        core->rules_before = rules->before;
+        rules_free(rules);
+    }
+}
+
+/* A peer whose connections are more than a turn can judge goes behind the others. */
+void rules_judge(struct core *core)
+{
+    struct peer *peer;
+    core->judge_left = RULES_JUDGE_TURN;
+    if (!core->judging)
+        return;
+    core->judging = false;
+    TAILQ_FOREACH (peer, &core->peers, all)
+        if (!peer_judge_more(peer))
+            break;
+    if (peer) {
+        TAILQ_REMOVE(&core->peers, peer, all);
+        TAILQ_INSERT_TAIL(&core->peers, peer, all);
+    } else {
+        rules_forget_before(core);
+    }
+}
+
 /* The rules have changed, or the time has. */
 static void rules_apply(struct core *core)
 {
@@ -85,6 +114,7 @@ static void rules_apply(struct core *core)
     core->rules_judged = rules_time(core);
     bool failed = rules_make_peers(core);
     core->rules_incomplete = failed;
+    core->judging = false; /* what it was set for comes again */
     for (peer = TAILQ_FIRST(&core->peers); peer; peer = next) {
         next = TAILQ_NEXT(peer, all);
         peer_judge_again(peer);
@@ -94,16 +124,31 @@ static void rules_apply(struct core *core)
         rules_set_due(core, core->host->now(core->host) + RULES_AGAIN_MS);
 }
 
+/* Keeps the present set, for connections that are judged later. */
+static void rules_keep_before(struct core *core)
+{
+    int count = 0;
+    if (!core->rules)
+        return;
+    core->rules->before = core->rules_before;
+    core->rules_before = core->rules;
+    for (struct rules *rules = core->rules; rules; rules = rules->before)
+        count++;
+    if (count > RULES_BEFORE_MAX)
+        core->judge_left = UINT32_MAX;
+}
+
 static void rules_enter(struct core *core, struct rules *rules)
 {
-    struct rules *before = core->rules;
     struct peer *peer;
     TAILQ_FOREACH (peer, &core->peers, all)
         rule_use_follow(peer, rules);
+    rules_keep_before(core);
     core->rules = rules;
     core->rules_settled = true;
     rules_apply(core);
-    rules_free(before);
+    if (!core->judging)
+        rules_forget_before(core);
 }
 
 static void rules_say_wrong(struct core *core, const struct rules_problem *problem)
@@ -165,6 +210,7 @@ void rules_due(struct core *core)
 void rules_end(struct core *core)
 {
     rules_store_clear(&core->rules_store);
+    rules_forget_before(core);
     rules_free(core->rules);
     core->rules = NULL;
     core->rules_due = UINT64_MAX;

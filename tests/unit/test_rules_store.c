@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "link_mgr/core/judge.h"
+#include "link_mgr/core/rules_force.h"
 #include "link_mgr/core/rules_store.h"
 #include "tests/lone/lone.h"
 #include "tests/unit/suite.h"
@@ -635,6 +636,172 @@ START_TEST(judged_together)
 }
 END_TEST
 
+/* ---- more than one turn can judge ---- */
+
+#define LONG_RULES 9999u
+#define LONG_CONNS 40 /* of users 100 to 139 */
+
+/* Denies that fit nothing, and then one rule that allows port 100 to users up to `last`. */
+static char *make_long(unsigned last)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *file = open_memstream(&text, &length);
+    fputs("version 1\n", file);
+    for (unsigned i = 1; i < LONG_RULES; i++)
+        fprintf(file, "rule %u deny 7 at=p:%u\n", i, i);
+    fprintf(file, "rule %u allow 100 uid=0-%u at=p:%u\npeer 2 in=", LONG_RULES, last, LONG_RULES);
+    for (unsigned i = 1; i <= LONG_RULES; i++)
+        fprintf(file, "%s%u", i > 1 ? "," : "", i);
+    fputs("\nend\n", file);
+    fclose(file);
+    return text;
+}
+
+/* As put_rules, but no turn is taken. */
+static void put_long(unsigned last)
+{
+    char path[128], now[32], part[4001], *text = make_long(last);
+    unsigned parts = 0;
+    published++;
+    for (const char *at = text; *at; at += strlen(part), parts++) {
+        snprintf(part, sizeof(part), "%s", at);
+        snprintf(path, sizeof(path), POLICY "rules/%u/%u", published, parts);
+        lone_store(&lone, path, part);
+    }
+    snprintf(now, sizeof(now), "%u %u", published, parts);
+    lone_store(&lone, POLICY "rules/now", now);
+    free(text);
+}
+
+static int count_open(void)
+{
+    int count = 0;
+    for (int i = 0; i < lone.end_count; i++)
+        count += lone.ends[i].open;
+    return count;
+}
+
+static bool is_in_force(const struct rule *rule)
+{
+    const struct rules *present = lone.core->rules;
+    return rule >= present->rules && rule < present->rules + present->rule_count;
+}
+
+static void begin_long(void)
+{
+    lone_start(&lone);
+    put_rules("version 1\nrule 3 allow 100 at=p:3\npeer 2 in=3\nend\n");
+    lone_store(&lone, POLICY "2", NULL);
+    for (uint32_t i = 0; i < LONG_CONNS; i++) {
+        struct conn *conn = connect_in(7 + i, LONE_PORT);
+        ck_assert_ptr_nonnull(conn);
+        conn->uid = 100 + i;
+    }
+}
+
+/* Those of users up to `last` are open, by rules in force, and nothing of the past is kept. */
+static void expect_long(unsigned last)
+{
+    for (unsigned i = 0; i < LONG_CONNS; i++)
+        ck_assert_msg(lone.ends[i].open == (100 + i <= last), "user %u", 100 + i);
+    for (int i = 0; i < lone.end_count; i++)
+        if (lone.ends[i].open)
+            ck_assert(is_in_force(lone.ends[i].conn->rule));
+        else
+            ck_assert_int_eq(lone.ends[i].reason, REASON_REVOKED);
+    ck_assert_ptr_null(lone.core->rules_before);
+    ck_assert(!lone.core->judging);
+}
+
+/* A turn judges few connections by many rules. What is new is judged by the new rules at once. */
+START_TEST(judged_in_turns)
+{
+    int before, turns = 0;
+    bool more = true;
+    begin_long();
+    put_long(115);
+    for (; more; turns++) {
+        before = count_open();
+        more = core_turn(lone.core);
+        ck_assert_int_le(before - count_open(), RULES_JUDGE_TURN / LONG_RULES + 1);
+        ck_assert(!may_connect(JUDGE_IN, 2, 7));
+        ck_assert_uint_eq(lone.core->rules->rule_count, LONG_RULES);
+        ck_assert_msg(turns < 100, "it does not come to an end");
+    }
+    ck_assert_int_ge(turns, LONG_CONNS / (RULES_JUDGE_TURN / LONG_RULES + 1));
+    expect_long(115);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* A set of usual size is judged in the turn in which it comes. */
+START_TEST(usual_rules_in_one_turn)
+{
+    char path[128], now[32];
+    begin_long();
+    snprintf(path, sizeof(path), POLICY "rules/%u/0", ++published);
+    snprintf(now, sizeof(now), "%u 1", published);
+    lone_store(&lone, path, "version 1\nrule 1 allow 100 uid=0-99 at=p:1\npeer 2 in=1\nend\n");
+    lone_store(&lone, POLICY "rules/now", now);
+    core_turn(lone.core);
+    ck_assert_int_eq(count_open(), 0);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* Meanwhile one connection ends and another begins, and rules come once more. */
+START_TEST(judged_while_all_changes)
+{
+    begin_long();
+    put_long(130);
+    ck_assert(core_turn(lone.core));
+    ck_assert(core_turn(lone.core));
+    struct conn *ending = lone.ends[39].conn;
+    conn_reset(ending, REASON_REVOKED);
+    conn_settle(ending);
+    ck_assert_ptr_nonnull(lone.core->rules_before);
+    put_long(120);
+    ck_assert(core_turn(lone.core));
+    ck_assert_uint_eq(lone.core->rules->rules[LONG_RULES - 1].uids[0].last, 120);
+    ck_assert_ptr_nonnull(connect_in(99, LONE_PORT)); /* of user 33 */
+    expect_long(120);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* Rules that come faster than all can be judged: each connection has its turn, and few sets are
+ * kept. */
+START_TEST(rules_come_in_each_turn)
+{
+    begin_long();
+    for (int turn = 0; turn < 3 * RULES_BEFORE_MAX; turn++) {
+        int kept = 0;
+        put_long(115);
+        core_turn(lone.core);
+        for (const struct rules *before = lone.core->rules_before; before; before = before->before)
+            kept++;
+        ck_assert_int_le(kept, RULES_BEFORE_MAX);
+        if (turn == LONG_CONNS / (RULES_JUDGE_TURN / LONG_RULES) - 1)
+            ck_assert_int_eq(count_open(), 16);
+    }
+    lone_run(&lone);
+    expect_long(115);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* All goes while some are not judged yet. */
+START_TEST(stopped_meanwhile)
+{
+    begin_long();
+    put_long(115);
+    ck_assert(core_turn(lone.core));
+    ck_assert(lone.core->judging);
+    lone_stop(&lone);
+}
+END_TEST
+
 static struct conn *connect_out(uint32_t port, const char *name)
 {
     enum reason reason;
@@ -1018,6 +1185,11 @@ int main(void)
     tcase_add_test(core, connection_expires);
     tcase_add_test(core, time_alone);
     tcase_add_test(core, judged_together);
+    tcase_add_test(core, judged_in_turns);
+    tcase_add_test(core, usual_rules_in_one_turn);
+    tcase_add_test(core, judged_while_all_changes);
+    tcase_add_test(core, rules_come_in_each_turn);
+    tcase_add_test(core, stopped_meanwhile);
     tcase_add_test(core, port_comes_back);
     tcase_add_test(core, port_comes_back_to_the_node);
     tcase_add_test(limits, refusal_names_rule);
