@@ -121,30 +121,90 @@ void rule_use_leave(struct conn *conn, bool undone)
 
 /* ---- new rules ---- */
 
-static const struct rule *rule_of_place(const struct rules *rules, const struct rules_list *list,
-                                        const char *place)
+/* The accounts that still look for their rule, by the hash of its place. */
+struct use_table {
+    struct rule_use_list *heads;
+    uint32_t count; /* a power of two */
+};
+
+static uint32_t place_hash(const char *place)
 {
-    for (uint32_t i = 0; i < list->count; i++) {
-        const struct rule *rule = &rules->rules[list->at[i]];
-        if (rule->allow && strcmp(rule->place, place) == 0)
-            return rule;
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (; *place; place++)
+        hash = (hash ^ (uint8_t)*place) * 16777619u;
+    return hash;
+}
+
+static void use_table_fill(struct use_table *table, struct peer *peer)
+{
+    struct rule_use *use;
+    LIST_FOREACH (use, &peer->uses, all) {
+        use->follows = NULL;
+        if (!use->rule)
+            continue;
+        use->hash = place_hash(use->rule->place);
+        LIST_INSERT_HEAD(&table->heads[use->hash & (table->count - 1)], use, same_hash);
     }
-    return NULL;
+}
+
+/* Whoever looks for this rule has found it. So each account is found once, and the first rule of a
+ * place is the one. */
+static void use_table_offer(struct use_table *table, const struct rule *rule, bool out)
+{
+    const uint32_t hash = place_hash(rule->place);
+    struct rule_use *use, *next;
+    for (use = LIST_FIRST(&table->heads[hash & (table->count - 1)]); use; use = next) {
+        next = LIST_NEXT(use, same_hash);
+        if (use->hash != hash || use->out != out || strcmp(use->rule->place, rule->place) != 0)
+            continue;
+        use->follows = rule;
+        LIST_REMOVE(use, same_hash);
+    }
+}
+
+static void use_table_offer_all(struct use_table *table, const struct rules *rules, uint32_t domid,
+                                bool out)
+{
+    const struct rules_list *list = rules_between(rules, domid, out);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (rules->rules[list->at[i]].allow)
+            use_table_offer(table, &rules->rules[list->at[i]], out);
+}
+
+/* Without memory it is one list, which only takes longer. */
+static void use_table_make(struct use_table *table, const struct peer *peer,
+                           struct rule_use_list *one)
+{
+    const struct rule_use *use;
+    uint32_t uses = 0, count = 1;
+    LIST_FOREACH (use, &peer->uses, all)
+        uses++;
+    while (count < uses)
+        count *= 2;
+    LIST_INIT(one);
+    *table = (struct use_table){calloc(count, sizeof(*table->heads)), count};
+    if (!table->heads)
+        *table = (struct use_table){one, 1};
 }
 
 void rule_use_follow(struct peer *peer, const struct rules *rules)
 {
     struct rule_use *use;
+    struct rule_use_list one;
+    struct use_table table;
+    if (LIST_EMPTY(&peer->uses))
+        return;
+    use_table_make(&table, peer, &one);
+    use_table_fill(&table, peer);
+    for (int out = 0; rules && out <= 1; out++)
+        use_table_offer_all(&table, rules, (uint32_t)peer->domid, out != 0);
     LIST_FOREACH (use, &peer->uses, all) {
-        if (!use->rule)
-            continue;
-        use->rule =
-            rules ? rule_of_place(rules, rules_between(rules, (uint32_t)peer->domid, use->out),
-                                  use->rule->place)
-                  : NULL;
+        use->rule = use->follows;
         if (use->rule && use->tokens > (uint64_t)use->rule->rate * TOKEN)
             use->tokens = (uint64_t)use->rule->rate * TOKEN;
     }
+    if (table.heads != &one)
+        free(table.heads);
 }
 
 void rule_use_tidy(struct peer *peer)

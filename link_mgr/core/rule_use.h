@@ -30,6 +30,10 @@ struct rule_use {
     uint64_t tokens;    /* thousandths of a connection */
     uint64_t tokens_at; /* ms */
     uint64_t look_at;   /* ms: not before it are programs asked again whether they have closed */
+    /* while new rules come: the rule of the same place, and a table by places */
+    const struct rule *follows;
+    LIST_ENTRY(rule_use) same_hash;
+    uint32_t hash;
 };
 LIST_HEAD(rule_use_list, rule_use);
 
@@ -46,7 +50,8 @@ void rule_use_move(struct conn *conn);
 /* The connection has ended; a second call does nothing. undone: it did not come about. */
 void rule_use_leave(struct conn *conn, bool undone);
 
-/* These are the peer's rules now; those of before are still there. */
+/* These are the peer's rules now; those of before are still there. It takes time for each rule and
+ * each account, and memory of two pointers for each account. */
 void rule_use_follow(struct peer *peer, const struct rules *rules);
 /* Forgets accounts of which nothing depends. */
 void rule_use_tidy(struct peer *peer);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "link_mgr/core/judge.h"
 #include "link_mgr/core/rules_force.h"
@@ -802,6 +803,96 @@ START_TEST(stopped_meanwhile)
 }
 END_TEST
 
+/* ---- accounts of many rules ---- */
+
+/* So many rules with a limit, each with an account of its own; they come with these numbers and in
+ * this order. */
+static struct rules *make_limited(uint32_t count, bool backwards)
+{
+    struct rules *made;
+    struct rules_problem wrong;
+    char *text = NULL;
+    size_t length = 0;
+    FILE *file = open_memstream(&text, &length);
+    fputs("version 1\n", file);
+    for (uint32_t i = 1; i <= count; i++)
+        fprintf(file, "rule %u allow 100 connections=2 rate=%u at=p:%u\n", i, backwards ? 1u : 9u,
+                backwards ? count - i : i);
+    fputs("peer 2 out=", file);
+    for (uint32_t i = 1; i <= count; i++)
+        fprintf(file, "%s%u", i > 1 ? "," : "", i);
+    fputs("\nend\n", file);
+    fclose(file);
+    ck_assert_int_eq(rules_new(&made, text, strlen(text), &wrong), 0);
+    free(text);
+    return made;
+}
+
+/* The shortest of some times that it takes to follow rules, in ticks of the processor's clock. */
+static clock_t follow_limited(uint32_t count)
+{
+    struct peer *peer = lone.core->by_domid[2];
+    struct rules *first = make_limited(count, false), *second = make_limited(count, true);
+    clock_t best = CLOCKS_PER_SEC * 100;
+    for (uint32_t i = 0; i < count; i++)
+        ck_assert_int_eq(rule_use_check(peer, &first->rules[i], 100, true), REASON_OK);
+    for (int i = 0; i < 6; i++) {
+        clock_t begun = clock();
+        rule_use_follow(peer, i % 2 ? first : second);
+        clock_t took = clock() - begun;
+        best = took < best ? took : best;
+        if (i == 0) { /* place 0 is new, and that of number `count` is no more */
+            const struct rule_use *use;
+            uint32_t left = 0;
+            LIST_FOREACH (use, &peer->uses, all)
+                left += use->rule == NULL;
+            ck_assert_uint_eq(left, 1);
+            rule_use_tidy(peer);
+        }
+    }
+    rule_use_follow(peer, NULL);
+    rule_use_tidy(peer);
+    ck_assert(LIST_EMPTY(&peer->uses));
+    rules_free(first);
+    rules_free(second);
+    return best;
+}
+
+/* An account goes on with the rule of its place, wherever that is among the new ones. */
+START_TEST(accounts_follow_their_places)
+{
+    lone_start(&lone);
+    struct peer *peer = lone.core->by_domid[2];
+    struct rules *first = make_limited(100, false), *second = make_limited(100, true);
+    for (uint32_t i = 0; i < 100; i++)
+        ck_assert_int_eq(rule_use_check(peer, &first->rules[i], 100, true), REASON_OK);
+    struct rule_use *use = LIST_FIRST(&peer->uses); /* of the last one */
+    ck_assert_str_eq(use->rule->place, "p:100");
+    rule_use_follow(peer, second);
+    ck_assert_ptr_null(use->rule);
+    for (uint32_t i = 99; (use = LIST_NEXT(use, all)); i--) {
+        ck_assert_ptr_eq(use->rule, &second->rules[99 - i]);
+        ck_assert_uint_eq(use->tokens, 1000); /* of a rate that is less now */
+    }
+    rule_use_follow(peer, NULL);
+    rule_use_tidy(peer);
+    rules_free(first);
+    rules_free(second);
+    lone_stop(&lone);
+}
+END_TEST
+
+/* Eight times as many take about eight times as long, and not 64 times. */
+START_TEST(many_accounts_follow)
+{
+    lone_start(&lone);
+    clock_t few = follow_limited(1000), many = follow_limited(8000);
+    ck_assert_msg(many < 32 * (few + 20), "%ld ticks for 1000 rules, %ld for 8000", (long)few,
+                  (long)many);
+    lone_stop(&lone);
+}
+END_TEST
+
 static struct conn *connect_out(uint32_t port, const char *name)
 {
     enum reason reason;
@@ -1190,6 +1281,8 @@ int main(void)
     tcase_add_test(core, judged_while_all_changes);
     tcase_add_test(core, rules_come_in_each_turn);
     tcase_add_test(core, stopped_meanwhile);
+    tcase_add_test(core, accounts_follow_their_places);
+    tcase_add_test(core, many_accounts_follow);
     tcase_add_test(core, port_comes_back);
     tcase_add_test(core, port_comes_back_to_the_node);
     tcase_add_test(limits, refusal_names_rule);
