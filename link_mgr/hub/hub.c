@@ -21,6 +21,7 @@
 #include "link_mgr/base/closer.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
+#include "link_mgr/base/plain_text.h"
 #include "link_mgr/base/timer.h"
 
 static void hub_draw_serials(struct hub *hub)
@@ -53,6 +54,7 @@ static void pending_free(struct hub_pending *pending)
 {
     event_del(&pending->timer);
     event_del(&pending->retry);
+    event_del(&pending->silence);
     closer_forget(pending->near_end);
     closer_close(pending->request.far_end, pending->request.caller.uid);
     closer_close(pending->request.held_end, pending->request.caller.uid);
@@ -110,6 +112,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 #define PAUSE_FIRST_MS 5
 #define PAUSE_MAX_MS 200
+#define ROUTE_SHARE_MS 5000 /* of a silent domain, at most, if others are left */
 
 /* Errors that a program or a link_mgr could heal by starting. A refusal by a rule is final, because
  * the rule says what is wanted. */
@@ -134,6 +137,7 @@ static bool hub_is_absence(enum reason reason)
 
 static void hub_keep(struct hub_pending *pending, int error, const char *why)
 {
+    event_del(&pending->silence);
     pending->conn = NULL;
     pending->error = error;
     if (why != pending->why)
@@ -199,7 +203,10 @@ void hub_explain(const struct hub *hub, const struct hub_connect *request, const
     /* Of a connect that waits for its answer, it is the rule that lets the request through. */
     const struct rule *theirs = conn && conn->phase == CONN_ENDING ? conn->rule : NULL;
     judge_explain(hub->core, &question, reason, theirs, rule, sizeof(rule));
-    snprintf(text, size, "%s%s", hub_cause(hub, request, reason), rule);
+    int length = snprintf(text, size, "%s", hub_cause(hub, request, reason));
+    /* The name of a policy file may have any byte. */
+    if (length >= 0 && (size_t)length < size)
+        plain_text(text + length, size - (size_t)length, rule, strlen(rule));
 }
 
 /* May the user have no more connections? Then the connect is counted as refused. */
@@ -212,6 +219,40 @@ static bool hub_is_over_quota(struct hub *hub, struct hub_pending *pending)
     core_count_refused(hub->core);
     hub_audit_connect(hub, pending, REASON_NO_RESOURCES, pending->why);
     return true;
+}
+
+/* ---- a domain of a route that does not answer ---- */
+
+/* The share of a domain that is not the last one: of the time that is left, as much as each of
+ * those behind it would get. */
+static uint64_t hub_share_ms(const struct hub_pending *pending)
+{
+    const struct hub_route *route = &pending->route;
+    const uint64_t now = clock_now_ms(), left = pending->due > now ? pending->due - now : 0;
+    const uint64_t share = left / (route->count - route->next + 1);
+    return share < ROUTE_SHARE_MS ? share : ROUTE_SHARE_MS;
+}
+
+static void on_silence(evutil_socket_t fd, short what, void *arg)
+{
+    struct hub_pending *pending = arg;
+    char why[HUB_WHY_MAX], called[HUB_CALLED_MAX];
+    (void)fd, (void)what;
+    if (!pending->conn || pending->route.next >= pending->route.count)
+        return;
+    hub_abandon(pending);
+    snprintf(why, sizeof(why), "%s did not answer in its share of the time",
+             hub_called(pending, called));
+    hub_try_again(pending, REASON_UNREACHABLE, -ETIMEDOUT, why);
+}
+
+/* Without memory for that, the domain is waited for. */
+static void hub_limit_silence(struct hub_pending *pending)
+{
+    const uint64_t ms = hub_share_ms(pending);
+    const struct timeval share = {.tv_sec = (time_t)(ms / 1000),
+                                  .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    event_add(&pending->silence, &share);
 }
 
 static void hub_start(struct hub *hub, struct hub_pending *pending)
@@ -237,6 +278,8 @@ static void hub_start(struct hub *hub, struct hub_pending *pending)
         return;
     }
     pending->conn->pid = request->caller.pid;
+    if (pending->route.next < pending->route.count)
+        hub_limit_silence(pending);
 }
 
 static bool hub_is_own(const struct hub *hub, uint32_t domid)
@@ -296,6 +339,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 static int hub_set_limit(struct hub_pending *pending)
 {
     int64_t ms = pending->request.timeout_ms;
+    pending->due = ms < 0 ? UINT64_MAX : clock_now_ms() + (uint64_t)ms;
     const struct timeval timeout = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
     return ms < 0 || event_add(&pending->timer, &timeout) == 0 ? 0 : -ENOMEM;
 }
@@ -314,6 +358,7 @@ struct hub_pending *hub_connect(struct hub *hub, const struct hub_connect *reque
     pending->pause_ms = PAUSE_FIRST_MS;
     evtimer_assign(&pending->timer, hub->base, on_timer, pending);
     evtimer_assign(&pending->retry, hub->base, on_retry, pending);
+    evtimer_assign(&pending->silence, hub->base, on_silence, pending);
     if (hub_set_limit(pending) < 0)
         hub_answer_soon(pending, -ENOMEM, "%s", own_error_text(-ENOMEM));
     else if (request->name[0] && !service_name_valid(request->name, strlen(request->name)))

@@ -73,8 +73,11 @@ static int names_unknown(const struct core *core, const struct naming *naming,
     int length = snprintf(why, HUB_WHY_MAX, "%s: this domain is told of no such domain",
                           names_text(naming, shown));
     if (known.count > 0)
-        snprintf(why + length, (size_t)(HUB_WHY_MAX - length), " (it knows %s%s)", known.text,
-                 known.left_out > 0 ? " and others" : "");
+        length += snprintf(why + length, (size_t)(HUB_WHY_MAX - length), " (it knows %s%s)",
+                           known.text, known.left_out > 0 ? " and others" : "");
+    if (length < HUB_WHY_MAX)
+        snprintf(why + length, (size_t)(HUB_WHY_MAX - length),
+                 ", or may not know of it: in dom0, idc-setup explain tells");
     return -EHOSTUNREACH;
 }
 

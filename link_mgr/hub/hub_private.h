@@ -86,7 +86,9 @@ struct hub_pending {
     int error;
     char why[HUB_WHY_MAX];
     struct event timer;
+    uint64_t due;                 /* ms: when it fires; UINT64_MAX: never */
     struct event retry;           /* the next attempt of a connect that waits */
+    struct event silence;         /* a domain of a route has had its share of the time */
     int64_t pause_ms;             /* before that */
     struct hub_route route;       /* of a connect to `any` */
     struct closer_note *near_end; /* the program's near end is being closed (hub_within.c) */

@@ -136,7 +136,8 @@ class Names(NamesCase):
         self.tell(self.a, [(self.b, "web", None)], name="work")
         answers = []
         for name in "secret", "nobody", "WEB", "we", "name:7", "n" * 255:
-            self.assert_refused(errno.EHOSTUNREACH, "this domain is told of no such domain (it knows work, web)", name)
+            self.assert_refused(errno.EHOSTUNREACH, "this domain is told of no such domain (it knows work, web), or may not know of it: "
+                                "in dom0, idc-setup explain tells", name)
             with self.a.rpc() as proxy, self.assertRaises(xmlrpc.client.Fault) as fault:
                 proxy.resolve({"domain": name})
             answers.append((fault.exception.faultCode, fault.exception.faultString.partition(":")[2]))
@@ -206,6 +207,11 @@ class Any(NamesCase):
     def route(self, *domains):
         self.tell(self.a, [(self.b, "db", None), (self.c, "db-spare", None)], name="work", routes=[(SERVICE, domains)] if domains else [])
 
+    def test_a_refusal_is_plain_text(self):
+        """Whatever bytes the name of the policy file has."""
+        self.tell(self.a, [(self.b, "db", UUID + " out=1")], rules=["commands 1", "rule 1 deny 80 at=a%0ab%1b%5c%c3%a9:1"])
+        self.assert_refused(errno.EACCES, "(a\\x0ab\\x1b\\x5c\\xc3\\xa9:1 denies it)", "db", 80)
+
     def test_the_first_that_serves(self):
         self.route(self.b, self.c)
         self.assert_refused(errno.ECONNREFUSED, "domain db-spare (0), number 2 of 2 by the route", "any", SERVICE)
@@ -248,6 +254,30 @@ class Any(NamesCase):
         wait_until(lambda: self.fault_of("db") == errno.EACCES, what="the rule at b")
         self.assert_refused(errno.EACCES, "domain db (3000), number 1 of 2", "any", SERVICE)
         server.end()
+
+    def test_a_silent_one_has_its_share_of_the_time(self):
+        """Of two, half of it. The last one is waited for until the end."""
+        self.echo(self.b, SERVICE)
+        self.echo(self.c, SERVICE)
+        self.route(self.b, self.c)
+        self.b.freeze()
+        self.addCleanup(self.b.thaw)
+        puppet = self.a.puppet()
+        for way in {}, {"wait": True}:
+            begun = time.monotonic()
+            with self.a.rpc() as proxy:
+                answer = proxy.connect({"domain": "any", "name": SERVICE, "timeout_ms": 4000, **way})
+            self.assertEqual(answer["peer_domid"], self.c.domid)
+            self.assertTrue(1.9 < time.monotonic() - begun < 3.9, time.monotonic() - begun)
+        begun = time.monotonic()
+        self.assertEqual(puppet.do("connect", 1, domain="any", name=SERVICE, timeout=0)["domid"], self.c.domid)
+        self.assertTrue(4.9 < time.monotonic() - begun < 20, time.monotonic() - begun)  # no more than 5 s, whatever the limit
+        self.c.freeze()
+        self.addCleanup(self.c.thaw)
+        with self.a.rpc() as proxy, self.assertRaises(xmlrpc.client.Fault) as fault:
+            proxy.connect({"domain": "any", "name": SERVICE, "timeout_ms": 2000})
+        self.assertEqual(fault.exception.faultCode, errno.ETIMEDOUT)
+        self.assertIn("number 2 of 2 by the route", fault.exception.faultString)
 
     def fault_of(self, domain):
         with self.a.rpc() as proxy:
