@@ -12,15 +12,13 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "common/notify.h"
 #include "idc-setup/fail.h"
 #include "idc-setup/policy_change.h"
 #include "idc-setup/policy_log.h"
@@ -38,24 +36,11 @@ struct watching {
 
 /* ---- who started it ---- */
 
-/* systemd (Type=notify) names a socket; see sd_notify(3). */
 static void watch_tell(const char *words)
 {
-    const char *name = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (name == NULL || (name[0] != '/' && name[0] != '@') ||
-        strlen(name) >= sizeof(address.sun_path))
-        return;
-    memcpy(address.sun_path, name, strlen(name));
-    if (name[0] == '@')
-        address.sun_path[0] = '\0';
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
-    if (fd < 0 ||
-        sendto(fd, words, strlen(words), MSG_NOSIGNAL, (struct sockaddr *)&address, length) < 0)
-        fprintf(stderr, "idc-setup: cannot write to NOTIFY_SOCKET: %s\n", strerror(errno));
-    if (fd >= 0)
-        close(fd);
+    int error = notify_send(words);
+    if (error < 0)
+        fprintf(stderr, "idc-setup: cannot write to NOTIFY_SOCKET: %s\n", strerror(-error));
 }
 
 /* systemctl status shows it. */

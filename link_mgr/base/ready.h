@@ -2,8 +2,8 @@
 /*
  * ready.h - tells whoever started the daemon when it can be used, and when it ends.
  *
- * systemd (Type=notify) names a Unix datagram socket in NOTIFY_SOCKET and reads words from it, see
- * sd_notify(3). Others pass a descriptor (--ready-fd) and read a newline from it.
+ * systemd is told by common/notify.h. Others pass a descriptor (--ready-fd) and read a newline from
+ * it.
  */
 #ifndef IDC_READY_H
 #define IDC_READY_H
