@@ -257,10 +257,11 @@ static int listen_idc(struct opener *opener, int *listener, char *why)
     return 0;
 }
 
-/* A socket's file stays when its program is killed. Nobody answers there then. */
+/* A socket's file stays when its program is killed. Nobody answers there then. Somebody who does
+ * must not get a connection by this: a datagram socket is refused by him for its type. */
 static bool is_left_over(const struct address *address)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool refused = fd >= 0 &&
                    connect(fd, (const struct sockaddr *)&address->to, address->len) < 0 &&
                    errno == ECONNREFUSED;
@@ -275,11 +276,12 @@ static int bind_unix(const struct opener *opener, int fd)
     const struct address *address = &opener->addresses[0];
     mode_t mode = opener->settings.mode;
     mode_t before = mode != 0 ? umask(0777 & ~mode) : 0;
-    int status = bind(fd, (const struct sockaddr *)&address->to, address->len);
-    if (status < 0 && errno == EADDRINUSE && is_left_over(address) &&
-        unlink(opener->end.where) == 0)
+    int status = bind(fd, (const struct sockaddr *)&address->to, address->len), error = errno;
+    if (status < 0 && error == EADDRINUSE && is_left_over(address) &&
+        unlink(opener->end.where) == 0) {
         status = bind(fd, (const struct sockaddr *)&address->to, address->len);
-    int error = errno;
+        error = errno;
+    }
     if (mode != 0)
         umask(before);
     errno = error;
