@@ -214,3 +214,13 @@ int connect_or_explain(const struct command *command, const struct target *targe
         explain_connect(command, target, type, errno, idc_last_error());
     return fd;
 }
+
+void format_bytes(int64_t bytes, char *out, size_t size)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double number = (double)bytes;
+    unsigned unit = 0;
+    for (; number >= 999.5 && unit < 5; unit++)
+        number /= 1024;
+    snprintf(out, size, unit > 0 && number < 9.95 ? "%.1f %s" : "%.0f %s", number, units[unit]);
+}

@@ -32,6 +32,7 @@ int run_services(const struct command *command, int argc, char **argv);
 int run_wait(const struct command *command, int argc, char **argv);
 int run_forward(const struct command *command, int argc, char **argv);
 int run_serve(const struct command *command, int argc, char **argv);
+int run_channels(const struct command *command, int argc, char **argv);
 int run_rpc(const struct command *command, int argc, char **argv);
 int run_bench(const struct command *command, int argc, char **argv);
 
@@ -57,6 +58,9 @@ bool parse_time(const char *text, uint32_t min, uint32_t *ms);
 #define TIME_RULE "takes seconds, %g to 3600, or milliseconds (250ms), not \"%s\""
 /* The monotonic clock in milliseconds. */
 double command_now_ms(void);
+
+/* At most three digits, and a unit: 0 B, 999 B, 1.5 KiB, 12 MiB. */
+void format_bytes(int64_t bytes, char *out, size_t size);
 
 /* A decimal number of min..max. */
 bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "channels/channel.h"
+#include "channels/channel_line.h"
 #include "channels/loop.h"
 #include "tools/command.h"
 
@@ -87,14 +88,6 @@ static bool forward_read(const struct command *command, char **texts, int count,
     return true;
 }
 
-static bool forward_mode(const char *text, mode_t *mode)
-{
-    char *end;
-    unsigned long number = strtoul(text, &end, 8);
-    *mode = (mode_t)number;
-    return text[0] >= '0' && text[0] <= '7' && *end == '\0' && number > 0 && number <= 0777;
-}
-
 int run_forward(const struct command *command, int argc, char **argv)
 {
     static const struct option options[] = {{"max", required_argument, NULL, 'm'},
@@ -111,7 +104,7 @@ int run_forward(const struct command *command, int argc, char **argv)
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (option == 'm' && !parse_number(optarg, 1, LOOP_MAX, &settings.max))
             return usage_error(command, "--max takes 1 to %u, not \"%s\"", LOOP_MAX, optarg);
-        if (option == 'M' && !forward_mode(optarg, &settings.opener.mode))
+        if (option == 'M' && !channel_read_mode(optarg, &settings.opener.mode))
             return usage_error(command, "--mode takes 001 to 777, not \"%s\"", optarg);
         if (option == 'o')
             settings.once = true;

@@ -10,11 +10,15 @@
 #include "tools/command.h"
 
 static const struct command commands[] = {
-    {"status", "[--json] [--connections] [--timeout S]",
+    {"status",
+     "[--json] [--connections] [--timeout S]\n"
+     "   or: idc status --channels [--json] [--state PATH] [--timeout S]",
      "what link_mgr is doing: links, listeners, counters",
      "  --json             all of it, as JSON\n"
      "  --connections      every connection, and your handles, too\n"
-     "  --timeout S        seconds to wait for link_mgr's answer, default 5\n",
+     "  --channels         the channels of idc channels instead\n"
+     "  --state PATH       ... as its --state\n"
+     "  --timeout S        seconds to wait for the answer, default 5\n",
      run_status},
     {"ping", "[-c COUNT] [-i S] [-W S] DOMAIN", "measure the way to a domain's link_mgr and back",
      "  -c, --count COUNT  stop after so many; else Ctrl-C stops it\n"
@@ -66,6 +70,22 @@ static const struct command commands[] = {
      "One of the two may listen. Then the other is opened for each connection. If none\n"
      "listens, they are joined again and again, with pauses; stdio and fd:N only once.\n",
      run_forward},
+    {"channels",
+     "[OPTION]...\n"
+     "   or: idc channels --check [--config PATH]...",
+     "the channels of /etc/idc/channels and channels.d/",
+     "  --check            say what is wrong with the files, and open nothing\n"
+     "  --config PATH      a file or directory in place of these two; may be repeated\n"
+     "  --state PATH       the socket for idc status --channels\n"
+     "  --terminals DIR    where connection=pty has its links, default\n"
+     "                     /dev/idc-channels\n"
+     "Each line of a file is one channel, FROM and TO as in idc forward:\n"
+     "  NAME: FROM -> TO [max=N] [mode=MODE]\n"
+     "  connection=socket,path=PATH,name=SERVICE[,domain=DOMAIN]\n"
+     "  connection=pty,name=SERVICE[,domain=DOMAIN]\n"
+     "An end with blanks stands in double quotes. SIGHUP reads the files again: what\n"
+     "is unchanged keeps its connections.\n",
+     run_channels},
     {"serve", "[OPTION]... [--] PROGRAM [ARG]...", "run a program for each connection to a service",
      "  --name SERVICE     the service, by its name\n"
      "  --port N           ... by its port. With neither, a port is picked\n"

@@ -11,6 +11,7 @@
 #include "tools/command.h"
 #include "tools/json_value.h"
 #include "tools/measure/ask.h"
+#include "tools/status_channels.h"
 
 #define ANSWER_MAX (256u * 1024 * 1024)
 
@@ -88,17 +89,6 @@ static const struct column user_columns[] = {{"UID", "uid", 10, USER},
                                              {"LISTENERS", "listeners", 9, PLAIN},
                                              {"CONNECTIONS", "connections", 11, PLAIN},
                                              {NULL, NULL, 0, PLAIN}};
-
-/* At most three digits, and a unit: 0 B, 999 B, 1.5 KiB, 12 MiB. */
-static void format_bytes(int64_t bytes, char *out, size_t size)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    double number = (double)bytes;
-    unsigned unit = 0;
-    for (; number >= 999.5 && unit < 5; unit++)
-        number /= 1024;
-    snprintf(out, size, unit > 0 && number < 9.95 ? "%.1f %s" : "%.0f %s", number, units[unit]);
-}
 
 static void format_number(const struct column *column, int64_t number, char *out, size_t size)
 {
@@ -351,9 +341,11 @@ int run_status(const struct command *command, int argc, char **argv)
 {
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'},          {"connections", no_argument, NULL, 'c'},
+        {"channels", no_argument, NULL, 'C'},      {"state", required_argument, NULL, 'P'},
         {"timeout", required_argument, NULL, 't'}, {"socket", required_argument, NULL, 'S'},
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
-    bool json = false, connections = false;
+    bool json = false, connections = false, channels = false;
+    const char *state = NULL;
     uint32_t timeout_ms = ASK_TIMEOUT_MS;
     int option, status;
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
@@ -361,6 +353,10 @@ int run_status(const struct command *command, int argc, char **argv)
             json = true;
         else if (option == 'c')
             connections = true;
+        else if (option == 'C')
+            channels = true;
+        else if (option == 'P')
+            state = optarg;
         else if (option == 't' && !parse_time(optarg, 1, &timeout_ms))
             return usage_error(command, "--timeout " TIME_RULE, 0.001, optarg);
         else if (option != 't' && !common_option(command, option, argv, &status))
@@ -368,5 +364,11 @@ int run_status(const struct command *command, int argc, char **argv)
     }
     if (optind != argc)
         return usage_error(command, "unexpected argument \"%s\"", argv[optind]);
+    if (channels && connections)
+        return usage_error(command, "--channels and --connections are two different answers");
+    if (state != NULL && !channels)
+        return usage_error(command, "--state is for --channels");
+    if (channels)
+        return status_channels(command, state, json, timeout_ms);
     return status_show(command, json, connections, timeout_ms);
 }
