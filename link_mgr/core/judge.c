@@ -169,8 +169,10 @@ bool judge_keeps(struct conn *conn, struct judge_memo *memo)
     };
     judge_ask_memo(conn->peer->core, &question, memo);
     const struct judge_verdict *verdict = &memo->verdict;
-    if (verdict->allowed)
+    if (verdict->allowed) {
         conn->rule = verdict->rules.rule;
+        rules_used(conn->peer->core, conn->rule);
+    }
     if (verdict->rules.perhaps)
         rule_use_leave(conn, false);
     else if (conn->phase < CONN_ENDING && verdict->allowed)

@@ -7,6 +7,7 @@
 #include "link_mgr/core/link_private.h"
 #include "link_mgr/core/pace.h"
 #include "link_mgr/core/rule_use.h"
+#include "link_mgr/core/rules_force.h"
 
 #include <string.h>
 
@@ -80,6 +81,7 @@ static enum reason link_receive_admit(struct link *link, const struct wire_conne
         return reason == REASON_OK ? REASON_NO_RESOURCES : reason;
     conn->incoming = true;
     conn->rule = verdict->rules.rule;
+    rules_used(conn->peer->core, conn->rule);
     conn->peer_id = req->id;
     conn->peer_port = req->source_port;
     conn->local_port = listener->port;

@@ -194,6 +194,12 @@ static void rules_ask_again(struct core *core)
     core->rules_unread = error != 0;
 }
 
+void rules_used(struct core *core, const struct rule *rule)
+{
+    if (rule && rule->until != RULES_FOREVER && rule->until <= core->rules_judged)
+        rules_set_due(core, core->host->now(core->host));
+}
+
 void rules_due(struct core *core)
 {
     if (core->rules_store.lost)

@@ -17,7 +17,9 @@
  *
  * Time is looked at when the next rule expires. The wall clock may be set, and nothing tells. So as
  * long as a rule has an end, we look every RULES_LOOK_MS. Connections are judged again only if one
- * has ended meanwhile, or has not ended any more.
+ * has ended meanwhile, or has not ended any more. When the last end has passed, nobody looks any
+ * more. If the clock is set back then, the rule is in force again for whoever asks. The first
+ * connection that comes by it makes us look again, so it ends when the rule does.
  */
 #ifndef IDC_RULES_FORCE_H
 #define IDC_RULES_FORCE_H
@@ -26,6 +28,7 @@
 #include <stdint.h>
 
 struct core;
+struct rule;
 
 #define RULES_LOOK_MS 60000
 #define RULES_JUDGE_TURN 100000u /* 1 to 2 ms of a processor */
@@ -42,6 +45,10 @@ void rules_turn(struct core *core);
 void rules_due(struct core *core);
 /* No rule is in force any more; there must be no connection. */
 void rules_end(struct core *core);
+
+/* A connection has come by this rule (NULL: none). If the rule had ended when all was judged last,
+ * the clock was set back, and all is judged again. */
+void rules_used(struct core *core, const struct rule *rule);
 
 /* Seconds since 1970. */
 uint64_t rules_time(const struct core *core);

@@ -934,6 +934,35 @@ static void answer_out(const struct conn *conn, uint32_t port)
     lone_run(&lone);
 }
 
+/* It is set back when all ends have passed, and nobody looks at it any more. Whoever connects then
+ * is let through, and is cut off when the rule ends again. From either side. */
+START_TEST(clock_set_back_after_all)
+{
+    const uint64_t end = 1000000;
+    lone_start(&lone);
+    lone.wall_offset = (end - 5) * 1000 - lone.now;
+    put_rules("version 1\nrule 1 allow 100 until=1000000 at=p:1\nrule 2 allow 81 at=p:2\n"
+              "peer 2 in=1,2 out=1,2\nend\n");
+    lone_store(&lone, POLICY "2", NULL);
+    lone_pass(&lone, 5000);
+    ck_assert_uint_eq(lone.core->rules_due, UINT64_MAX);
+    ck_assert(!may_connect(JUDGE_IN, 2, LONE_PORT));
+    lone.wall_offset = (end - 3) * 1000 - lone.now; /* it ends before the next look */
+    struct conn *conn = _i ? connect_out(LONE_PORT, "") : connect_in(7, LONE_PORT);
+    ck_assert_ptr_nonnull(conn);
+    if (_i)
+        answer_out(conn, LONE_PORT);
+    lone_pass(&lone, 0);
+    ck_assert_uint_eq(lone.core->rules_due, lone.now + 3000);
+    lone_pass(&lone, 2999);
+    ck_assert(lone.ends[0].open);
+    lone_pass(&lone, 1);
+    ck_assert(!lone.ends[0].open);
+    ck_assert_int_eq(lone.ends[0].reason, REASON_REVOKED);
+    lone_stop(&lone);
+}
+END_TEST
+
 /* A rule that fits perhaps lets the request through. The answer brings the port. */
 START_TEST(port_comes_back)
 {
@@ -1270,6 +1299,7 @@ int main(void)
     tcase_add_loop_test(core, many_nodes_before_the_rules, 0, 2);
     tcase_add_test(core, until);
     tcase_add_test(core, clock_set);
+    tcase_add_loop_test(core, clock_set_back_after_all, 0, 2);
     tcase_add_test(core, clock_set_back);
     tcase_add_test(core, connection_stays);
     tcase_add_test(core, connection_revoked);
