@@ -1306,13 +1306,6 @@ int main(void)
     tcase_add_test(core, connection_expires);
     tcase_add_test(core, time_alone);
     tcase_add_test(core, judged_together);
-    tcase_add_test(core, judged_in_turns);
-    tcase_add_test(core, usual_rules_in_one_turn);
-    tcase_add_test(core, judged_while_all_changes);
-    tcase_add_test(core, rules_come_in_each_turn);
-    tcase_add_test(core, stopped_meanwhile);
-    tcase_add_test(core, accounts_follow_their_places);
-    tcase_add_test(core, many_accounts_follow);
     tcase_add_test(core, port_comes_back);
     tcase_add_test(core, port_comes_back_to_the_node);
     tcase_add_test(limits, refusal_names_rule);
@@ -1328,5 +1321,15 @@ int main(void)
     suite_add_tcase(suite, limits);
     suite_add_tcase(suite, nodes);
     suite_add_tcase(suite, core);
+    TCase *many = tcase_create("many");
+    tcase_set_timeout(many, 120); /* thousands of rules, perhaps with sanitizers */
+    tcase_add_test(many, judged_in_turns);
+    tcase_add_test(many, usual_rules_in_one_turn);
+    tcase_add_test(many, judged_while_all_changes);
+    tcase_add_test(many, rules_come_in_each_turn);
+    tcase_add_test(many, stopped_meanwhile);
+    tcase_add_test(many, accounts_follow_their_places);
+    tcase_add_test(many, many_accounts_follow);
+    suite_add_tcase(suite, many);
     return run_suite(suite);
 }
