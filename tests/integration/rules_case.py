@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The base of tests of rules by idc-setup: domains a and b are called web and db, and nothing is allowed yet."""
+"""The base of tests of rules by idc-setup: domains a and b are called web and db, and nothing is allowed yet.
+
+On Xen idc-setup runs in dom0, and the guests are renamed while the test lasts.
+"""
 
 import errno
 import json
@@ -12,13 +15,21 @@ from case import IdcTestCase
 from local_process import LocalProcess
 from world import wait_until
 
+POLICY_ON_XEN = "/run/idc-test-policy"
+STATE_ON_XEN = "/run/idc-policy"
+
 
 class RulesCase(IdcTestCase):
-    platforms = ("local",)
     permit = False
 
     def setUp(self):
         super().setUp()
+        if self.world.platform == "xen":
+            self.prepare_xen()
+        else:
+            self.prepare_local()
+
+    def prepare_local(self):
         self.policy = tempfile.mkdtemp(prefix="policy-", dir=self.world.directory)
         os.chmod(self.policy, 0o755)
         os.mkdir(os.path.join(self.policy, "policy.d"))
@@ -27,9 +38,22 @@ class RulesCase(IdcTestCase):
         self.name(self.a, "web")
         self.name(self.b, "db")
 
+    def prepare_xen(self):
+        self.policy = POLICY_ON_XEN
+        self.addCleanup(self.c.shell, "rm -rf %s %s" % (POLICY_ON_XEN, STATE_ON_XEN))
+        self.c.shell("rm -rf {0} {1}; mkdir -p {0}/policy.d".format(POLICY_ON_XEN, STATE_ON_XEN))
+        for domain, name in ((self.a, "web"), (self.b, "db")):
+            self.addCleanup(self.world.xen.xl, "rename", str(domain.domid), domain.xen.name)
+            self.world.xen.xl("rename", str(domain.domid), name)
+
+    def run_setup(self, *words):
+        if self.world.platform == "xen":
+            return self.world.xen.dom0.run(["idc-setup", *words])
+        return subprocess.run([self.world.find_program("idc-setup"), words[0], "--store", self.world.store_directory, *words[1:]],
+                              capture_output=True, timeout=300, check=False, **self.world.as_user())
+
     def idc_setup(self, *words, status=0):
-        done = subprocess.run([self.world.find_program("idc-setup"), words[0], "--store", self.world.store_directory, *words[1:]],
-                              capture_output=True, timeout=300, **self.world.as_user())
+        done = self.run_setup(*words)
         self.assertEqual(done.returncode, status, "%r: %r" % (words, done.stderr))
         return done.stdout.decode()
 
@@ -38,6 +62,9 @@ class RulesCase(IdcTestCase):
 
     def write(self, text, name="policy"):
         path = os.path.join(self.policy, name)
+        if self.world.platform == "xen":
+            self.world.xen.dom0.put_file(path, text.encode())
+            return
         with open(path + ".new", "w", encoding="utf-8") as stream:
             stream.write(text)
         self.world.give(path + ".new")
@@ -48,8 +75,7 @@ class RulesCase(IdcTestCase):
         return self.idc_setup("apply", "--policy", self.policy)
 
     def explain(self, *words):
-        done = subprocess.run([self.world.find_program("idc-setup"), "explain", "--json", "--store", self.world.store_directory,
-                               *words], capture_output=True, timeout=300, **self.world.as_user())
+        done = self.run_setup("explain", "--json", *words)
         self.assertIn(done.returncode, (0, 3, 4), done.stderr)
         return json.loads(done.stdout)
 

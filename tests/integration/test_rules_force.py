@@ -19,7 +19,6 @@ LENGTH = 1 << 40  # more than is sent
 
 
 class Force(IdcTestCase):
-    platforms = ("local",)  # the rules are written as files
     permit = False
 
     def setUp(self):
@@ -150,6 +149,9 @@ class Force(IdcTestCase):
         self.run_each(lambda domains: self.write_all(domains, deny=True))
 
     def test_until(self):
+        if self.world.platform == "xen":
+            self.skipTest("the clocks of guests are not this machine's")
+
         def expire(domains):
             until = int(time.time()) + 3
             written = self.write_all(domains, until=until)

@@ -22,6 +22,8 @@ def policy(first):
 
 
 class Long(RulesCase):
+    platforms = ("local",)  # it looks at the store's files
+
     def directory(self, domain):
         return os.path.join(self.world.store_directory, "domain:%d/policy" % domain.domid)
 

@@ -100,12 +100,14 @@ class Commands(RulesCase):
         self.until_refused(web, 3, self.b, port=1001)
         self.idc_setup("retract", "--all")
         self.until_allowed(web, 4, self.b, port=1002)
-        self.world.setup(self.a, self.b, remove=True)
+        self.idc_setup("--remove", str(self.a.domid), str(self.b.domid))
         self.until_refused(web, 5, self.b, port=1002)
         self.until_allowed(web, 6, self.b, port=1001)
 
 
 class Watch(RulesCase):
+    platforms = ("local",)  # on Xen: test_xen_rules
+
     def name(self, domain, name, uuid=None):
         """By hand: idc-setup name would publish the rules too."""
         directory = "domain:%d/" % domain.domid

@@ -1,65 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Rules by name and by UUID on a host whose guests come and go: idc-setup watch in dom0, and guests that are started anew, saved
-and restored. A guest's domid changes each time. Its name stays, and its UUID with it only if it is restored, for the harness's
-guests are configured without one.
+and restored. A guest's domid changes each time. Its name stays, and its UUID with it only if it is restored.
 
-The guests' link_mgrs are started by hand here, as soon as a guest is up. What is measured is whether the rules are there before
+The guests' link_mgrs are started by hand here, as soon as a guest is up. What is looked at is whether the rules are there before
 the first program asks.
 """
 
 import errno
 import json
 
-from test_xen_only import XenCase
 from world import wait_until
-
-POLICY = "/etc/idc/policy"
-STATE = "/run/idc-policy"
-PORT = 4100
+from xen_rules_case import POLICY, PORT, XenRulesCase
 
 
-class RulesOnXen(XenCase):
-    permit = False
-    timeout = 200
-
-    def setUp(self):
-        super().setUp()
-        self.addCleanup(self.c.shell, "rm -rf %s %s" % (POLICY, STATE))
-        self.c.shell("rm -rf %s %s; mkdir -p /etc/idc" % (POLICY, STATE))
-
-    def idc_setup(self, *words, status=0):
-        result = self.xen.dom0.run(["idc-setup"] + list(words))
-        self.assertEqual(result.returncode, status, result)
-        return result.stdout.decode()
-
-    def write(self, text):
-        self.xen.dom0.put_file(POLICY + ".new", text.encode())
-        self.c.shell("mv %s.new %s" % (POLICY, POLICY))
-
-    def watch(self, text):
-        self.write(text)
-        watch = self.c.spawn(["idc-setup", "watch"])
-        wait_until(lambda: b"watching" in watch.stdout.pending() or watch.returncode is not None, what="idc-setup watch")
-        self.assertIsNone(watch.returncode, watch.stderr.pending())
-        return watch
-
-    def uuid(self, domain):
-        return self.xen.store("/local/domain/%d/vm" % domain.domid).rpartition("/")[2]
-
-    def start_again(self, domain):
-        """The guest ends and another one with its name begins. Its link_mgr is there, and nobody has asked it for anything."""
-        self.xen.destroy(domain.xen)
-        domain.lost()
-        self.xen.create(domain.xen.number)
-        domain.start(*self.options)
-
-    def refused(self, client, domid, port):
-        return self.assert_errno(errno.EACCES, client.do, "connect", 3, domid=domid, port=port)
-
-    def once(self, client, domid, port):
-        client.do("connect", 2, domid=domid, port=port)
-        client.do("close", 2)
-
+class RulesOnXen(XenRulesCase):
     def test_a_guest_that_is_started_again_keeps_its_rule(self):
         """By its name, before its first connect. A rule by UUID was for the one that is gone."""
         self.watch("allow %s dom0 %d\nallow uuid:%s dom0 %d\n" % (self.b.xen.name, PORT, self.uuid(self.b), PORT + 1))
@@ -75,14 +29,6 @@ class RulesOnXen(XenCase):
             self.once(client, 0, PORT)
             self.refused(client, 0, PORT + 1)
 
-    def connects(self, client, domid, port):
-        try:
-            self.once(client, domid, port)
-        except OSError as error:
-            self.assertEqual(error.errno, errno.EACCES)
-            return False
-        return True
-
     def test_a_guest_that_is_restored_keeps_both(self):
         self.watch("allow %s dom0 %d\nallow uuid:%s dom0 %d\n" % (self.b.xen.name, PORT, self.uuid(self.b), PORT + 1))
         dom0, client = self.c.puppet(), self.b.puppet()
@@ -96,6 +42,11 @@ class RulesOnXen(XenCase):
         wait_until(lambda: self.b.status(False)["domid"] == self.b.domid, 30, "link_mgr that knows its new domid", interval=0.5)
         for port in (PORT, PORT + 1):
             wait_until(lambda port=port: self.connects(client, 0, port), what="rules of the guest that was restored")
+
+    def test_who_may_reach_what(self):
+        self.watch("allow %s dom0 %d bandwidth=1M\ndeny %s dom0 23\n" % (self.b.xen.name, PORT, self.a.xen.name))
+        self.assertIn("%s -> Domain-0: %d" % (self.b.xen.name, PORT), self.idc_setup("graph"))
+        self.assertIn('%d -> 0 [label="%d bandwidth=1M"]' % (self.b.domid, PORT), self.idc_setup("graph", "--dot"))
 
     def test_a_guest_reads_its_own_rules_and_names_alone(self):
         self.watch("allow %s dom0 %d\nallow dom0 %s 22\ndeny * * 23\n" % (self.a.xen.name, PORT, self.b.xen.name))

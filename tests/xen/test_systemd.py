@@ -9,8 +9,10 @@ here is what only Xen has: the modules that the unit loads, the devices, their o
 store, grants and event channels.
 """
 
+import json
 import os
 import sys
+import time
 import unittest
 
 sys.dont_write_bytecode = True
@@ -81,6 +83,28 @@ class ServiceTest(unittest.TestCase):
         self.both_ways()
         refused = self.guest.run(["idc", "status"], uid=1001, gid=1001)
         self.assertNotEqual(refused.returncode, 0)
+
+    def entries(self, *matches):
+        """Of the guest's journal, once there are some."""
+        end = time.monotonic() + 60 * WORLD.slowness
+        while time.monotonic() < end:
+            text = self.guest.run(["journalctl", "--no-pager", "-o", "json", *matches]).stdout.decode(errors="replace")
+            found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+            if found:
+                return found
+        raise AssertionError("no entry with %s\n%s" % (" ".join(matches), self.journal()))
+
+    def test_refusals_are_in_the_journal(self):
+        """With fields, and the rule of dom0 that refused."""
+        self.addCleanup(self.dom0.run, ["idc-setup", "retract", "--all"])
+        self.dom0.run(["idc-setup", "deny", self.guest.name, "dom0", "81"], check=True)
+        end = time.monotonic() + 60 * WORLD.slowness
+        while b"commands.policy:" not in self.guest.run(["idc", "cat", "0", "81"], uid=1000, gid=self.group("idc")).stderr:
+            self.assertLess(time.monotonic(), end, self.journal())  # the rule has not come yet
+        entry = self.entries("IDC_EVENT=refused", "IDC_RULE=/run/idc-policy/commands.policy:1")[-1]
+        fields = {"IDC_PEER": "0", "IDC_DIRECTION": "out", "IDC_PORT": "81", "IDC_UID": "1000", "IDC_PROGRAM": "idc",
+                  "IDC_DECIDED_BY": "self", "_SYSTEMD_UNIT": "link_mgr.service"}
+        self.assertEqual({name: entry.get(name) for name in fields}, fields, entry)
 
 
 def main():

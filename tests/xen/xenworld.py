@@ -29,7 +29,9 @@ A domain:
                                          started it, until there is none
 
 The machine (xl in dom0):
-    world.create(N) -> domain            starts guest gN (again, under a new domid)
+    world.create(N) -> domain            starts guest gN (again, under a new domid). With begin=: a function that makes it run,
+                                         called when it was made and is paused. restore has this too
+    world.create_by(N, make), restore_by(domain, make)       the same, where make calls xl itself
     world.destroy(domain), world.pause(domain), world.unpause(domain)
     world.save(domain, file), world.restore(domain, file)    file is in dom0, where /run has room for one
     world.shutdown(domain)               wait until it has ended; world.list() -> [(name, domid, state)]
@@ -370,12 +372,12 @@ class XenWorld:
     def xl(self, *arguments, timeout=180):
         return self.dom0.run(["xl"] + list(arguments), timeout=timeout, check=True).stdout.decode(errors="replace")
 
-    def _create(self, domain):
+    def _create(self, domain, *options):
         path = "/tmp/%s.cfg" % domain.name
         config = GUEST_CONFIG.format(name=domain.name, type=self.guest_type, memory=self._guest_memory, extra=self._extra,
                                      kernel="vmlinuz" if self.guest_type == "hvm" else "vmlinux") + GUEST_CONFIG_MORE[self.guest_type]
         self.dom0.put_file(path, config.encode())
-        self.xl("create", "-q", path)
+        self.xl("create", "-q", *options, path)
 
     def _wait_up(self, domain, hellos):
         self.link.wait_for(lambda: self.link.hellos.get(domain.number, 0) > hellos, self._boot_timeout,
@@ -385,15 +387,23 @@ class XenWorld:
         self.link.wait_for(lambda: self.link.domids.get(domain.number) != domid, 60, "end of %s" % domain.name)
         self.link.lose_target(domain.number, "%s has ended" % domain.name)
 
-    def create(self, number):
-        """Starts guest gN, which isn't running."""
+    def create_by(self, number, make):
+        """Starts guest gN, which isn't running, by what make() does."""
         while len(self.domains) <= number:
             self.domains.append(Domain(self, len(self.domains)))
         domain = self.domains[number]
         hellos = self.link.hellos.get(number, 0)
-        self._create(domain)
+        make(domain)
         self._wait_up(domain, hellos)
         return domain
+
+    def create(self, number, begin=None):
+        def make(domain):
+            self._create(domain, *(["-p"] if begin else []))
+            if begin:
+                begin()
+
+        return self.create_by(number, make)
 
     def destroy(self, domain):
         domid = domain.domid
@@ -417,9 +427,17 @@ class XenWorld:
         self.xl("save", domain.name, path)
         self.link.wait_for(lambda: self.link.domids.get(domain.number) != domid, 60, "end of %s" % domain.name)
 
-    def restore(self, domain, path):
+    def restore(self, domain, path, begin=None):
+        def make():
+            self.xl("restore", *(["-p"] if begin else []), path)
+            if begin:
+                begin()
+
+        self.restore_by(domain, make)
+
+    def restore_by(self, domain, make):
         hellos = self.link.hellos.get(domain.number, 0)
-        self.xl("restore", path)
+        make()
         self.link.wait_for(lambda: domain.number in self.link.domids, 60, "console of %s" % domain.name)
         self.link.send(domain.number, agentlink.PING, 0, b"")
         self._wait_up(domain, hellos)
