@@ -289,9 +289,12 @@ static inline int64_t rpc_fixture_counter(const char *name)
 /* Waits until a counter has the value: events of the server that no answer tells of. */
 static inline void await_counter(const char *name, int64_t value)
 {
-    for (int i = 0; i < 4000 && rpc_fixture_counter(name) != value; i++)
+    int64_t have = rpc_fixture_counter(name);
+    for (int i = 0; i < 4000 && have != value; i++) {
         poll(NULL, 0, 10);
-    ck_assert_int_eq(rpc_fixture_counter(name), value);
+        have = rpc_fixture_counter(name);
+    }
+    ck_assert_int_eq(have, value);
 }
 
 #endif
