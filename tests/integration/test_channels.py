@@ -293,9 +293,9 @@ class Reload(ChannelsCase):
         self.write(line("c"), name="d/two")
         process = self.channels()
         clients = [self.unix(name) for name in "abc"]
-        self.write("a: unix-listen:", line("b"), line("d"))
+        self.write("a: unix-listen:", line("b"), line("f"))
         os.chmod(self.path("d/two"), 0o666)
-        self.reload(process, "a", "b", "c", "d")
+        self.reload(process, "a", "b", "c", "f")
         os.chmod(self.path("d/two"), 0o644)
         os.chmod(self.path("d"), 0o777)
         self.write(line("e"))
