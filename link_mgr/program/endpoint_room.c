@@ -112,7 +112,8 @@ bool endpoint_make_room(struct endpoint *ep, bool silent)
     if (!room_measure(ep, &memory))
         return room_guess(ep, silent);
     if (!room_writable(&memory))
-        return room_let_go(ep);
+        /* What the program has sent since is charged as well, and will be pulled. */
+        return endpoint_unsent(ep) > 0 ? false : room_let_go(ep);
     ep->measured = true;
     ep->tight = ep->tight && memory.send_buffer < 2 * HANDOVER_STREAM_BUFFER;
     if (memory.charged > CHARGE_SURE)

@@ -433,10 +433,15 @@ END_TEST
 
 #define TIGHT 64
 static unsigned questions;
+static size_t sent_meanwhile; /* before each question the program sends so much */
 
 ssize_t send(int fd, const void *buf, size_t n, int flags)
 {
-    questions += fd == all.diag.own;
+    static const char zeros[200000];
+    bool question = fd == all.diag.own;
+    questions += question;
+    if (question && sent_meanwhile > 0)
+        ck_assert_int_gt(syscall(SYS_sendto, program, zeros, sent_meanwhile, 0, NULL, 0), 0);
     return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
 }
 
@@ -472,6 +477,22 @@ START_TEST(many_tight_ones_ask_once_in_a_tick)
         endpoint_close(many[i], REASON_OK);
         close(programs[i]);
     }
+}
+END_TEST
+
+/* What comes while the kernel is asked is charged too, but it is no reason to let go what is held:
+ * it will be pulled. */
+START_TEST(a_block_that_comes_with_the_question)
+{
+    pass_block(40000);
+    sent_meanwhile = 100000;
+    for (unsigned begun = questions; questions == begun;) {
+        usleep(1000);
+        take_events();
+    }
+    sent_meanwhile = 0;
+    ck_assert(!ep->tight);
+    assert_resets();
 }
 END_TEST
 
@@ -612,6 +633,7 @@ int main(void)
     tcase_add_test(tcase, a_block_that_fills_the_buffer_is_let_go);
     tcase_add_test(tcase, a_buffer_that_is_made_small_later);
     tcase_add_test(tcase, many_tight_ones_ask_once_in_a_tick);
+    tcase_add_test(tcase, a_block_that_comes_with_the_question);
     tcase_add_test(tcase, without_sock_diag);
     tcase_add_test(tcase, without_sock_diag_silence);
     tcase_add_test(tcase, little_needs_no_looking_after);
