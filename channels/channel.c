@@ -193,13 +193,6 @@ static void joint_failed(struct joint *joint, int end, const char *why)
         joint_give_up(joint);
 }
 
-/* Not in link_mgr's words: all connections would wait for its answer. */
-static const char *outcome_text(const struct bridge_outcome *outcome)
-{
-    return outcome->error == EPIPE ? "it takes no more, and what was sent to it last is lost"
-                                   : strerror(outcome->error);
-}
-
 static void joint_over(void *context, const struct bridge_outcome *outcome)
 {
     struct joint *joint = context;
@@ -210,7 +203,7 @@ static void joint_over(void *context, const struct bridge_outcome *outcome)
         channel->bytes[i] += outcome->bytes[i];
     if (failed) {
         channel->failed++;
-        channel_say(channel, outcome->where, outcome_text(outcome), false);
+        channel_say(channel, outcome->where, outcome->why, false);
     }
     joint_free(joint, outcome->error);
     channel_go_on(channel, failed);

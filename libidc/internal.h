@@ -100,6 +100,15 @@ int libidc_connect_marked(const char *domain, const char *service,
                           const struct idc_options *options);
 int libidc_accept_marked(int listener, struct idc_addr *peer, bool *marked);
 
+/* ---- io.c: for the same programs ---- */
+
+#define LIBIDC_NOT_KNOWN (-1)
+/* Is fd a connection of IDC? */
+bool libidc_is_connection(int fd);
+/* Asks link_mgr why it has cut fd off, for a second at most. Returns an errno, with words in why; 0
+ * when it has not; or LIBIDC_NOT_KNOWN. errno and the thread's text may change. */
+int libidc_reason(int fd, char *why, size_t size);
+
 /* ---- patience.c ---- */
 
 #define LIBIDC_TIMEOUT_DEFAULT_MS 30000

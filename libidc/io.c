@@ -16,7 +16,6 @@
 #include "libidc/internal.h"
 
 #define REASON_WAIT_MS 1000
-#define NOT_KNOWN (-1)
 #define RECV_FLAGS (MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_WAITALL)
 
 static int socket_type(int fd)
@@ -38,7 +37,7 @@ static int refuse_listener(int fd, int type)
 }
 
 /* Asks the link_mgr at path, and shows fd, so that a program that has changed its uid may ask too.
- * Returns an errno, 0 when the connection ended cleanly, or NOT_KNOWN. */
+ * Returns an errno, 0 when the connection ended cleanly, or LIBIDC_NOT_KNOWN. */
 static int ask_reason(const char *path, int fd, uint64_t serial, char *why, size_t why_size)
 {
     struct compact_writer call;
@@ -47,21 +46,33 @@ static int ask_reason(const char *path, int fd, uint64_t serial, char *why, size
     compact_put_number(&call, "serial", (int64_t)serial);
     compact_put_boolean(&call, "shown", true);
     if (libidc_call_with(path, &call, REASON_WAIT_MS, &fd, 1, &answer, NULL) < 0)
-        return NOT_KNOWN;
+        return LIBIDC_NOT_KNOWN;
     libidc_answer_text(&answer, "why", why, why_size);
     return (int)libidc_answer_int(&answer, "errno", 0);
+}
+
+bool libidc_is_connection(int fd)
+{
+    struct handover_name name;
+    return handover_name(fd, &name) == 0 && !name.listener;
+}
+
+int libidc_reason(int fd, char *why, size_t size)
+{
+    struct handover_name name;
+    const char *path = NULL;
+    why[0] = '\0';
+    if (handover_name(fd, &name) == 0 && !name.listener)
+        path = libidc_path_of_maker(fd);
+    return path != NULL ? ask_reason(path, fd, name.serial, why, size) : LIBIDC_NOT_KNOWN;
 }
 
 static ssize_t fail_io(int fd, int error, const char *operation)
 {
     char why[COMPACT_MAX] = "";
-    struct handover_name name;
-    const char *path = NULL;
-    int reason = NOT_KNOWN;
-    if ((error == ECONNRESET || error == EPIPE) && handover_name(fd, &name) == 0 && !name.listener)
-        path = libidc_path_of_maker(fd);
-    if (path != NULL)
-        reason = ask_reason(path, fd, name.serial, why, sizeof(why));
+    int reason = LIBIDC_NOT_KNOWN;
+    if (error == ECONNRESET || error == EPIPE)
+        reason = libidc_reason(fd, why, sizeof(why));
     if (reason > 0)
         return libidc_fail(reason, "%s", why[0] != '\0' ? why : strerror(reason));
     return libidc_fail(error, "%s: %s", operation, strerror(error));
@@ -111,8 +122,9 @@ static ssize_t end_of_stream(int fd, bool hidden)
     if (handover_name(fd, &name) < 0 || name.local.domid == name.peer.domid)
         return 0;
     const char *path = libidc_path_of_maker(fd);
-    int reason = path != NULL ? ask_reason(path, fd, name.serial, why, sizeof(why)) : NOT_KNOWN;
-    if (reason == 0 || (reason == NOT_KNOWN && !hidden && !libidc_maker_is_gone(fd)))
+    int reason =
+        path != NULL ? ask_reason(path, fd, name.serial, why, sizeof(why)) : LIBIDC_NOT_KNOWN;
+    if (reason == 0 || (reason == LIBIDC_NOT_KNOWN && !hidden && !libidc_maker_is_gone(fd)))
         return 0;
     if (reason > 0)
         return libidc_fail(reason, "%s", why[0] != '\0' ? why : strerror(reason));

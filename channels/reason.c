@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "channels/reason.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "libidc/internal.h"
+
+#define ASKED_AT_ONCE 10
+#define ASKED_MS 1000
+#define LATE_MS 100
+#define SILENT_MS 10000
+
+static int64_t period_begin, silent_until;
+static unsigned asked;
+
+static int64_t reason_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool reason_may_ask(int64_t now)
+{
+    if (now < silent_until)
+        return false;
+    if (asked == 0 || now - period_begin >= ASKED_MS) {
+        period_begin = now;
+        asked = 0;
+    }
+    return asked++ < ASKED_AT_ONCE;
+}
+
+/* False: it is told in the kernel's words. */
+static bool reason_ask(int fd, int error, char *text)
+{
+    int64_t begin = reason_clock();
+    if (!reason_may_ask(begin))
+        return false;
+    int reason = libidc_reason(fd, text, REASON_TEXT_MAX);
+    int64_t end = reason_clock();
+    if (end - begin >= LATE_MS)
+        silent_until = end + SILENT_MS;
+    if (reason == LIBIDC_NOT_KNOWN && error == ECONNRESET)
+        snprintf(text, REASON_TEXT_MAX,
+                 "%s: the connection's link_mgr has ended, or does not answer", strerror(error));
+    else if (reason <= 0)
+        return false;
+    return text[0] != '\0';
+}
+
+void reason_text(int fd, int error, char text[REASON_TEXT_MAX])
+{
+    bool is_cut = error == ECONNRESET || error == EPIPE;
+    if (fd >= 0 && is_cut && libidc_is_connection(fd) && reason_ask(fd, error, text))
+        return;
+    snprintf(text, REASON_TEXT_MAX, "%s",
+             error == EPIPE ? "it takes no more, and what was sent to it last is lost"
+                            : strerror(error));
+}
