@@ -10,10 +10,15 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "channels/opener.h"
+
+/* UNIX98_PTY_SLAVE_MAJOR and the seven that follow it, in the kernel's major.h */
+#define PTY_MAJOR_FIRST 136
+#define PTY_MAJOR_LAST 143
 
 static int local_fail(char *why, const char *what)
 {
@@ -58,15 +63,49 @@ static int pty_set_raw(int fd)
     return tcsetattr(fd, TCSANOW, &terminal);
 }
 
-/* A link that is there already is replaced in one step. Nothing else is. */
+/* Is it the name of a terminal, which may be gone: /dev/pts/N? */
+static bool pty_is_name(const char *target)
+{
+    static const char directory[] = "/dev/pts/";
+    const char *number = target + sizeof(directory) - 1;
+    return strncmp(target, directory, sizeof(directory) - 1) == 0 && number[0] != '\0' &&
+           number[strspn(number, "0123456789")] == '\0';
+}
+
+/* A link that an earlier channel has left, or another path of a terminal. */
+static bool pty_may_replace(const char *path, const char *target)
+{
+    struct stat behind;
+    return pty_is_name(target) ||
+           (stat(path, &behind) == 0 && S_ISCHR(behind.st_mode) &&
+            major(behind.st_rdev) >= PTY_MAJOR_FIRST && major(behind.st_rdev) <= PTY_MAJOR_LAST);
+}
+
+/* 0 if nothing is in the way. A mistake in PATH must not cost somebody else's link. */
+static int pty_look_at(const char *path, char *why)
+{
+    char target[PATH_MAX];
+    struct stat there;
+    if (lstat(path, &there) < 0)
+        return 0;
+    errno = EEXIST;
+    if (!S_ISLNK(there.st_mode))
+        return local_fail(why, "it is no link to a terminal, and stays");
+    ssize_t len = readlink(path, target, sizeof(target) - 1);
+    if (len < 0)
+        return local_fail(why, "cannot read the link that is there");
+    target[len] = '\0';
+    if (pty_may_replace(path, target))
+        return 0;
+    snprintf(why, OPENER_WHY_MAX, "it is a link to %.200s, which is no terminal, and stays: %s",
+             target, strerror(EEXIST));
+    return -EEXIST;
+}
+
+/* A link to a terminal is replaced in one step. */
 static int pty_link(const char *target, const char *path)
 {
     char beside[PATH_MAX];
-    struct stat there;
-    if (lstat(path, &there) == 0 && !S_ISLNK(there.st_mode)) {
-        errno = EEXIST;
-        return -1;
-    }
     snprintf(beside, sizeof(beside), "%s.%d", path, (int)getpid());
     unlink(beside);
     if (symlink(target, beside) < 0)
@@ -82,6 +121,9 @@ static int pty_link(const char *target, const char *path)
 static int pty_prepare(struct opener_local *local, const struct end *end, char *why)
 {
     char name[sizeof(local->target)];
+    int error = pty_look_at(end->where, why);
+    if (error < 0)
+        return error;
     int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     local->side = (struct side){.in = fd, .out = fd, .form = SIDE_PTY};
     if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0)

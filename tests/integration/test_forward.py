@@ -310,6 +310,33 @@ class Ends(ForwardCase):
         self.assertEqual(forward.wait(), 0)
         self.assertFalse(os.path.lexists(self.path("tty")))
 
+    def test_a_link_in_the_way_of_a_pty(self):
+        """A terminal's is replaced, whether the terminal is there or not. Another one is not, nor what it leads to."""
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, slave)
+        os.symlink(os.ttyname(slave), self.path("tty"))
+        service = self.service("exec:cat")
+        for target in "tty", "/dev/pts/99999", os.ttyname(slave):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path("link"))
+            os.symlink(target, self.path("link"))
+            forward = self.forward(self.a, "pty:" + self.path("link"), service)
+            wait_until(lambda before=target: os.readlink(self.path("link")) != before, what="the link")
+            self.assertRegex(os.readlink(self.path("link")), "^/dev/pts/[0-9]+$")
+            forward.kill(signal.SIGTERM)
+            self.assertEqual(forward.wait(), 0)
+            self.assertFalse(os.path.lexists(self.path("link")))
+        with open(self.path("precious"), "wb"):
+            pass
+        for target in "precious", "missing", "/dev/null", "/dev/pts/", "/dev/pts/1x", "/dev/pts/../null":
+            with self.subTest(target=target):
+                os.symlink(target, self.path("link"))
+                self.assert_one_line(self.forward(self.a, "pty:" + self.path("link"), "exec:cat"),
+                                     "it is a link to %s, which is no terminal, and stays" % target, "File exists")
+                self.assertEqual(os.readlink(self.path("link")), target)
+                os.unlink(self.path("link"))
+
     def test_a_pair_is_joined_again(self):
         """Neither listens. What is not there is waited for, and said once."""
         pair = self.forward(self.a, "unix:" + self.path("left"), "unix:" + self.path("right"))
@@ -392,7 +419,30 @@ class Guests(IdcTestCase):
         self.assertEqual(client.stdout.read_exactly(14, 60), b"there and back")
         service.kill()
         self.assertEqual((client.wait(), client.stdout.read_all(60)), (1, b""))
-        self.assertEqual(client.stderr.read_all(60), b"idc forward: %s: Connection reset by peer\n" % target.encode())
+        self.assertEqual(client.stderr.read_all(60).decode(),
+                         "idc forward: %s: the program on the other side closed without reading everything\n" % target)
+
+    def test_a_permission_that_is_withdrawn(self):
+        """Both say what has ended the connection, in link_mgr's words."""
+        service, target = self.start()
+        client = self.a.spawn(["idc", "forward", "stdio", target])
+        client.write(b"there and back")
+        self.assertEqual(client.stdout.read_exactly(14, 60), b"there and back")
+        self.world.setup(self.a, self.b, remove=True)
+        self.assertEqual((client.wait(), client.stdout.read_all(60)), (1, b""))
+        said = "the permission for this connection was withdrawn\n"
+        self.assertEqual(client.stderr.read_all(60).decode(), "idc forward: %s: %s" % (target, said))
+        self.assertEqual(service.stderr.read_until(b"\n", 60).decode(), "idc forward: idc-listen:org.example.cat: " + said)
+
+    def test_a_link_mgr_that_has_ended(self):
+        _, target = self.start()
+        client = self.a.spawn(["idc", "forward", "stdio", target])
+        client.write(b"there and back")
+        self.assertEqual(client.stdout.read_exactly(14, 60), b"there and back")
+        self.a.restart(*self.options)
+        self.assertEqual((client.wait(), client.stdout.read_all(60)), (1, b""))
+        self.assertEqual(client.stderr.read_all(60).decode(), "idc forward: %s: Connection reset by peer: "
+                         "the connection's link_mgr has ended, or does not answer\n" % target)
 
 
 class Wrong(ForwardCase):
