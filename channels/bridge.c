@@ -232,7 +232,7 @@ static void bridge_finish(struct bridge *bridge, int error, int where)
     for (int i = 0; i < 2; i++)
         outcome.bytes[i] = bridge->flows[i].bytes;
     if (error != 0)
-        reason_text(bridge->sides[where].in, error, outcome.why);
+        cut_off_text(bridge->sides[where].in, error, outcome.why);
     bridge_release(bridge, error);
     bridge->over(bridge->context, &outcome);
     free(bridge);

@@ -29,7 +29,7 @@
 
 #include <stdint.h>
 
-#include "channels/reason.h"
+#include "channels/cut_off.h"
 #include "channels/side.h"
 
 struct event_base;
@@ -45,9 +45,9 @@ struct bridge_loop {
 #define BRIDGE_BUFFER 65536
 
 struct bridge_outcome {
-    int error;                 /* 0: both directions have ended cleanly; else an errno */
-    int where;                 /* the side, 0 or 1, that failed */
-    char why[REASON_TEXT_MAX]; /* error in words, or "" */
+    int error;                  /* 0: both directions have ended cleanly; else an errno */
+    int where;                  /* the side, 0 or 1, that failed */
+    char why[CUT_OFF_TEXT_MAX]; /* error in words, or "" */
     uint64_t bytes[2];
 };
 

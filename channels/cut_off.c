@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "channels/reason.h"
+#include "channels/cut_off.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -18,14 +18,14 @@
 static int64_t period_begin, silent_until;
 static unsigned asked;
 
-static int64_t reason_clock(void)
+static int64_t cut_off_clock(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static bool reason_may_ask(int64_t now)
+static bool cut_off_may_ask(int64_t now)
 {
     if (now < silent_until)
         return false;
@@ -37,29 +37,29 @@ static bool reason_may_ask(int64_t now)
 }
 
 /* False: it is told in the kernel's words. */
-static bool reason_ask(int fd, int error, char *text)
+static bool cut_off_ask(int fd, int error, char *text)
 {
-    int64_t begin = reason_clock();
-    if (!reason_may_ask(begin))
+    int64_t begin = cut_off_clock();
+    if (!cut_off_may_ask(begin))
         return false;
-    int reason = libidc_reason(fd, text, REASON_TEXT_MAX);
-    int64_t end = reason_clock();
+    int reason = libidc_reason(fd, text, CUT_OFF_TEXT_MAX);
+    int64_t end = cut_off_clock();
     if (end - begin >= LATE_MS)
         silent_until = end + SILENT_MS;
     if (reason == LIBIDC_NOT_KNOWN && error == ECONNRESET)
-        snprintf(text, REASON_TEXT_MAX,
+        snprintf(text, CUT_OFF_TEXT_MAX,
                  "%s: the connection's link_mgr has ended, or does not answer", strerror(error));
     else if (reason <= 0)
         return false;
     return text[0] != '\0';
 }
 
-void reason_text(int fd, int error, char text[REASON_TEXT_MAX])
+void cut_off_text(int fd, int error, char text[CUT_OFF_TEXT_MAX])
 {
     bool is_cut = error == ECONNRESET || error == EPIPE;
-    if (fd >= 0 && is_cut && libidc_is_connection(fd) && reason_ask(fd, error, text))
+    if (fd >= 0 && is_cut && libidc_is_connection(fd) && cut_off_ask(fd, error, text))
         return;
-    snprintf(text, REASON_TEXT_MAX, "%s",
+    snprintf(text, CUT_OFF_TEXT_MAX, "%s",
              error == EPIPE ? "it takes no more, and what was sent to it last is lost"
                             : strerror(error));
 }

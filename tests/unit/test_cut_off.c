@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Why a connection was cut off, in words (channels/reason.h), and how often link_mgr is asked for
+/* Why a connection was cut off, in words (channels/cut_off.h), and how often link_mgr is asked for
  * them. The clock and link_mgr are played here. */
-#include "channels/reason.h"
+#include "channels/cut_off.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@
 static int64_t played_ms = -1; /* -1: the clock is the system's */
 static int answer = EACCES, answer_takes_ms;
 static unsigned asks;
-static char text[REASON_TEXT_MAX];
+static char text[CUT_OFF_TEXT_MAX];
 
 /* In place of the C library's. */
 int clock_gettime(clockid_t id, struct timespec *tp)
@@ -48,23 +48,23 @@ int libidc_reason(int fd, char *why, size_t size)
 static bool ask_at(int64_t ms)
 {
     played_ms = ms;
-    reason_text(IDC_FD, ECONNRESET, text);
+    cut_off_text(IDC_FD, ECONNRESET, text);
     played_ms = -1;
     return strcmp(text, "it was withdrawn") == 0;
 }
 
 START_TEST(only_of_idc)
 {
-    reason_text(OTHER_FD, ECONNRESET, text);
+    cut_off_text(OTHER_FD, ECONNRESET, text);
     ck_assert_str_eq(text, "Connection reset by peer");
-    reason_text(-1, ECONNRESET, text);
+    cut_off_text(-1, ECONNRESET, text);
     ck_assert_str_eq(text, "Connection reset by peer");
-    reason_text(OTHER_FD, EPIPE, text);
+    cut_off_text(OTHER_FD, EPIPE, text);
     ck_assert_ptr_nonnull(strstr(text, "takes no more"));
-    reason_text(IDC_FD, ENOMEM, text);
+    cut_off_text(IDC_FD, ENOMEM, text);
     ck_assert_str_eq(text, "Cannot allocate memory");
     ck_assert_uint_eq(asks, 0);
-    reason_text(IDC_FD, EPIPE, text);
+    cut_off_text(IDC_FD, EPIPE, text);
     ck_assert_str_eq(text, "it was withdrawn");
 }
 END_TEST
@@ -72,13 +72,13 @@ END_TEST
 START_TEST(no_answer)
 {
     answer = LIBIDC_NOT_KNOWN;
-    reason_text(IDC_FD, ECONNRESET, text);
+    cut_off_text(IDC_FD, ECONNRESET, text);
     ck_assert_str_eq(text, "Connection reset by peer: the connection's link_mgr has ended, or does "
                            "not answer");
-    reason_text(IDC_FD, EPIPE, text);
+    cut_off_text(IDC_FD, EPIPE, text);
     ck_assert_ptr_nonnull(strstr(text, "takes no more"));
     answer = 0; /* it ended cleanly, as far as link_mgr knows */
-    reason_text(IDC_FD, ECONNRESET, text);
+    cut_off_text(IDC_FD, ECONNRESET, text);
     ck_assert_str_eq(text, "Connection reset by peer");
 }
 END_TEST
@@ -105,12 +105,12 @@ END_TEST
 
 int main(void)
 {
-    TCase *tests = tcase_create("reason");
+    TCase *tests = tcase_create("cut_off");
     tcase_add_test(tests, only_of_idc);
     tcase_add_test(tests, no_answer);
     tcase_add_test(tests, ten_in_a_second);
     tcase_add_test(tests, not_while_it_is_slow);
-    Suite *suite = suite_create("reason");
+    Suite *suite = suite_create("cut_off");
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }
