@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "channels/hybrid.h"
+
 #define PAUSE_FIRST_MS 100
 #define PAUSE_CONNECT_MS 5000
 #define PAUSE_LISTEN_MS 500
@@ -21,20 +23,19 @@
 #define SAY_LINES 10
 #define SAY_SECONDS 10
 #define ACCEPTS_AT_ONCE 16
-/* "CONNECT 4294967295\n" */
-#define HYBRID_LINE_MAX 32
-#define HYBRID_SECONDS 10
+#define CLIENT_SECONDS 10
+#define ANSWER_SECONDS CHANNEL_OPEN_SECONDS
 
 struct joint {
     struct channel *channel;
     struct side sides[2]; /* until there is a bridge */
     int opening;          /* which side is being opened */
     unsigned attempt;
-    unsigned waited_ms; /* since its queue was full */
-    uint32_t port;      /* that a client of ,connect has named */
-    size_t line_len;
-    char line[HYBRID_LINE_MAX];
-    struct event event; /* of the side that is being opened, or of the client that names a port */
+    unsigned waited_ms;      /* since its queue was full */
+    uint32_t port;           /* that a client of ,connect has named */
+    struct hybrid_line line; /* of the client that names a port, then of the server that answers */
+    int64_t line_limit_ms;   /* when it has to be complete */
+    struct event event;      /* of the side that is being opened, or whose line is read */
     struct bridge *bridge;
     TAILQ_ENTRY(joint) entry;
 };
@@ -209,19 +210,11 @@ static void joint_over(void *context, const struct bridge_outcome *outcome)
     channel_go_on(channel, failed);
 }
 
-static bool hybrid_answer(const struct joint *joint)
-{
-    char text[HYBRID_LINE_MAX];
-    const struct side *client = &joint->sides[joint->channel->listening];
-    int len = snprintf(text, sizeof(text), "OK %u\n", joint->port);
-    return side_write(client, text, (size_t)len) == len;
-}
-
 static void joint_join(struct joint *joint)
 {
     struct channel *channel = joint->channel;
     struct side sides[2] = {joint->sides[0], joint->sides[1]};
-    if (channel->hybrid && !hybrid_answer(joint)) {
+    if (channel->hybrid && hybrid_say_ok(&joint->sides[channel->listening], joint->port) < 0) {
         joint_failed(joint, channel->listening, "the client has gone");
         return;
     }
@@ -249,6 +242,80 @@ static void joint_opened(struct joint *joint)
     joint_open(joint);
 }
 
+/* ---- the hybrid form: a line by which a port is named, and one that answers ---- */
+
+static int64_t line_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* However many bytes come one by one, the time for all of them is the same. False: no memory. */
+static bool line_wait(struct joint *joint, int end, event_callback_fn callback)
+{
+    int64_t left_ms = joint->line_limit_ms - line_clock();
+    struct timeval left = {left_ms / 1000, left_ms % 1000 * 1000};
+    if (left_ms <= 0)
+        left = (struct timeval){0, 1};
+    event_assign(&joint->event, joint->channel->loop->base, joint->sides[end].in, EV_READ, callback,
+                 joint);
+    return event_add(&joint->event, &left) == 0;
+}
+
+static void line_begin(struct joint *joint, int end, int seconds, event_callback_fn callback)
+{
+    joint->line = (struct hybrid_line){.len = 0};
+    joint->line_limit_ms = line_clock() + seconds * 1000;
+    if (!line_wait(joint, end, callback))
+        joint_failed(joint, end, strerror(ENOMEM));
+}
+
+static void answer_failed(struct joint *joint, int error)
+{
+    char why[OPENER_WHY_MAX];
+    if (error == -ETIMEDOUT)
+        snprintf(why, sizeof(why), "it does not answer to CONNECT");
+    else if (error == -EPROTO)
+        snprintf(why, sizeof(why), "it answers \"%s\", and not OK PORT",
+                 hybrid_shown(&joint->line));
+    else
+        snprintf(why, sizeof(why), "it has closed, and not said OK: nobody serves that port");
+    joint_failed(joint, joint->opening, why);
+}
+
+static void answer_event(evutil_socket_t fd, short what, void *argument)
+{
+    struct joint *joint = argument;
+    (void)fd;
+    int error = what & EV_TIMEOUT ? -ETIMEDOUT
+                                  : hybrid_read_ok(&joint->line, &joint->sides[joint->opening]);
+    if (error == 0)
+        joint_opened(joint);
+    else if (error != -EAGAIN)
+        answer_failed(joint, error);
+    else if (!line_wait(joint, joint->opening, answer_event))
+        joint_failed(joint, joint->opening, strerror(ENOMEM));
+}
+
+/* A side is open. If many ports are behind it, it has to be told which one is meant. */
+static void joint_connected(struct joint *joint)
+{
+    const struct end *end = opener_end(joint->channel->openers[joint->opening]);
+    if (end->kind != END_UNIX || !end->hybrid) {
+        joint_opened(joint);
+        return;
+    }
+    const struct side *side = &joint->sides[joint->opening];
+    int error = hybrid_say_connect(side, end->named_port ? joint->port : end->port);
+    if (error < 0)
+        answer_failed(joint, error);
+    else
+        line_begin(joint, joint->opening, ANSWER_SECONDS, answer_event);
+}
+
+/* ---- opening ---- */
+
 static void joint_connect_event(evutil_socket_t fd, short what, void *argument)
 {
     struct joint *joint = argument;
@@ -270,7 +337,7 @@ static void joint_connect_event(evutil_socket_t fd, short what, void *argument)
     } else if (error < 0) {
         joint_failed(joint, joint->opening, why);
     } else {
-        joint_opened(joint);
+        joint_connected(joint);
     }
 }
 
@@ -302,7 +369,7 @@ static void joint_open(struct joint *joint)
     int error =
         opener_open(channel->openers[joint->opening], joint->port, joint->attempt, side, why);
     if (error == 0) {
-        joint_opened(joint);
+        joint_connected(joint);
         return;
     }
     if (error == -EAGAIN && joint_wait(joint))
@@ -317,59 +384,22 @@ static void joint_open(struct joint *joint)
         joint_failed(joint, joint->opening, strerror(ENOMEM));
 }
 
-/* ---- the hybrid form: a client says which port it wants ---- */
-
-/* 0 when the line is not complete, its port, or -1. A held byte has been passed on already. */
-static int64_t hybrid_read(struct joint *joint)
-{
-    struct side *client = &joint->sides[joint->channel->listening];
-    unsigned port;
-    char end;
-    while (joint->line_len < sizeof(joint->line) - 1) {
-        char *at = joint->line + joint->line_len;
-        /* byte by byte: what follows the line is for the other side */
-        ssize_t got = recv(client->in, at, 1, MSG_DONTWAIT);
-        if (got < 0 && errno == EAGAIN)
-            return 0;
-        if (got <= 0)
-            return -1;
-        joint->line_len++;
-        if (*at != '\n')
-            continue;
-        at[1] = '\0';
-        bool good = sscanf(joint->line, "CONNECT %10u%c", &port, &end) == 2 && end == '\n' &&
-                    joint->line[8] >= '0' && joint->line[8] <= '9' && port > 0;
-        return good ? (int64_t)port : -1;
-    }
-    return -1;
-}
-
-static void hybrid_event(evutil_socket_t fd, short what, void *argument)
+static void client_event(evutil_socket_t fd, short what, void *argument)
 {
     struct joint *joint = argument;
+    int client = joint->channel->listening;
     (void)fd;
-    int64_t port = what & EV_TIMEOUT ? -1 : hybrid_read(joint);
-    if (port == 0)
-        return;
-    event_del(&joint->event);
-    if (port < 0) {
-        joint_failed(joint, joint->channel->listening,
-                     what & EV_TIMEOUT ? "a client names no port"
-                                       : "a client does not say CONNECT PORT");
-        return;
-    }
-    joint->port = (uint32_t)port;
-    joint_open(joint);
-}
-
-static void hybrid_begin(struct joint *joint)
-{
-    static const struct timeval limit = {HYBRID_SECONDS, 0};
-    const struct side *client = &joint->sides[joint->channel->listening];
-    event_assign(&joint->event, joint->channel->loop->base, client->in, EV_READ | EV_PERSIST,
-                 hybrid_event, joint);
-    if (event_add(&joint->event, &limit) < 0)
-        joint_failed(joint, joint->channel->listening, strerror(ENOMEM));
+    int error = what & EV_TIMEOUT
+                    ? -ETIMEDOUT
+                    : hybrid_read_connect(&joint->line, &joint->sides[client], &joint->port);
+    if (error == 0)
+        joint_open(joint);
+    else if (error != -EAGAIN)
+        joint_failed(joint, client,
+                     error == -ETIMEDOUT ? "a client names no port"
+                                         : "a client does not say CONNECT PORT");
+    else if (!line_wait(joint, client, client_event))
+        joint_failed(joint, client, strerror(ENOMEM));
 }
 
 /* ---- listening ---- */
@@ -416,7 +446,7 @@ static bool channel_accept(struct channel *channel)
         event_del(&channel->acceptable);
     bool more = !channel_is_full(channel) && !channel->settings.once;
     if (channel->hybrid)
-        hybrid_begin(joint);
+        line_begin(joint, channel->listening, CLIENT_SECONDS, client_event);
     else
         joint_open(joint);
     return more;

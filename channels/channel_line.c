@@ -117,9 +117,10 @@ static bool check_end(struct cursor *cursor, const struct end *end, size_t at)
 static bool is_own_client(const struct end *from, const struct end *to)
 {
     bool paths = end_has_path(from) && end_has_path(to);
-    bool addresses = from->port != 0 && (from->kind == END_TCP || from->kind == END_TCP_LISTEN) &&
+    bool addresses = from->port == to->port &&
+                     (from->kind == END_TCP || from->kind == END_TCP_LISTEN) &&
                      (to->kind == END_TCP || to->kind == END_TCP_LISTEN);
-    return (paths || addresses) && from->port == to->port && strcmp(from->where, to->where) == 0;
+    return (paths || addresses) && strcmp(from->where, to->where) == 0;
 }
 
 static bool check_pair(struct cursor *cursor, const struct channel_line *line, size_t at)

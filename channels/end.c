@@ -98,13 +98,40 @@ static bool end_read_where(struct reading *reading)
     return true;
 }
 
-static bool end_read_path(struct reading *reading)
+/* The first len bytes are the path. */
+static bool end_read_path_of(struct reading *reading, size_t len)
 {
-    end_read_where(reading);
-    if (strlen(reading->end->where) > UNIX_PATH_LONGEST)
+    if (len > UNIX_PATH_LONGEST)
         return end_wrong(reading, reading->rest, "the path of a socket has at most %zu bytes",
                          UNIX_PATH_LONGEST);
+    snprintf(reading->end->where, END_TEXT_MAX, "%.*s", (int)len, reading->rest);
     return true;
+}
+
+static bool end_read_path(struct reading *reading)
+{
+    return end_read_path_of(reading, strlen(reading->rest));
+}
+
+/* PATH, or PATH,connect=PORT. Another word behind a comma is a part of the path. */
+static bool end_read_unix(struct reading *reading)
+{
+    static const char option[] = ",connect=";
+    struct end *end = reading->end;
+    const char *found = NULL, *port = NULL;
+    for (const char *at = reading->rest; (at = strstr(at, option)) != NULL; at++)
+        found = at;
+    if (found == NULL)
+        return end_read_path(reading);
+    if (found == reading->rest)
+        return end_wrong(reading, found, "this end is written unix:PATH,connect=PORT");
+    port = found + sizeof(option) - 1;
+    end->hybrid = true;
+    end->named_port = strcmp(port, "*") == 0;
+    if (!end->named_port && (!end_number(port, UINT32_MAX, &end->port) || end->port == 0))
+        return end_wrong(reading, port, "the port of connect= is 1 to %u, or *, not \"%.40s\"",
+                         UINT32_MAX, port);
+    return end_read_path_of(reading, (size_t)(found - reading->rest));
 }
 
 /* PATH, or PATH,connect. Another word behind a comma is a part of the path. */
@@ -112,14 +139,8 @@ static bool end_read_unix_listen(struct reading *reading)
 {
     static const char option[] = ",connect";
     size_t len = strlen(reading->rest), tail = sizeof(option) - 1;
-    bool hybrid = len > tail && strcmp(reading->rest + len - tail, option) == 0;
-    if (!hybrid)
-        return end_read_path(reading);
-    reading->end->hybrid = true;
-    if (len - tail > UNIX_PATH_LONGEST)
-        return end_read_path(reading);
-    snprintf(reading->end->where, END_TEXT_MAX, "%.*s", (int)(len - tail), reading->rest);
-    return true;
+    reading->end->hybrid = len > tail && strcmp(reading->rest + len - tail, option) == 0;
+    return end_read_path_of(reading, reading->end->hybrid ? len - tail : len);
 }
 
 /* [HOST]:PORT has colons in HOST. The brackets are taken away. */
@@ -188,7 +209,7 @@ static const struct {
 } end_kinds[] = {
     [END_IDC] = {"idc", "DOMAIN:SERVICE", end_read_idc},
     [END_IDC_LISTEN] = {"idc-listen", "SERVICE", end_read_idc_listen},
-    [END_UNIX] = {"unix", "PATH", end_read_path},
+    [END_UNIX] = {"unix", "PATH", end_read_unix},
     [END_UNIX_LISTEN] = {"unix-listen", "PATH", end_read_unix_listen},
     [END_TCP] = {"tcp", "HOST:PORT", end_read_tcp},
     [END_TCP_LISTEN] = {"tcp-listen", "ADDRESS:PORT", end_read_tcp_listen},

@@ -36,10 +36,10 @@ enum end_kind {
 
 struct end {
     enum end_kind kind;
-    bool hybrid;              /* unix-listen: a client names a port first */
-    bool named_port;          /* idc, vsock: "*" stands for that port */
+    bool hybrid;              /* unix-listen: a client names a port first; unix: we name one */
+    bool named_port;          /* idc, vsock, hybrid unix: "*" stands for a client's port */
     uint32_t number;          /* vsock: the CID; fd: the descriptor */
-    uint32_t port;            /* tcp, vsock; idc: 0 with a service name */
+    uint32_t port;            /* tcp, vsock, hybrid unix; idc: 0 with a service name */
     char where[END_TEXT_MAX]; /* domain, path, host or address, command */
     char service[IDC_SERVICE_MAX + 1];
     char text[END_TEXT_MAX]; /* all of it, for messages */

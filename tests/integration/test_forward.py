@@ -363,6 +363,77 @@ class Ends(ForwardCase):
             self.assertEqual(read_all(client)[0], b"")
         self.assertIn(b"nothing listens", forward.stderr.read_until(b"\n", 60))
 
+    def hypervisor(self):
+        """(the server of a Unix socket for many ports, a forward from "x" to port 52 of it)"""
+        server = self.unix_server("v")
+        return server, self.forward(self.a, "unix-listen:" + self.path("x"), "unix:%s,connect=52" % self.path("v"))
+
+    def named(self, server):
+        """The next connection to the server, which has said which port it wants."""
+        taken = self.accept(server)
+        self.assertEqual(taken.recv(11, socket.MSG_WAITALL), b"CONNECT 52\n")
+        return taken
+
+    def test_a_port_of_a_hypervisor(self):
+        """The answer comes byte by byte, or with data behind it. What the client sends meanwhile comes after the port."""
+        server, forward = self.hypervisor()
+        for parts in [b"OK 1073741824\nhello"], [b"OK 3\n"] + [b"hello"], [bytes([one]) for one in b"OK 12\nhello"]:
+            client = self.unix("x")
+            client.sendall(b"question")
+            client.shutdown(socket.SHUT_WR)
+            taken = self.named(server)
+            for part in parts:
+                taken.sendall(part)
+            self.assertEqual(read_all(taken), (b"question", 0))
+            self.assertEqual(client.recv(5, socket.MSG_WAITALL), b"hello")
+            for part in b"one", b"two":
+                taken.sendall(part)
+                self.assertEqual(client.recv(3, socket.MSG_WAITALL), part)
+            taken.close()
+            self.assertEqual(read_all(client), (b"", 0))
+        self.assertEqual(forward.stderr.pending(), b"")
+
+    def test_a_port_of_a_hypervisor_that_is_refused(self):
+        server, forward = self.hypervisor()
+        for answer, word in ((b"", b"nobody serves that port"), (b"OK 5", b"nobody serves that port"), (b"OK\n", b'"OK"'),
+                             (b"OK x\n", b'"OK x"'), (b"OK 12345678901\n", b'"OK 12345678901"'), (b"ok 5\n", b'"ok 5"'),
+                             (b"\n", b'""'), (b"HTTP/1.1 400 Bad \x1b[7m\r\n" + bytes(60), b'"HTTP/1.1 400 Bad ?[7m?"'),
+                             (b"x" * 100, b'"xxxxx')):
+            with self.subTest(answer=answer):
+                client = self.unix("x")
+                client.sendall(b"hello")
+                taken = self.named(server)
+                taken.sendall(answer)
+                taken.shutdown(socket.SHUT_WR)
+                self.assertEqual(read_all(client), (b"", errno.ECONNRESET))
+                line = forward.stderr.read_until(b"\n", 60)
+                self.assertIn(b"unix:%s,connect=52: " % self.path("v").encode(), line)
+                self.assertIn(word, line)
+                self.assertTrue(line[:-1].decode("ascii").isprintable(), line)
+
+    def test_a_reset_from_behind_a_port(self):
+        """A program that has said nothing but its line is told of a reset too."""
+        server, forward = self.hypervisor()
+        client = self.unix("x")
+        taken = self.named(server)
+        taken.sendall(b"OK 1\n")
+        client.sendall(b"never read")
+        taken.recv(1, socket.MSG_PEEK)
+        forward.kill()
+        self.assertEqual(read_all(taken), (b"never read", errno.ECONNRESET))
+
+    def test_one_port_form_to_the_other(self):
+        """Both directions of the form, one behind the other, also with the port that the client names."""
+        self.service()
+        self.forward(self.a, "unix-listen:%s,connect" % self.path("v"), "idc:%d:*" % self.b.domid)
+        self.wait_path("v")
+        self.forward(self.a, "unix-listen:%s,connect" % self.path("w"), "unix:%s,connect=*" % self.path("v"))
+        self.forward(self.a, "unix-listen:" + self.path("x"), "unix:%s,connect=2000" % self.path("w"))
+        self.assertEqual(exchange(self.unix("x"), b"hello"), (b"HELLO", 0))
+        client = self.unix("w")
+        client.sendall(b"CONNECT 2001\n")
+        self.assertEqual(read_all(client), (b"", errno.ECONNRESET))
+
     def test_once(self):
         forward = self.forward(self.a, "unix-listen:" + self.path("x"), "exec:cat", "--once")
         self.assertEqual(exchange(self.unix("x"), b"data"), (b"data", 0))
@@ -452,6 +523,7 @@ class Wrong(ForwardCase):
                 (["stdio", "stdio"], b"one of the two"), (["idc-listen:a", "idc-listen:b"], b"both ends listen"),
                 (["stdio", "idc:1:a", "x"], b'unexpected argument "x"'), (["--max", "0", "stdio", "idc:1:a"], b"--max takes"),
                 (["--mode", "9", "stdio", "idc:1:a"], b"--mode takes"), (["stdio", "idc::x"], b"idc:DOMAIN:SERVICE"),
+                (["stdio", "unix:/v,connect=x"], b"the port of connect="), (["stdio", "unix:/v,connect=*"], b"the port \"*\""),
                 (["--nonsense"], b"--nonsense")):
             with self.subTest(words=words):
                 result = self.a.run(["idc", "forward"] + words)

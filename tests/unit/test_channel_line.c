@@ -97,6 +97,7 @@ static const struct {
     {"a: file:/b -> unix-listen:/c", 3, "only written to", "a"},
     {"a: unix-listen:/b -> idc:web:*", 3, "unix-listen:PATH,connect", "a"},
     {"a: unix-listen:/b -> unix:/b", 3, "joined to itself", "a"},
+    {"a: unix-listen:/b,connect -> unix:/b,connect=5", 3, "joined to itself", "a"},
     {"a: tcp:127.0.0.1:5 -> tcp-listen:127.0.0.1:5", 3, "joined to itself", "a"},
     {"a: unix-listen:/b -> exec:cat max=0", 30, "1 to 1000000", "a"},
     {"a: unix-listen:/b -> exec:cat max=", 30, "1 to 1000000", "a"},

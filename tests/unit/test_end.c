@@ -20,6 +20,8 @@ static const struct {
     {"idc-listen:22", END_IDC_LISTEN, "", "", 22, 0},
     {"idc-listen:a", END_IDC_LISTEN, "", "a", 0, 0},
     {"unix:/run/a:b,c", END_UNIX, "/run/a:b,c", "", 0, 0},
+    {"unix:/a,connected=5", END_UNIX, "/a,connected=5", "", 0, 0},
+    {"unix:/a,connect", END_UNIX, "/a,connect", "", 0, 0},
     {"unix-listen:/run/a,other", END_UNIX_LISTEN, "/run/a,other", "", 0, 0},
     {"tcp:host.example:22", END_TCP, "host.example", "", 22, 0},
     {"tcp:[fe80::1]:65535", END_TCP, "fe80::1", "", 65535, 0},
@@ -75,6 +77,11 @@ static const struct {
     {"vsock:x:1", 6, "a CID"},
     {"vsock:4294967295:1", 6, "a CID"},
     {"vsock:2:-1", 8, "a port"},
+    {"unix:/a,connect=0", 16, "the port of connect="},
+    {"unix:/a,connect=", 16, "the port of connect="},
+    {"unix:/a,connect=4294967296", 16, "1 to 4294967295, or *"},
+    {"unix:/a,connect=5,connect=x", 26, "the port of connect="},
+    {"unix:,connect=5", 5, "unix:PATH,connect=PORT"},
     {"stdio:x", 5, "alone"},
     {"fd:-1", 3, "a number"},
     {"fd:99999999", 3, "a number"},
@@ -92,6 +99,22 @@ START_TEST(what_is_wrong)
 }
 END_TEST
 
+START_TEST(a_port_behind_a_unix_socket)
+{
+    struct end end;
+    size_t at;
+    char why[END_WHY_MAX];
+    ck_assert(end_parse("unix:/run/v.sock,connect=4294967295", &end, &at, why));
+    ck_assert_str_eq(end.where, "/run/v.sock");
+    ck_assert(end.hybrid && !end.named_port && end.port == 4294967295u);
+    ck_assert(end_parse("unix:/run/v.sock,connect=*", &end, &at, why));
+    ck_assert(end.hybrid && end.named_port && end.port == 0);
+    ck_assert(end_parse("unix:/v,connect=1,connect=2", &end, &at, why));
+    ck_assert_str_eq(end.where, "/v,connect=1");
+    ck_assert_uint_eq(end.port, 2);
+}
+END_TEST
+
 /* A socket's path has 107 bytes at most, with and without ",connect". */
 START_TEST(long_paths)
 {
@@ -104,6 +127,8 @@ START_TEST(long_paths)
         snprintf(text, sizeof(text), "unix-listen:/%0*d,connect", len - 1, 0);
         ck_assert_int_eq(end_parse(text, &end, &at, why), len <= 107);
         ck_assert(len > 107 ? strstr(why, "at most 107") != NULL : end.hybrid);
+        snprintf(text, sizeof(text), "unix:/%0*d,connect=9", len - 1, 0);
+        ck_assert_int_eq(end_parse(text, &end, &at, why), len <= 107);
     }
 }
 END_TEST
@@ -140,6 +165,9 @@ static const struct {
     {"unix-listen:/a", "idc:1:*", -2},
     {"unix-listen:/a,connect", "idc:1:*", 0},
     {"unix-listen:/a,connect", "vsock:3:*", 0},
+    {"unix-listen:/a,connect", "unix:/b,connect=*", 0},
+    {"idc-listen:a", "unix:/b,connect=*", -2},
+    {"idc-listen:a", "unix:/b,connect=5", 0},
     {"idc:1:*", "unix:/a", -2},
     {"unix:/a", "idc:1:*", -2},
 };
@@ -167,6 +195,7 @@ int main(void)
     TCase *tests = tcase_create("end");
     tcase_add_loop_test(tests, what_is_right, 0, sizeof(good) / sizeof(good[0]));
     tcase_add_loop_test(tests, what_is_wrong, 0, sizeof(wrong) / sizeof(wrong[0]));
+    tcase_add_test(tests, a_port_behind_a_unix_socket);
     tcase_add_test(tests, long_paths);
     tcase_add_test(tests, too_long);
     tcase_add_loop_test(tests, which_match, 0, sizeof(pairs) / sizeof(pairs[0]));
