@@ -55,6 +55,7 @@ static uint64_t pace_part(uint64_t bandwidth, uint32_t parts)
 static void pace_free(struct pace *pace)
 {
     assert(pace->conns == 0 && TAILQ_EMPTY(&pace->line) && TAILQ_EMPTY(&pace->held));
+    places_remove(&pace->peer->pace_places, &pace->by_place);
     LIST_REMOVE(pace, all);
     free(pace);
 }
@@ -76,6 +77,7 @@ void pace_end(struct peer *peer)
 {
     while (!LIST_EMPTY(&peer->paces))
         pace_free(LIST_FIRST(&peer->paces));
+    places_end(&peer->pace_places);
 }
 
 static uint64_t pace_rate_in(uint64_t bandwidth)
@@ -83,7 +85,8 @@ static uint64_t pace_rate_in(uint64_t bandwidth)
     return bandwidth + bandwidth / PACE_MORE_IN;
 }
 
-static struct pace *pace_new(struct peer *peer, const struct rule *rule, uint64_t now)
+static struct pace *pace_new(struct peer *peer, const struct rule *rule, uint32_t hash,
+                             uint64_t now)
 {
     size_t length = strlen(rule->place);
     struct pace *pace = calloc(1, sizeof(*pace) + length + 1);
@@ -98,6 +101,7 @@ static struct pace *pace_new(struct peer *peer, const struct rule *rule, uint64_
     TAILQ_INIT(&pace->line);
     TAILQ_INIT(&pace->held);
     LIST_INSERT_HEAD(&peer->paces, pace, all);
+    places_add(&peer->pace_places, &pace->by_place, hash);
     return pace;
 }
 
@@ -117,24 +121,27 @@ static void pace_change(struct pace *pace, uint64_t bandwidth)
     pace_soon(pace);
 }
 
-static struct pace *pace_find(const struct peer *peer, const struct rule *rule)
+static struct pace *pace_find(const struct peer *peer, const struct rule *rule, uint32_t hash)
 {
-    struct pace *pace;
-    LIST_FOREACH (pace, &peer->paces, all)
+    struct place *place;
+    for (place = places_first(&peer->pace_places, hash); place; place = places_next(place)) {
+        struct pace *pace = (struct pace *)place; /* it is the first member */
         if (strcmp(pace->place, rule->place) == 0)
-            break;
-    return pace;
+            return pace;
+    }
+    return NULL;
 }
 
 /* before: where the connection is, or NULL. */
 static struct pace *pace_get(struct peer *peer, const struct rule *rule, struct pace *before)
 {
     bool same = before && strcmp(before->place, rule->place) == 0;
-    struct pace *pace = same ? before : pace_find(peer, rule);
+    const uint32_t hash = same ? before->by_place.hash : places_hash(rule->place);
+    struct pace *pace = same ? before : pace_find(peer, rule, hash);
     if (!pace) {
         uint64_t now = peer->core->host->now(peer->core->host);
         pace_tidy(peer, now);
-        return pace_new(peer, rule, now);
+        return pace_new(peer, rule, hash, now);
     }
     if (pace->bandwidth != rule->bandwidth)
         pace_change(pace, rule->bandwidth);

@@ -39,6 +39,7 @@
 
 #include "link_mgr/core/bucket.h"
 #include "link_mgr/core/conn.h"
+#include "link_mgr/core/places.h"
 
 /* As parts of a second's bytes: */
 #define PACE_BURST_OUT 10   /* what may be sent at once */
@@ -53,6 +54,7 @@
 struct peer;
 
 struct pace {
+    struct place by_place;
     LIST_ENTRY(pace) all;
     struct peer *peer;
     uint64_t bandwidth;

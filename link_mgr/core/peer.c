@@ -459,6 +459,8 @@ struct peer *peer_new(struct core *core, int domid)
     TAILQ_INIT(&peer->hungry);
     TAILQ_INIT(&peer->left);
     LIST_INIT(&peer->uses);
+    places_init(&peer->use_places);
+    places_init(&peer->pace_places);
     budget_init(&peer->budget, core->config.memory_ceiling);
     peer_their_path(peer, "", path);
     int error = core->host->ops->subscribe(core->host->platform, path);
@@ -490,6 +492,7 @@ void peer_free(struct peer *peer, enum reason reason)
     budget_end(&peer->budget);
     rule_use_follow(peer, NULL);
     rule_use_tidy(peer);
+    places_end(&peer->use_places);
     pace_end(peer);
     peer_their_path(peer, "", path);
     core->host->ops->unsubscribe(core->host->platform, path);

@@ -78,7 +78,8 @@ struct peer {
     struct budget budget;
     struct rule_use_list uses; /* of rules with limits */
     struct pace_list paces;    /* of rules with a bandwidth */
-    uint64_t pace_due;         /* ms: when they give turns and credit, or PEER_NO_DEADLINE */
+    struct places use_places, pace_places;
+    uint64_t pace_due; /* ms: when they give turns and credit, or PEER_NO_DEADLINE */
 
     enum peer_state state;
     uint64_t due; /* ms: when something has to happen in this state, or PEER_NO_DEADLINE */

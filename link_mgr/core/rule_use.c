@@ -17,18 +17,27 @@ static bool rule_has_limits(const struct rule *rule)
     return rule->connections || rule->rate || rule->bandwidth;
 }
 
-static struct rule_use *rule_use_find(const struct peer *peer, const struct rule *rule, bool out)
+static struct rule_use *rule_use_of(struct place *place)
 {
-    struct rule_use *use;
-    LIST_FOREACH (use, &peer->uses, all)
+    return (struct rule_use *)place; /* it is the first member */
+}
+
+static struct rule_use *rule_use_find(const struct peer *peer, const struct rule *rule, bool out,
+                                      uint32_t hash)
+{
+    struct place *place;
+    for (place = places_first(&peer->use_places, hash); place; place = places_next(place)) {
+        const struct rule_use *use = rule_use_of(place);
         if (use->rule == rule && use->out == out)
             break;
-    return use;
+    }
+    return place ? rule_use_of(place) : NULL;
 }
 
 static struct rule_use *rule_use_get(struct peer *peer, const struct rule *rule, bool out)
 {
-    struct rule_use *use = rule_use_find(peer, rule, out);
+    const uint32_t hash = places_hash(rule->place);
+    struct rule_use *use = rule_use_find(peer, rule, out, hash);
     if (use)
         return use;
     use = calloc(1, sizeof(*use));
@@ -39,6 +48,7 @@ static struct rule_use *rule_use_get(struct peer *peer, const struct rule *rule,
     use->tokens = (uint64_t)rule->rate * TOKEN;
     use->tokens_at = peer->core->host->now(peer->core->host);
     LIST_INSERT_HEAD(&peer->uses, use, all);
+    places_add(&peer->use_places, &use->by_place, hash);
     return use;
 }
 
@@ -121,90 +131,53 @@ void rule_use_leave(struct conn *conn, bool undone)
 
 /* ---- new rules ---- */
 
-/* The accounts that still look for their rule, by the hash of its place. */
-struct use_table {
-    struct rule_use_list *heads;
-    uint32_t count; /* a power of two */
-};
-
-static uint32_t place_hash(const char *place)
+/* Whoever looks for this rule has found it, and leaves the table. So each account is found once,
+ * and the first rule of a place is the one. */
+static void rule_use_offer(struct peer *peer, const struct rule *rule, bool out)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (; *place; place++)
-        hash = (hash ^ (uint8_t)*place) * 16777619u;
-    return hash;
-}
-
-static void use_table_fill(struct use_table *table, struct peer *peer)
-{
-    struct rule_use *use;
-    LIST_FOREACH (use, &peer->uses, all) {
-        use->follows = NULL;
-        if (!use->rule)
-            continue;
-        use->hash = place_hash(use->rule->place);
-        LIST_INSERT_HEAD(&table->heads[use->hash & (table->count - 1)], use, same_hash);
-    }
-}
-
-/* Whoever looks for this rule has found it. So each account is found once, and the first rule of a
- * place is the one. */
-static void use_table_offer(struct use_table *table, const struct rule *rule, bool out)
-{
-    const uint32_t hash = place_hash(rule->place);
-    struct rule_use *use, *next;
-    for (use = LIST_FIRST(&table->heads[hash & (table->count - 1)]); use; use = next) {
-        next = LIST_NEXT(use, same_hash);
-        if (use->hash != hash || use->out != out || strcmp(use->rule->place, rule->place) != 0)
+    const uint32_t hash = places_hash(rule->place);
+    struct place *place, *next;
+    for (place = places_first(&peer->use_places, hash); place; place = next) {
+        struct rule_use *use = rule_use_of(place);
+        next = places_next(place);
+        if (use->out != out || strcmp(use->rule->place, rule->place) != 0)
             continue;
         use->follows = rule;
-        LIST_REMOVE(use, same_hash);
+        places_remove(&peer->use_places, place);
     }
 }
 
-static void use_table_offer_all(struct use_table *table, const struct rules *rules, uint32_t domid,
-                                bool out)
+static void rule_use_offer_all(struct peer *peer, const struct rules *rules, bool out)
 {
-    const struct rules_list *list = rules_between(rules, domid, out);
+    const struct rules_list *list = rules_between(rules, (uint32_t)peer->domid, out);
     for (uint32_t i = 0; i < list->count; i++)
         if (rules->rules[list->at[i]].allow)
-            use_table_offer(table, &rules->rules[list->at[i]], out);
+            rule_use_offer(peer, &rules->rules[list->at[i]], out);
 }
 
-/* Without memory it is one list, which only takes longer. */
-static void use_table_make(struct use_table *table, const struct peer *peer,
-                           struct rule_use_list *one)
+/* It has its new rule, and is in the table again; or it has none, and leaves it. */
+static void rule_use_change(struct peer *peer, struct rule_use *use)
 {
-    const struct rule_use *use;
-    uint32_t uses = 0, count = 1;
-    LIST_FOREACH (use, &peer->uses, all)
-        uses++;
-    while (count < uses)
-        count *= 2;
-    LIST_INIT(one);
-    *table = (struct use_table){calloc(count, sizeof(*table->heads)), count};
-    if (!table->heads)
-        *table = (struct use_table){one, 1};
+    if (use->follows)
+        places_add(&peer->use_places, &use->by_place, use->by_place.hash);
+    else if (use->rule)
+        places_remove(&peer->use_places, &use->by_place);
+    use->rule = use->follows;
+    if (use->rule && use->tokens > (uint64_t)use->rule->rate * TOKEN)
+        use->tokens = (uint64_t)use->rule->rate * TOKEN;
 }
 
 void rule_use_follow(struct peer *peer, const struct rules *rules)
 {
     struct rule_use *use;
-    struct rule_use_list one;
-    struct use_table table;
     if (LIST_EMPTY(&peer->uses))
         return;
-    use_table_make(&table, peer, &one);
-    use_table_fill(&table, peer);
+    LIST_FOREACH (use, &peer->uses, all)
+        use->follows = NULL;
     for (int out = 0; rules && out <= 1; out++)
-        use_table_offer_all(&table, rules, (uint32_t)peer->domid, out != 0);
-    LIST_FOREACH (use, &peer->uses, all) {
-        use->rule = use->follows;
-        if (use->rule && use->tokens > (uint64_t)use->rule->rate * TOKEN)
-            use->tokens = (uint64_t)use->rule->rate * TOKEN;
-    }
-    if (table.heads != &one)
-        free(table.heads);
+        rule_use_offer_all(peer, rules, out != 0);
+    LIST_FOREACH (use, &peer->uses, all)
+        rule_use_change(peer, use);
 }
 
 void rule_use_tidy(struct peer *peer)

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "link_mgr/core/places.h"
 #include "link_mgr/core/reason.h"
 #include "link_mgr/core/rules.h"
 
@@ -23,6 +24,7 @@ struct conn;
 struct peer;
 
 struct rule_use {
+    struct place by_place; /* in the peer's table as long as there is a rule */
     LIST_ENTRY(rule_use) all;
     const struct rule *rule; /* NULL: it is no more; then connections will leave */
     bool out;
@@ -30,10 +32,7 @@ struct rule_use {
     uint64_t tokens;    /* thousandths of a connection */
     uint64_t tokens_at; /* ms */
     uint64_t look_at;   /* ms: not before it are programs asked again whether they have closed */
-    /* while new rules come: the rule of the same place, and a table by places */
-    const struct rule *follows;
-    LIST_ENTRY(rule_use) same_hash;
-    uint32_t hash;
+    const struct rule *follows; /* while new rules come: the one of the same place */
 };
 LIST_HEAD(rule_use_list, rule_use);
 
@@ -51,7 +50,7 @@ void rule_use_move(struct conn *conn);
 void rule_use_leave(struct conn *conn, bool undone);
 
 /* These are the peer's rules now; those of before are still there. It takes time for each rule and
- * each account, and memory of two pointers for each account. */
+ * each account. */
 void rule_use_follow(struct peer *peer, const struct rules *rules);
 /* Forgets accounts of which nothing depends. */
 void rule_use_tidy(struct peer *peer);
