@@ -175,13 +175,37 @@ static void set_no_delay(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 }
 
+/* What these say of AF_VSOCK is not what they say of other sockets. */
+static const char *vsock_meaning(int error)
+{
+    switch (error) {
+    case EAFNOSUPPORT:
+        return ": this kernel has no AF_VSOCK; under \"idc run\" it is IDC's";
+    case ENODEV:
+        return ": no machine has that CID, or this one has no vsock that leads there";
+    case ECONNRESET:
+        return ": nobody listens on that port, or its queue is full";
+    default:
+        return "";
+    }
+}
+
+static int connect_failed(const struct opener *opener, int error, char *why)
+{
+    /* poll does not tell when a Unix socket's backlog is no longer full */
+    if (error == EAGAIN)
+        return opener_fail(why, error, "its backlog is full");
+    const char *meaning = opener->end.kind == END_VSOCK ? vsock_meaning(error) : "";
+    return opener_fail(why, error, "%s%s", strerror(error), meaning);
+}
+
 static int open_socket(struct opener *opener, uint32_t port, unsigned attempt, struct side *side,
                        char *why)
 {
     struct address address = opener->addresses[attempt % opener->address_count];
     int fd = socket(address.to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return opener_fail_errno(why, errno);
+        return connect_failed(opener, errno, why);
     if (opener->end.kind == END_VSOCK && opener->end.named_port)
         ((struct sockaddr_vm *)&address.to)->svm_port = port;
     if (opener->end.kind == END_TCP)
@@ -195,9 +219,7 @@ static int open_socket(struct opener *opener, uint32_t port, unsigned attempt, s
     side_close(side, 0);
     if (attempt + 1 < opener->address_count)
         return opener_open(opener, port, attempt + 1, side, why);
-    /* poll does not tell when a Unix socket's backlog is no longer full */
-    return error == EAGAIN ? opener_fail(why, error, "its backlog is full")
-                           : opener_fail_errno(why, error);
+    return connect_failed(opener, error, why);
 }
 
 int opener_open(struct opener *opener, uint32_t port, unsigned attempt, struct side *side,
@@ -239,7 +261,7 @@ int opener_finish(struct opener *opener, unsigned attempt, const struct side *si
         return 0;
     if (attempt + 1 < opener->address_count)
         return -EAGAIN;
-    return opener_fail_errno(why, error);
+    return connect_failed(opener, error, why);
 }
 
 /* ---- listening ---- */

@@ -493,6 +493,16 @@ class Guests(IdcTestCase):
         self.assertEqual(client.stderr.read_all(60).decode(),
                          "idc forward: %s: the program on the other side closed without reading everything\n" % target)
 
+    def test_a_vsock_end(self):
+        """Of a program that knows nothing of IDC, and of `idc forward` itself."""
+        self.start()
+        port = self.b.status()["listeners"]
+        port = next(one["port"] for one in port if one["service"] == "org.example.cat")
+        data = pattern(1 << 20)
+        command = ["idc", "run", "--", self.world.find_program("idc"), "forward", "stdio", "vsock:%d:%d" % (self.b.domid + 2, port)]
+        result = self.a.run(command, data, env={"ASAN_OPTIONS": "verify_asan_link_order=0", "IDC_VSOCK_TIMEOUT_MS": "60000"})
+        self.assertEqual((result.returncode, result.stderr, result.stdout == data), (0, b"", True))
+
     def test_a_permission_that_is_withdrawn(self):
         """Both say what has ended the connection, in link_mgr's words."""
         service, target = self.start()
@@ -514,6 +524,95 @@ class Guests(IdcTestCase):
         self.assertEqual((client.wait(), client.stdout.read_all(60)), (1, b""))
         self.assertEqual(client.stderr.read_all(60).decode(), "idc forward: %s: Connection reset by peer: "
                          "the connection's link_mgr has ended, or does not answer\n" % target)
+
+
+class Vsock(ForwardCase):
+    """An end of AF_VSOCK. The kernel's own would be this machine's, so it is IDC's here, in unmodified programs."""
+    PORT = 5000
+
+    def cid(self, domain):
+        return domain.domid + 2
+
+    def run_vsock(self, domain, *words):
+        """With a sanitizer's library, whatever comes first."""
+        return domain.spawn(["idc", "run", "--", *words], env={"ASAN_OPTIONS": "verify_asan_link_order=0",
+                                                               "IDC_VSOCK_TIMEOUT_MS": "60000"})
+
+    def serve(self):
+        """A program that knows AF_VSOCK only. Its clients send a word first, which fills a request."""
+        server = self.run_vsock(self.b, self.world.find_program("vsock"), "serve", str(self.PORT))
+        self.assertEqual(server.stdout.readline(60 * self.world.slowness), b"ready\n")
+        return server
+
+    def begin(self, target, source="x"):
+        return self.run_vsock(self.a, self.world.find_program("idc"), "forward", "unix-listen:" + self.path(source), target)
+
+    def request(self, word):
+        return word.encode().ljust(16, b"\0")
+
+    def test_bytes_and_ends(self):
+        self.serve()
+        forward = self.begin("vsock:%d:%d" % (self.cid(self.b), self.PORT))
+        data = pattern(5 << 20)
+        self.assertEqual(exchange(self.unix("x"), self.request("echo") + data), (data, 0))
+        client = self.unix("x")
+        client.sendall(self.request("echo") + b"one")
+        self.assertEqual(client.recv(3, socket.MSG_WAITALL), b"one")
+        client.sendall(b"two")
+        self.assertEqual(client.recv(3, socket.MSG_WAITALL), b"two")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(client), (b"", 0))
+        client = self.unix("x")
+        client.sendall(self.request("answer") + b"x")
+        self.assertEqual(read_all(client)[0], b"abcdef")
+        self.assertEqual((forward.returncode, forward.stderr.pending()), (None, b""))
+
+    def test_many_at_once(self):
+        self.serve()
+        self.begin("vsock:%d:%d" % (self.cid(self.b), self.PORT))
+        clients = [self.unix("x") for _ in range(50)]
+        for number, client in enumerate(clients):
+            client.sendall(self.request("echo") + b"%d" % number)
+            client.shutdown(socket.SHUT_WR)
+        for number, client in enumerate(clients):
+            self.assertEqual(read_all(client), (b"%d" % number, 0))
+
+    def test_the_port_that_a_client_names(self):
+        self.serve()
+        self.begin("vsock:%d:*" % self.cid(self.b), "v,connect")
+        client = self.unix("v")
+        client.sendall(b"CONNECT %d\n" % self.PORT + self.request("echo") + b"hello")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(client), (b"OK %d\nhello" % self.PORT, 0))
+
+    def test_the_link_is_lost(self):
+        self.serve()
+        self.begin("vsock:%d:%d" % (self.cid(self.b), self.PORT))
+        client = self.unix("x")
+        client.sendall(self.request("echo") + b"one")
+        self.assertEqual(client.recv(3, socket.MSG_WAITALL), b"one")
+        self.b.restart(*self.options)
+        self.assert_reset(client)
+
+    def check_refused(self, target, *words):
+        forward = self.begin(target)
+        client = self.unix("x")
+        client.sendall(b"hello")
+        self.assertEqual(read_all(client), (b"", errno.ECONNRESET))
+        line = forward.stderr.read_until(b"\n", 60).decode()
+        self.assertTrue(line.startswith("idc forward: %s: " % target), line)
+        for word in words:
+            self.assertIn(word, line)
+        forward.kill(signal.SIGTERM)
+        self.assertEqual(forward.wait(), 0)
+
+    def test_what_is_refused(self):
+        self.check_refused("vsock:%d:%d" % (self.cid(self.b), self.PORT), "reset by peer: nobody listens on that port")
+        self.world.setup(self.a, 77)
+        self.check_refused("vsock:79:5", "No such device: no machine has that CID")
+        self.check_refused("vsock:0:5", "No such device: no machine has that CID")
+        self.world.setup(self.a, self.b, remove=True)
+        self.check_refused("vsock:%d:%d" % (self.cid(self.b), self.PORT), "Permission denied")
 
 
 class Wrong(ForwardCase):
