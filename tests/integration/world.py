@@ -44,7 +44,7 @@ from local_process import LocalProcess, Reader
 from puppet import Puppet, parse_values
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAMS = ["puppet", "flows", "prefork", "rpcpipe", "hostile", "vsock", "vsock_uv"]
+PROGRAMS = ["puppet", "flows", "prefork", "moments", "rpcpipe", "hostile", "vsock", "vsock_uv"]
 READY = b" is ready, "
 Usage = collections.namedtuple("Usage", "fds rss_kib threads")
 

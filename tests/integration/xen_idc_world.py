@@ -63,7 +63,7 @@ class XenDomain(Domain):
 
 
 FACTS = "unit/test_af_unix_facts"
-# Of a domid, with a generation and a text: the part first, then `now`; each only for dom0 and that domain.
+# Of a domid, with a generation, a text, and what `now` is to say: the part first, then `now`; each only for dom0 and that domain.
 WRITE_RULES = """set -e
 idc=/local/domain/$1/idc rules=/local/domain/$1/idc/policy/rules reader=r$1
 [ "$1" != 0 ] || reader=
@@ -71,7 +71,7 @@ xenstore-write "$rules/$2/0" "$3"
 for node in "$idc" "$idc/policy" "$rules" "$rules/$2" "$rules/$2/0"; do
     xenstore-chmod "$node" n0 $reader
 done
-xenstore-write "$rules/now" "$2 1"
+xenstore-write "$rules/now" "$4"
 xenstore-chmod "$rules/now" n0 $reader
 """
 
@@ -221,9 +221,10 @@ class XenIdcWorld:
     def write_policy(self, domain, peer, value):
         self.xen.dom0.run(["xenstore-write", "/local/domain/%d/idc/policy/%d" % (domain.domid, peer.domid), value], check=True)
 
-    def write_rules(self, domain, generation, text):
-        """A domain's rules (docs/xenstore.md, "Rules"), in place of those before, as idc-setup writes them."""
-        self.xen.dom0.run(["sh", "-c", WRITE_RULES, "sh", str(domain.domid), str(generation), text], check=True)
+    def write_rules(self, domain, generation, text, now=None):
+        """A domain's rules (docs/xenstore.md, "Rules"), in place of those before, as idc-setup writes them. now: what that node is to
+        say, if it is another generation."""
+        self.xen.dom0.run(["sh", "-c", WRITE_RULES, "sh", str(domain.domid), str(generation), text, now or "%d 1" % generation], check=True)
 
     def list_rules(self):
         return self.xen.dom0.run(["idc-setup", "--list"], check=True).stdout.decode()

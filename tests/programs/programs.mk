@@ -2,7 +2,7 @@
 # The programs that integration tests run in the domains. A continuation of the Makefile:
 #     make -f Makefile -f tests/programs/programs.mk BUILD=build test-programs
 
-TEST_PROGRAMS := $(BUILD)/tests/puppet $(BUILD)/tests/flows $(BUILD)/tests/prefork $(BUILD)/tests/rpcpipe \
+TEST_PROGRAMS := $(BUILD)/tests/puppet $(BUILD)/tests/flows $(BUILD)/tests/prefork $(BUILD)/tests/moments $(BUILD)/tests/rpcpipe \
                  $(BUILD)/tests/hostile $(BUILD)/tests/vsock $(BUILD)/tests/vsock_uv $(BUILD)/tests/libfaults.so $(BUILD)/bench \
                  $(BUILD)/unit/test_af_unix_facts
 
@@ -16,7 +16,7 @@ $(BUILD)/tests/puppet $(BUILD)/tests/flows: $(BUILD)/tests/%: $(BUILD)/obj/tests
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LIBIDC_LIBS) -o $@
 
-$(BUILD)/tests/prefork: $(BUILD)/obj/tests/programs/prefork.o $(LIBIDC_A)
+$(BUILD)/tests/prefork $(BUILD)/tests/moments: $(BUILD)/tests/%: $(BUILD)/obj/tests/programs/%.o $(LIBIDC_A)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LIBIDC_LIBS) -o $@
 
