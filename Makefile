@@ -80,7 +80,7 @@ MEASURE_LIB := $(BUILD)/obj/libmeasure.a
 CHANNELS_LIB := $(BUILD)/obj/libchannels.a
 # The policy files' language. link_mgr does not need it.
 POLICY_LIB := $(BUILD)/obj/libpolicy.a
-# All of idc-setup but main, for the unit tests.
+# All of idc-setup but main, for the unit tests and the fuzzers.
 SETUP_LIB := $(BUILD)/obj/libsetup.a
 LIBIDC_SO  := $(BUILD)/libidc.so.0
 VSOCK_SO   := $(BUILD)/libidc-vsock.so
@@ -232,10 +232,10 @@ $(POLICY_JUDGE): $(call obj,tests/programs/policy_judge.c) $(POLICY_LIB) $(DAEMO
 $(BUILD)/sim: $(call obj,$(SIM_SRC)) $(DAEMON_LIB)
 	$(call link,$(DAEMON_LIBS))
 
-$(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o $(LONE_LIB) $(POLICY_LIB) $(CHANNELS_LIB) $(DAEMON_LIB)
+$(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o $(LONE_LIB) $(SETUP_LIB) $(POLICY_LIB) $(CHANNELS_LIB) $(DAEMON_LIB)
 	$(call link,$(DAEMON_LIBS) -fsanitize=fuzzer)
 
-$(BUILD)/replays/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(LONE_LIB) $(POLICY_LIB) $(CHANNELS_LIB) $(DAEMON_LIB)
+$(BUILD)/replays/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(LONE_LIB) $(SETUP_LIB) $(POLICY_LIB) $(CHANNELS_LIB) $(DAEMON_LIB)
 	$(call link,$(DAEMON_LIBS))
 
 unit-programs: $(UNIT) $(POLICY_JUDGE)
