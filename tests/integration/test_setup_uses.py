@@ -14,7 +14,7 @@ from rules_case import RulesCase
 from world import LocalDomain, wait_until
 
 
-class Uses(RulesCase):
+class UsesCase(RulesCase):
     def setUp(self):
         super().setUp()
         self.web, self.db = self.a.puppet(), self.b.puppet()
@@ -36,6 +36,8 @@ class Uses(RulesCase):
     def uses(self):
         return json.loads(self.idc_setup("list", "--json"))
 
+
+class Uses(UsesCase):
     # ---- list
 
     def test_each_connection_is_below_the_rule_that_allows_it(self):
@@ -76,18 +78,6 @@ class Uses(RulesCase):
         self.assertEqual(listed[node + 1], "      now: " + self.now(1, 1002))
         self.assertRegex(listed[-1], re.escape("(org.example.one)"))
 
-    def test_nothing_is_left_in_the_store_and_nothing_is_written_unasked(self):
-        self.apply("allow web db 1001\n")
-        self.open([1001])
-
-        def nodes():
-            return sorted(os.path.join(path, name) for path, _, names in os.walk(self.world.store_directory) for name in names
-                          if name == "ask" or name.startswith("use."))
-
-        self.assertEqual(nodes(), [])
-        self.assertEqual(len(self.uses()["uses"]), 1)
-        wait_until(lambda: nodes() == [], what="answers to be taken back")
-
     def test_one_that_does_not_answer_is_told(self):
         self.apply("allow web db 1001\n")
         self.open([1001])
@@ -102,7 +92,83 @@ class Uses(RulesCase):
         self.assertEqual(uses["not_known"], [{"domid": self.b.domid, "connections": None}])
         self.assertEqual([(use["from_says"], use["to_says"]) for use in uses["uses"]], [(1, None)])
 
-    # ---- what a guest says
+    # ---- graph
+
+    def test_graph_shows_what_is_connected(self):
+        self.apply("allow web db 1001-1002\nallow db web 5\n")
+        self.open([1001, 1002])
+        self.assertEqual(self.idc_setup("graph"), "web -> db: 1001-1002 (2 now)\ndb -> web: 5\n")
+        self.assertEqual(self.idc_setup("graph", "--connected"), "web -> db: 1001-1002 (2 now)\n")
+        dot = self.idc_setup("graph", "--dot")
+        self.assertIn('  %d -> %d [label="1001-1002\\n2 now", style=bold];\n' % (self.a.domid, self.b.domid), dot)
+        self.assertIn('  %d -> %d [label="5"];\n' % (self.b.domid, self.a.domid), dot)
+        self.assertNotIn("-> %d [label=\"5\"" % self.a.domid, self.idc_setup("graph", "--dot", "--connected"))
+        self.idc_setup("graph", "--connected", "--policy", self.policy, status=2)
+
+    # ---- changes
+
+    def test_apply_says_what_ends_before_and_then(self):
+        self.apply("allow web db 1001\nallow web db 1002\nallow web db 1003\n")
+        self.open([1001, 1002, 1003])
+        self.write("allow web db 1001\n\nallow web db 1002-1003 uid=4294967294\nallow * db 1003\n")
+        uid = self.uses()["uses"][0]["uid"]
+        tail = "end: %s, uid %d\n    allowed by %s\n" % (self.now(1, 1002), uid, self.line(2, "allow web db 1002"))
+        self.assertTrue(self.idc_setup("apply", "--policy", self.policy, "--dry-run").endswith("would " + tail))
+        self.web.do("send", 2, len=10, seed=1)
+        self.assertEqual(self.db.do("recv", 2, len=10, seed=1)["n"], 10)
+        done = self.idc_setup("apply", "--policy", self.policy)
+        self.assertTrue(done.endswith(tail.replace("end:", "ends:")), done)
+        self.assertEqual(done.count("ends:"), 1)
+        wait_until(lambda: [use["port"] for use in self.uses()["uses"]] == [1001, 1003], what="end of what the rule had allowed")
+        self.assertTrue(self.idc_setup("apply", "--policy", self.policy).endswith("\nno connection ends\n"))
+
+    def test_deny_and_retract_say_what_ends(self):
+        self.apply("allow web db 1001\n")
+        self.idc_setup("allow", "web", "db", "1002")
+        self.open([1001, 1002])
+        before = self.idc_setup("list")
+        self.assertIn("would end: " + self.now(1, 1001), self.idc_setup("deny", "--dry-run", "web", "db", "1001"))
+        self.assertEqual(self.idc_setup("deny", "--dry-run", "web", "db", "1009"), "no connection would end\n")
+        self.assertIn("would end: " + self.now(1, 1002), self.idc_setup("retract", "--dry-run", "web", "db"))
+        self.idc_setup("allow", "--dry-run", "web", "db", "1003")
+        self.assertEqual(self.idc_setup("list"), before)
+        retracted = self.idc_setup("retract", "web", "db")
+        self.assertRegex(retracted, r"^ends: %s, uid \d+\n    allowed by \S+/commands.policy:2: allow web db 1002\n$" %
+                         re.escape(self.now(1, 1002)))
+        self.assertIn("ends: " + self.now(1, 1001), self.idc_setup("deny", "web", "db"))
+        wait_until(lambda: self.uses()["uses"] == [], what="end of both")
+        self.assertEqual(self.uses()["not_known"], [])
+
+    def test_a_guest_that_does_not_answer_delays_no_deny(self):
+        """It comes into force though the guest says nothing, and what is not known is told."""
+        self.apply("allow web db 1001\n")
+        self.open([1001])
+        self.b.freeze()
+        try:
+            self.assertIn("says nothing", self.idc_setup("deny", "web", "db"))
+            self.assertIn("deny", self.idc_setup("list"))
+        finally:
+            self.b.thaw()
+        wait_until(lambda: self.uses()["uses"] == [], what="end")
+        self.assertEqual(self.uses()["not_known"], [])
+
+
+class Answers(UsesCase):
+    """Nodes of the store. On Xen test_xen_rules looks at them, and tests/fuzz/fuzz_uses.c makes up answers."""
+
+    platforms = ("local",)
+
+    def test_nothing_is_left_in_the_store_and_nothing_is_written_unasked(self):
+        self.apply("allow web db 1001\n")
+        self.open([1001])
+
+        def nodes():
+            return sorted(os.path.join(path, name) for path, _, names in os.walk(self.world.store_directory) for name in names
+                          if name == "ask" or name.startswith("use."))
+
+        self.assertEqual(nodes(), [])
+        self.assertEqual(len(self.uses()["uses"]), 1)
+        wait_until(lambda: nodes() == [], what="answers to be taken back")
 
     def answer(self, domain, parts):
         """idc-setup list, while domain's link_mgr is stopped and the parts stand for its answer: text of the number asked."""
@@ -175,63 +241,3 @@ class Uses(RulesCase):
             told = self.answer(domain, ["ASKED 0 1 0\n0 %s 1001 stream 0 50\n0 %s 7 stream 0 50\n" % (peer, peer)])
             self.assertEqual([(use["from"], use["to"], use["port"], use["connections"]) for use in told["uses"]],
                              [(0, self.b.domid, 1001, 1), (self.a.domid, 0, 1001, 1)])
-
-    # ---- graph
-
-    def test_graph_shows_what_is_connected(self):
-        self.apply("allow web db 1001-1002\nallow db web 5\n")
-        self.open([1001, 1002])
-        self.assertEqual(self.idc_setup("graph"), "web -> db: 1001-1002 (2 now)\ndb -> web: 5\n")
-        self.assertEqual(self.idc_setup("graph", "--connected"), "web -> db: 1001-1002 (2 now)\n")
-        dot = self.idc_setup("graph", "--dot")
-        self.assertIn('  %d -> %d [label="1001-1002\\n2 now", style=bold];\n' % (self.a.domid, self.b.domid), dot)
-        self.assertIn('  %d -> %d [label="5"];\n' % (self.b.domid, self.a.domid), dot)
-        self.assertNotIn("-> %d [label=\"5\"" % self.a.domid, self.idc_setup("graph", "--dot", "--connected"))
-        self.idc_setup("graph", "--connected", "--policy", self.policy, status=2)
-
-    # ---- changes
-
-    def test_apply_says_what_ends_before_and_then(self):
-        self.apply("allow web db 1001\nallow web db 1002\nallow web db 1003\n")
-        self.open([1001, 1002, 1003])
-        self.write("allow web db 1001\n\nallow web db 1002-1003 uid=4294967294\nallow * db 1003\n")
-        uid = self.uses()["uses"][0]["uid"]
-        tail = "end: %s, uid %d\n    allowed by %s\n" % (self.now(1, 1002), uid, self.line(2, "allow web db 1002"))
-        self.assertTrue(self.idc_setup("apply", "--policy", self.policy, "--dry-run").endswith("would " + tail))
-        self.web.do("send", 2, len=10, seed=1)
-        self.assertEqual(self.db.do("recv", 2, len=10, seed=1)["n"], 10)
-        done = self.idc_setup("apply", "--policy", self.policy)
-        self.assertTrue(done.endswith(tail.replace("end:", "ends:")), done)
-        self.assertEqual(done.count("ends:"), 1)
-        wait_until(lambda: [use["port"] for use in self.uses()["uses"]] == [1001, 1003], what="end of what the rule had allowed")
-        self.assertTrue(self.idc_setup("apply", "--policy", self.policy).endswith("\nno connection ends\n"))
-
-    def test_deny_and_retract_say_what_ends(self):
-        self.apply("allow web db 1001\n")
-        self.idc_setup("allow", "web", "db", "1002")
-        self.open([1001, 1002])
-        before = self.idc_setup("list")
-        self.assertIn("would end: " + self.now(1, 1001), self.idc_setup("deny", "--dry-run", "web", "db", "1001"))
-        self.assertEqual(self.idc_setup("deny", "--dry-run", "web", "db", "1009"), "no connection would end\n")
-        self.assertIn("would end: " + self.now(1, 1002), self.idc_setup("retract", "--dry-run", "web", "db"))
-        self.idc_setup("allow", "--dry-run", "web", "db", "1003")
-        self.assertEqual(self.idc_setup("list"), before)
-        retracted = self.idc_setup("retract", "web", "db")
-        self.assertRegex(retracted, r"^ends: %s, uid \d+\n    allowed by \S+/commands.policy:2: allow web db 1002\n$" %
-                         re.escape(self.now(1, 1002)))
-        self.assertIn("ends: " + self.now(1, 1001), self.idc_setup("deny", "web", "db"))
-        wait_until(lambda: self.uses()["uses"] == [], what="end of both")
-        self.assertEqual(self.uses()["not_known"], [])
-
-    def test_a_guest_that_does_not_answer_delays_no_deny(self):
-        """It comes into force though the guest says nothing, and what is not known is told."""
-        self.apply("allow web db 1001\n")
-        self.open([1001])
-        self.b.freeze()
-        try:
-            self.assertIn("says nothing", self.idc_setup("deny", "web", "db"))
-            self.assertIn("deny", self.idc_setup("list"))
-        finally:
-            self.b.thaw()
-        wait_until(lambda: self.uses()["uses"] == [], what="end")
-        self.assertEqual(self.uses()["not_known"], [])
