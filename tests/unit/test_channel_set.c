@@ -140,13 +140,13 @@ static void unlisten_at(int fd, const char *name)
     ck_assert_int_eq(unlink(address_of(name).sun_path), 0);
 }
 
-/* Client says it, and server hears it. */
-static void pass_text(int client, int server, const char *text)
+/* One says it, and the other hears it. */
+static void pass_text(int from, int to, const char *text)
 {
     char got[100] = "";
-    ck_assert_int_eq(write(client, text, strlen(text)), (ssize_t)strlen(text));
+    ck_assert_int_eq(write(from, text, strlen(text)), (ssize_t)strlen(text));
     turn_loop();
-    ck_assert_int_eq(recv(server, got, sizeof(got) - 1, MSG_DONTWAIT), (ssize_t)strlen(text));
+    ck_assert_int_eq(recv(to, got, sizeof(got) - 1, MSG_DONTWAIT), (ssize_t)strlen(text));
     ck_assert_str_eq(got, text);
 }
 
