@@ -6,140 +6,27 @@ domain, is compared with that of what has arrived in the other; both ways. Every
 left. docs/vsock.md has the list of these programs.
 """
 
-import base64
 import glob
 import hashlib
-import json
 import os
 import signal
 import time
 import unittest
 
-from case import IdcTestCase
+from guest_agent import AsksTheAgent
+from programs_case import MIB, ProgramsCase
+from ssh_case import HasSsh
 from world import wait_until
 
-MIB = 1 << 20
 FIRST_CID = 2  # of dom0
 CID_LOCAL = 1
 CID_ANY = 0xFFFFFFFF
 CONNECT_TIMEOUT = 6  # SO_VM_SOCKETS_CONNECT_TIMEOUT, which this Python does not name
-PAIRS = ("ab", "bc", "ba", "cb")  # client and server; c is dom0
-PATIENCE = {"IDC_VSOCK_TIMEOUT_MS": "60000"}  # an emulated machine needs seconds for a link, a busy one perhaps
-REDIRECTED = 'i=$1 o=$2; shift 2; exec "$@" < "$i" > "$o"'
-# Every process that says where its link_mgr is was started by this test, in this domain.
-OURS = """for p in /proc/[0-9]*; do
-    [ $p != /proc/$$ ] && grep -qs "IDC_SOCKET=$1" $p/environ && echo "${p#/proc/} $(tr '\\0' ' ' < $p/cmdline)"
-done; true"""
+LINES_A_SECOND = 20  # of a server whose listener is dead: one in 50 ms
 
 
 def cid(domain):
     return domain.domid + FIRST_CID
-LINES_A_SECOND = 20  # of a server whose listener is dead: one in 50 ms
-
-
-
-class ProgramsCase(IdcTestCase):
-    roles = "abc"
-    timeout = 600
-    needs_debian = True
-    port = 5000
-
-    def setUp(self):
-        self.patience = 300 * self.world.slowness
-        self.slow = self.world.slowness > 1
-        self.size = (2 if self.slow else 32) * MIB
-        self.pairs = PAIRS[:2] if self.slow else PAIRS
-        super().setUp()
-
-    def _end(self):
-        try:
-            if all(domain.daemon for domain in self.domains):
-                self.assert_no_process_left()
-        finally:
-            super()._end()
-
-    def assert_no_process_left(self):
-        """Of those that have been started by this test, at any depth."""
-        for domain in self.domains:
-            domain.kill_programs()
-
-            def left():
-                return domain.run(["env", "-u", "IDC_SOCKET", "sh", "-c", OURS, "sh", domain.socket]).stdout.decode()
-            try:
-                wait_until(lambda: not left(), 20 * self.world.slowness, interval=0.2)
-            except AssertionError:
-                found = left()
-                domain.run(["kill", "-9"] + [line.split()[0] for line in found.splitlines()])
-                self.fail("processes left in %r:\n%s" % (domain, found))
-
-    # ---- programs ----
-
-    def environment(self):
-        return PATIENCE
-
-    def command(self, program, *arguments):
-        """A program under `idc run`."""
-        return [self.world.find_program("idc"), "run", "--", self.world.debian_program(program)] + list(map(str, arguments))
-
-    def start(self, domain, program, *arguments, stdin=None, stdout=None, env=None, **options):
-        argv = self.command(program, *arguments)
-        options["env"] = {**(self.environment()), **(env or {})}
-        if stdin or stdout:
-            argv = ["sh", "-c", REDIRECTED, "sh", stdin or "/dev/null", stdout or "/dev/null"] + argv
-        return domain.spawn(argv, **options)
-
-    def serve(self, domain, port, program, *arguments, **options):
-        """Started, and listening."""
-        process = self.start(domain, program, *arguments, **options)
-
-        def listens():
-            if process.returncode is not None:
-                raise AssertionError("%r has ended: %r" % (process, process.stderr.pending()))
-            # One that is only bound has no backlog, and refuses.
-            return port in [listener["port"] for listener in domain.status()["listeners"] if listener["backlog"] > 0]
-        wait_until(listens, self.patience, "listener on port %d of %r" % (port, process))
-        return process
-
-    def ends(self, process, status=0):
-        """It ends, with this status; returns what it printed."""
-        out, err = process.stdout.read_all(self.patience), process.stderr.read_all(self.patience)
-        self.assertEqual(process.wait(self.patience), status, "%r: %r %r" % (process, out[-1000:], err[-1000:]))
-        return out.decode()
-
-    def stop(self, process, status=0):
-        process.kill(signal.SIGTERM)
-        return self.ends(process, status)
-
-    # ---- files in the domains ----
-
-    def directory(self, domain, **options):
-        path = self.shell(domain, "mktemp -d", **options).strip()
-        self.addCleanup(self.shell, domain, 'rm -rf "$1"', path)
-        return path
-
-    def shell(self, domain, script, *arguments, status=0, **options):
-        result = domain.run(["sh", "-c", script, "sh"] + [str(one) for one in arguments], timeout=self.patience, **options)
-        self.assertEqual(result.returncode, status, "%s: %s" % (script, result.stderr.decode()))
-        return result.stdout.decode()
-
-    def random(self, domain, path, size):
-        """Fills a file; its SHA-256."""
-        return self.shell(domain, 'head -c "$1" /dev/urandom | tee "$2" | sha256sum', size, path).split()[0]
-
-    def sha256(self, domain, path):
-        return self.shell(domain, 'sha256sum < "$1"', path).split()[0]
-
-    def sides(self, names, size=None):
-        """Two domains with a file in each: [(domain, directory, SHA-256)] of client and server."""
-        sides = []
-        for name in names:
-            domain = getattr(self, name)
-            directory = self.directory(domain)
-            sides.append((domain, directory, self.random(domain, directory + "/sent", size or self.size)))
-        return sides
-
-    def assert_received(self, domain, directory, expected):
-        self.assertEqual(self.sha256(domain, directory + "/received"), expected)
 
 
 class Socat(ProgramsCase):
@@ -321,41 +208,9 @@ class Nbd(ProgramsCase):
         self.stop(serving)
 
 
-class GuestAgent(ProgramsCase):
-    def call(self, client, name, **arguments):
-        """A command of the agent; its result."""
-        command = {"execute": name, **({"arguments": arguments} if arguments else {})}
-        client.write(json.dumps(command).encode() + b"\n")
-        answer = json.loads(client.stdout.readline(self.patience))
-        self.assertIn("return", answer, command)
-        return answer["return"]
-
+class GuestAgent(AsksTheAgent, ProgramsCase):
     def connect(self, domain, server):
         return self.start(domain, "socat", "-t", 0.2, "-", "VSOCK-CONNECT:%d:%d" % (cid(server), self.port))
-
-    def execute(self, client, path, arguments, data):
-        started = self.call(client, "guest-exec", path=path, arg=arguments, **{
-            "input-data": base64.b64encode(data).decode(), "capture-output": True})
-
-        def ended():
-            status = self.call(client, "guest-exec-status", pid=started["pid"])
-            return status["exited"] and status
-        status = wait_until(ended, self.patience, "end of %s" % path, interval=0.1)
-        return status["exitcode"], base64.b64decode(status.get("out-data", ""))
-
-    def check(self, client, directory, sent):
-        self.assertEqual(self.call(client, "guest-sync", id=4711), 4711)
-        data = os.urandom(30000)
-        status, out = self.execute(client, "/bin/sh", ["-c", "sha256sum; exit 3"], data)
-        self.assertEqual((status, out.decode().split()[0]), (3, hashlib.sha256(data).hexdigest()))
-        handle = self.call(client, "guest-file-open", path=directory + "/sent", mode="r")
-        received, end = hashlib.sha256(), False
-        while not end:
-            part = self.call(client, "guest-file-read", handle=handle, count=100000)
-            received.update(base64.b64decode(part["buf-b64"]))
-            end = part["eof"]
-        self.assertEqual(received.hexdigest(), sent)
-        self.call(client, "guest-file-close", handle=handle)
 
     def leave_unread(self, domain, server):
         """A client that reads ten bytes of the answer, and closes."""
@@ -392,34 +247,12 @@ class GuestAgent(ProgramsCase):
         self.stop(serving)
 
 
-class Openssh(ProgramsCase):
+class Openssh(HasSsh, ProgramsCase):
     """sshd -i on a connection that socat has accepted, and ssh through a command that connects: as an ordinary user."""
     port = 2222
 
-    def setUp(self):
-        super().setUp()
-        self.uid = 1000 if self.world.can_change_uid else os.getuid()
-
-    def prepare(self, domain):
-        """Keys, and (where the user is unknown to the machine) a passwd file in which there is one."""
-        directory = self.directory(domain, uid=self.uid)
-        environment = {**self.environment(), **self.world.user_environment(domain, self.uid, directory)}
-        self.shell(domain, '"$1" -q -t ed25519 -N "" -f "$2"/key', self.world.debian_program("ssh-keygen"), directory,
-                   uid=self.uid, env=environment)
-        return directory, environment
-
-    def sshd_parts(self, domain):
-        """A newer sshd runs other programs for each connection, and would look for them where they are not installed."""
-        parts = [(option, self.world.debian_program(name)) for option, name in
-                 (("SshdSessionPath", "sshd-session"), ("SshdAuthPath", "sshd-auth"))]
-        there = self.shell(domain, 'for each; do [ ! -e "$each" ] || echo "$each"; done', *[path for _, path in parts]).split()
-        return "".join("%s %s\n" % part for part in parts if part[1] in there)
-
     def start_server(self, domain, directory, environment, authorized):
-        config = "HostKey %s/key\nAuthorizedKeysFile %s/authorized\nStrictModes no\nUsePAM no\nPidFile none\n" % (
-            directory, directory) + self.sshd_parts(domain)
-        self.shell(domain, 'cat > "$1"/config && echo "$2" > "$1"/authorized', directory, authorized, uid=self.uid,
-                   input=config.encode())
+        self.configure_sshd(domain, directory, authorized)
         sshd = "EXEC:%s -i -e -f %s/config,nofork" % (self.world.debian_program("sshd"), directory)
         return self.serve(domain, self.port, "socat", "VSOCK-LISTEN:%d,fork" % self.port, sshd, uid=self.uid, env=environment)
 
