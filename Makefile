@@ -298,6 +298,12 @@ check-xen: ## the integration tests between domains of a real Xen, in QEMU (XEN_
 	$(BOOTSTRAP) test programs xen
 	$(SUBMAKE_J) run-check-xen
 
+export RECIPES
+check-recipes: ## the programs of docs/recipes.md, with all that they need (RECIPES: words that pick some)
+	$(BOOTSTRAP) test programs recipes
+	$(SUBMAKE_J) all test-programs
+	@tests/integration/run --no-build --build $(BUILD) $(addprefix -k ,$(or $(RECIPES),test_recipes test_two_hosts))
+
 check-vsock-kernel: ## the Linux kernel's own tests of AF_VSOCK over IDC; fetches them, 170 MB (KERNEL_TREE: a source that is here)
 	$(BOOTSTRAP) test
 	$(SUBMAKE) all test-programs
@@ -564,7 +570,7 @@ FORCE:
 .PHONY: bench bench-attacks bench-xen bench-xen-programs
 .PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-freestanding lint-sh lint-py \
         lint-format lint-lines lint-names lint-rooms lint-prose lint-warnings \
-        man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen check-vsock-kernel \
+        man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen check-vsock-kernel check-recipes \
         fuzz model coverage run-coverage replays soak \
         check-short check-other check-compilers \
         run-demo run-demo-xen run-check run-check-short run-check-tsan run-check-valgrind run-check-xen run-fuzz

@@ -23,10 +23,12 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "xen"))
 from release import MULTIARCH, ImageError, run  # noqa: E402
 
-PACKAGES = ["socat", "ncat", "nbdkit", "libnbd-bin", "qemu-guest-agent", "openssh-client", "openssh-server", "libnss-wrapper"]
+PACKAGES = ["socat", "ncat", "nbdkit", "libnbd-bin", "qemu-guest-agent", "openssh-client", "openssh-server", "libnss-wrapper",
+            "rsync", "prometheus-node-exporter"]
 PROGRAMS = {"socat": "usr/bin/socat", "ncat": "usr/bin/ncat", "nbdkit": "usr/bin/nbdkit", "nbdcopy": "usr/bin/nbdcopy",
             "qemu-ga": "usr/sbin/qemu-ga", "ssh": "usr/bin/ssh", "ssh-keygen": "usr/bin/ssh-keygen", "sshd": "usr/sbin/sshd",
-            "sshd-session": "usr/lib/openssh/sshd-session", "sshd-auth": "usr/lib/openssh/sshd-auth"}  # since OpenSSH 9.8, 10.0
+            "sshd-session": "usr/lib/openssh/sshd-session", "sshd-auth": "usr/lib/openssh/sshd-auth",  # since OpenSSH 9.8, 10.0
+            "scp": "usr/bin/scp", "rsync": "usr/bin/rsync", "prometheus-node-exporter": "usr/bin/prometheus-node-exporter"}
 NAMES = list(PROGRAMS) + ["python3"]
 PLUGINS = ["memory", "file"]
 PYTHON = "/usr/bin/python3"
@@ -42,12 +44,20 @@ class Programs:
         with open(os.path.join(self.directory, "lock"), "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             mark = os.path.join(self.directory, "complete")
-            if not os.path.exists(mark):
+            if not self._has(mark):
                 self._download()
                 for package in glob.glob(os.path.join(self.directory, "*.deb")):
                     run(["dpkg", "-x", package, self.tree], "unpacking")
-                with open(mark, "w", encoding="ascii"):
-                    pass
+                with open(mark, "w", encoding="ascii") as stream:
+                    stream.write(" ".join(PACKAGES))
+
+    @staticmethod
+    def _has(mark):
+        """All of those that are wanted now."""
+        if not os.path.exists(mark):
+            return False
+        with open(mark, encoding="ascii") as stream:
+            return stream.read().split() == PACKAGES
 
     def _download(self):
         command = ["apt-get", "-o", "Acquire::Retries=3", "download"] + PACKAGES
@@ -83,7 +93,7 @@ def plugin_in_image(name):
 
 
 def for_image(release):
-    release.fetch("debian", PACKAGES + PYTHON_PACKAGES)
+    release.fetch("programs", PACKAGES + PYTHON_PACKAGES)
     paths = [release.path(path) for path in PROGRAMS.values()] + [release.path(PYTHON.lstrip("/"))]
     files = [(plugin_in_image(name), release.path("%s/nbdkit/plugins/nbdkit-%s-plugin.so" % (MULTIARCH, name))) for name in PLUGINS]
     return [path for path in paths if os.path.exists(path)], files + _python_library(release)

@@ -30,6 +30,7 @@ def sections():
 
 
 class RecipeCase(ProgramsCase):
+    platforms = ("local",)
     roles = "bc"
     heading = None
     unpacked = ("socat",)  # programs of debian.py that are found by their names

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs of others between domains, as docs/recipes.md says (recipe_case.py). The agent, ssh and the monitor are run on Xen too."""
+"""Programs of others between domains, as docs/recipes.md says (recipe_case.py)."""
 
 import glob
 import json
@@ -166,7 +166,6 @@ class Ssh(HasSsh, RecipeCase):
 
 
 class Postgres(RecipeCase):
-    platforms = ("local",)
     needs_debian = False
     heading = "A database"
     unpacked = ()
@@ -275,7 +274,6 @@ class Monitor(RecipeCase):
 
 
 class Clipboard(RecipeCase):
-    platforms = ("local",)
     needs_debian = False
     heading = "A clipboard"
     unpacked = ()
