@@ -76,7 +76,7 @@ LIBIDC_ALL := $(BUILD)/pic/libidc_all.a
 LIBIDC_A   := $(BUILD)/libidc.a
 # Measuring, for the idc tool and for bench.
 MEASURE_LIB := $(BUILD)/obj/libmeasure.a
-# Ends, bridges and channels, for the idc tool and its tests.
+# Ends, bridges and channels, for the idc tool and its tests; and the questions to the kernel that link_mgr asks too.
 CHANNELS_LIB := $(BUILD)/obj/libchannels.a
 # The policy files' language. link_mgr does not need it.
 POLICY_LIB := $(BUILD)/obj/libpolicy.a
@@ -139,7 +139,7 @@ $(DAEMON_LIB): $(call obj,$(DAEMON_SRC) $(CORE_SRC) $(LOCAL_SRC) $(XEN_SRC) $(CO
 $(LIBIDC_ALL): $(call pic,$(LIBIDC_SRC) $(COMMON_SRC))
 $(MEASURE_LIB): $(call obj,$(MEASURE_SRC))
 $(POLICY_LIB): $(call obj,$(POLICY_SRC))
-$(CHANNELS_LIB): $(call obj,$(CHANNELS_SRC))
+$(CHANNELS_LIB): $(call obj,$(CHANNELS_SRC) link_mgr/base/unix_diag.c)
 $(SETUP_LIB): $(call obj,$(filter-out idc-setup/main.c,$(SETUP_SRC)))
 $(DAEMON_LIB) $(LIBIDC_ALL) $(MEASURE_LIB) $(POLICY_LIB) $(SETUP_LIB) $(CHANNELS_LIB):
 	$(call say,AR,$@)

@@ -27,6 +27,7 @@ struct bridge {
     struct side sides[2];
     struct flow flows[2]; /* flow i comes from side i */
     bool lost;            /* bytes that no one took */
+    struct room rooms[2];
     struct event readable[2], writable[2], turn;
     void (*over)(void *context, const struct bridge_outcome *outcome);
     void *context;
@@ -215,6 +216,8 @@ static void bridge_unregister(struct bridge *bridge)
         event_del(&bridge->writable[i]);
     }
     event_del(&bridge->turn);
+    for (int i = 0; i < 2; i++)
+        room_leave(bridge->loop->rooms, &bridge->rooms[i]);
 }
 
 static void bridge_release(struct bridge *bridge, int error)
@@ -268,7 +271,11 @@ static void bridge_run(struct bridge *bridge)
     }
     for (int i = 0; i < 2; i++)
         bridge_look_at_pipe(bridge, &bridge->flows[i]);
-    if (!bridge_settle(bridge) && more)
+    if (bridge_settle(bridge))
+        return;
+    for (int i = 0; i < 2; i++)
+        room_look(bridge->loop->rooms, &bridge->rooms[i]);
+    if (more)
         event_add(&bridge->turn, &at_once);
 }
 
@@ -334,6 +341,7 @@ struct bridge *bridge_new(const struct bridge_loop *loop, const struct side side
     for (int i = 0; i < 2; i++) {
         bridge->sides[i] = sides[i];
         bridge->flows[i] = (struct flow){.from = i, .to = 1 - i};
+        bridge->rooms[i].side = &bridge->sides[i];
     }
     evtimer_assign(&bridge->turn, loop->base, bridge_event, bridge);
     if (bridge_register(bridge) == 0 && event_add(&bridge->turn, &at_once) == 0)

@@ -30,6 +30,7 @@
 #include <stdint.h>
 
 #include "channels/cut_off.h"
+#include "channels/room.h"
 #include "channels/side.h"
 
 struct event_base;
@@ -40,6 +41,7 @@ struct bridge_loop {
     struct event_base *base;
     char *buf;
     size_t size;
+    struct rooms *rooms;
 };
 
 #define BRIDGE_BUFFER 65536

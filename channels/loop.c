@@ -47,6 +47,8 @@ int loop_open(struct loop *loop, void (*hangup)(void *context), void *context)
     loop->bridges.buf = malloc(BRIDGE_BUFFER);
     if (loop->bridges.base == NULL || loop->bridges.buf == NULL)
         return -1;
+    loop->bridges.rooms = &loop->rooms;
+    rooms_begin(&loop->rooms, loop->bridges.base);
     for (int i = 0; i < LOOP_SIGNALS; i++) {
         evsignal_assign(&loop->signals[i], loop->bridges.base, numbers[i], loop_signal, loop);
         error |= event_add(&loop->signals[i], NULL);
@@ -65,6 +67,7 @@ void loop_close(struct loop *loop)
 {
     for (int i = 0; i < LOOP_SIGNALS; i++)
         event_del(&loop->signals[i]);
+    rooms_end(&loop->rooms);
     event_base_free(loop->bridges.base);
     free(loop->bridges.buf);
 }

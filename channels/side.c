@@ -11,6 +11,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "link_mgr/base/unix_diag.h"
+
 static void side_set_linger(int fd, bool resets)
 {
     struct linger linger = {.l_onoff = resets, .l_linger = 0};
@@ -85,6 +87,15 @@ static ssize_t side_take(struct side *side, void *buf, size_t len)
     return got;
 }
 
+static void side_note(struct side *side, size_t fresh, bool all)
+{
+    if (side->ended && !unix_diag_blocks_grow())
+        side->block = 0;
+    side->block = fresh < UINT32_MAX - side->block ? side->block + (uint32_t)fresh : UINT32_MAX;
+    side->ended = all;
+    side->news = true;
+}
+
 static ssize_t side_read_unix(struct side *side, char *buf, size_t size)
 {
     int waiting = 0;
@@ -95,6 +106,7 @@ static ssize_t side_read_unix(struct side *side, char *buf, size_t size)
         return side_read_end(side, buf, size);
     bool all = fresh <= size;
     size_t len = all ? fresh - 1 : size;
+    side_note(side, all ? fresh : size, all);
     ssize_t got = side_take(side, buf, len);
     if (got < 0 || (size_t)got < len || !all)
         return got;
@@ -122,6 +134,21 @@ ssize_t side_read(struct side *side, void *buf, size_t size)
     if (got == -EIO && side->form == SIDE_PLAIN)
         got = 0;
     return got;
+}
+
+bool side_has_more(const struct side *side)
+{
+    int waiting = 0;
+    return ioctl(side->in, SIOCINQ, &waiting) == 0 && waiting > (int)side->held;
+}
+
+void side_let_go(struct side *side)
+{
+    char byte;
+    if (!side->held || side_hung_up(side->in))
+        return;
+    recv(side->in, &byte, 1, MSG_DONTWAIT);
+    side->held = false;
 }
 
 bool side_is_untold(const struct side *side)

@@ -13,6 +13,9 @@
  * then closed because the connection was cut off, the program there gets ECONNRESET and no end of
  * file. That is also so when this process is killed. A clean end takes the held byte out first.
  *
+ * The kernel charges a whole block to its writer as long as one byte of it is unread. A writer with
+ * a small SO_SNDBUF could therefore wait for ever; room.h lets the held byte go then.
+ *
  * A TCP socket is told the same by SO_LINGER with no time, which is set from the beginning. A clean
  * end switches it off. A pipe, a terminal and a file cannot be told.
  */
@@ -21,6 +24,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum side_form {
@@ -35,7 +39,11 @@ enum side_form {
 struct side {
     int in, out; /* the same for a socket; -1: closed, or there is none */
     enum side_form form;
-    bool held; /* one byte in it has been passed on already */
+    bool held;  /* one byte in it has been passed on already */
+    bool ended; /* all that was there has been read: what comes now is a new block */
+    bool news;  /* something was read; room.c takes this back */
+    /* at most as many bytes are in the block of the held one; for room.c */
+    uint32_t block;
     pid_t pid; /* exec: the process and its group; else 0 */
 };
 
@@ -52,6 +60,10 @@ bool side_is_untold(const struct side *side);
 
 /* Bytes that came, 0 at the end of data, or negative errno. */
 ssize_t side_read(struct side *side, void *buf, size_t size);
+/* Of a Unix socket: is there something that was not read? */
+bool side_has_more(const struct side *side);
+/* Lets the held byte go, until more comes; not if its writer has ended, since nobody waits then. */
+void side_let_go(struct side *side);
 /* Bytes that were taken, or negative errno. */
 ssize_t side_write(const struct side *side, const void *buf, size_t len);
 /* Passes on that nothing more is written. */

@@ -9,10 +9,12 @@
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 struct question {
@@ -153,6 +155,23 @@ int unix_diag_memory(const struct unix_diag *diag, uint32_t inode, struct unix_d
         *memory = (struct unix_diag_memory){.charged = numbers[SK_MEMINFO_WMEM_ALLOC],
                                             .send_buffer = numbers[SK_MEMINFO_SNDBUF]};
     return error;
+}
+
+/* As the kernel's unix_writable(), where the charge is one more. */
+bool unix_diag_writable(const struct unix_diag_memory *memory)
+{
+    return 4 * ((uint64_t)memory->charged + 1) <= memory->send_buffer;
+}
+
+bool unix_diag_blocks_grow(void)
+{
+    static int grow = -1;
+    struct utsname kernel;
+    int major = 0, minor = 0;
+    if (grow < 0)
+        grow = uname(&kernel) < 0 || sscanf(kernel.release, "%d.%d", &major, &minor) != 2 ||
+               major < 6 || (major == 6 && minor < 5);
+    return grow;
 }
 
 int64_t unix_diag_unread(const struct unix_diag *diag, uint32_t inode)

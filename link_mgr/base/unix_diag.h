@@ -12,6 +12,7 @@
 #ifndef IDC_UNIX_DIAG_H
 #define IDC_UNIX_DIAG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The bytes that a socket has sent and nobody has consumed, as the kernel charges them; and its
@@ -20,6 +21,11 @@ struct unix_diag_memory {
     uint32_t charged;
     uint32_t send_buffer;
 };
+
+/* A quarter of the smallest buffer that the kernel allows (4,608 bytes); and the length for which
+ * the kernel charges no more than that. */
+#define UNIX_DIAG_CHARGE_SURE 1152
+#define UNIX_DIAG_BATCH_SURE 192
 
 /* Sockets that are asked one after the other; -1: there is none. */
 struct unix_diag {
@@ -37,6 +43,11 @@ int64_t unix_diag_peer(const struct unix_diag *diag, int fd);
 /* 0 or a negative errno: -ENOENT when there is no such socket (any more, or in these namespaces),
  * -EBADF if there is nobody to ask. */
 int unix_diag_memory(const struct unix_diag *diag, uint32_t inode, struct unix_diag_memory *memory);
+/* Does the kernel wake this socket's writer, and let it poll writable? */
+bool unix_diag_writable(const struct unix_diag_memory *memory);
+/* A block that was seen no longer grows, except before Linux 6.5, where sendfile may add pages to
+ * it. */
+bool unix_diag_blocks_grow(void);
 /* The bytes that a socket's program has not read yet; errors are the same. */
 int64_t unix_diag_unread(const struct unix_diag *diag, uint32_t inode);
 

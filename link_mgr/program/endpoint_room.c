@@ -21,33 +21,13 @@
  * From then on the held bytes are let go whenever all has been read. A guess that is wrong costs a
  * reset, or a second.
  */
-#include <stdio.h>
-#include <sys/utsname.h>
-
 #include "common/handover.h"
 #include "link_mgr/base/clock.h"
 #include "link_mgr/base/unix_diag.h"
 #include "link_mgr/program/endpoint_private.h"
 
-/* A quarter of the smallest buffer that the kernel allows (4,608 bytes); and the length for which
- * the kernel charges no more than that. */
-#define CHARGE_SURE 1152
-#define BATCH_SURE 192
 /* A program that sends so soon after something was let go has waited for that. */
 #define GUESS_MS 100
-
-/* A block that was seen no longer grows, except before Linux 6.5, where sendfile may add pages to
- * it. */
-static bool room_blocks_grow(void)
-{
-    static int grow = -1;
-    struct utsname kernel;
-    int major = 0, minor = 0;
-    if (grow < 0)
-        grow = uname(&kernel) < 0 || sscanf(kernel.release, "%d.%d", &major, &minor) != 2 ||
-               major < 6 || (major == 6 && minor < 5);
-    return grow;
-}
 
 void endpoint_pulled(struct endpoint *ep, size_t len)
 {
@@ -55,7 +35,7 @@ void endpoint_pulled(struct endpoint *ep, size_t len)
     if (ep->guessed)
         ep->needy = clock_now_ms() - ep->guessed < GUESS_MS;
     ep->guessed = 0;
-    if (whole || (ep->batch_ended && !room_blocks_grow()))
+    if (whole || (ep->batch_ended && !unix_diag_blocks_grow()))
         ep->batch = 0;
     ep->batch += len;
     ep->batch_ended = false;
@@ -65,7 +45,7 @@ void endpoint_pulled(struct endpoint *ep, size_t len)
 
 bool endpoint_may_be_tight(const struct endpoint *ep)
 {
-    return !ep->bare && ep->batch > BATCH_SURE;
+    return !ep->bare && ep->batch > UNIX_DIAG_BATCH_SURE;
 }
 
 /* Asks the kernel about the program's end. False: it doesn't answer. */
@@ -75,12 +55,6 @@ static bool room_measure(struct endpoint *ep, struct unix_diag_memory *memory)
     if (ep->peer_inode == 0)
         ep->peer_inode = unix_diag_peer(diag, ep->fd);
     return ep->peer_inode > 0 && unix_diag_memory(diag, (uint32_t)ep->peer_inode, memory) == 0;
-}
-
-/* As the kernel's unix_writable(), where the charge is one more. */
-static bool room_writable(const struct unix_diag_memory *memory)
-{
-    return 4 * ((uint64_t)memory->charged + 1) <= memory->send_buffer;
 }
 
 static bool room_let_go(struct endpoint *ep)
@@ -111,12 +85,12 @@ bool endpoint_make_room(struct endpoint *ep, bool silent)
         return false; /* what is there will be pulled, and then this is asked again */
     if (!room_measure(ep, &memory))
         return room_guess(ep, silent);
-    if (!room_writable(&memory))
+    if (!unix_diag_writable(&memory))
         /* What the program has sent since is charged as well, and will be pulled. */
         return endpoint_unsent(ep) > 0 ? false : room_let_go(ep);
     ep->measured = true;
     ep->tight = ep->tight && memory.send_buffer < 2 * HANDOVER_STREAM_BUFFER;
-    if (memory.charged > CHARGE_SURE)
+    if (memory.charged > UNIX_DIAG_CHARGE_SURE)
         return true;
     ep->batch = 0;
     return false;

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import resource
+import select
 import signal
 import socket
 
@@ -170,6 +171,33 @@ class Chain(ForwardCase):
         client.setblocking(True)
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(len(read_all(server)[0]), sent)
+
+    def assert_room(self, writer, reader):
+        """A program with a small buffer sends by poll, and is not stopped by a byte that is held."""
+        writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        data, got, sent = pattern(200000), bytearray(), 0
+        writer.setblocking(False)
+        reader.setblocking(False)
+        while len(got) < len(data):
+            ready = select.select([reader], [writer] if sent < len(data) else [], [], 30 * self.world.slowness)
+            self.assertTrue(ready[0] or ready[1], "%d bytes sent, %d received" % (sent, len(got)))
+            if ready[1]:
+                sent += writer.send(data[sent:sent + 20000])
+            if ready[0]:
+                got += reader.recv(65536)
+        self.assertEqual(bytes(got), data)
+
+    def test_writers_with_small_buffers(self):
+        client, server = self.pair()
+        self.assert_room(client, server)
+        self.assert_room(server, client)
+
+    def test_a_command_with_a_small_buffer(self):
+        code = ("import os, select, socket; s = socket.socket(fileno=1); s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1);"
+                " s.setblocking(False); left = 200000\n"
+                "while left: select.select([], [s], []); left -= s.send(bytes(min(left, 20000)))")
+        self.forward(self.a, "unix-listen:" + self.path("a"), "exec:exec python3 -c '%s'" % code)
+        self.assertEqual(read_all(self.unix("a")), (bytes(200000), 0))
 
     def test_nobody_serves(self):
         """The client gets a reset, although it says something only when all is over. forward says why, and goes on."""

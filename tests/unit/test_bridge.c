@@ -20,6 +20,7 @@
 #define TINY 7
 
 static struct bridge_loop loop;
+static struct rooms rooms;
 static char shared[65536];
 static struct bridge *bridge;
 static struct bridge_outcome outcome;
@@ -36,7 +37,9 @@ static void note_over(void *context, const struct bridge_outcome *result)
 static void bridge_setup(void)
 {
     signal(SIGPIPE, SIG_IGN);
-    loop = (struct bridge_loop){.base = event_base_new(), .buf = shared, .size = TINY};
+    loop = (struct bridge_loop){
+        .base = event_base_new(), .buf = shared, .size = TINY, .rooms = &rooms};
+    rooms_begin(&rooms, loop.base);
     overs = 0;
 }
 
@@ -45,6 +48,7 @@ static void bridge_teardown(void)
     if (bridge != NULL)
         bridge_free(bridge);
     bridge = NULL;
+    rooms_end(&rooms);
     event_base_free(loop.base);
 }
 
@@ -442,6 +446,135 @@ START_TEST(a_deaf_side)
 }
 END_TEST
 
+/* ---- a writer with a small buffer ---- */
+
+/* An outer end whose buffer is as small as the kernel allows. */
+static void make_tight(int fd)
+{
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int)), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+}
+
+/* Turns the loop for so long, or until the writer has room. */
+static bool becomes_writable(int fd, int ms)
+{
+    for (; ms > 0; ms -= 5) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        turn_loop();
+        if (poll(&p, 1, 5) == 1)
+            return true;
+    }
+    return false;
+}
+
+/* As much as the writer's buffer takes; and it must arrive. */
+static void fill_and_take(int from, int to)
+{
+    static char block[20000], got[20000];
+    ssize_t sent = write(from, block, sizeof(block)), taken = 0;
+    ck_assert_int_gt(sent, 1500);
+    while (taken < sent) {
+        turn_loop();
+        ssize_t n = recv(to, got, sizeof(got), MSG_DONTWAIT);
+        taken += n > 0 ? n : 0;
+    }
+}
+
+/* Many blocks, by a writer who waits for room before each: held bytes do not stop it, after the
+ * first time not even for a moment. */
+START_TEST(small_buffer)
+{
+    int a, b;
+    loop.size = sizeof(shared);
+    join_pair(_i, &a, &b);
+    make_tight(a);
+    for (int i = 0; i < 200; i++) {
+        fill_and_take(a, b);
+        ck_assert(becomes_writable(a, 5000));
+    }
+}
+END_TEST
+
+/* What comes after the byte was let go is held again: the death of the bridge is a reset. */
+START_TEST(held_again)
+{
+    int a, b;
+    loop.size = sizeof(shared);
+    join_pair(0, &a, &b);
+    make_tight(a);
+    fill_and_take(a, b);
+    ck_assert(becomes_writable(a, 5000));
+    say_text(a, "more");
+    expect_text(b, "more");
+    bridge_free(bridge);
+    bridge = NULL;
+    ck_assert_int_eq(look_once(a), ECONNRESET);
+}
+END_TEST
+
+/* The writer makes its buffer smaller when all that it has written was read. */
+START_TEST(smaller_later)
+{
+    int a, b;
+    loop.size = sizeof(shared);
+    join_pair(0, &a, &b);
+    fill_and_take(a, b);
+    becomes_writable(b, 1);
+    for (int i = 0; i < 6; i++)
+        ck_assert(is_silent(b));
+    make_tight(a);
+    ck_assert(becomes_writable(a, 5000));
+}
+END_TEST
+
+/* A writer that has room keeps its held byte. */
+START_TEST(large_buffer)
+{
+    int a, b;
+    loop.size = sizeof(shared);
+    join_pair(0, &a, &b);
+    fill_and_take(a, b);
+    for (int i = 0; i < 50; i++)
+        ck_assert(is_silent(b));
+    bridge_free(bridge);
+    bridge = NULL;
+    ck_assert_int_eq(look_once(a), ECONNRESET);
+}
+END_TEST
+
+/* Where the kernel does not tell, it takes a second. */
+START_TEST(kernel_does_not_tell)
+{
+    int a, b;
+    loop.size = sizeof(shared);
+    unix_diag_close(&rooms.diag);
+    join_pair(0, &a, &b);
+    make_tight(a);
+    fill_and_take(a, b);
+    ck_assert(!becomes_writable(a, 500));
+    ck_assert(becomes_writable(a, 5000));
+    for (int i = 0; i < 200; i++) {
+        fill_and_take(a, b);
+        ck_assert(becomes_writable(a, 500));
+    }
+}
+END_TEST
+
+/* The bridge is gone before the timer comes. */
+START_TEST(gone_before_it_is_asked)
+{
+    int a, b;
+    loop.size = sizeof(shared);
+    join_pair(0, &a, &b);
+    fill_and_take(a, b);
+    bridge_free(bridge);
+    bridge = NULL;
+    for (int i = 0; i < 4; i++)
+        ck_assert(!is_silent(a));
+    ck_assert(TAILQ_EMPTY(&rooms.lists[0].members));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("bridge"), *plain = tcase_create("plain");
@@ -459,6 +592,13 @@ int main(void)
     tcase_add_loop_test(tests, dying_is_a_reset, 0, KINDS);
     tcase_add_loop_test(tests, byte_by_byte, 0, KINDS);
     tcase_add_loop_test(tests, slow_reader, 0, KINDS);
+    tcase_add_loop_test(tests, small_buffer, 0, 2);
+    tcase_add_loop_test(tests, small_buffer, 2, 3);
+    tcase_add_test(tests, held_again);
+    tcase_add_test(tests, smaller_later);
+    tcase_add_test(tests, large_buffer);
+    tcase_add_test(tests, kernel_does_not_tell);
+    tcase_add_test(tests, gone_before_it_is_asked);
     tcase_add_test(plain, pipes);
     tcase_add_test(plain, pipe_without_a_reader);
     tcase_add_test(plain, a_file_as_source);

@@ -139,6 +139,7 @@ END_TEST
 /* ---- time ---- */
 
 static struct bridge_loop loop;
+static struct rooms rooms;
 static struct channel *channel;
 static char place[] = "/tmp/idc-hybrid-XXXXXX", said[1000];
 
@@ -166,12 +167,15 @@ static void time_setup(void)
     static char shared[BRIDGE_BUFFER];
     signal(SIGPIPE, SIG_IGN);
     ck_assert_ptr_nonnull(mkdtemp(place));
-    loop = (struct bridge_loop){.base = event_base_new(), .buf = shared, .size = sizeof(shared)};
+    loop = (struct bridge_loop){
+        .base = event_base_new(), .buf = shared, .size = sizeof(shared), .rooms = &rooms};
+    rooms_begin(&rooms, loop.base);
 }
 
 static void time_teardown(void)
 {
     channel_free(channel);
+    rooms_end(&rooms);
     event_base_free(loop.base);
     unlink(path_of("v").sun_path);
     rmdir(place);
