@@ -58,6 +58,7 @@ int main(int argc, char **argv)
     struct idc_options options = IDC_OPTIONS_INIT;
     struct idc_addr peer;
 
+    options.keep = 1; /* goes on after a restart of link_mgr */
     accept_begin();
     if (argc == 4 && strcmp(argv[1], "--socket") == 0) {
         /* of another link_mgr than the usual one; see also IDC_SOCKET */

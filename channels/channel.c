@@ -46,6 +46,7 @@ struct channel {
     struct opener *openers[2]; /* FROM, TO */
     int listening;             /* the end that listens, or -1 */
     int listener;              /* its descriptor, or -1 */
+    bool lost;                 /* it is there, but nobody can come now */
     bool hybrid, ended;
     struct event acceptable, again; /* again: after a pause */
     unsigned pause_ms;
@@ -416,7 +417,15 @@ static void accept_failed(struct channel *channel, int error, const char *why)
 {
     if (error == -EAGAIN)
         return;
+    if (error == OPENER_FOUND) {
+        channel->lost = false;
+        channel->why[0] = '\0';
+        return;
+    }
     channel_say(channel, channel->listening, why, true);
+    channel->lost = error == OPENER_LOST;
+    if (channel->lost)
+        return;
     if (error != -EMFILE && error != -ENFILE && error != -ENOBUFS && error != -ENOMEM) {
         channel_relisten(channel);
         return;
@@ -478,6 +487,7 @@ static int channel_listen(struct channel *channel, char why[OPENER_WHY_MAX])
     }
     channel->pause_ms = PAUSE_FIRST_MS;
     channel->why[0] = '\0';
+    channel->lost = false;
     return 0;
 }
 
@@ -628,7 +638,7 @@ void channel_get_state(const struct channel *channel, struct channel_state *stat
     }
     if (channel->ended)
         state->word = "ended";
-    else if (channel->listener >= 0)
+    else if (channel->listener >= 0 && !channel->lost)
         state->word = "listening";
     else if (channel->open == 0 || channel->listening >= 0)
         state->word = "waiting";

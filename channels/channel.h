@@ -13,7 +13,7 @@
  * taken before there is somebody to take it. When the joint is over, the next one follows after a
  * pause. The pause is doubled each time that nothing came about, up to five seconds.
  *
- * A listener that ends, because its link_mgr was restarted for example, is made anew in the same
+ * A listener of IDC outlives its link_mgr (libidc). A listener that ends is made anew in the same
  * way, with pauses up to half a second. Connections that are open stay as they are.
  *
  * With `once`, the channel ends after the first joint.

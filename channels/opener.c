@@ -271,8 +271,9 @@ static int listen_idc(struct opener *opener, int *listener, char *why)
     struct idc_options options = IDC_OPTIONS_INIT;
     const char *service = opener->end.service;
     options.socket = opener->settings.link_mgr;
-    *listener =
-        idc_listen_with(opener->end.port, service[0] != '\0' ? service : NULL, BACKLOG, &options);
+    options.keep = 1;
+    *listener = libidc_listen_told(opener->end.port, service[0] != '\0' ? service : NULL, BACKLOG,
+                                   &options);
     if (*listener < 0)
         return opener_fail(why, errno, "%s", idc_last_error());
     fcntl(*listener, F_SETFL, fcntl(*listener, F_GETFL) | O_NONBLOCK);
@@ -345,8 +346,14 @@ int opener_listen(struct opener *opener, int *listener, char why[OPENER_WHY_MAX]
 
 static int accept_idc(int listener, struct side *side, char *why)
 {
-    bool marked = false;
-    int fd = libidc_accept_marked(listener, NULL, &marked);
+    bool marked = false, noted;
+    int fd = libidc_accept_marked(listener, NULL, &marked, &noted);
+    if (fd < 0 && noted && errno == 0)
+        return OPENER_FOUND;
+    if (fd < 0 && noted) {
+        opener_fail(why, errno, "%s", idc_last_error());
+        return OPENER_LOST;
+    }
     if (fd < 0)
         return opener_fail(why, errno, "%s", idc_last_error());
     *side = (struct side){.in = fd, .out = fd, .form = SIDE_UNIX, .held = marked};

@@ -13,6 +13,7 @@
 #ifndef IDC_CHANNELS_OPENER_H
 #define IDC_CHANNELS_OPENER_H
 
+#include <errno.h>
 #include <sys/types.h>
 
 #include "channels/end.h"
@@ -48,7 +49,10 @@ int opener_finish(struct opener *opener, unsigned attempt, const struct side *si
 
 /* Listens. The descriptor polls readable when somebody waits. */
 int opener_listen(struct opener *opener, int *listener, char why[OPENER_WHY_MAX]);
-/* Takes the next one. -EAGAIN: nobody waits. -ECONNABORTED: the listener is no more. */
+/* Takes the next one. -EAGAIN: nobody waits. OPENER_LOST: nobody can come now, as why says, until
+ * OPENER_FOUND; the listener stays the same. Other errors: the listener is no more. */
+#define OPENER_LOST (-ENOTCONN)
+#define OPENER_FOUND (-EISCONN)
 int opener_accept(struct opener *opener, int listener, struct side *side, char why[OPENER_WHY_MAX]);
 void opener_unlisten(struct opener *opener, int listener);
 

@@ -83,6 +83,8 @@ struct handover_name {
 int handover_bind(int fd, const struct handover_name *name);
 /* Reads the name of fd's peer. 0, -ENOTSOCK, or -EINVAL when the name is not one of ours. */
 int handover_name(int fd, struct handover_name *name);
+/* Has fd itself been named as a listener's far end before? */
+bool handover_is_named(int fd);
 
 /* How descriptors that came and are not wanted are closed, from now on; at first, by close(2). The
  * daemon must not wait for that (link_mgr/base/closer.h). Call it before there are threads. */
@@ -126,6 +128,19 @@ uint32_t handover_taken_number(const uint8_t *in, size_t len);
 /* Takes the mark out of a connection. 0, -EPROTO: there is none, or what recv failed with. */
 int handover_take_mark(int fd);
 
+/* Another message on a listener, without a descriptor: what libidc has to say about a listener that
+ * it keeps (libidc/keep.c). error: why it cannot be registered anew; 0: it has been. quiet: only
+ * for who asks. */
+#define HANDOVER_NOTE_TEXT 240
+#define HANDOVER_NOTE_SIZE (9 + HANDOVER_NOTE_TEXT)
+struct handover_note {
+    int error;
+    bool quiet;
+    char text[HANDOVER_NOTE_TEXT + 1];
+};
+/* Sends it to the other end of far_end, without waiting. The text is cut. 0 or negative errno. */
+int handover_send_note(int far_end, const struct handover_note *note);
+
 /* Takes the next waiting connection off a listener and tells the daemon so. serial is that of the
  * listener's name. Returns the connection's descriptor, or negative errno: -ECONNABORTED when the
  * listener was ended, -EMFILE (with nothing taken) when the process may open no more, -EBADF when
@@ -138,6 +153,10 @@ int handover_accept(int listener, uint64_t serial, struct idc_addr *peer, int fl
  * is NULL, it is taken out, as above. */
 int handover_accept_marked(int listener, uint64_t serial, struct idc_addr *peer, int flags,
                            bool *marked);
+/* The same, but a note may come instead: then it returns HANDOVER_NOTED. */
+#define HANDOVER_NOTED (-ERESTART)
+int handover_accept_noted(int listener, uint64_t serial, struct idc_addr *peer, int flags,
+                          bool *marked, struct handover_note *note);
 
 /*
  * Makes room in the send buffer of the program's end of a seqpacket connection, so that the latest

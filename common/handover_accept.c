@@ -11,6 +11,8 @@
  *
  * The message on a listener: domid, port, uid, type (2 bytes), marked (2), number, service name
  * padded with NUL. All numbers are little-endian.
+ *
+ * A note: "note", error (4 bytes), quiet (1), a text. No domid begins so.
  */
 #include "common/handover_private.h"
 
@@ -26,6 +28,9 @@
 /* The kernel doubles it, and counts 768 bytes for an answer. The acceptor has no more than 64
  * messages under way. It is no more than everybody may have (net.core.wmem_max). */
 #define ANSWERS_BUFFER (128 * 1024)
+
+#define NOTE_MAGIC "note"
+#define NOTE_FIXED 9
 
 #define WAITING_NUMBER 16
 #define WAITING_SERVICE 20
@@ -71,6 +76,26 @@ int handover_decode_waiting(const uint8_t *in, size_t len, struct handover_waiti
                    service_ok && waiting->number != 0
                ? 0
                : -EINVAL;
+}
+
+int handover_send_note(int far_end, const struct handover_note *note)
+{
+    uint8_t message[HANDOVER_NOTE_SIZE] = NOTE_MAGIC;
+    size_t len = strnlen(note->text, HANDOVER_NOTE_TEXT);
+    handover_put_le(message + 4, (uint64_t)note->error, 4);
+    message[8] = note->quiet;
+    memcpy(message + NOTE_FIXED, note->text, len);
+    ssize_t sent = handover_send(far_end, message, NOTE_FIXED + len, NULL, 0, MSG_DONTWAIT);
+    return sent < 0 ? (int)sent : 0;
+}
+
+static bool decode_note(const uint8_t *in, size_t len, struct handover_note *note)
+{
+    if (len < NOTE_FIXED || len > HANDOVER_NOTE_SIZE || memcmp(in, NOTE_MAGIC, 4) != 0)
+        return false;
+    *note = (struct handover_note){.error = (int)handover_get_le(in + 4, 4), .quiet = in[8] != 0};
+    memcpy(note->text, in + NOTE_FIXED, len - NOTE_FIXED);
+    return note->error >= 0;
 }
 
 int handover_tell_taken(int listener, uint32_t number)
@@ -167,9 +192,9 @@ static ssize_t accept_receive(int listener, uint64_t serial, struct iovec *bytes
 
 /* Returns 0 and the connection's descriptor, which the caller closes on an error too. */
 static int accept_take(int listener, uint64_t serial, struct idc_addr *peer, int flags,
-                       bool *marked, int *fd)
+                       bool *marked, struct handover_note *note, int *fd)
 {
-    uint8_t message[HANDOVER_WAITING_SIZE + 1] = {0};
+    uint8_t message[HANDOVER_NOTE_SIZE + 1] = {0};
     struct iovec bytes = {message, sizeof(message)};
     struct handover_waiting waiting = {0};
     int held;
@@ -186,6 +211,8 @@ static int accept_take(int listener, uint64_t serial, struct idc_addr *peer, int
         return -ECONNABORTED;
     if (got < 0)
         return (int)got;
+    if (*fd < 0 && note != NULL && decode_note(message, length, note))
+        return HANDOVER_NOTED;
     int error = *fd >= 0 ? handover_decode_waiting(message, length, &waiting) : -EPROTO;
     if (error == 0 && waiting.marked && marked == NULL)
         error = handover_take_mark(*fd);
@@ -203,10 +230,16 @@ int handover_accept(int listener, uint64_t serial, struct idc_addr *peer, int fl
 int handover_accept_marked(int listener, uint64_t serial, struct idc_addr *peer, int flags,
                            bool *marked)
 {
+    return handover_accept_noted(listener, serial, peer, flags, marked, NULL);
+}
+
+int handover_accept_noted(int listener, uint64_t serial, struct idc_addr *peer, int flags,
+                          bool *marked, struct handover_note *note)
+{
     int fd = -1;
     int error = check_room(listener);
     if (error == 0)
-        error = accept_take(listener, serial, peer, flags, marked, &fd);
+        error = accept_take(listener, serial, peer, flags, marked, note, &fd);
     if (error == 0)
         return fd;
     if (fd >= 0)

@@ -128,6 +128,12 @@ static int get_name(int fd, name_getter *get, struct handover_name *name)
     return decode_name((const uint8_t *)address.sun_path + 1, len - prefix, name);
 }
 
+bool handover_is_named(int fd)
+{
+    struct handover_name own = {0};
+    return get_name(fd, getsockname, &own) == 0 && own.listener;
+}
+
 int handover_name(int fd, struct handover_name *name)
 {
     struct handover_name own = {0};

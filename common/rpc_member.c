@@ -16,7 +16,7 @@ static const struct rpc_member members[] = {
     {"detail", RPC_MEMBER_BOOLEAN},     {"from", RPC_MEMBER_NUMBER},
     {"fd", RPC_MEMBER_DESCRIPTOR},      {"far_end", RPC_MEMBER_DESCRIPTOR},
     {"reserve", RPC_MEMBER_DESCRIPTOR}, {"reserved", RPC_MEMBER_DESCRIPTOR},
-    {"shown", RPC_MEMBER_DESCRIPTOR},
+    {"shown", RPC_MEMBER_DESCRIPTOR},   {"kept", RPC_MEMBER_DESCRIPTOR},
 };
 
 const struct rpc_member *rpc_member_find(const char *name, size_t len)

@@ -34,7 +34,7 @@
  *               both sides lose the connection (EPERM). A listener that is sent some ends.
  *   Daemon gone Calls fail with ENOENT or ECONNREFUSED when no link_mgr serves the socket path.
  *               Connections of a daemon that died fail with ECONNRESET; its listeners report
- *               ECONNABORTED.
+ *               ECONNABORTED, unless they are kept (struct idc_options).
  *
  * Errors of a connect (docs/protocol.md, "Reasons", has the full table)
  *   ECONNREFUSED  nothing listens there, or its backlog is full
@@ -121,9 +121,8 @@ struct idc_options {
      * daemon in the same way.
      */
     int wait;
-    /* 0. It takes the place of padding, which need not be zero. So a later version can give it a
-     * meaning, and knows that no caller has set it by chance. */
-    int reserved;
+    /* listen: the listener outlives its daemon, see idc_listen_with */
+    int keep;
 };
 /* C++ has no designated initialisers before C++20, and warns of members that are left out. */
 #ifdef __cplusplus
@@ -213,7 +212,36 @@ IDC_API int idc_connect_finish(int fd);
  */
 IDC_API int idc_listen(uint32_t port, int backlog);
 IDC_API int idc_listen_name(const char *service, int backlog);
-/* Listens on both at once, with options. service may be NULL, port may be IDC_PORT_ANY. */
+/*
+ * Listens on both at once, with options. service may be NULL, port may be IDC_PORT_ANY.
+ *
+ * With options.keep the listener outlives its daemon. When the daemon ends, is restarted or
+ * upgraded, the library registers the listener anew, as long as the listener is open.
+ *   Meanwhile   The descriptor stays what it is, in every poll or epoll set. It does not poll
+ *               readable, and idc_accept waits, or fails with EAGAIN. Connections that had not been
+ *               accepted are over, except those from within the domain; idc_accept may still return
+ *               them.
+ *   Pauses      It is tried at once, and then after 10 ms and up to 500 ms, without end. So the
+ *               listener is there at most half a second after its daemon.
+ *   Refused     The port or name was taken meanwhile (EADDRINUSE), is no longer allowed (EACCES),
+ *               is above the quota (EDQUOT), or the new daemon does not know this library (EPROTO).
+ *               Then the descriptor polls readable once, and one idc_accept fails with that error.
+ *               Any other error of idc_accept is as without keep. The listener stays open, and is
+ *               tried on. So a program may give up, or go on accepting. The same error is told
+ *               again only after the listener has been registered in between. A listener that the
+ *               administrator's new rules end is treated so too.
+ *   Port        A port that was asked for, or picked alone, stays. One that was picked beside a
+ *               name may be another one then; idc_getsockname still tells the first one.
+ *   User        It is registered as the user that the program is then.
+ *   Threads     The process gets one thread for all its listeners that are kept. The thread runs no
+ *               signal handler.
+ *   Fork, exec  The process that called this function keeps the listener. A child shares it, as any
+ *               other, and accepts again by itself too. When the keeping process has ended, or has
+ *               called exec, the listener goes on until its daemon ends (ECONNABORTED).
+ * Each takes two more descriptors of the process than one without it, and the first one another.
+ * Further errors: EMFILE, EAGAIN (no thread could be made), EINVAL (the daemon is older than this
+ * option).
+ */
 IDC_API int idc_listen_with(uint32_t port, const char *service, int backlog,
                             const struct idc_options *options);
 
@@ -221,7 +249,8 @@ IDC_API int idc_listen_with(uint32_t port, const char *service, int backlog,
  * Take the next waiting connection. The call waits for one, unless the listener has O_NONBLOCK
  * (then EAGAIN). peer, if not NULL, gets the caller's address. Its domid comes from the link
  * itself, and the peer cannot forge it. Returns a connected descriptor that the caller closes.
- * Errors: ECONNABORTED when the listener was ended, or its daemon has ended; EBADF when another
+ * Errors: ECONNABORTED when the listener was ended, or its daemon has ended; those of a listener
+ * that is kept, and cannot be registered anew (idc_listen_with); EBADF when another
  * thread has closed the descriptor meanwhile; EINVAL when it is not a listener. A call that waits
  * notices a close only when the next connection comes, and resets that. idc_unlisten wakes it.
  */

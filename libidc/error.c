@@ -33,7 +33,7 @@ const char *idc_version(void)
 }
 
 /* A later member could otherwise lie in what is padding in an earlier caller's struct. */
-static_assert(sizeof(struct idc_options) == offsetof(struct idc_options, reserved) + sizeof(int),
+static_assert(sizeof(struct idc_options) == offsetof(struct idc_options, keep) + sizeof(int),
               "no padding may be at the end of struct idc_options");
 
 /* A caller may know more members than we do, but must not have set them. Otherwise it would get
@@ -51,11 +51,13 @@ int libidc_options(const struct idc_options *options, struct idc_options *out)
 {
     *out = (struct idc_options)IDC_OPTIONS_INIT;
     if (options != NULL) {
-        if (options->size < sizeof(options->size) || unknown_members_set(options) ||
-            (options->size >= sizeof(*options) && options->reserved != 0))
+        if (options->size < sizeof(options->size) || unknown_members_set(options))
             return libidc_fail(EINVAL, "struct idc_options: initialise it with IDC_OPTIONS_INIT");
         memcpy(out, options, options->size < sizeof(*out) ? options->size : sizeof(*out));
     }
+    /* it was a reserved member once, which had to be 0: anything else is by chance */
+    if (out->keep != 0 && out->keep != 1)
+        return libidc_fail(EINVAL, "keep %d is neither 0 nor 1", out->keep);
     if (out->type != IDC_STREAM && out->type != IDC_SEQPACKET)
         return libidc_fail(EINVAL, "type %d is neither IDC_STREAM nor IDC_SEQPACKET", out->type);
     if (out->timeout_ms < IDC_TIMEOUT_NONE)

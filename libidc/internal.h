@@ -9,6 +9,7 @@
  *   domain.c      idc_resolve, idc_domid, idc_services
  *   patience.c    waiting for a daemon that is not there yet
  *   listen.c      idc_listen*, idc_accept, idc_unlisten
+ *   keep.c        listeners that outlive their link_mgr
  *   io.c          idc_send, idc_recv, idc_recv_with
  *   address.c     idc_getsockname, idc_getpeername
  *
@@ -55,6 +56,10 @@ const char *libidc_socket_path(const char *option);
 /* The path of the link_mgr that made the socket fd, if this process has called that link_mgr; else
  * NULL. */
 const char *libidc_path_of_maker(int fd);
+/* Identifies a socket: no other one ever has the same. 0: fd is not a socket. */
+uint64_t libidc_cookie_of(int fd);
+/* CLOCK_MONOTONIC, in milliseconds. */
+int64_t libidc_now_ms(void);
 /* Has the process that made the socket fd ended? False if that can't be seen from here. */
 bool libidc_maker_is_gone(int fd);
 
@@ -88,17 +93,39 @@ int libidc_call_with(const char *path, const struct compact_writer *call, int wa
 int libidc_post(const char *path, const struct compact_writer *call, int wait_ms, const int *fds,
                 int fd_count);
 
+/* ---- listen.c, keep.c ---- */
+
+struct libidc_listen {
+    uint32_t port;
+    const char *service; /* NULL: none */
+    int type, backlog;
+    bool told; /* kept: as libidc_listen_told */
+};
+
+/* One call of idc.listen. far_end, which stays the caller's: of a listener that is kept, else -1.
+ * *fd is the listener, or the life of one that is kept. */
+int libidc_listen_call(const char *path, const struct libidc_listen *listen, int far_end, int *fd);
+/* Listens, and keeps the listener. Returns it. */
+int libidc_keep(const char *path, const struct libidc_listen *listen);
+
 /* ---- connect.c, listen.c: for programs that pass a connection on ---- */
+
+/* As idc_listen_with. A listener that is kept tells everything: see libidc_accept_marked. */
+int libidc_listen_told(uint32_t port, const char *service, int backlog,
+                       const struct idc_options *options);
 
 /*
  * As idc_connect_to with nonblocking, and as idc_accept. But one byte is unread in the descriptor
  * from the beginning, the mark, which the caller has to take out before it reads. As long as it is
  * there, close() resets the connection, and so does the end of the process. *marked: is it there?
  * Of the connections that are accepted, only those from within the domain have it.
+ *
+ * *noted: the call fails because of how a listener that is kept stands with its link_mgr. errno and
+ * the text say why it is not registered now. errno 0: it is again. The listener goes on.
  */
 int libidc_connect_marked(const char *domain, const char *service,
                           const struct idc_options *options);
-int libidc_accept_marked(int listener, struct idc_addr *peer, bool *marked);
+int libidc_accept_marked(int listener, struct idc_addr *peer, bool *marked, bool *noted);
 
 /* ---- io.c: for the same programs ---- */
 

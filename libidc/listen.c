@@ -16,37 +16,58 @@
 #define LISTEN_TIMEOUT_MS 10000
 #define UNLISTEN_TIMEOUT_MS 5000
 
-static int listen_once(uint32_t port, const char *service, int backlog,
-                       const struct idc_options *options)
+int libidc_listen_call(const char *path, const struct libidc_listen *listen, int far_end, int *fd)
 {
     struct compact_writer call;
-    int fd = -1;
     compact_begin(&call, COMPACT_CALL, "idc.listen");
-    compact_put_number(&call, "port", port);
-    if (service != NULL)
-        compact_put_text(&call, "name", service);
-    if (options->type == IDC_SEQPACKET)
+    compact_put_number(&call, "port", listen->port);
+    if (listen->service != NULL)
+        compact_put_text(&call, "name", listen->service);
+    if (listen->type == IDC_SEQPACKET)
         compact_put_text(&call, "type", "seqpacket");
-    compact_put_number(&call, "backlog", backlog);
+    compact_put_number(&call, "backlog", listen->backlog);
     compact_put_boolean(&call, "fd", true);
-    int status = libidc_call(libidc_socket_path(options->socket), &call,
-                             LISTEN_TIMEOUT_MS | LIBIDC_INTERRUPTIBLE, NULL, &fd);
-    return status < 0 ? -1 : fd;
+    if (far_end >= 0)
+        compact_put_boolean(&call, "kept", true);
+    return libidc_call_with(path, &call, LISTEN_TIMEOUT_MS | LIBIDC_INTERRUPTIBLE, &far_end,
+                            far_end >= 0, NULL, fd);
 }
 
-int idc_listen_with(uint32_t port, const char *service, int backlog,
-                    const struct idc_options *given)
+static int listen_once(const struct libidc_listen *listen, const struct idc_options *options)
+{
+    const char *path = libidc_socket_path(options->socket);
+    int fd = -1;
+    if (options->keep)
+        return libidc_keep(path, listen);
+    return libidc_listen_call(path, listen, -1, &fd) < 0 ? -1 : fd;
+}
+
+static int listen_for(uint32_t port, const char *service, int backlog,
+                      const struct idc_options *given, bool told)
 {
     struct idc_options options;
     if (libidc_options(given, &options) < 0)
         return -1;
+    const struct libidc_listen listen = {port, service, options.type, backlog, told};
     struct libidc_patience patience = libidc_patience_begin(options.timeout_ms);
     int fd;
     do {
-        fd = listen_once(port, service, backlog, &options);
+        fd = listen_once(&listen, &options);
     } while (fd < 0 && options.wait &&
              libidc_patience_again(&patience, libidc_socket_path(options.socket)));
     return fd;
+}
+
+int idc_listen_with(uint32_t port, const char *service, int backlog,
+                    const struct idc_options *options)
+{
+    return listen_for(port, service, backlog, options, false);
+}
+
+int libidc_listen_told(uint32_t port, const char *service, int backlog,
+                       const struct idc_options *options)
+{
+    return listen_for(port, service, backlog, options, true);
 }
 
 int idc_listen(uint32_t port, int backlog)
@@ -76,16 +97,26 @@ static int check_listener(int fd, uint64_t *serial)
 
 int idc_accept(int listener, struct idc_addr *peer)
 {
-    return libidc_accept_marked(listener, peer, NULL);
+    bool noted;
+    int fd;
+    do {
+        fd = libidc_accept_marked(listener, peer, NULL, &noted);
+    } while (fd < 0 && noted && errno == 0);
+    return fd;
 }
 
-int libidc_accept_marked(int listener, struct idc_addr *peer, bool *marked)
+int libidc_accept_marked(int listener, struct idc_addr *peer, bool *marked, bool *noted)
 {
     struct idc_addr address;
+    struct handover_note note;
     uint64_t serial = 0;
+    *noted = false;
     if (check_listener(listener, &serial) < 0)
         return -1;
-    int fd = handover_accept_marked(listener, serial, &address, 0, marked);
+    int fd = handover_accept_noted(listener, serial, &address, 0, marked, &note);
+    *noted = fd == HANDOVER_NOTED;
+    if (*noted)
+        return libidc_fail(note.error, "%s", note.text);
     if (fd == -ECONNABORTED)
         return libidc_fail(ECONNABORTED, "the listener was ended, or its link_mgr was");
     if (fd == -EBADF)

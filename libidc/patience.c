@@ -8,26 +8,18 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <time.h>
 
 #include "libidc/internal.h"
 
 #define PAUSE_FIRST_MS 5
 #define PAUSE_MAX_MS 100
 
-static int64_t patience_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 struct libidc_patience libidc_patience_begin(int timeout_ms)
 {
     struct libidc_patience patience = {.end_ms = -1, .pause_ms = PAUSE_FIRST_MS};
     if (timeout_ms != IDC_TIMEOUT_NONE)
         patience.end_ms =
-            patience_now_ms() + (timeout_ms != 0 ? timeout_ms : LIBIDC_TIMEOUT_DEFAULT_MS);
+            libidc_now_ms() + (timeout_ms != 0 ? timeout_ms : LIBIDC_TIMEOUT_DEFAULT_MS);
     return patience;
 }
 
@@ -35,7 +27,7 @@ int libidc_patience_left(const struct libidc_patience *patience)
 {
     if (patience->end_ms < 0)
         return IDC_TIMEOUT_NONE;
-    int64_t left = patience->end_ms - patience_now_ms();
+    int64_t left = patience->end_ms - libidc_now_ms();
     return left > 1 ? (int)left : 1;
 }
 

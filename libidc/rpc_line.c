@@ -95,8 +95,8 @@ void libidc_line_lowest_fd(int fd)
 
 /* ---- descriptors ---- */
 
-/* Asked before each call; it costs half as much as fstat. 0: fd is not a socket. */
-static uint64_t cookie_of(int fd)
+/* Asked before each call; it costs half as much as fstat. */
+uint64_t libidc_cookie_of(int fd)
 {
     uint64_t cookie = 0;
     socklen_t len = sizeof(cookie);
@@ -105,7 +105,7 @@ static uint64_t cookie_of(int fd)
 
 static bool still_ours(const struct libidc_line *c)
 {
-    return cookie_of(c->fd) == c->cookie;
+    return libidc_cookie_of(c->fd) == c->cookie;
 }
 
 static void close_line(const struct libidc_line *c)
@@ -122,7 +122,7 @@ static int open_socket(uint64_t *cookie)
         close(fd);
         fd = higher;
     }
-    *cookie = fd >= 0 ? cookie_of(fd) : 0;
+    *cookie = fd >= 0 ? libidc_cookie_of(fd) : 0;
     return fd;
 }
 
@@ -211,7 +211,7 @@ bool libidc_maker_is_gone(int fd)
 
 /* ---- time ---- */
 
-static int64_t now_ms(void)
+int64_t libidc_now_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -252,9 +252,9 @@ static int line_await(struct libidc_line *c, short events)
     if (c->limit_ms < 0)
         return 0;
     if (c->deadline_ms < 0)
-        c->deadline_ms = now_ms() + c->limit_ms;
+        c->deadline_ms = libidc_now_ms() + c->limit_ms;
     for (;;) {
-        int64_t left = c->deadline_ms - now_ms();
+        int64_t left = c->deadline_ms - libidc_now_ms();
         int ready = poll(&p, 1, left > 0 ? (int)left : 0);
         if (ready > 0)
             return 0;

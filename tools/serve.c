@@ -8,7 +8,7 @@
  * wait, and is made anew.
  *
  * With `max` processes no more connections are accepted. The others wait in the listener's queue.
- * A listener that ends, with its link_mgr, is made anew, twice a second. Programs that run stay.
+ * libidc keeps the listener when link_mgr ends. Programs that run stay.
  *
  * SIGTERM stops listening first. Then the process groups of all programs get SIGTERM too, and five
  * seconds later SIGKILL.
@@ -27,9 +27,11 @@
 
 #include "channels/loop.h"
 #include "common/naming.h"
+#include "common/notify.h"
 #include "libidc/internal.h"
 #include "tools/measure/ask.h"
 #include "tools/serve_child.h"
+#include "tools/serve_systemd.h"
 
 #define MAX_DEFAULT 100
 #define BACKLOG 4096 /* as many as there may be: a burst waits, and is not refused */
@@ -46,7 +48,7 @@ struct serve {
     struct event acceptable, again;
     int listener, type;
     uint32_t port, max;
-    const char *name, *user;
+    const char *name, *user, *unit;
     bool patient;
     pid_t *pids; /* max of them; 0: none */
     uint32_t running;
@@ -171,6 +173,15 @@ static void serve_pause(struct serve *serve)
     event_add(&serve->again, &pause);
 }
 
+/* How the listener stands with link_mgr. */
+static void serve_noted(struct serve *serve, int error)
+{
+    if (error != 0)
+        serve_say(serve, "cannot listen", idc_last_error());
+    else
+        serve->said[0] = '\0';
+}
+
 static void serve_accept_failed(struct serve *serve, int error)
 {
     if (error == EAGAIN || error == EINTR)
@@ -203,13 +214,16 @@ static void serve_event(evutil_socket_t fd, short what, void *argument)
     }
     for (int i = 0; i < ACCEPTS_AT_ONCE && !serve_is_full(serve); i++) {
         struct idc_addr peer;
-        bool marked = false;
-        int connection = libidc_accept_marked(fd, &peer, &marked);
-        if (connection < 0) {
+        bool marked = false, noted;
+        int connection = libidc_accept_marked(fd, &peer, &marked, &noted);
+        if (connection >= 0) {
+            serve_run(serve, connection, marked, &peer);
+        } else if (noted) {
+            serve_noted(serve, errno);
+        } else {
             serve_accept_failed(serve, errno);
             return;
         }
-        serve_run(serve, connection, marked, &peer);
     }
     if (serve_is_full(serve))
         event_del(&serve->acceptable);
@@ -221,7 +235,8 @@ static int serve_listen(struct serve *serve)
     struct idc_options options = IDC_OPTIONS_INIT;
     options.socket = command_socket;
     options.type = serve->type;
-    serve->listener = idc_listen_with(serve->port, serve->name, BACKLOG, &options);
+    options.keep = 1;
+    serve->listener = libidc_listen_told(serve->port, serve->name, BACKLOG, &options);
     if (serve->listener < 0)
         return -1;
     fcntl(serve->listener, F_SETFL, fcntl(serve->listener, F_GETFL) | O_NONBLOCK);
@@ -296,8 +311,10 @@ static int serve_all(struct serve *serve)
     event_assign(&serve->acceptable, serve->loop.bridges.base, -1, 0, serve_event, serve);
     evtimer_assign(&serve->again, serve->loop.bridges.base, serve_again, serve);
     int status = serve_begin(serve);
-    if (status == 0)
+    if (status == 0) {
+        notify_send("READY=1");
         loop_run(&serve->loop);
+    }
     event_del(&serve->acceptable);
     event_del(&serve->again);
     if (serve->listener >= 0)
@@ -330,6 +347,23 @@ static int serve_check(struct serve *serve, char **program)
     return serve_can_run(serve) ? 0 : EXIT_FAILED;
 }
 
+static int serve_unit(const struct serve *serve, bool program)
+{
+    const struct serve_systemd systemd = {.command = serve->command,
+                                          .unit = serve->unit,
+                                          .name = serve->name,
+                                          .port = serve->port,
+                                          .max = serve->max,
+                                          .patient = serve->patient};
+    if (program || serve->user != NULL || serve->type != IDC_STREAM)
+        return usage_error(serve->command, "--systemd goes without a PROGRAM, --user and messages");
+    if (serve->name == NULL && serve->port == 0)
+        return usage_error(serve->command, "--systemd needs --name or --port");
+    if (serve->name != NULL && !check_service(serve->command, serve->name))
+        return EXIT_USAGE;
+    return serve_systemd_run(&systemd);
+}
+
 static bool serve_type(const char *text, int *type)
 {
     *type = strcmp(text, "seqpacket") == 0 ? IDC_SEQPACKET : IDC_STREAM;
@@ -338,15 +372,12 @@ static bool serve_type(const char *text, int *type)
 
 int run_serve(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {{"name", required_argument, NULL, 'n'},
-                                            {"port", required_argument, NULL, 'p'},
-                                            {"type", required_argument, NULL, 't'},
-                                            {"max", required_argument, NULL, 'm'},
-                                            {"user", required_argument, NULL, 'u'},
-                                            {"wait", no_argument, NULL, 'w'},
-                                            {"socket", required_argument, NULL, 'S'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"name", required_argument, NULL, 'n'}, {"port", required_argument, NULL, 'p'},
+        {"type", required_argument, NULL, 't'}, {"max", required_argument, NULL, 'm'},
+        {"user", required_argument, NULL, 'u'}, {"systemd", required_argument, NULL, 's'},
+        {"wait", no_argument, NULL, 'w'},       {"socket", required_argument, NULL, 'S'},
+        {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
     static struct serve serve;
     int option, status;
     serve = (struct serve){.command = command, .type = IDC_STREAM, .max = MAX_DEFAULT};
@@ -362,11 +393,15 @@ int run_serve(const struct command *command, int argc, char **argv)
             serve.name = optarg;
         else if (option == 'u')
             serve.user = optarg;
+        else if (option == 's')
+            serve.unit = optarg;
         else if (option == 'w')
             serve.patient = true;
         else if (!strchr("pmt", option) && !common_option(command, option, argv, &status))
             return status;
     }
+    if (serve.unit != NULL)
+        return serve_unit(&serve, optind < argc);
     status = serve_check(&serve, argv + optind);
     return status != 0 ? status : serve_all(&serve);
 }

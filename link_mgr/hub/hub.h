@@ -99,6 +99,11 @@ struct hub_listen {
     /* takes the port, but refuses connections until hub_listen_reserved. It must have no name */
     bool reserve;
     bool reset_is_end; /* of the connections that it accepts, as in struct endpoint_config */
+    /* far_end, which is taken over on success, is an end of a seqpacket pair whose other end is the
+     * program's listener. The program keeps a copy, for the next link_mgr. The descriptor that it
+     * gets from us hangs up when the listener is registered no longer. */
+    bool kept;
+    int far_end;
     const struct groups *groups; /* of the program; they stay the caller's. NULL: not known */
 };
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/service_name.h"
 #include "link_mgr/program/acceptor.h"
@@ -94,7 +95,13 @@ int hub_listen_on(struct hub *hub, const struct hub_listen *request, struct hub_
     }
     hub_permit_use(permit, listener);
     result->port = listener->port;
-    return 0;
+    error = request->kept ? acceptor_keep(acceptor, request->far_end, hub_new_serial(hub)) : 0;
+    if (error) {
+        snprintf(why, HUB_WHY_MAX, "%s", own_error_text(error));
+        close(result->fd);
+        acceptor_free(acceptor);
+    }
+    return own_error(error);
 }
 
 int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_listening *result,

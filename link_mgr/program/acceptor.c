@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/queue.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,9 +46,11 @@ struct acceptor {
     struct listener *listener;
     struct acceptors *all;
     int fd;
-    uint64_t serial; /* in the name of fd */
-    bool guarded;    /* no descriptors can come with answers (base/guard.h) */
-    bool listening;  /* wakes up for answers */
+    int life;          /* its program keeps the listener; -1: it does not */
+    bool life_guarded; /* as guarded, of life */
+    uint64_t serial;   /* in the name of fd */
+    bool guarded;      /* no descriptors can come with answers (base/guard.h) */
+    bool listening;    /* wakes up for answers */
     struct event retry;
     TAILQ_HEAD(waiting_list, waiting) queue;
     int underway;
@@ -233,8 +236,9 @@ static bool acceptor_read(struct acceptor *acceptor, unsigned most)
     for (int i = 0; i < good; i++) {
         if (messages[i].msg_len == 0)
             return false;
-        if (!acceptor_answer(acceptor, acceptor_number_in(&messages[i]),
-                             acceptor_pid_in(acceptor, &messages[i]))) {
+        uint32_t number = acceptor_number_in(&messages[i]);
+        if (!acceptor_answer(acceptor, number, acceptor_pid_in(acceptor, &messages[i])) &&
+            (number == 0 || acceptor->life < 0)) {
             log_limited(LOG_WARNING,
                         "the listener on port %u is ended: its program answers what it was not "
                         "asked, or has a libidc of another version",
@@ -311,6 +315,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 static void on_event(struct acceptor *acceptor)
 {
     if (!acceptor_read(acceptor, ACCEPTOR_UNDERWAY + 1)) {
+        shutdown(acceptor->fd, SHUT_RDWR); /* nobody may keep this one */
         acceptor_free(acceptor);
         return;
     }
@@ -356,6 +361,8 @@ static int acceptor_serve(struct acceptor *acceptor, int fd, uint64_t serial)
         .domid = (uint32_t)acceptor->core->domid, .port = listener->port, .type = listener->type};
     strcpy(name.local.service, listener->name);
     int error = handover_bind(fd, &name);
+    if (error == -EINVAL && handover_is_named(fd))
+        error = 0; /* by the link_mgr before us */
     /* the kernel says with each answer who sent it; without that, fewer pids are known */
     setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
     if (!error && epoll_ctl(acceptor->all->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
@@ -374,6 +381,16 @@ static void close_end(struct acceptor *acceptor)
         closer_close(acceptor->fd, acceptor->listener->uid);
 }
 
+static void close_life(struct acceptor *acceptor)
+{
+    if (acceptor->life < 0)
+        return;
+    if (acceptor->life_guarded)
+        close(acceptor->life);
+    else
+        closer_close(acceptor->life, acceptor->listener->uid);
+}
+
 int acceptor_new(struct acceptors *all, struct core *core, struct listener *listener,
                  uint64_t serial, struct acceptor **acceptor, int *program_fd)
 {
@@ -387,7 +404,7 @@ int acceptor_new(struct acceptors *all, struct core *core, struct listener *list
     }
     numbers_note(fds[1]);
     *new = (struct acceptor){
-        .core = core, .listener = listener, .all = all, .fd = fds[0], .serial = serial};
+        .core = core, .listener = listener, .all = all, .fd = fds[0], .life = -1, .serial = serial};
     TAILQ_INIT(&new->queue);
     evtimer_assign(&new->retry, event_get_base(&all->event), on_retry, new);
     int error = acceptor_serve(new, fds[0], serial);
@@ -419,6 +436,26 @@ int acceptor_move(struct acceptor *acceptor, int fd, uint64_t serial)
     return 0;
 }
 
+int acceptor_keep(struct acceptor *acceptor, int fd, uint64_t serial)
+{
+    uint32_t number = 0;
+    int error = acceptor_serve(acceptor, fd, serial);
+    if (error)
+        return error;
+    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) < 0)
+        return -errno;
+    epoll_ctl(acceptor->all->epoll, EPOLL_CTL_DEL, acceptor->fd, NULL);
+    acceptor->life = acceptor->fd;
+    acceptor->life_guarded = acceptor->guarded;
+    acceptor->fd = fd;
+    acceptor->serial = serial;
+    acceptor->sent = acceptor->answered = number;
+    acceptor->guarded = false; /* programs have it */
+    acceptor->listening = false;
+    choose_events(acceptor);
+    return 0;
+}
+
 /* The serial identifies the listener. The maker's pid shows that it is one of ours, because names
  * can be forged in another network namespace. */
 bool acceptor_has_end(const struct acceptor *acceptor, int fd)
@@ -440,8 +477,10 @@ void acceptor_free(struct acceptor *acceptor)
         acceptor_drop(waiting);
     /* An unread answer, or one that comes now, must not become a reset: that would hide our close
      * from the program. */
-    shutdown(acceptor->fd, SHUT_RDWR);
+    if (acceptor->life < 0)
+        shutdown(acceptor->fd, SHUT_RDWR);
     close_end(acceptor);
+    close_life(acceptor);
     core_unlisten(acceptor->core, listener);
     event_del(&acceptor->retry);
     free(acceptor);

@@ -34,6 +34,12 @@
  * end only, because it would not report an error. So acceptors have an epoll set of their own,
  * whose descriptor is one event of the loop.
  *
+ * A program may keep its listener beyond this link_mgr (libidc/keep.c). Then it has made the pair,
+ * and has a copy of our end too, which it gives to the next link_mgr. So closing our end would tell
+ * it nothing. The pair that we have made remains as its *life*: when our end of that is closed, the
+ * program knows that it is no longer registered. What the last link_mgr had sent may still be in
+ * the socket, and be answered. So the numbers begin anywhere, and an answer to nothing is ignored.
+ *
  * When the last copy of the program's end is closed, or the end is shut down, the listener is gone.
  * The connections that it had not taken are then reset. The event for this may come late, so
  * whoever is about to rely on a listener looks first (acceptor_is_gone). The kernel shows no event
@@ -72,6 +78,9 @@ void acceptor_free(struct acceptor *acceptor);
 /* Makes the other end of fd the program's end from now on; fd is taken over. The queue must be
  * empty. 0, or negative errno and nothing was changed. */
 int acceptor_move(struct acceptor *acceptor, int fd, uint64_t serial);
+/* As acceptor_move, for a new acceptor whose program keeps a copy of fd. The program's end of
+ * acceptor_new becomes that of the life. */
+int acceptor_keep(struct acceptor *acceptor, int fd, uint64_t serial);
 /* Is fd, a descriptor that a program has shown, the program's end of it? */
 bool acceptor_has_end(const struct acceptor *acceptor, int fd);
 

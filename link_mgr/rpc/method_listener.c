@@ -109,15 +109,23 @@ void rpc_do_listen(struct rpc_call *call, struct rpc_params *params)
         return;
     }
     bool want_fd = rpc_params_want_fd(params);
-    if (call->fd_count != 0)
+    request.kept = rpc_params_bool(params, "kept", false);
+    if (call->fd_count != request.kept)
         rpc_params_refuse_descriptors(params);
+    else if (request.kept &&
+             (!want_fd || request.reserve || !rpc_is_fitting_end(call->fds[0], IDC_SEQPACKET)))
+        rpc_params_refuse(params, "member \"kept\" goes with \"fd\", without \"reserve\", and with "
+                                  "an end of an AF_UNIX pair of type seqpacket");
     if (!rpc_params_has(params, "port") && request.name[0] == '\0')
         rpc_params_refuse(params, "needs \"port\" (0: any) or \"name\"");
     if (request.reserve && (request.name[0] != '\0' || !want_fd))
         rpc_params_refuse(params, "member \"reserve\" goes with \"fd\", and without \"name\"");
     if (!rpc_params_ok(params))
         return;
+    request.far_end = request.kept ? rpc_take_fd(call, 0) : -1;
     int error = listen_for_client(call, &request, &result, why);
+    if (error != 0 && request.kept)
+        closer_close(request.far_end, call->uid);
     if (error != 0)
         rpc_fault(call, -error, "%s", why);
     else

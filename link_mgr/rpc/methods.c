@@ -27,7 +27,8 @@ const struct rpc_method rpc_methods[] = {
     {"idc.disconnect", S_S, "handle ",
      "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false,
      rpc_do_disconnect, NULL},
-    {"idc.listen", S_S, "port name type backlog local fd far_end reserve reset_is_end keep_ms ",
+    {"idc.listen", S_S,
+     "port name type backlog local fd far_end reserve reset_is_end keep_ms kept ",
      "Listens on a port (0: link_mgr picks one), or on a service name, or both.\n"
      "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128); "
      "local, true: only for connections of this domain; keep_ms, as in idc.connect.\n"

@@ -2,7 +2,7 @@
 /*
  * prefork: a server of several processes that accept from one listener, as web servers do.
  *
- *     prefork PORT WORKERS
+ *     prefork PORT WORKERS [keep]      keep: the listener outlives its link_mgr
  *
  * The parent listens and makes the workers, which inherit the listener. A worker serves one
  * connection at a time: it says its process id in a line, and then sends back what it gets, up to
@@ -59,12 +59,14 @@ static pid_t start_worker(int listener)
 int main(int argc, char **argv)
 {
     pid_t workers[WORKERS_MAX];
-    int count = argc == 3 ? atoi(argv[2]) : 0;
+    struct idc_options options = IDC_OPTIONS_INIT;
+    int count = argc == 3 || argc == 4 ? atoi(argv[2]) : 0;
     if (count < 1 || count > WORKERS_MAX) {
-        fprintf(stderr, "usage: prefork PORT WORKERS\n");
+        fprintf(stderr, "usage: prefork PORT WORKERS [keep]\n");
         return 2;
     }
-    int listener = idc_listen((uint32_t)atoi(argv[1]), 64);
+    options.keep = argc == 4;
+    int listener = idc_listen_with((uint32_t)atoi(argv[1]), NULL, 64, &options);
     if (listener < 0) {
         fprintf(stderr, "prefork: %s\n", idc_last_error());
         return EXIT_FAILURE;

@@ -17,8 +17,9 @@
  * verbs are in the table at the end. With unix=PATH listen and connect make ordinary AF_UNIX
  * sockets, on which the same script can be played; raw=1 makes send and recv use the plain system
  * calls on IDC's descriptors; nowait=1 makes connect the one that does not wait, and is waited for
- * otherwise; oob=1 makes the last byte of send urgent; with=1 makes recv idc_recv_with, with the
- * flags peek, trunc and waitall. The end of standard input ends the program.
+ * otherwise, and makes a listener that does not block; keep=1 makes one that outlives its link_mgr;
+ * oob=1 makes the last byte of send urgent; with=1 makes recv idc_recv_with, with the flags peek,
+ * trunc and waitall. The end of standard input ends the program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -177,10 +178,13 @@ static int run_listen(struct command *command)
         return listen_unix(command);
     options.type = type_of(command);
     options.wait = (int)number_of(command, "wait", 0);
+    options.keep = (int)number_of(command, "keep", 0);
     int fd =
         idc_listen_with((uint32_t)number_of(command, "port", 0), text_of(command, "name", NULL),
                         (int)number_of(command, "backlog", 128), &options);
     int error = puppet_keep(place_of(command, 2), fd, false);
+    if (!error && number_of(command, "nowait", 0))
+        fcntl(fd, F_SETFL, O_NONBLOCK);
     if (!error && idc_getsockname(fd, &own) == 0)
         say(command, " port=%u domid=%u service=%s", own.port, own.domid, own.service);
     return error;
