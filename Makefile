@@ -538,6 +538,7 @@ install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, m
 	install -m 644 dist/link_mgr.socket "$(TO_UNIT)"
 	$(fill) dist/idc-policy.service.in | install -m 644 /dev/stdin "$(TO_UNIT)/idc-policy.service"
 	$(fill) dist/idc-channels.service.in | install -m 644 /dev/stdin "$(TO_UNIT)/idc-channels.service"
+	$(fill) dist/idc-serve@.service.in | install -m 644 /dev/stdin "$(TO_UNIT)/idc-serve@.service"
 	install -m 644 dist/idc.sysusers "$(TO_USER)/idc.conf"
 	install -m 644 dist/idc.rules "$(TO_UDEV)/60-idc.rules"
 	install -m 644 $(DOC_TOP) "$(TO_DOC)"
@@ -550,7 +551,7 @@ uninstall: ## remove what install put there
 	rm -f "$(TO_SBIN)/link_mgr" "$(TO_SBIN)/idc-setup" "$(TO_BIN)/idc" "$(TO_INC)/idc.h"
 	rm -f "$(TO_LIB)/libidc.a" "$(TO_LIB)/libidc.so" "$(TO_LIB)/libidc.so.0" "$(TO_LIB)/libidc.so.$(VERSION)"
 	rm -f "$(TO_LIB)/pkgconfig/libidc.pc" "$(TO_UNIT)/link_mgr.service" "$(TO_UNIT)/link_mgr.socket" "$(TO_UNIT)/idc-policy.service"
-	rm -f "$(TO_UNIT)/idc-channels.service"
+	rm -f "$(TO_UNIT)/idc-channels.service" "$(TO_UNIT)/idc-serve@.service"
 	rm -f "$(TO_USER)/idc.conf" "$(TO_UDEV)/60-idc.rules"
 	rm -rf "$(TO_OWN)" "$(TO_DOC)"
 	@for page in test_accept.1 $(patsubst docs/%.md,%,$(MAN_SRC)); do rm -f "$(TO_MAN)/man$${page##*.}/$$page"; done

@@ -86,12 +86,14 @@ static const struct command commands[] = {
      "An end with blanks stands in double quotes. SIGHUP reads the files again: what\n"
      "is unchanged keeps its connections.\n",
      run_channels},
-    {"serve", "[OPTION]... [--] PROGRAM [ARG]...", "run a program for each connection to a service",
+    {"serve", "[OPTION]... [--] PROGRAM [ARG]...\n   or: idc serve [OPTION]... --systemd UNIT",
+     "run a program for each connection to a service",
      "  --name SERVICE     the service, by its name\n"
      "  --port N           ... by its port. With neither, a port is picked\n"
      "  --type TYPE        stream (default), or seqpacket: messages\n"
      "  --max N            processes at a time, default 100; connections then wait\n"
      "  --user USER        as whom the program runs; needs root\n"
+     "  --systemd UNIT     a unit of systemd that is started by its Unix socket serves\n"
      "  --wait             if link_mgr is not there yet, try again until it is\n"
      "The connection is the program's standard input and output. In its environment:\n"
      "  IDC_PEER_DOMID, IDC_PEER_NAME, IDC_PEER_PORT, IDC_PEER_UID   who calls\n"

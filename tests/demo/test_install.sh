@@ -15,7 +15,7 @@ mkdir "$to"
 make -s install BUILD="$build" DESTDIR="$to" PREFIX=/opt/idc || wrong "make install failed"
 there=$to/opt/idc
 for file in sbin/link_mgr sbin/idc-setup bin/idc lib/libidc.a lib/libidc.so lib/libidc.so.0 lib/pkgconfig/libidc.pc include/idc.h \
-    lib/idc/test_accept lib/idc/test_conn lib/idc/libidc-vsock.so lib/systemd/system/link_mgr.service lib/systemd/system/link_mgr.socket lib/systemd/system/idc-policy.service lib/systemd/system/idc-channels.service \
+    lib/idc/test_accept lib/idc/test_conn lib/idc/libidc-vsock.so lib/systemd/system/link_mgr.service lib/systemd/system/link_mgr.socket lib/systemd/system/idc-policy.service lib/systemd/system/idc-channels.service lib/systemd/system/idc-serve@.service \
     lib/sysusers.d/idc.conf lib/udev/rules.d/60-idc.rules; do
     [ -s "$there/$file" ] || wrong "no $file"
 done

@@ -40,7 +40,7 @@ def namespace(pid, kind):
     return os.readlink("/proc/%s/ns/%s" % (pid, kind))
 
 
-class Service(IdcTestCase):
+class ServiceCase(IdcTestCase):
     platforms = ("local",)
     roles = ""
     permit = False
@@ -100,6 +100,8 @@ class Service(IdcTestCase):
         other = self.other_domain()
         return Puppet(self.spawn(["puppet"], self.socket), WAIT_S), Puppet(self.spawn(["puppet"], other), WAIT_S)
 
+
+class Service(ServiceCase):
     # ---- what it may not ----
 
     def test_no_privileges(self):
