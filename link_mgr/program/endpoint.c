@@ -281,8 +281,10 @@ static bool push_lacks(int error)
 static ssize_t push_error(struct endpoint *ep, int error)
 {
     if (error == EAGAIN || error == EINTR) {
-        if (event_add(&ep->writable, NULL) == 0)
+        if (event_add(&ep->writable, NULL) == 0) {
+            endpoint_lag_full(ep);
             return -EAGAIN;
+        }
         error = ENOSPC; /* as a rule, of epoll's watches */
     }
     if (push_lacks(error)) {
@@ -355,6 +357,7 @@ ssize_t endpoint_push(struct endpoint *ep, const struct iovec *spans, int count)
         n = push_plain(ep, &msg);
     if (n < 0)
         return push_error(ep, errno);
+    ep->waits = 0;
     if (ep->untaken) {
         ep->share_bytes += (size_t)n;
         ep->share_pieces++;

@@ -30,7 +30,6 @@
 #include "link_mgr/program/endpoint_private.h"
 
 #define BUFFER_SMALL 4608u /* as the kernel counts it: twice what is asked for */
-#define BUFFER_TOP 3u      /* steps */
 #define BUFFER_LOOKS 4     /* at others' buffers, each time that there is no room */
 #define BUFFER_ASKS 4      /* about what was left unread, in a tick of the clock */
 /* The last piece may exceed a stream's buffer. The kernel makes it of half the buffer at most, and

@@ -5,6 +5,12 @@
  * woken is freed (endpoint_room.c). Whatever failed because the daemon lacked memory or descriptors
  * is tried again, since no event would tell.
  *
+ * The other way round, link_mgr's own end may be the one that is not woken: a program that leaves a
+ * byte unread keeps the block charged in which it came, and that is more than a quarter of a small
+ * buffer (endpoint_buffer.c). The kernel takes more all the same: a write needs less room than it
+ * takes to be woken. So a small buffer that is full is tried again, ever more rarely, until
+ * something goes in.
+ *
  * There is one list and one timer for each of a few waits. An endpoint is on one list at most, at
  * its end, so a list is ordered by the time at which its endpoints are due.
  */
@@ -22,6 +28,7 @@
 #define ASK_FIRST 4
 #define LAG_AT_ONCE 256 /* endpoints that one timer event looks after; the others wait a tick */
 #define ASK_AGAIN 1
+#define WAITS_MOST 4 /* the list on which those stay whose end is full */
 
 /* The first list is for bytes that lag. The others are for endpoints that must be asked about
  * again, ever more rarely, so that an idle connection costs next to nothing. */
@@ -46,6 +53,14 @@ static void list_enter(struct endpoint *ep, struct endpoint_list *list)
     TAILQ_INSERT_TAIL(&list->endpoints, ep, lag);
 }
 
+/* If its end is full, it is on one of the first lists. */
+static void lag_wait_for_room(struct endpoint *ep)
+{
+    struct endpoint_list *list = &ep->config.all->lists[ep->waits > 0 ? ep->waits - 1 : 0];
+    if (ep->waits > 0 && (!ep->list || ep->list > list))
+        list_enter(ep, list);
+}
+
 void endpoint_lag_end(struct endpoint *ep)
 {
     list_leave(ep);
@@ -62,6 +77,15 @@ void endpoint_lag_begin(struct endpoint *ep)
         list_enter(ep, ep->measured ? &lists[1] : &lists[0]);
     else
         list_leave(ep);
+    lag_wait_for_room(ep);
+}
+
+void endpoint_lag_full(struct endpoint *ep)
+{
+    if (ep->buffer == BUFFER_TOP || ep->config.conn->type != IDC_STREAM)
+        return;
+    ep->waits += ep->waits < WAITS_MOST;
+    lag_wait_for_room(ep);
 }
 
 /* If there is doubt, asks whether the program's writer has room. The answer decides what happens to
@@ -85,7 +109,7 @@ static void look_after(struct endpoint *ep, unsigned *asked)
     endpoint_lag_end(ep);
     endpoint_let_lag_go(ep);
     ask_for_room(ep, list, asked);
-    bool readable = ep->drained || ep->starved, writable = ep->stuffed;
+    bool readable = ep->drained || ep->starved, writable = ep->stuffed || ep->waits > 0;
     ep->drained = ep->starved = ep->stuffed = false;
     if (readable)
         conn_readable(conn);

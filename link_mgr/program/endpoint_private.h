@@ -50,6 +50,7 @@ struct endpoint {
     unsigned buffer;      /* step of the size of its end's send buffer (endpoint_buffer.c) */
     uint64_t buffer_cost; /* that it is charged to the budget with */
     bool used;            /* it was given something since another one looked for room */
+    unsigned waits;       /* stream: how often its end has been full since something went into it */
     TAILQ_ENTRY(endpoint) roomy;
     struct endpoint_list *list; /* that it is on, or NULL */
     uint64_t lag_since;
@@ -87,6 +88,7 @@ bool endpoint_make_room(struct endpoint *ep, bool silent);
 /* For a tight connection of which all was read. Asks at most once in a tick of the clock. */
 void endpoint_make_room_now(struct endpoint *ep);
 
+#define BUFFER_TOP 3u /* the largest step */
 /* Chooses the size of the send buffer of a new end, and charges it. */
 void endpoint_buffer_begin(struct endpoint *ep);
 void endpoint_buffer_end(struct endpoint *ep);
@@ -102,6 +104,8 @@ ssize_t endpoint_buffer_lend(struct endpoint *ep, const struct iovec *spans, int
 /* Arranges that the endpoint is looked after when the program sends nothing for a while, if there
  * is a reason. */
 void endpoint_lag_begin(struct endpoint *ep);
+/* Its end is full. Arranges that it is tried again, whether the kernel wakes us or not. */
+void endpoint_lag_full(struct endpoint *ep);
 void endpoint_lag_end(struct endpoint *ep);
 
 /* Streams: let_lag_go consumes all that lags, catch_up only if it has become much. Call them when

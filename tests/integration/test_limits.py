@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -184,6 +185,33 @@ class KernelMemory(IdcTestCase):
         self.assertEqual(read + reset, self.CONNECTIONS)
         self.assertGreater(reset, self.CONNECTIONS // 4)
         self.assertGreater(read, self.CONNECTIONS // 12)
+
+
+class SmallBuffers(IdcTestCase):
+    """With little memory link_mgr's ends have small buffers."""
+    options = IdcTestCase.options + ("--memory", "1")
+    platforms = ("local",)
+    # The program of a connection, which leaves the last byte unread until it is the last one of all.
+    READER = """
+import array, fcntl, os, select, sys, termios
+most, got = int(sys.argv[1]), 0
+while got < most:
+    select.select([0], [], [])
+    queued = array.array("i", [0])
+    fcntl.ioctl(0, termios.FIONREAD, queued)
+    if got + queued[0] == most or queued[0] > 1:
+        got += len(os.read(0, queued[0] if got + queued[0] == most else queued[0] - 1))
+    else:
+        select.select([], [], [], 0.001)
+os.write(1, b"all")
+"""
+
+    def test_a_reader_that_leaves_a_byte(self):
+        """The kernel would not wake link_mgr, which tries again."""
+        most = 200000
+        self.b.spawn(["idc", "serve", "--port", "1000", "--", sys.executable, "-c", self.READER, str(most)])
+        wait_until(lambda: self.b.status()["listeners"], what="a listener")
+        self.assertEqual(self.a.run(["idc", "cat", str(self.b.domid), "1000"], bytes(most)).stdout, b"all")
 
 
 class LongMessages(IdcTestCase):

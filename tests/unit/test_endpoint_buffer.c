@@ -121,6 +121,38 @@ static void drain_socket(int i)
 static const size_t sizes[] = {1, 100, 1000, 2300, 4096, 10000, 65536, HANDOVER_PLAIN_MAX};
 #define SIZES ((int)(sizeof(sizes) / sizeof(sizes[0])))
 
+/* A program that leaves a byte unread keeps a small buffer's writer from being woken. So it is tried
+ * again, ever more rarely, until something goes in. */
+START_TEST(a_full_one_is_tried_again)
+{
+    static uint8_t sink[65536];
+    sockets_begin(IDC_STREAM, MANY);
+    const int last = count - 1;
+    ck_assert_uint_eq(eps[last]->buffer, 0);
+    eps[last]->config.budget = NULL; /* it can't grow */
+    for (int round = 0; round < 3; round++) {
+        struct pollfd writable = {.fd = eps[last]->fd, .events = POLLOUT};
+        int unread = 0;
+        fill_socket(last, 2000);
+        ck_assert_ptr_eq(eps[last]->list, &all.lists[0]);
+        for (unsigned i = 1; i < 6; i++) {
+            ck_assert_int_eq(push_to(last, 2000), -EAGAIN);
+            ck_assert_ptr_eq(eps[last]->list, &all.lists[0]);
+        }
+        endpoint_lag_end(eps[last]); /* as when its time has come */
+        ck_assert_int_eq(push_to(last, 2000), -EAGAIN);
+        ck_assert_ptr_eq(eps[last]->list, &all.lists[3]);
+        ck_assert_int_eq(ioctl(programs[last], SIOCINQ, &unread), 0);
+        ck_assert_int_eq(recv(programs[last], sink, (size_t)unread - 1, 0), unread - 1);
+        ck_assert_int_eq(poll(&writable, 1, 0), 0);
+        ck_assert_int_gt(push_to(last, 2000), 0);
+        ck_assert_uint_eq(eps[last]->waits, 0);
+    }
+    eps[last]->config.budget = &peer.budget;
+    sockets_end();
+}
+END_TEST
+
 /* Nobody reads. */
 START_TEST(the_kernel_holds_what_is_charged)
 {
@@ -286,6 +318,7 @@ int main(void)
     Suite *suite = suite_create("kernel memory of data that programs do not read");
     TCase *tcase = tcase_create("all");
     tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, a_full_one_is_tried_again);
     tcase_add_loop_test(tcase, the_kernel_holds_what_is_charged, 0, 2 * SIZES);
     tcase_add_loop_test(tcase, one_reader_has_the_usual_buffer, 0, 2);
     tcase_add_loop_test(tcase, room_goes_to_who_reads, 0, 2);
