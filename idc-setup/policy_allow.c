@@ -44,9 +44,9 @@ static bool lines_begin(struct lines *lines, const char *text, size_t length)
 
 /* What lines are to be left out. */
 struct lines_filter {
-    const char *same;        /* this line; or NULL */
-    const char *pair, *what; /* lines of this pair; or NULL (policy_line_is) */
-    bool all;
+    const char *same;              /* this line; or NULL */
+    const char *pair, *what;       /* lines of this pair; or NULL (policy_line_is) */
+    bool all;                      /* all rules */
     const struct ruleset *ruleset; /* rules of file that expired before are left out; or NULL */
     const char *file;
     int64_t before;
@@ -66,14 +66,14 @@ static bool lines_are_over(const struct lines_filter *filter, unsigned number)
 static bool lines_leave_out(const struct lines_filter *filter, const char *line, size_t length,
                             unsigned number)
 {
-    if (length == 0)
-        return false;
+    if (length > 0 && line[length - 1] == '\r')
+        length--; /* no part of the line: idc-policy(5) */
     if (filter->same != NULL && strlen(filter->same) == length &&
         memcmp(line, filter->same, length) == 0)
         return true;
     if (filter->pair != NULL && policy_line_is(line, length, filter->pair, filter->what))
         return true;
-    return (filter->all && line[0] != '#') || lines_are_over(filter, number);
+    return (filter->all && policy_line_is_rule(line, length)) || lines_are_over(filter, number);
 }
 
 /* Are there many empty lines, and more than others? */
@@ -87,7 +87,8 @@ static bool lines_are_sparse(const struct lines *lines)
     return empty > ALLOW_EMPTY_MAX && empty > all - empty;
 }
 
-/* Copies the lines; those left out stay as empty ones, or go. Empty ones at the end go. */
+/* Copies the lines; those left out stay as empty ones, or go. Empty ones at the end go. A last line
+ * without a newline may have been cut off. It stays without one, and so stays wrong. */
 static void lines_copy(struct lines *lines, const struct lines_filter *filter, bool keep_numbers)
 {
     unsigned number = 0, empty = 0;
@@ -105,7 +106,8 @@ static void lines_copy(struct lines *lines, const struct lines_filter *filter, b
             for (; empty > 0; empty--)
                 fputc('\n', lines->out);
             fwrite(line, 1, length, lines->out);
-            fputc('\n', lines->out);
+            if (newline != NULL)
+                fputc('\n', lines->out);
         }
         from += length + 1;
     }

@@ -179,10 +179,26 @@ bool policy_line_has_more_words(char **arguments)
     return line_has_what(arguments) && arguments[3] != NULL && strchr(arguments[3], '=') == NULL;
 }
 
+bool policy_line_is_rule(const char *line, size_t length)
+{
+    static const char *const actions[] = {"allow", "deny"};
+    while (length > 0 && (*line == ' ' || *line == '\t')) {
+        line++;
+        length--;
+    }
+    for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+        size_t action = strlen(actions[i]);
+        if (length > action && memcmp(line, actions[i], action) == 0 &&
+            (line[action] == ' ' || line[action] == '\t'))
+            return true;
+    }
+    return false;
+}
+
 bool policy_line_is(const char *line, size_t length, const char *pair, const char *what)
 {
     const char *blank = memchr(line, ' ', length);
-    if (blank == NULL || line[0] == '#')
+    if (blank == NULL || !policy_line_is_rule(line, length))
         return false;
     size_t rest = length - (size_t)(blank + 1 - line), pair_length = strlen(pair);
     const char *at = blank + 1;

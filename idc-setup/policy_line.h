@@ -20,8 +20,10 @@ const char *policy_line_argument(const char *line, char **arguments, unsigned co
 /* Do words without a = follow WHAT? A shell that was given a * makes such ones. */
 bool policy_line_has_more_words(char **arguments);
 
-/* Has the line the words "FROM TO" after its action, and after them WHAT, unless what is NULL? All
- * are as policy_line_make writes them. */
+/* Is it a rule of allow or deny? The line has no newline at its end. */
+bool policy_line_is_rule(const char *line, size_t length);
+/* Is it such a rule that has the words "FROM TO" after its action, and after them WHAT, unless what
+ * is NULL? All are as policy_line_make writes them. */
 bool policy_line_is(const char *line, size_t length, const char *pair, const char *what);
 /* An argument as a word of a line, which the caller frees. NULL: there is no memory. */
 char *policy_line_word(const char *argument);

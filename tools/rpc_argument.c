@@ -171,8 +171,10 @@ static int params_add_struct(const struct command *command, xmlrpc_env *env,
     int status = 0;
     for (int i = 0; i < count && status == 0; i++)
         status = member_add(command, env, members, words[i]);
-    keep_add(env, members, argument->method);
-    xmlrpc_array_append_item(env, argument->params, members);
+    if (status == 0 && !env->fault_occurred) /* or xmlrpc-c ends the program */
+        keep_add(env, members, argument->method);
+    if (status == 0 && !env->fault_occurred)
+        xmlrpc_array_append_item(env, argument->params, members);
     xmlrpc_DECREF(members);
     argument->members = members; /* the array still has it */
     return status;

@@ -10,8 +10,8 @@
 int attack_run(const char *kind, unsigned domid, unsigned port);
 
 /* The other user: connects and closes `count` times, with a pause before each, so that an attacker
- * on the same processor can go on. Prints two 99th percentiles of the connects, in ns: the time that
- * one takes, and the processor time that link_mgr, the process `daemon`, has had meanwhile. */
+ * on the same processor can go on. Prints two 99th percentiles of the connects, in ns: the time
+ * that one takes, and the processor time that link_mgr, the process `daemon`, has had meanwhile. */
 int attack_victim(unsigned domid, unsigned port, unsigned count, pid_t daemon);
 
 #endif

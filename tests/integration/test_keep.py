@@ -79,6 +79,12 @@ class RpcCase(IdcTestCase):
 
 
 class Keep(RpcCase):
+    def test_words_that_are_no_text(self):
+        for words in (("connect", b"name=\xff"), ("listen", b"name=\xff"), ("resolve", b"domain=\xff"), ("send", b"name=\xff"),
+                      ("system.methodHelp", b"\xff")):
+            with self.subTest(words):
+                self.rpc(self.a, *words, status=2)
+
     def test_documented_client(self):
         self.serve_echo(3001)
         result = self.a.run(self.shell(documented("# say hello, and show what the other side answers"), 3001))

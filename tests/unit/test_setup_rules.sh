@@ -294,6 +294,15 @@ cp "$store/commands.policy" "$tmp/commands"
 run 2 allow --permanent --policy "$etc" web db 445
 grep -q 445 "$etc/policy.d/50-local.policy" "$store/commands.policy" && bad "half of a permanent rule was made"
 rm "$etc/policy.d/60-wrong.policy"
+# a line that was cut is not completed by a command that writes the file anew
+cp "$etc/policy.d/50-local.policy" "$tmp/whole"
+printf 'allow db web 80' >>"$etc/policy.d/50-local.policy"
+cp "$etc/policy.d/50-local.policy" "$tmp/cut"
+run 2 allow --permanent --policy "$etc" web db 445
+says "50-local.policy:3:16: the last line has no newline"
+run 2 retract --permanent --policy "$etc" web db 443
+cmp "$etc/policy.d/50-local.policy" "$tmp/cut" || bad "a line that was cut was changed"
+cp "$tmp/whole" "$etc/policy.d/50-local.policy"
 run 1 allow --permanent --policy "$tmp/nowhere" web db 445
 # a line that was applied stays in force until the files are applied again
 run 0 apply --policy "$etc"
@@ -550,5 +559,15 @@ if [ "$(id -u)" = 0 ]; then
     [ "$mode" = 0:3:640 ] || bad "the owner of 50-local.policy: $mode"
 fi
 run 0 retract --permanent --policy "$local" web db 2003
+# only rules are retracted, and those of a file that came from another system too
+local=$tmp/other
+mkdir -p "$local/policy.d"
+printf '  # indented\ngroup others = web db\r\nroute web org.example.sql db\n' >"$tmp/others"
+{ cat "$tmp/others" && printf 'allow web db 8\r\n\tdeny web db 9 # why\r\nallow\tweb db 10\n'; } >"$local/policy.d/50-local.policy"
+run 0 retract --permanent --policy "$local" web org.example.sql
+run 0 retract --permanent --policy "$local" web db 8
+grep -q "web db 8" "$local/policy.d/50-local.policy" && bad "the rule of a line with a carriage return is still there"
+run 0 retract --permanent --all --policy "$local"
+cmp "$local/policy.d/50-local.policy" "$tmp/others" || bad "retract --permanent --all: $(cat "$local/policy.d/50-local.policy")"
 
 [ "$failures" = 0 ]
