@@ -477,6 +477,12 @@ static int channel_listen(struct channel *channel, char why[OPENER_WHY_MAX])
     int error = opener_listen(opener, &channel->listener, why);
     if (error < 0)
         return error;
+    if (opener_reaches(channel->openers[1 - channel->listening], opener)) {
+        opener_unlisten(opener, channel->listener);
+        channel->listener = -1;
+        snprintf(why, OPENER_WHY_MAX, "the other end leads to this one, so it would never stop");
+        return -ELOOP;
+    }
     event_assign(&channel->acceptable, channel->loop->base, channel->listener, EV_READ | EV_PERSIST,
                  accept_event, channel);
     if (event_add(&channel->acceptable, NULL) < 0) {

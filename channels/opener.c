@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "channels/opener_local.h"
+#include "common/socket_file.h"
 #include "libidc/internal.h"
 
 #define BACKLOG 4096 /* as many as there may be: a burst waits, and is not refused */
@@ -34,8 +35,7 @@ struct opener {
     struct address addresses[ADDRESSES_MAX]; /* tcp: what the host's name stands for */
     unsigned address_count;
     struct opener_local local; /* pty, file, standard input and output */
-    struct stat bound;         /* unix-listen: the socket's file */
-    bool is_bound;
+    struct socket_file bound;  /* unix-listen */
 };
 
 static int __attribute__((format(printf, 3, 4)))
@@ -280,56 +280,28 @@ static int listen_idc(struct opener *opener, int *listener, char *why)
     return 0;
 }
 
-/* A socket's file stays when its program is killed. Nobody answers there then. Somebody who does
- * must not get a connection by this: a datagram socket is refused by him for its type. */
-static bool is_left_over(const struct address *address)
+static int listen_unix(struct opener *opener, int *listener, char *why)
 {
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool refused = fd >= 0 &&
-                   connect(fd, (const struct sockaddr *)&address->to, address->len) < 0 &&
-                   errno == ECONNREFUSED;
-    if (fd >= 0)
-        close(fd);
-    return refused;
+    const struct sockaddr_un *address = (const struct sockaddr_un *)&opener->addresses[0].to;
+    int fd = socket_file_listen(address, opener->settings.mode, BACKLOG, &opener->bound);
+    if (fd == -EEXIST)
+        return opener_fail(why, EEXIST, "what is there is no socket, and stays: %s",
+                           strerror(EEXIST));
+    if (fd < 0)
+        return opener_fail_errno(why, -fd);
+    *listener = fd;
+    return 0;
 }
 
-/* With the mode from the moment it is there. */
-static int bind_unix(const struct opener *opener, int fd)
+static int listen_tcp(struct opener *opener, int *listener, char *why)
 {
     const struct address *address = &opener->addresses[0];
-    mode_t mode = opener->settings.mode;
-    mode_t before = mode != 0 ? umask(0777 & ~mode) : 0;
-    int status = bind(fd, (const struct sockaddr *)&address->to, address->len), error = errno;
-    if (status < 0 && error == EADDRINUSE && is_left_over(address) &&
-        unlink(opener->end.where) == 0) {
-        status = bind(fd, (const struct sockaddr *)&address->to, address->len);
-        error = errno;
-    }
-    if (mode != 0)
-        umask(before);
-    errno = error;
-    return status;
-}
-
-static int bind_socket(struct opener *opener, int fd)
-{
-    const struct address *address = &opener->addresses[0];
-    if (opener->end.kind != END_UNIX_LISTEN) {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-        return bind(fd, (const struct sockaddr *)&address->to, address->len);
-    }
-    int status = bind_unix(opener, fd);
-    opener->is_bound = status == 0 && lstat(opener->end.where, &opener->bound) == 0;
-    return status;
-}
-
-static int listen_socket(struct opener *opener, int *listener, char *why)
-{
-    int family = opener->addresses[0].to.ss_family;
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(address->to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return opener_fail_errno(why, errno);
-    if (bind_socket(opener, fd) < 0 || listen(fd, BACKLOG) < 0) {
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    if (bind(fd, (const struct sockaddr *)&address->to, address->len) < 0 ||
+        listen(fd, BACKLOG) < 0) {
         int error = errno;
         close(fd);
         return opener_fail_errno(why, error);
@@ -338,10 +310,97 @@ static int listen_socket(struct opener *opener, int *listener, char *why)
     return 0;
 }
 
+/* ---- being its own client ---- */
+
+static bool is_same_socket_file(const struct opener *listening, const struct opener *other)
+{
+    struct stat there;
+    return stat(other->end.where, &there) == 0 && there.st_ino == listening->bound.inode &&
+           there.st_dev == listening->bound.device;
+}
+
+/* An address of TCP, without its port. NULL: another family's. */
+static const void *host_of(const struct address *address, size_t *len)
+{
+    const struct sockaddr_in *four = (const struct sockaddr_in *)&address->to;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address->to;
+    *len = address->to.ss_family == AF_INET ? sizeof(four->sin_addr) : sizeof(six->sin6_addr);
+    return address->to.ss_family == AF_INET    ? (const void *)&four->sin_addr
+           : address->to.ss_family == AF_INET6 ? (const void *)&six->sin6_addr
+                                               : NULL;
+}
+
+/* 0.0.0.0 and ::, which are all addresses of this machine to a listener, and its loopback to a
+ * client. */
+static bool host_is_any(const struct address *address)
+{
+    static const struct in6_addr any = IN6ADDR_ANY_INIT;
+    size_t len;
+    const void *host = host_of(address, &len);
+    return host != NULL && memcmp(host, &any, len) == 0;
+}
+
+static bool host_is_loopback(const struct address *address)
+{
+    const struct sockaddr_in *four = (const struct sockaddr_in *)&address->to;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address->to;
+    return address->to.ss_family == AF_INET ? ntohl(four->sin_addr.s_addr) == INADDR_LOOPBACK
+                                            : IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
+}
+
+/* The kernel knows: only what is this machine's can be bound to. */
+static bool host_is_local(const struct address *address)
+{
+    struct address own = *address;
+    if (own.to.ss_family == AF_INET)
+        ((struct sockaddr_in *)&own.to)->sin_port = 0;
+    else
+        ((struct sockaddr_in6 *)&own.to)->sin6_port = 0;
+    int fd = socket(own.to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool local = fd >= 0 && bind(fd, (const struct sockaddr *)&own.to, own.len) == 0;
+    if (fd >= 0)
+        close(fd);
+    return local;
+}
+
+/* Does a connect to that address reach this listener? Their ports are the same. "::" listens for
+ * both families. */
+static bool host_is_reached(const struct address *listening, const struct address *other)
+{
+    size_t len, other_len;
+    const void *one = host_of(listening, &len), *two = host_of(other, &other_len);
+    bool same_family = listening->to.ss_family == other->to.ss_family;
+    if (one == NULL || two == NULL)
+        return false;
+    if (host_is_any(listening) && (same_family || listening->to.ss_family == AF_INET6))
+        return host_is_local(other);
+    return same_family &&
+           (memcmp(one, two, len) == 0 || (host_is_any(other) && host_is_loopback(listening)));
+}
+
+bool opener_reaches(const struct opener *other, const struct opener *listening)
+{
+    if (other->end.kind == END_UNIX && listening->end.kind == END_UNIX_LISTEN)
+        return is_same_socket_file(listening, other);
+    if (other->end.kind != END_TCP || listening->end.kind != END_TCP_LISTEN ||
+        other->end.port != listening->end.port)
+        return false;
+    for (unsigned i = 0; i < other->address_count; i++)
+        if (host_is_reached(&listening->addresses[0], &other->addresses[i]))
+            return true;
+    return false;
+}
+
 int opener_listen(struct opener *opener, int *listener, char why[OPENER_WHY_MAX])
 {
-    return opener->end.kind == END_IDC_LISTEN ? listen_idc(opener, listener, why)
-                                              : listen_socket(opener, listener, why);
+    switch (opener->end.kind) {
+    case END_IDC_LISTEN:
+        return listen_idc(opener, listener, why);
+    case END_UNIX_LISTEN:
+        return listen_unix(opener, listener, why);
+    default:
+        return listen_tcp(opener, listener, why);
+    }
 }
 
 static int accept_idc(int listener, struct side *side, char *why)
@@ -376,11 +435,8 @@ int opener_accept(struct opener *opener, int listener, struct side *side, char w
 
 void opener_unlisten(struct opener *opener, int listener)
 {
-    struct stat now;
-    if (opener->is_bound && lstat(opener->end.where, &now) == 0 &&
-        now.st_ino == opener->bound.st_ino && now.st_dev == opener->bound.st_dev)
-        unlink(opener->end.where);
-    opener->is_bound = false;
+    if (opener->end.kind == END_UNIX_LISTEN)
+        socket_file_remove((const struct sockaddr_un *)&opener->addresses[0].to, &opener->bound);
     close(listener);
 }
 

@@ -49,6 +49,10 @@ int opener_finish(struct opener *opener, unsigned attempt, const struct side *si
 
 /* Listens. The descriptor polls readable when somebody waits. */
 int opener_listen(struct opener *opener, int *listener, char why[OPENER_WHY_MAX]);
+/* Would other's next connection come to listening, which listens? Then a channel of both would be
+ * its own client. It is found out for Unix sockets, whatever way their paths are written, and for
+ * the addresses of TCP. */
+bool opener_reaches(const struct opener *other, const struct opener *listening);
 /* Takes the next one. -EAGAIN: nobody waits. OPENER_LOST: nobody can come now, as why says, until
  * OPENER_FOUND; the listener stays the same. Other errors: the listener is no more. */
 #define OPENER_LOST (-ENOTCONN)

@@ -6,23 +6,22 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "channels/channel_set.h"
+#include "common/socket_file.h"
 
 #define REPORT_READERS 16
 #define REPORT_SECONDS 10
 #define REPORT_BACKLOG 64
-#define LOCK_ATTEMPTS 100
+#define REPORT_PAUSE_MS 250
 #define SYSTEM_DIRECTORY "/run/idc-channels"
 
 struct report_reader {
@@ -35,9 +34,9 @@ struct report {
     const struct channel_set *set;
     struct event_base *base;
     struct sockaddr_un address;
-    char lock_path[REPORT_PATH_MAX + 8];
-    int lock, listener;
-    struct event acceptable;
+    struct socket_file file;
+    int listener;
+    struct event acceptable, again; /* again: after a pause */
     struct report_reader readers[REPORT_READERS];
 };
 
@@ -126,6 +125,22 @@ static struct report_reader *report_find_place(struct report *report)
     return NULL;
 }
 
+/* Something has to be closed first. Whoever waits would be told of again and again. */
+static void report_pause(struct report *report)
+{
+    static const struct timeval pause = {0, REPORT_PAUSE_MS * 1000};
+    event_del(&report->acceptable);
+    event_add(&report->again, &pause);
+}
+
+static void report_again(evutil_socket_t fd, short what, void *argument)
+{
+    struct report *report = argument;
+    (void)fd;
+    (void)what;
+    event_add(&report->acceptable, NULL);
+}
+
 static void report_accept(evutil_socket_t listener, short what, void *argument)
 {
     struct report *report = argument;
@@ -138,66 +153,22 @@ static void report_accept(evutil_socket_t listener, short what, void *argument)
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0)
         reader_begin(report, place, fd);
+    else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+        report_pause(report);
 }
 
 /* ---- the socket ---- */
 
-/* Is the file that is locked still the one of that name? */
-static bool lock_is_current(const struct report *report)
-{
-    struct stat ours, now;
-    return fstat(report->lock, &ours) == 0 && stat(report->lock_path, &now) == 0 &&
-           ours.st_ino == now.st_ino && ours.st_dev == now.st_dev;
-}
-
-/* 1: locked; 0: the one who had it has just taken it away; -1. */
-static int report_try_lock(struct report *report, char *why)
-{
-    const char *path = report->lock_path;
-    report->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-    if (report->lock < 0)
-        return report_fail(why, "%s: %s", path, strerror(errno));
-    if (flock(report->lock, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK
-                   ? report_fail(why, "another one runs already, whose socket is %s",
-                                 report->address.sun_path)
-                   : report_fail(why, "%s: %s", path, strerror(errno));
-    if (lock_is_current(report))
-        return 1;
-    close(report->lock);
-    report->lock = -1;
-    return 0;
-}
-
-static int report_lock(struct report *report, char *why)
-{
-    for (int i = 0; i < LOCK_ATTEMPTS; i++) {
-        int status = report_try_lock(report, why);
-        if (status != 0)
-            return status;
-    }
-    return report_fail(why, "%s: it is replaced again and again", report->lock_path);
-}
-
-/* Only a socket is taken away: the path may be a mistake. */
 static int report_listen(struct report *report, char *why)
 {
     const char *path = report->address.sun_path;
-    struct stat there;
-    if (lstat(path, &there) == 0 && S_ISSOCK(there.st_mode))
-        unlink(path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket_file_listen(&report->address, 0600, REPORT_BACKLOG, &report->file);
+    if (fd == -EADDRINUSE)
+        return report_fail(why, "another one runs already, whose socket is %s", path);
+    if (fd == -EEXIST)
+        return report_fail(why, "%s: what is there is no socket, and stays", path);
     if (fd < 0)
-        return report_fail(why, "%s: %s", path, strerror(errno));
-    mode_t before = umask(0177);
-    int status = bind(fd, (struct sockaddr *)&report->address, sizeof(report->address));
-    int error = errno;
-    umask(before);
-    if (status < 0 || listen(fd, REPORT_BACKLOG) < 0) {
-        report_fail(why, "%s: %s", path, strerror(status < 0 ? error : errno));
-        close(fd);
-        return -1;
-    }
+        return report_fail(why, "%s: %s", path, strerror(-fd));
     report->listener = fd;
     return 0;
 }
@@ -209,10 +180,9 @@ static int report_open(struct report *report, const char *path, char *why)
                            sizeof(report->address.sun_path) - 1);
     report->address.sun_family = AF_UNIX;
     memcpy(report->address.sun_path, path, strlen(path) + 1);
-    snprintf(report->lock_path, sizeof(report->lock_path), "%s.lock", path);
     if (strncmp(path, SYSTEM_DIRECTORY "/", sizeof(SYSTEM_DIRECTORY)) == 0)
         mkdir(SYSTEM_DIRECTORY, 0755); /* systemd makes it for the service */
-    if (report_lock(report, why) < 0 || report_listen(report, why) < 0)
+    if (report_listen(report, why) < 0)
         return -1;
     event_assign(&report->acceptable, report->base, report->listener, EV_READ | EV_PERSIST,
                  report_accept, report);
@@ -229,15 +199,15 @@ struct report *report_new(struct event_base *base, const char *path, const struc
     }
     report->base = base;
     report->set = set;
-    report->lock = report->listener = -1;
+    report->listener = -1;
     event_assign(&report->acceptable, base, -1, 0, report_accept, report);
+    evtimer_assign(&report->again, base, report_again, report);
     if (report_open(report, path, why) == 0)
         return report;
     report_free(report);
     return NULL;
 }
 
-/* The lock goes last: whoever gets it next finds no socket. */
 void report_free(struct report *report)
 {
     if (report == NULL)
@@ -246,12 +216,10 @@ void report_free(struct report *report)
         if (report->readers[i].stream != NULL)
             reader_end(&report->readers[i]);
     event_del(&report->acceptable);
+    event_del(&report->again);
     if (report->listener >= 0) {
-        unlink(report->address.sun_path);
+        socket_file_remove(&report->address, &report->file);
         close(report->listener);
-        unlink(report->lock_path);
     }
-    if (report->lock >= 0)
-        close(report->lock);
     free(report);
 }

@@ -9,8 +9,8 @@
  * channels, by which a reader knows that it is whole. It is made at once, and sent as the reader
  * reads. A few are served at a time, for ten seconds each at most. Others wait until one is done.
  *
- * The socket belongs to one process at a time. A lock on the file PATH.lock says so, which the
- * kernel gives up for a process that was killed. Its socket is then replaced.
+ * The socket belongs to one process at a time. That of a process that was killed is replaced, and
+ * nothing else that may be at its path (common/socket_file.h).
  */
 #ifndef IDC_CHANNELS_REPORT_H
 #define IDC_CHANNELS_REPORT_H

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * socket.c - the listening socket and its path. If nobody answers on a path, it is left over from a
- * daemon that was killed, and is replaced. If somebody answers, the path is not touched. Only the
- * usual directory is made, and removed at the end.
+ * socket.c - the listening socket and its path. What a killed daemon has left there is replaced,
+ * and nothing else (common/socket_file.h). Only the usual directory is made, and removed at the
+ * end.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/socket_file.h"
 #include "link_mgr/base/guard.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/privileges.h"
@@ -28,8 +28,7 @@
 struct rpc_socket {
     int fd;
     struct sockaddr_un address;
-    dev_t device; /* of the socket that we made at the path */
-    ino_t inode;
+    struct socket_file file;
     bool made_directory;
 };
 
@@ -53,52 +52,6 @@ static int find_directory(struct rpc_socket *s, char *why, size_t why_size)
     return -error;
 }
 
-/* Does somebody accept connections at the address? 1, 0, or negative errno. */
-static int is_served(const struct sockaddr_un *address)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    int result =
-        connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN
-            ? 1
-            : -errno;
-    close(fd);
-    return result == -ECONNREFUSED || result == -ENOENT ? 0 : result;
-}
-
-static int remove_stale(const struct sockaddr_un *address, char *why, size_t why_size)
-{
-    const char *path = address->sun_path;
-    struct stat status;
-    if (lstat(path, &status) < 0)
-        return errno == ENOENT ? 0 : -errno;
-    if (!S_ISSOCK(status.st_mode)) {
-        snprintf(why, why_size, "%s exists and is not a socket", path);
-        return -EEXIST;
-    }
-    int served = is_served(address);
-    if (served == 1) {
-        snprintf(why, why_size, "another link_mgr serves %s", path);
-        return -EADDRINUSE;
-    }
-    if (served < 0 || unlink(path) < 0) {
-        int error = served < 0 ? -served : errno;
-        snprintf(why, why_size, "cannot replace %s: %s", path, strerror(error));
-        return -error;
-    }
-    return 0;
-}
-
-/* Only we may connect before mode and group are set. */
-static int bind_privately(int fd, const struct sockaddr_un *address)
-{
-    mode_t old = umask(0177);
-    int result = bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ? 0 : -errno;
-    umask(old);
-    return result;
-}
-
 /* If there is no such group, the socket stays with our own. If we may not give it to that group,
  * only our own user may connect. */
 static void set_access(const char *path, gid_t now)
@@ -112,24 +65,28 @@ static void set_access(const char *path, gid_t now)
     chmod(path, 0660);
 }
 
+static void explain_failure(int error, const char *path, char *why, size_t why_size)
+{
+    if (error == -EEXIST)
+        snprintf(why, why_size, "%s exists and is not a socket", path);
+    else if (error == -EADDRINUSE)
+        snprintf(why, why_size, "another link_mgr serves %s", path);
+    else
+        snprintf(why, why_size, "cannot listen on %s: %s", path, strerror(-error));
+}
+
+/* Only we may connect before mode and group are set. */
 static int open_at(struct rpc_socket *s, char *why, size_t why_size)
 {
     const char *path = s->address.sun_path;
     struct stat status = {0};
-    int error = remove_stale(&s->address, why, why_size);
-    if (error != 0)
-        return error;
-    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    error = s->fd < 0 ? -errno : bind_privately(s->fd, &s->address);
-    if (error == 0 && (listen(s->fd, BACKLOG) < 0 || stat(path, &status) < 0))
-        error = -errno;
+    s->fd = socket_file_listen(&s->address, 0600, BACKLOG, &s->file);
+    int error = s->fd < 0 ? s->fd : stat(path, &status) < 0 ? -errno : 0;
     if (error != 0) {
-        snprintf(why, why_size, "cannot listen on %s: %s", path, strerror(-error));
+        explain_failure(error, path, why, why_size);
         return error;
     }
     guard_begin(s->fd); /* docs/rpc.md: no descriptors before the upgrade */
-    s->device = status.st_dev;
-    s->inode = status.st_ino;
     set_access(path, status.st_gid);
     return 0;
 }
@@ -164,10 +121,7 @@ int rpc_socket_fd(const struct rpc_socket *s)
 
 void rpc_socket_remove(struct rpc_socket *s)
 {
-    struct stat status;
-    if (s->inode != 0 && lstat(s->address.sun_path, &status) == 0 && status.st_dev == s->device &&
-        status.st_ino == s->inode)
-        unlink(s->address.sun_path);
+    socket_file_remove(&s->address, &s->file);
     if (s->made_directory)
         rmdir(USUAL_DIRECTORY);
     if (s->fd >= 0)

@@ -667,6 +667,36 @@ class Wrong(ForwardCase):
             with self.subTest(source=source, target=target):
                 self.assert_one_line(self.forward(self.a, source, target), "idc forward: ", words)
 
+    def test_its_own_client(self):
+        """However it is written. What only looks alike is no such thing."""
+        os.symlink(self.place, self.path("link"))
+        os.symlink(self.path("x"), self.path("y"))
+        os.mkdir(self.path("d"))
+        port, listen = self.free_port(), "unix-listen:" + self.path("x")
+        for source, target in (
+                (listen, "unix:" + self.path("x")), (listen, "unix:" + self.path("./x")),
+                ("unix:" + self.path("link/x"), listen), (listen, "unix:" + self.path("y")),
+                ("tcp-listen:127.0.0.1:%d" % port, "tcp:127.0.0.1:%d" % port),
+                ("tcp-listen:127.0.0.1:%d" % port, "tcp:0.0.0.0:%d" % port),
+                ("tcp-listen:0.0.0.0:%d" % port, "tcp:127.0.0.1:%d" % port),
+                ("tcp-listen:0.0.0.0:%d" % port, "tcp:127.7.7.7:%d" % port),
+                ("tcp-listen:0.0.0.0:%d" % port, "tcp:localhost:%d" % port)):
+            with self.subTest(source=source, target=target):
+                self.assert_one_line(self.forward(self.a, source, target), "idc forward: ", "never stop")
+                self.assertFalse(os.path.exists(self.path("x")))
+        for source, target in (
+                (listen, "unix:" + self.path("d/x")), ("tcp-listen:127.0.0.1:%d" % port, "tcp:127.0.0.2:%d" % port),
+                ("tcp-listen:0.0.0.0:%d" % port, "tcp:192.0.2.1:%d" % port)):
+            with self.subTest(source=source, target=target):
+                forward = self.forward(self.a, source, target)
+                if source.startswith("unix"):
+                    self.unix("x").sendall(b"x")
+                    self.assertIn(b"No such file", forward.stderr.read_until(b"\n", 60))
+                else:
+                    self.tcp(port)
+                forward.kill(signal.SIGTERM)
+                self.assertEqual(forward.wait(), 0)
+
     def test_no_link_mgr(self):
         for source, target in ("idc-listen:x", "exec:cat"), ("stdio", "idc:1:x"):
             process = self.a.spawn(["idc", "--socket", self.path("none"), "forward", source, target])
