@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "channels/child.h"
 #include "channels/hybrid.h"
 
 #define PAUSE_FIRST_MS 100
@@ -48,6 +49,7 @@ struct channel {
     int listener;              /* its descriptor, or -1 */
     bool lost;                 /* it is there, but nobody can come now */
     bool hybrid, ended;
+    unsigned running, processes;    /* of commands that have not ended, and how many there may be */
     struct event acceptable, again; /* again: after a pause */
     unsigned pause_ms;
     TAILQ_HEAD(, joint) joints;
@@ -115,9 +117,10 @@ static void channel_pause(struct channel *channel, unsigned longest_ms)
 
 /* ---- joints ---- */
 
+/* A command may run for longer than its connection is open. */
 static bool channel_is_full(const struct channel *channel)
 {
-    return channel->open >= channel->settings.max;
+    return channel->open >= channel->settings.max || channel->running >= channel->processes;
 }
 
 static struct joint *joint_new(struct channel *channel)
@@ -154,6 +157,14 @@ static void channel_go_on(struct channel *channel, bool failed)
     else if (channel->listening < 0)
         channel_pause(channel, PAUSE_CONNECT_MS);
     else if (channel->listener >= 0 && !channel_is_full(channel))
+        event_add(&channel->acceptable, NULL);
+}
+
+static void channel_child_ended(void *context)
+{
+    struct channel *channel = context;
+    channel->running--;
+    if (channel->listener >= 0 && !channel->settings.once && !channel_is_full(channel))
         event_add(&channel->acceptable, NULL);
 }
 
@@ -369,6 +380,8 @@ static void joint_open(struct joint *joint)
     char why[OPENER_WHY_MAX] = "";
     int error =
         opener_open(channel->openers[joint->opening], joint->port, joint->attempt, side, why);
+    if (side->child != NULL)
+        channel->running++;
     if (error == 0) {
         joint_connected(joint);
         return;
@@ -451,13 +464,13 @@ static bool channel_accept(struct channel *channel)
     }
     joint->sides[channel->listening] = side;
     joint->opening = 1 - channel->listening;
-    if (channel_is_full(channel) || channel->settings.once)
-        event_del(&channel->acceptable);
-    bool more = !channel_is_full(channel) && !channel->settings.once;
     if (channel->hybrid)
         line_begin(joint, channel->listening, CLIENT_SECONDS, client_event);
     else
-        joint_open(joint);
+        joint_open(joint); /* it may be over with this, or have started a command */
+    bool more = !channel_is_full(channel) && !channel->settings.once;
+    if (!more)
+        event_del(&channel->acceptable);
     return more;
 }
 
@@ -513,7 +526,9 @@ static void channel_join_pair(struct channel *channel)
 static void channel_begin(struct channel *channel)
 {
     char why[OPENER_WHY_MAX];
-    if (channel->listening < 0) {
+    if (channel->listening < 0 && channel->running >= channel->processes) {
+        channel_pause(channel, PAUSE_CONNECT_MS);
+    } else if (channel->listening < 0) {
         channel_join_pair(channel);
     } else if (channel->listener >= 0) {
         if (!channel_is_full(channel))
@@ -539,6 +554,8 @@ static struct channel *channel_make(const struct bridge_loop *loop,
         return NULL;
     channel->loop = loop;
     channel->settings = *settings;
+    channel->settings.opener.ended = channel_child_ended;
+    channel->settings.opener.context = channel;
     channel->listener = -1;
     channel->pause_ms = PAUSE_FIRST_MS;
     TAILQ_INIT(&channel->joints);
@@ -552,6 +569,7 @@ static void channel_bound(struct channel *channel, const struct end *from, const
 {
     if (channel->settings.max == 0)
         channel->settings.max = CHANNEL_MAX_DEFAULT;
+    channel->processes = channel->settings.max;
     if (end_is_single(from) || end_is_single(to))
         channel->settings.max = 1;
     bool passes = (end_is_single(from) && from->kind != END_PTY) ||
@@ -615,6 +633,7 @@ void channel_free(struct channel *channel)
         joint_free(joint, ECONNABORTED);
     if (channel->listener >= 0)
         opener_unlisten(channel->openers[channel->listening], channel->listener);
+    child_forget(channel);
     for (int i = 0; i < 2; i++)
         opener_free(channel->openers[i]);
     free(channel);

@@ -7,7 +7,8 @@
  * One of the two ends listens: each connection that it accepts is a joint. The other end is opened
  * for it, in the background, and then a bridge (bridge.h) joins the two. If it can't be opened, the
  * connection gets a reset. With `max` joints, no more connections are accepted. They wait where
- * they came from, and when that has no room, they are refused there.
+ * they came from, and when that has no room, they are refused there. A command counts until its
+ * process has ended, also after its joint is over.
  *
  * Neither end listens: there is one joint at a time. TO is opened first, so that nothing of FROM is
  * taken before there is somebody to take it. When the joint is over, the next one follows after a
@@ -35,7 +36,7 @@ struct channel;
 
 struct channel_settings {
     struct opener_settings opener;
-    unsigned max; /* joints at a time; 0: CHANNEL_MAX_DEFAULT */
+    unsigned max; /* joints at a time, and processes of exec; 0: CHANNEL_MAX_DEFAULT */
     bool once;
     bool patient; /* the first attempt to listen may fail too */
     /* A line without its newline. */

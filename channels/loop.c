@@ -7,12 +7,16 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "channels/child.h"
+
 static void loop_reap(const struct loop *loop)
 {
     pid_t pid;
-    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+        child_reaped(pid);
         if (loop->reaped != NULL)
             loop->reaped(loop->context, pid);
+    }
 }
 
 static void loop_signal(evutil_socket_t number, short what, void *argument)
@@ -37,6 +41,20 @@ static void loop_raise_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static void loop_mask_early(int how)
+{
+    sigset_t early;
+    sigemptyset(&early);
+    sigaddset(&early, SIGHUP);
+    sigaddset(&early, SIGTERM);
+    sigprocmask(how, &early, NULL);
+}
+
+void loop_hold_signals(void)
+{
+    loop_mask_early(SIG_BLOCK);
+}
+
 int loop_open(struct loop *loop, void (*hangup)(void *context), void *context)
 {
     static const int numbers[LOOP_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
@@ -54,6 +72,7 @@ int loop_open(struct loop *loop, void (*hangup)(void *context), void *context)
         error |= event_add(&loop->signals[i], NULL);
     }
     signal(SIGPIPE, SIG_IGN);
+    loop_mask_early(SIG_UNBLOCK);
     loop_raise_limit();
     return error;
 }

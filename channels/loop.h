@@ -20,6 +20,9 @@ struct loop {
     void *context;
 };
 
+/* SIGHUP and SIGTERM wait for loop_open from now on, and then count. Without this they would end
+ * the process, SIGHUP too. */
+void loop_hold_signals(void);
 /* SIGTERM and SIGINT end loop_run, SIGHUP calls hangup, and children are reaped. 0, or -1: there is
  * no memory. The caller sets reaped afterwards. */
 int loop_open(struct loop *loop, void (*hangup)(void *context), void *context);

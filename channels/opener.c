@@ -7,7 +7,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -234,7 +233,7 @@ int opener_open(struct opener *opener, uint32_t port, unsigned attempt, struct s
     case END_VSOCK:
         return open_socket(opener, port, attempt, side, why);
     case END_EXEC:
-        return opener_local_exec(opener->end.where, side, why);
+        return opener_local_exec(opener->end.where, &opener->settings, side, why);
     default:
         *side = opener->local.side;
         return 0;

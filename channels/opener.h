@@ -26,6 +26,10 @@ struct opener;
 struct opener_settings {
     const char *link_mgr; /* path of its RPC socket, or NULL: the usual one */
     mode_t mode;          /* unix-listen: who may connect; 0: as umask says */
+    /* exec: a command has ended. It may be called after its side was closed, but not after
+     * child_forget with this context. May be NULL. */
+    void (*ended)(void *context);
+    void *context;
 };
 
 /* NULL: why says what is wrong. The end and the settings are copied; link_mgr is not. */

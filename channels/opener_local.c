@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,11 +13,16 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "channels/child.h"
 #include "channels/opener.h"
 
 /* UNIX98_PTY_SLAVE_MAJOR and the seven that follow it, in the kernel's major.h */
 #define PTY_MAJOR_FIRST 136
 #define PTY_MAJOR_LAST 143
+/* MEM_MAJOR there, and its minors in the kernel's devices.txt */
+#define MEMORY_MAJOR 1
+#define MEMORY_NULL 3
+#define MEMORY_FULL 7
 
 static int local_fail(char *why, const char *what)
 {
@@ -29,23 +33,52 @@ static int local_fail(char *why, const char *what)
 
 /* ---- file ---- */
 
-static int file_open(const struct end *end)
+/* Something that may keep its writer waiting would stop all channels. */
+static bool file_never_waits(const struct stat *about)
 {
-    return open(end->where, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    bool is_device = S_ISCHR(about->st_mode) && major(about->st_rdev) == MEMORY_MAJOR;
+    unsigned device = minor(about->st_rdev);
+    return S_ISREG(about->st_mode) ||
+           (is_device && (device == MEMORY_NULL || device == MEMORY_FULL));
+}
+
+static int file_refuse(char *why)
+{
+    snprintf(why, OPENER_WHY_MAX, "it is no regular file, nor /dev/null");
+    return -EINVAL;
+}
+
+/* It is looked at before, since opening a device may do something, and after, since it may be
+ * another one by then. */
+static int file_open(const struct end *end, char *why)
+{
+    const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    struct stat about;
+    if (stat(end->where, &about) == 0 && !S_ISDIR(about.st_mode) && !file_never_waits(&about))
+        return file_refuse(why);
+    int fd = open(end->where, flags, 0640);
+    if (fd < 0)
+        return local_fail(why, "");
+    if (fstat(fd, &about) == 0 && file_never_waits(&about))
+        return fd;
+    close(fd);
+    return file_refuse(why);
 }
 
 static int file_prepare(struct opener_local *local, const struct end *end, char *why)
 {
-    int fd = file_open(end);
+    int fd = file_open(end, why);
+    if (fd < 0)
+        return fd;
     local->side = (struct side){.in = -1, .out = fd, .form = SIDE_MUTE};
-    return fd >= 0 ? 0 : local_fail(why, "");
+    return 0;
 }
 
 int opener_local_reopen(struct opener_local *local, const struct end *end, char *why)
 {
-    int fd = file_open(end);
+    int fd = file_open(end, why);
     if (fd < 0)
-        return local_fail(why, "");
+        return fd;
     dup3(fd, local->side.out, O_CLOEXEC);
     close(fd);
     return 0;
@@ -235,32 +268,31 @@ static int descriptor_prepare(struct opener_local *local, const struct end *end,
 
 static void exec_child(const char *command, int socket)
 {
-    setpgid(0, 0);
-    signal(SIGPIPE, SIG_DFL);
     if (dup2(socket, STDIN_FILENO) >= 0 && dup2(socket, STDOUT_FILENO) >= 0)
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
     _exit(127);
 }
 
-int opener_local_exec(const char *command, struct side *side, char *why)
+int opener_local_exec(const char *command, const struct opener_settings *settings,
+                      struct side *side, char *why)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return local_fail(why, "cannot make a socket");
     /* the held byte, so that a reset can be told from the beginning */
     bool held = send(pair[1], "m", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
-    pid_t pid = fork();
-    if (pid == 0)
+    pid_t pid;
+    struct child *child = child_start(&pid, settings->ended, settings->context);
+    if (child != NULL && pid == 0)
         exec_child(command, pair[1]);
-    int status = pid < 0 ? local_fail(why, "cannot make a process") : 0;
+    int status = child == NULL ? local_fail(why, "cannot make a process") : 0;
     close(pair[1]);
     if (status < 0) {
         close(pair[0]);
         return status;
     }
-    setpgid(pid, pid); /* whoever is first: it may be killed at once */
-    *side =
-        (struct side){.in = pair[0], .out = pair[0], .form = SIDE_UNIX, .held = held, .pid = pid};
+    *side = (struct side){
+        .in = pair[0], .out = pair[0], .form = SIDE_UNIX, .held = held, .child = child};
     return 0;
 }
 

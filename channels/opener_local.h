@@ -7,6 +7,8 @@
 #include "channels/end.h"
 #include "channels/side.h"
 
+struct opener_settings;
+
 /* What lasts as long as the channel. */
 struct opener_local {
     struct side side;
@@ -21,6 +23,7 @@ void opener_local_release(struct opener_local *local, const struct end *end);
 int opener_local_reopen(struct opener_local *local, const struct end *end, char *why);
 /* Runs a shell command in a process group of its own, with a socket as its standard input and
  * output. */
-int opener_local_exec(const char *command, struct side *side, char *why);
+int opener_local_exec(const char *command, const struct opener_settings *settings,
+                      struct side *side, char *why);
 
 #endif

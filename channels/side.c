@@ -5,12 +5,12 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "channels/child.h"
 #include "link_mgr/base/unix_diag.h"
 
 static void side_set_linger(int fd, bool resets)
@@ -209,8 +209,12 @@ void side_close(struct side *side, int error)
         return;
     if (error == 0 && side->in >= 0)
         side_close_cleanly(side);
-    if (error != 0 && side->pid > 0)
-        kill(-side->pid, SIGTERM);
+    if (side->child != NULL) {
+        if (error != 0)
+            child_terminate(side->child);
+        child_release(side->child);
+        side->child = NULL;
+    }
     if (side->in >= 0)
         close(side->in);
     if (side->out >= 0 && side->out != side->in)

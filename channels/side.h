@@ -27,6 +27,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct child;
+
 enum side_form {
     SIDE_UNIX,   /* a stream socket of AF_UNIX, also IDC's */
     SIDE_SOCKET, /* another stream socket */
@@ -44,7 +46,7 @@ struct side {
     bool news;  /* something was read; room.c takes this back */
     /* at most as many bytes are in the block of the held one; for room.c */
     uint32_t block;
-    pid_t pid; /* exec: the process and its group; else 0 */
+    struct child *child; /* exec: its process; else NULL */
 };
 
 #define SIDE_NONE ((struct side){.in = -1, .out = -1, .form = SIDE_PLAIN})

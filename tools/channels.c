@@ -111,7 +111,7 @@ static int channels_run(struct channels *channels, const struct channel_list *li
         channels_notify(channels, "STOPPING=1");
     }
     channel_set_free(channels->set);
-    report_free(channels->report); /* last: its lock keeps another one away until then */
+    report_free(channels->report); /* last: its socket keeps another one away until then */
     loop_close(&channels->loop);
     return status;
 }
@@ -119,6 +119,8 @@ static int channels_run(struct channels *channels, const struct channel_list *li
 static int channels_read(struct channels *channels)
 {
     struct channel_list list;
+    if (!channels->check)
+        loop_hold_signals();
     channels->places.say = channels_say;
     channels->places.context = channels;
     channels->files = channel_files_new(&channels->places);

@@ -101,6 +101,7 @@ int run_forward(const struct command *command, int argc, char **argv)
     struct channel_settings settings = {.max = 0};
     struct end ends[2];
     int option, status;
+    loop_hold_signals();
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (option == 'm' && !parse_number(optarg, 1, LOOP_MAX, &settings.max))
             return usage_error(command, "--max takes 1 to %u, not \"%s\"", LOOP_MAX, optarg);

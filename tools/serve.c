@@ -188,7 +188,7 @@ static void serve_accept_failed(struct serve *serve, int error)
         return;
     serve_say(serve, "accepting", idc_last_error());
     event_del(&serve->acceptable);
-    if (error != EMFILE && error != ENFILE) {
+    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) {
         close(serve->listener);
         serve->listener = -1;
     }
@@ -381,6 +381,7 @@ int run_serve(const struct command *command, int argc, char **argv)
     static struct serve serve;
     int option, status;
     serve = (struct serve){.command = command, .type = IDC_STREAM, .max = MAX_DEFAULT};
+    loop_hold_signals();
     /* "+": the options of PROGRAM are its own */
     while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
         if (option == 'p' && !parse_number(optarg, 1, UINT32_MAX, &serve.port))

@@ -5,12 +5,12 @@
 #include <grp.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "channels/child.h"
 #include "common/handover.h"
 
 /* How long a program that could not be run waits for something that stays unread. */
@@ -79,9 +79,9 @@ static int child_become_user(const struct passwd *user)
 }
 
 /* Only what a peer has sent, and nobody has read, makes the close a reset now. */
-static void child_fail(const struct serve_child *child, const char *what, int fd)
+static void child_fail(const struct serve_child *child, const char *what)
 {
-    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
     failure(child->command, "%s: %s", what, strerror(errno));
     poll(&p, 1, UNREAD_MS);
     _exit(EXIT_NOT_FOUND);
@@ -90,28 +90,25 @@ static void child_fail(const struct serve_child *child, const char *what, int fd
 static void child_run(const struct serve_child *child, int fd, bool marked,
                       const struct idc_addr *peer, const char *name)
 {
-    setpgid(0, 0);
-    signal(SIGPIPE, SIG_DFL);
+    bool joined = dup2(fd, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0;
+    child_close_private(); /* looking up a user, and what a program can't do, may take a while */
     child_set_environment(child, peer, name);
-    if (child_become_user(child->user) < 0 || dup2(fd, STDIN_FILENO) < 0 ||
-        dup2(fd, STDOUT_FILENO) < 0) {
+    if (!joined || child_become_user(child->user) < 0) {
         failure(child->command, "cannot prepare a process: %s", strerror(errno));
         _exit(EXIT_NOT_FOUND); /* with its mark */
     }
     if (marked)
-        handover_take_mark(fd);
+        handover_take_mark(STDIN_FILENO);
     execvp(child->program[0], child->program);
-    child_fail(child, child->program[0], fd);
+    child_fail(child, child->program[0]);
 }
 
 pid_t serve_child_start(const struct serve_child *child, int fd, bool marked,
                         const struct idc_addr *peer, const char *name)
 {
     fflush(NULL);
-    pid_t pid = fork();
+    pid_t pid = child_fork();
     if (pid == 0)
         child_run(child, fd, marked, peer, name);
-    if (pid > 0)
-        setpgid(pid, pid); /* whoever is first: it may be killed at once */
     return pid;
 }

@@ -98,6 +98,10 @@ class ForwardCase(IdcTestCase):
         wait_until(lambda: sock.connect_ex(("127.0.0.1", port)) == 0, what="a listener at port %d" % port)
         return sock
 
+    def children(self, process):
+        with open("/proc/%d/task/%d/children" % (process.pid, process.pid), encoding="ascii") as stream:
+            return [int(word) for word in stream.read().split()]
+
     def free_port(self):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))

@@ -2,14 +2,17 @@
 """`idc channels`: many channels in one process, as lines of files say, and `idc status --channels`."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import stat
 import threading
+import time
 import tty
 
 from forward_case import ForwardCase, exchange, pattern, read_all
@@ -237,6 +240,76 @@ class Running(ChannelsCase):
         status, out, _ = self.ask(["idc", "status", "--channels", "--json", "--state", self.path("state")])
         return {one["name"] for one in json.loads(out)["channels"]} if status == 0 else None
 
+
+    def test_something_else_at_the_path_of_its_state(self):
+        self.write("cat: unix-listen:%s -> exec:cat" % self.path("cat"))
+        with open(self.path("state"), "w", encoding="ascii") as stream:
+            stream.write("valuable")
+        self.assert_one_line(self.channels(), "is no socket, and stays")
+        self.assertEqual(os.stat(self.path("state")).st_size, 8)
+        os.unlink(self.path("state"))
+        server = self.unix_server("state")
+        self.assert_one_line(self.channels(), "another one runs already")
+        self.unix("state")
+        self.accept(server)
+
+    def processor_ticks(self, process):
+        with open("/proc/%d/stat" % process.pid, encoding="ascii") as stream:
+            words = stream.read().rsplit(")", 1)[1].split()
+        return int(words[11]) + int(words[12])
+
+    def test_no_descriptor_for_a_reader_of_the_state(self):
+        """He waits until there is one, and idc channels does not run in circles meanwhile."""
+        self.write("pass: unix-listen:%s -> unix:%s" % (self.path("a"), self.path("b")))
+        server = self.unix_server("b")
+        process = self.channels()
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (60, 60))
+        clients = [self.unix("a") for _ in range(60)]
+        wait_until(lambda: len(os.listdir("/proc/%d/fd" % process.pid)) == 60, what="no descriptor left")
+        self.wait_line(process, b"Too many open files")
+        reader = self.unix("state")
+        before, end = self.processor_ticks(process), time.monotonic() + 2
+        while time.monotonic() < end:
+            time.sleep(0.1)
+        self.assertLess(self.processor_ticks(process) - before, 20, "of 200, if it never waited")
+        for client in clients:
+            client.close()
+        while self.states_within(5) is None:
+            self.accept(server).close()
+        self.assertIn(b"idc-channels 1", read_all(reader)[0])
+
+    def start_unheard(self):
+        """idc channels that still reads its files: it has more to say of them than the pipe takes, which nobody reads yet."""
+        os.mkfifo(self.path("said"))
+        said = os.open(self.path("said"), os.O_RDWR)
+        self.addCleanup(os.close, said)
+        fcntl.fcntl(said, fcntl.F_SETPIPE_SZ, 4096)
+        words = [self.world.find_program("idc"), "channels"] + self.place_options()
+        process = self.a.spawn(["sh", "-c", "exec %s 2>%s" % (" ".join(words), self.path("said"))])
+        self.assertTrue(select.select([said], [], [], 60 * self.world.slowness)[0])
+        return process, said
+
+    def drain(self, said):
+        while os.read(said, 4096) != b"that was all":
+            pass
+
+    def test_signals_before_it_runs(self):
+        """SIGHUP and SIGTERM wait until it does. SIGHUP does not end it, and SIGTERM ends it with 0."""
+        self.write("cat: unix-listen:%s -> exec:cat" % self.path("cat"), *["wrong" for _ in range(90)])
+        for number in signal.SIGHUP, signal.SIGTERM:
+            process, said = self.start_unheard()
+            process.kill(number)
+            reader = threading.Thread(target=self.drain, args=(said,))
+            reader.start()
+            if number == signal.SIGHUP:
+                self.wait_path("state")
+                self.assertEqual(self.states()["cat"]["state"], "listening")
+                process.kill(signal.SIGTERM)
+            status = process.wait()
+            os.write(said, b"that was all")
+            reader.join()
+            os.unlink(self.path("said"))
+            self.assertEqual(status, 0)
 
     def test_systemd_is_told(self):
         told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

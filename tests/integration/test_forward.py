@@ -321,6 +321,29 @@ class Ends(ForwardCase):
         with open(self.path("log.1"), "rb") as stream:
             self.assertEqual(stream.read(), b"before\nfirst\n")
 
+    def test_a_file_that_would_wait(self):
+        """A pipe without a reader, or a full one, would stop all connections: also one that comes later."""
+        os.mkfifo(self.path("fifo"))
+        for path in self.path("fifo"), "/dev/ptmx":
+            self.assert_one_line(self.forward(self.b, "unix-listen:" + self.path("x"), "file:" + path), "no regular file")
+        logger = self.forward(self.b, "unix-listen:" + self.path("x"), "file:" + self.path("log"))
+        client = self.unix("x")
+        os.rename(self.path("fifo"), self.path("log"))
+        logger.kill(signal.SIGHUP)
+        self.assertIn(b"no regular file", logger.stderr.read_until(b"\n", 60))
+        client.sendall(b"to the file that was")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(client), (b"", 0))
+        logger.kill(signal.SIGTERM)
+        self.assertEqual(logger.wait(), 0)
+
+    def test_devices_as_files(self):
+        self.forward(self.b, "unix-listen:" + self.path("null"), "file:/dev/null")
+        full = self.forward(self.b, "unix-listen:" + self.path("full"), "file:/dev/full")
+        self.assertEqual(exchange(self.unix("null"), b"data"), (b"", 0))
+        exchange(self.unix("full"), b"data")
+        self.assertIn(b"No space left", full.stderr.read_until(b"\n", 60))
+
     def test_a_pty(self):
         """It stays, with its link, while programs and connections come and go."""
         server = self.unix_server("b")
@@ -385,7 +408,8 @@ class Ends(ForwardCase):
         client.sendall(b"CONNECT 2000\nhello")
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(read_all(client), (b"OK 2000\nHELLO", 0))
-        for line in (b"CONNECT 2001\n", b"CONNECT x\n", b"GET / HTTP/1.0\r\n", b"CONNECT 99999999999\n", b"CONNECT" + 100 * b" "):
+        for line in (b"CONNECT 2001\n", b"CONNECT x\n", b"GET / HTTP/1.0\r\n", b"CONNECT 99999999999\n", b"CONNECT 4294969296\n",
+                     b"CONNECT" + 100 * b" "):
             client = self.unix("v")
             client.sendall(line)
             self.assertEqual(read_all(client)[0], b"")
@@ -474,6 +498,45 @@ class Ends(ForwardCase):
             self.assertEqual(os.stat(self.path("x")).st_mode & 0o777, 0o600)
             forward.kill()
             forward.wait()
+
+    def test_what_is_no_socket_stays(self):
+        """A path may be a mistake. Somebody's file must not be its price."""
+        def make_file(path):
+            with open(path, "w", encoding="ascii") as stream:
+                stream.write("valuable")
+
+        for make in make_file, os.mkfifo, lambda path: os.symlink("elsewhere", path):
+            make(self.path("x"))
+            before = os.lstat(self.path("x"))
+            self.assert_one_line(self.forward(self.a, "unix-listen:" + self.path("x"), "exec:cat"), "is no socket, and stays")
+            after = os.lstat(self.path("x"))
+            self.assertEqual((after.st_ino, after.st_mode, after.st_size), (before.st_ino, before.st_mode, before.st_size))
+            os.unlink(self.path("x"))
+
+    def test_only_the_own_socket_is_taken_away(self):
+        forward = self.forward(self.a, "unix-listen:" + self.path("x"), "exec:cat")
+        self.unix("x")
+        os.unlink(self.path("x"))
+        other = self.unix_server("x")
+        forward.kill(signal.SIGTERM)
+        self.assertEqual(forward.wait(), 0)
+        self.unix("x")
+        self.accept(other)
+
+    def test_commands_count_until_they_end(self):
+        """A client that has gone leaves a command, which may run for as long as it likes. They are bounded too."""
+        forward = self.forward(self.a, "unix-listen:" + self.path("x"), "exec:exec sleep 300", "--max", "2")
+        for _ in range(5):
+            self.unix("x").close()
+        wait_until(lambda: len(self.children(forward)) == 2, what="two commands")
+        seen = set()
+        while len(seen) < 5:
+            self.assertLessEqual(len(self.children(forward)), 2)
+            wait_until(lambda: set(self.children(forward)) - seen, what="a new command")
+            victim = min(set(self.children(forward)) - seen)
+            seen.add(victim)
+            os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: not self.children(forward), what="no command, and no zombie")
 
     def test_a_terminal_keeps_its_mode(self):
         """O_NONBLOCK is not left on what the shell has too."""

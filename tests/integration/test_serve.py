@@ -60,10 +60,6 @@ class Guests(IdcTestCase):
 class Here(ForwardCase):
     serve, wait_service, ask = Guests.serve, Guests.wait_service, Guests.ask
 
-    def children(self, process):
-        with open("/proc/%d/task/%d/children" % (process.pid, process.pid), encoding="ascii") as stream:
-            return [int(word) for word in stream.read().split()]
-
     def test_a_name_of_the_peer(self):
         text = "version 1\nself uuid=ffffffff-0000-0000-0000-000000000001\npeer %d name=web\nend\n" % self.a.domid
         self.world.write_rules(self.b, 1, text)
@@ -100,6 +96,41 @@ class Here(ForwardCase):
         client.do("send", 1, len=10)
         self.assert_errno(errno.ECONNRESET, client.do, "recv", 1, max=1)
         self.assertIsNone(serve.returncode)
+
+    def call_what_cannot_be_run(self):
+        """idc serve, and its process that waits for something to leave unread."""
+        if not os.path.exists(self.path("program")):
+            with open(self.path("program"), "w", encoding="ascii") as stream:
+                stream.write("#!/nowhere/sh\n")
+            os.chmod(self.path("program"), 0o755)
+        serve = self.serve("--port", "2000", self.path("program"))
+        client = self.a.puppet()
+        client.do("connect", 1, domid=self.b.domid, port=2000)
+        self.assertIn(b"No such file", serve.stderr.read_until(b"\n", 60))
+        return serve, self.children(serve)[0]
+
+    def test_a_signal_to_a_process_that_runs_no_program(self):
+        """It ends that process, and not idc serve, whose handlers it had."""
+        serve, child = self.call_what_cannot_be_run()
+        os.kill(child, signal.SIGTERM)
+        wait_until(lambda: child not in self.children(serve), what="its end")
+        os.rename(self.path("program"), self.path("away"))
+        os.symlink("/bin/cat", self.path("program"))
+        self.assertEqual(self.ask(b"after it").stdout, b"after it")
+        self.assertIsNone(serve.returncode)
+
+    def test_killed_while_a_program_cannot_be_run(self):
+        """Its process has nothing of idc serve: the service does not seem to be served."""
+        serve, child = self.call_what_cannot_be_run()
+        with open("/proc/%d/stat" % child, encoding="ascii") as stream:
+            self.assertEqual(stream.read().split()[3], str(serve.pid))
+        names = set(os.listdir("/proc/%d/fd" % child))
+        self.assertEqual(names, {"0", "1", "2"})
+        serve.kill()
+        serve.wait()
+        wait_until(lambda: all(one["port"] != 2000 for one in self.b.status()["listeners"]), what="the end of the service")
+        os.kill(child, 0)  # it is there for a while
+        os.kill(child, signal.SIGKILL)
 
     def test_a_bound(self):
         serve = self.serve("--max", "2", "cat")

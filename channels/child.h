@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * child.h - processes that are started from within an event loop.
+ *
+ * Theory of operation
+ *
+ * A new process has everything of the old one until it runs another program. Two things of that
+ * must not be used there. The handlers of the event loop's signals write into a socket that both
+ * have, so a signal to the new process would be one to the old. Therefore all signals are blocked
+ * around fork, and have their default action in the new process before they are let in again. And a
+ * descriptor that is marked close-on-exec, such as a listener, would stay open if the new process
+ * waits, or can't run its program, while the old one has ended.
+ *
+ * The number of a process may be another one's as soon as it was waited for, and so may that of
+ * its group. A record of each process says whether it has ended. It belongs to two: to whoever
+ * started the process, until child_release, and to the process, until child_reaped. The last of
+ * them frees it.
+ *
+ * Records are those of the whole process. All functions are for the thread of the event loop.
+ */
+#ifndef IDC_CHANNELS_CHILD_H
+#define IDC_CHANNELS_CHILD_H
+
+#include <sys/types.h>
+
+struct child;
+
+/* fork, into a process group of its own. Signals that are ignored stay so, except for SIGPIPE and
+ * SIGCHLD, and so does the mask of blocked ones. -1 with errno. */
+pid_t child_fork(void);
+/* In the new process: closes what running a program would close, except for 0, 1 and 2. */
+void child_close_private(void);
+
+/* child_fork with a record. NULL with errno. In the new process *pid is 0. When the process has
+ * ended, ended is called with context from child_reaped. */
+struct child *child_start(pid_t *pid, void (*ended)(void *context), void *context);
+/* The process was waited for. One that has no record is nobody's business. */
+void child_reaped(pid_t pid);
+/* SIGTERM to its process group, if it has not ended. */
+void child_terminate(const struct child *child);
+void child_release(struct child *child);
+/* Nobody is told any more who gave this context. */
+void child_forget(const void *context);
+
+#endif
