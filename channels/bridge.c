@@ -45,10 +45,11 @@ static void flow_forget_left(struct flow *flow)
     flow->left_len = flow->left_done = 0;
 }
 
-/* The target takes nothing more. */
+/* The target takes nothing more. What it should have got is lost. */
 static void flow_stop(struct bridge *bridge, struct flow *flow)
 {
     struct side *from = &bridge->sides[flow->from];
+    bridge->lost |= flow->left != NULL || side_has_more(from);
     flow_forget_left(flow);
     flow->over = true;
     if (from->in != from->out)

@@ -16,8 +16,8 @@
  *   - A side has ended its own flow and then closes altogether, so nobody is left to whom the other
  *     flow could go. The other side then finds its connection closed.
  *   - A side that knows no end (a pty, a file) would have to be told of one.
- * A flow whose target takes nothing more (EPIPE) is over by itself. Its bytes are lost, which makes
- * the end of the bridge a reset.
+ * A flow whose target takes nothing more (EPIPE, or a pipe without a reader) is over by itself. If
+ * there are bytes that it should have got, the end of the bridge is a reset.
  *
  * Descriptors are registered edge-triggered, once, for everything. So an event costs no system call
  * to change what is waited for, and the hanging up of one side is no reason to run in circles while

@@ -164,7 +164,7 @@ static int open_idc(struct opener *opener, uint32_t port, struct side *side, cha
     int fd = libidc_connect_marked(opener->end.where, service, &options);
     if (fd < 0)
         return opener_fail(why, errno, "%s", idc_last_error());
-    *side = (struct side){.in = fd, .out = fd, .form = SIDE_UNIX, .held = true};
+    *side = side_unix(fd, true);
     return -EINPROGRESS;
 }
 
@@ -414,7 +414,7 @@ static int accept_idc(int listener, struct side *side, char *why)
     }
     if (fd < 0)
         return opener_fail(why, errno, "%s", idc_last_error());
-    *side = (struct side){.in = fd, .out = fd, .form = SIDE_UNIX, .held = marked};
+    *side = side_unix(fd, marked);
     return 0;
 }
 

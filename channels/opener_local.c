@@ -27,7 +27,9 @@
 static int local_fail(char *why, const char *what)
 {
     int error = errno;
-    snprintf(why, OPENER_WHY_MAX, "%s%s%s", what, what[0] != '\0' ? ": " : "", strerror(error));
+    const char *text = error == EPROTOTYPE ? "it is a socket of messages, not of a stream of bytes"
+                                           : strerror(error);
+    snprintf(why, OPENER_WHY_MAX, "%s%s%s", what, what[0] != '\0' ? ": " : "", text);
     return -error;
 }
 
@@ -202,13 +204,34 @@ static bool is_socket(int fd, struct stat *about)
     return fstat(fd, about) == 0 && S_ISSOCK(about->st_mode);
 }
 
+/* Was it open when the program began? What it opens itself has the flag, also what takes the place
+ * of closed standard descriptors (common/standard_output.h). No flag survives an exec. */
+static bool is_inherited(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+    return flags >= 0 && (flags & FD_CLOEXEC) == 0;
+}
+
+/* Can it be one of those that are read, or written, as a stream of bytes? errno else says why. */
+static bool is_usable(int fd, int flags)
+{
+    int mode = fcntl(fd, F_GETFL) & O_ACCMODE, type = SOCK_STREAM;
+    socklen_t len = sizeof(type);
+    errno = EBADF;
+    if (!is_inherited(fd) || (mode != O_RDWR && mode != flags))
+        return false;
+    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
+    errno = EPROTOTYPE; /* what it takes as one message would not be one at the other end */
+    return type == SOCK_STREAM;
+}
+
 /* An own descriptor for the same file. The number itself then refers to /dev/null, so that closing
  * the own one closes it for others. -1: there is none. */
 static int standard_reopen(int fd, int flags)
 {
     char path[32];
     struct stat about;
-    if (fstat(fd, &about) < 0)
+    if (!is_usable(fd, flags) || fstat(fd, &about) < 0)
         return -1;
     if (S_ISREG(about.st_mode) || S_ISSOCK(about.st_mode))
         return fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* with its offset, and no waiting */
@@ -224,8 +247,10 @@ static int standard_reopen(int fd, int flags)
 static int standard_take(int fd, int flags)
 {
     int again = standard_reopen(fd, flags);
+    if (again < 0)
+        return -1;
     int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (again >= 0 && nothing >= 0 && flags_before[fd] < 0)
+    if (nothing >= 0 && flags_before[fd] < 0)
         dup2(nothing, fd);
     if (nothing >= 0)
         close(nothing);
@@ -242,9 +267,9 @@ static int standard_prepare(struct opener_local *local, char *why)
         return local_fail(why, "standard input");
     int writing = standard_take(STDOUT_FILENO, O_WRONLY);
     if (writing < 0) {
-        local_fail(why, "standard output");
+        int error = local_fail(why, "standard output");
         close(reading);
-        return -errno;
+        return error;
     }
     if (one) {
         close(writing);
@@ -257,7 +282,7 @@ static int standard_prepare(struct opener_local *local, char *why)
 static int descriptor_prepare(struct opener_local *local, const struct end *end, char *why)
 {
     int fd = (int)end->number;
-    if (fcntl(fd, F_GETFD) < 0)
+    if (!is_usable(fd, fcntl(fd, F_GETFL) & O_ACCMODE))
         return local_fail(why, "");
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     local->side = side_of(fd, fd);
@@ -291,8 +316,8 @@ int opener_local_exec(const char *command, const struct opener_settings *setting
         close(pair[0]);
         return status;
     }
-    *side = (struct side){
-        .in = pair[0], .out = pair[0], .form = SIDE_UNIX, .held = held, .child = child};
+    *side = side_unix(pair[0], held);
+    side->child = child;
     return 0;
 }
 

@@ -29,13 +29,30 @@ static enum side_form side_form_of(int fd)
     return domain == AF_UNIX && type == SOCK_STREAM ? SIDE_UNIX : SIDE_SOCKET;
 }
 
+/* Otherwise the kernel would hide an urgent byte from recv, and drop it when the next one is read.
+ * Of a Unix socket it also counts that byte among those that are there. */
+static void side_take_urgent_bytes(int fd)
+{
+    setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int){1}, sizeof(int));
+}
+
+struct side side_unix(int fd, bool held)
+{
+    side_take_urgent_bytes(fd);
+    return (struct side){.in = fd, .out = fd, .form = SIDE_UNIX, .held = held};
+}
+
 struct side side_of(int in, int out)
 {
     struct side side = {.in = in, .out = out, .form = SIDE_PLAIN};
     if (in == out)
         side.form = side_form_of(in);
-    if (side.form == SIDE_SOCKET)
+    if (side.form == SIDE_UNIX)
+        return side_unix(in, false);
+    if (side.form == SIDE_SOCKET) {
+        side_take_urgent_bytes(in);
         side_set_linger(in, true);
+    }
     if (side.form != SIDE_PLAIN)
         return side; /* each call says that it does not wait */
     if (in >= 0)
@@ -58,20 +75,27 @@ static bool side_hung_up(int fd)
     return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
-/* Nothing new is there. If nothing can come any more, the held byte is taken out, and what follows
- * it is the end or an error. */
-static ssize_t side_read_end(struct side *side, void *buf, size_t size)
+/* Bytes in a Unix socket that were not passed on, or a negative errno. */
+static ssize_t side_fresh(const struct side *side)
 {
-    if (!side_hung_up(side->in))
-        return -EAGAIN;
-    if (side->held)
-        recv(side->in, buf, 1, MSG_DONTWAIT);
-    side->held = false;
-    ssize_t got = recv(side->in, buf, size, MSG_DONTWAIT);
-    return got < 0 ? -errno : got;
+    int waiting = 0;
+    if (ioctl(side->in, SIOCINQ, &waiting) < 0)
+        return -errno;
+    return waiting - side->held;
 }
 
-/* Takes out the held byte and len bytes behind it. Returns how many of the latter came. */
+/* The end, or why there is none. The held byte stays. */
+static ssize_t side_read_end(const struct side *side)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    getsockopt(side->in, SOL_SOCKET, SO_ERROR, &error, &len);
+    return -error;
+}
+
+/* Takes out the held byte and len bytes behind it. Returns how many of the latter came. recvmsg
+ * stops behind bytes with which descriptors came, and before an urgent one. So there may be less,
+ * and then something is left. */
 static ssize_t side_take(struct side *side, void *buf, size_t len)
 {
     char held;
@@ -96,23 +120,34 @@ static void side_note(struct side *side, size_t fresh, bool all)
     side->news = true;
 }
 
-static ssize_t side_read_unix(struct side *side, char *buf, size_t size)
+/* Something is there. */
+static ssize_t side_read_fresh(struct side *side, char *buf, size_t size, size_t fresh)
 {
-    int waiting = 0;
-    if (ioctl(side->in, SIOCINQ, &waiting) < 0)
-        return -errno;
-    size_t fresh = (size_t)waiting - side->held;
-    if (fresh == 0)
-        return side_read_end(side, buf, size);
     bool all = fresh <= size;
     size_t len = all ? fresh - 1 : size;
+    bool held = side->held;
     side_note(side, all ? fresh : size, all);
     ssize_t got = side_take(side, buf, len);
+    if (got == 0 && len > 0 && held) /* it was all of a piece */
+        got = side_take(side, buf, len);
     if (got < 0 || (size_t)got < len || !all)
         return got;
     ssize_t peeked = recv(side->in, buf + got, 1, MSG_DONTWAIT | MSG_PEEK);
     side->held = peeked == 1;
     return got + side->held;
+}
+
+static ssize_t side_read_unix(struct side *side, char *buf, size_t size)
+{
+    ssize_t fresh = side_fresh(side);
+    if (fresh == 0) {
+        if (!side_hung_up(side->in))
+            return -EAGAIN;
+        fresh = side_fresh(side); /* it may have come before the end */
+    }
+    if (fresh < 0)
+        return fresh;
+    return fresh == 0 ? side_read_end(side) : side_read_fresh(side, buf, size, (size_t)fresh);
 }
 
 ssize_t side_read(struct side *side, void *buf, size_t size)
@@ -136,12 +171,6 @@ ssize_t side_read(struct side *side, void *buf, size_t size)
     return got;
 }
 
-bool side_has_more(const struct side *side)
-{
-    int waiting = 0;
-    return ioctl(side->in, SIOCINQ, &waiting) == 0 && waiting > (int)side->held;
-}
-
 void side_let_go(struct side *side)
 {
     char byte;
@@ -153,9 +182,14 @@ void side_let_go(struct side *side)
 
 bool side_is_untold(const struct side *side)
 {
+    return side->form == SIDE_UNIX && side->in >= 0 && !side->held && side_fresh(side) == 0 &&
+           !side_hung_up(side->in);
+}
+
+bool side_has_more(const struct side *side)
+{
     int waiting = 0;
-    return side->form == SIDE_UNIX && side->in >= 0 && !side->held &&
-           ioctl(side->in, SIOCINQ, &waiting) == 0 && waiting == 0 && !side_hung_up(side->in);
+    return side->in >= 0 && ioctl(side->in, FIONREAD, &waiting) == 0 && waiting > side->held;
 }
 
 /* ---- writing ---- */

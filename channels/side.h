@@ -9,15 +9,20 @@
  *
  * A Unix socket tells its other end of a reset only if it is closed while something in it is
  * unread. So of what a Unix socket brings, the last byte is only looked at. It is passed on, and it
- * stays in the socket, "held", until more comes or until the end has been seen. If this side is
- * then closed because the connection was cut off, the program there gets ECONNRESET and no end of
- * file. That is also so when this process is killed. A clean end takes the held byte out first.
+ * stays in the socket, "held", until more comes. If this side is then closed because the connection
+ * was cut off, the program there gets ECONNRESET and no end of file. That is also so when this
+ * process is killed. The held byte stays there also when the end has been seen. For the program may
+ * still wait for an answer, and a part of it must not look like all of it. A clean close takes it
+ * out first.
  *
  * The kernel charges a whole block to its writer as long as one byte of it is unread. A writer with
  * a small SO_SNDBUF could therefore wait for ever; room.h lets the held byte go then.
  *
  * A TCP socket is told the same by SO_LINGER with no time, which is set from the beginning. A clean
  * end switches it off. A pipe, a terminal and a file cannot be told.
+ *
+ * Urgent bytes are ordinary ones here, in their place (SO_OOBINLINE). Descriptors that a program
+ * sends along with bytes do not pass; the kernel closes them.
  */
 #ifndef IDC_CHANNELS_SIDE_H
 #define IDC_CHANNELS_SIDE_H
@@ -54,16 +59,19 @@ struct side {
 /* Finds out the form of descriptors. Those that are no sockets become non-blocking, for everybody
  * who shares them. */
 struct side side_of(int in, int out);
+/* A stream socket of AF_UNIX; held: a byte is in it that nobody gets. */
+struct side side_unix(int fd, bool held);
 /* Of a pty or a file: an end of the other side's data is the end of the whole connection. */
 bool side_is_deaf(const struct side *side);
 
 /* Is it a Unix socket whose other end can be told of a reset only when it has sent something? */
 bool side_is_untold(const struct side *side);
 
+/* Is something there that was not read, as far as that can be known? */
+bool side_has_more(const struct side *side);
+
 /* Bytes that came, 0 at the end of data, or negative errno. */
 ssize_t side_read(struct side *side, void *buf, size_t size);
-/* Of a Unix socket: is there something that was not read? */
-bool side_has_more(const struct side *side);
 /* Lets the held byte go, until more comes; not if its writer has ended, since nobody waits then. */
 void side_let_go(struct side *side);
 /* Bytes that were taken, or negative errno. */

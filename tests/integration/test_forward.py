@@ -135,6 +135,96 @@ class Chain(ForwardCase):
     def test_the_link_is_lost(self):
         self.check_killed(lambda: self.b.restart(*self.options))
 
+    def check_broken_after_a_half(self, breaker):
+        """A client that has ended its half must not take a part of the answer for all of it."""
+        client, server = self.pair()
+        client.sendall(b"request")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(server), (b"request", 0))
+        server.sendall(b"half of ")
+        self.assertEqual(client.recv(8, socket.MSG_WAITALL), b"half of ")
+        breaker()
+        self.assertEqual(read_all(client), (b"", errno.ECONNRESET))
+        closed = select.poll()
+        closed.register(server, 0)  # it has read an end already, and would again
+        self.assertTrue(closed.poll(60000 * self.world.slowness), "the server's connection is still there")
+        self.assertEqual(read_all(server), (b"", errno.ECONNRESET))
+
+    def test_a_bridge_is_killed_after_a_half(self):
+        self.check_broken_after_a_half(lambda: self.at_a.kill())
+
+    def test_the_other_bridge_is_killed_after_a_half(self):
+        self.check_broken_after_a_half(lambda: self.at_b.kill())
+
+    def test_a_permission_is_withdrawn_after_a_half(self):
+        self.check_broken_after_a_half(lambda: self.world.setup(self.a, self.b, remove=True))
+
+    def test_the_link_is_lost_after_a_half(self):
+        self.check_broken_after_a_half(lambda: self.b.restart(*self.options))
+
+    def tcp_server(self):
+        """(a listener, its port)"""
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.settimeout(60 * self.world.slowness)
+        self.addCleanup(listener.close)
+        return listener, listener.getsockname()[1]
+
+    def answer_half(self, listener):
+        """A server that resets in the midst of its answer. Its client has ended its half."""
+        server = self.accept(listener)
+        self.assertEqual(read_all(server), (b"request", 0))
+        server.sendall(b"half of ")
+        return server
+
+    def test_a_server_resets_after_a_half(self):
+        listener, port = self.tcp_server()
+        self.start("tcp:127.0.0.1:%d" % port)
+        client = self.unix("a")
+        client.sendall(b"request")
+        client.shutdown(socket.SHUT_WR)
+        server = self.answer_half(listener)
+        self.assertEqual(client.recv(8, socket.MSG_WAITALL), b"half of ")
+        linger(server)
+        server.close()
+        self.assertEqual(read_all(client), (b"", errno.ECONNRESET))
+
+    def test_a_server_of_cat_resets_after_a_half(self):
+        listener, port = self.tcp_server()
+        self.start("tcp:127.0.0.1:%d" % port)
+        cat = self.a.spawn(["idc", "cat", str(self.b.domid), "org.example.chain"])
+        cat.write(b"request")
+        cat.close_stdin()
+        server = self.answer_half(listener)
+        self.assertEqual(cat.stdout.read_exactly(8, 60), b"half of ")
+        linger(server)
+        server.close()
+        self.assertEqual((cat.wait(), cat.stdout.read_all(60)), (1, b""))
+
+    def test_an_upload_breaks_after_the_answer(self):
+        """The command has answered, and ended that, before it has all that it is to get."""
+        port = self.free_port()
+        code = ("import socket, sys\n"
+                "peer = socket.socket(fileno=0)\n"
+                "peer.sendall(b'go')\n"
+                "peer.shutdown(socket.SHUT_WR)\n"
+                "try:\n"
+                "    while peer.recv(65536): pass\n"
+                "    end = 'end'\n"
+                "except OSError as error: end = str(error.errno)\n"
+                "open(sys.argv[1], 'w').write(end)\n")
+        with open(self.path("code"), "w", encoding="ascii") as stream:
+            stream.write(code)
+        self.start("exec:trap '' TERM; exec python3 %s %s" % (self.path("code"), self.path("out")),
+                   "tcp-listen:127.0.0.1:%d" % port)
+        client = self.tcp(port)
+        client.sendall(bytes(50000))
+        self.assertEqual(read_all(client), (b"go", 0))
+        linger(client)
+        client.close()
+        wait_until(lambda: os.path.exists(self.path("out")) and os.path.getsize(self.path("out")), what="the command's end")
+        with open(self.path("out"), encoding="ascii") as stream:
+            self.assertEqual(stream.read(), str(errno.ECONNRESET))
+
     def test_link_mgrs_are_restarted(self):
         """Services are back by themselves, and the next client is served."""
         data = pattern(100000)
@@ -298,6 +388,40 @@ class Ends(ForwardCase):
         result = self.a.run(["python3", "-c", code, self.world.find_program("idc"), self.service()])
         self.assertEqual((result.stdout, result.stderr), (b"b'HELLO' b'' 0\n", b""))
 
+    def test_standard_descriptors_that_are_closed(self):
+        """What came could not be written, or never was read."""
+        service = self.service()
+        for end, how, text in (("stdio", "<&-", "stdio: standard input"), ("stdio", ">&-", "stdio: standard output"),
+                               ("stdio", "<&- >&-", "stdio: standard input"),
+                               ("stdio", "</dev/null >&0", "stdio: standard output"),
+                               ("fd:0", "<&-", "fd:0"), ("fd:1", ">&-", "fd:1")):
+            with self.subTest(end=end, how=how):
+                command = "exec '%s' forward %s %s %s" % (self.world.find_program("idc"), end, service, how)
+                result = self.a.run(["sh", "-c", command], b"hello")
+                self.assertEqual((result.returncode, result.stdout, result.stderr.decode()),
+                                 (1, b"", "idc forward: %s: Bad file descriptor\n" % text))
+
+    def test_descriptors_that_nobody_has_opened(self):
+        """Whatever number idc forward has taken for itself."""
+        for number in range(3, 14):
+            with self.subTest(number=number):
+                self.assert_one_line(self.forward(self.a, "fd:%d" % number, "exec:cat"),
+                                     "idc forward: fd:%d: Bad file descriptor" % number)
+
+    def test_sockets_of_messages(self):
+        """A message would not be one at the other end. So they are refused, before something is lost."""
+        code = ("import socket, subprocess, sys\n"
+                "for type in socket.SOCK_SEQPACKET, socket.SOCK_DGRAM:\n"
+                "    ours, its = socket.socketpair(socket.AF_UNIX, type)\n"
+                "    for end in 'stdio', 'fd:%d' % its.fileno():\n"
+                "        print(subprocess.run([sys.argv[1], 'forward', end, 'exec:cat'], stdin=its, stdout=its,\n"
+                "                             stderr=subprocess.PIPE, pass_fds=[its.fileno()]).stderr.decode(), end='')\n")
+        result = self.a.run(["python3", "-c", code, self.world.find_program("idc")])
+        lines = result.stdout.decode().splitlines()
+        self.assertEqual((len(lines), result.stderr), (4, b""), lines)
+        for line in lines:
+            self.assertRegex(line, "^idc forward: (stdio: standard input|fd:[0-9]+): it is a socket of messages, not of a stream")
+
     def test_a_command_as_from(self):
         """It is run once, and forward ends with it."""
         result = self.a.run(["idc", "forward", "exec:echo once", self.service("file:" + self.path("log"))])
@@ -408,11 +532,16 @@ class Ends(ForwardCase):
         client.sendall(b"CONNECT 2000\nhello")
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(read_all(client), (b"OK 2000\nHELLO", 0))
-        for line in (b"CONNECT 2001\n", b"CONNECT x\n", b"GET / HTTP/1.0\r\n", b"CONNECT 99999999999\n", b"CONNECT 4294969296\n",
-                     b"CONNECT" + 100 * b" "):
+        for line in (b"CONNECT 2001
+", b"CONNECT x
+", b"GET / HTTP/1.0
+", b"CONNECT 99999999999
+", b"CONNECT 4294969296
+",
+                     b"CONNECT" + 100 * b" ", b"CONNECT" + 24 * b" "):
             client = self.unix("v")
             client.sendall(line)
-            self.assertEqual(read_all(client)[0], b"")
+            self.assertEqual(read_all(client), (b"", errno.ECONNRESET))
         self.assertIn(b"nothing listens", forward.stderr.read_until(b"\n", 60))
 
     def hypervisor(self):

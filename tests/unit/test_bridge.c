@@ -181,6 +181,8 @@ static void check_half_close(int first, int second)
     ck_assert_int_eq(look_once(first), 0);
     wait_over();
     ck_assert_int_eq(outcome.error, 0);
+    ck_assert_int_eq(look_once(first), 0); /* and no reset follows */
+    ck_assert_int_eq(look_once(second), 0);
 }
 
 START_TEST(half_close_first)
@@ -304,6 +306,139 @@ START_TEST(dying_is_a_reset)
 }
 END_TEST
 
+/* The first has ended its half, and has got a part of the answer. */
+static void half_an_answer(int first, int second)
+{
+    say_text(first, "request");
+    shutdown(first, SHUT_WR);
+    expect_text(second, "request");
+    ck_assert_int_eq(look_once(second), 0);
+    say_text(second, "half of ");
+    expect_text(first, "half of ");
+    ck_assert_int_eq(overs, 0);
+}
+
+/* It has read an end already. TCP shows no more to a reader, but to a writer. */
+static void expect_cut_off(int fd, int tcp)
+{
+    if (!tcp)
+        ck_assert_int_eq(look_once(fd), ECONNRESET);
+    while (tcp && write(fd, "x", 1) == 1)
+        turn_loop();
+}
+
+/* Who has ended its half already must not take a part of the answer for all of it. */
+START_TEST(dying_is_a_reset_after_a_half)
+{
+    int ends[2], first = _i / KINDS;
+    join_pair(_i % KINDS, &ends[0], &ends[1]);
+    half_an_answer(ends[first], ends[1 - first]);
+    bridge_free(bridge);
+    bridge = NULL;
+    ck_assert_int_eq(look_once(ends[first]), ECONNRESET);
+    expect_cut_off(ends[1 - first], _i & (first ? 1 : 2));
+}
+END_TEST
+
+/* A Unix socket with nothing unread in it can't reset, so the one that does is TCP. */
+START_TEST(reset_after_a_half)
+{
+    int ends[2], first = _i & 1, kinds = first ? 1 : 2;
+    join_pair(kinds | (_i & 2 ? 3 : 0), &ends[0], &ends[1]);
+    half_an_answer(ends[first], ends[1 - first]);
+    reset_now(ends[1 - first]);
+    wait_over();
+    ck_assert_int_eq(outcome.error, ECONNRESET);
+    ck_assert_int_eq(outcome.where, 1 - first);
+    ck_assert_int_eq(look_once(ends[first]), ECONNRESET);
+}
+END_TEST
+
+/* One ends its half, reads, and closes with something unread. */
+START_TEST(a_half_and_then_a_reset)
+{
+    int a, b;
+    join_pair(_i, &a, &b);
+    half_an_answer(a, b);
+    say_text(b, "it");
+    while (bridge_bytes(bridge, 1) < 10)
+        turn_loop();
+    reset_now(a);
+    if (_i & 1)
+        ck_assert_int_eq(write(b, "more", 4), 4); /* TCP tells nothing more after its end */
+    wait_over();
+    ck_assert_int_ne(outcome.error, 0);
+    expect_cut_off(b, _i & 2);
+}
+END_TEST
+
+/* ---- what comes beside the bytes ---- */
+
+static void send_rights(int fd, const char *text)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = ""};
+    struct iovec part = {(char *)text, strlen(text)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+    ck_assert_int_eq(sendmsg(fd, &message, 0), (ssize_t)strlen(text));
+}
+
+static void check_ends_with(int a, int b, const char *text)
+{
+    shutdown(a, SHUT_WR);
+    expect_text(b, text);
+    ck_assert_int_eq(look_once(b), 0);
+    close(b);
+    wait_over();
+    ck_assert_int_eq(outcome.error, 0);
+    ck_assert_int_eq(look_once(a), 0);
+}
+
+/* recvmsg stops behind such bytes. Descriptors don't pass, bytes do, one message at a time or all
+ * at once. */
+START_TEST(descriptors_with_bytes)
+{
+    static const char *const texts[] = {"A", "", "BC", "D", "E", "", "F", "GHIJKLMNOPQ", "R", ""};
+    int a, b;
+    join_pair(0, &a, &b);
+    for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (texts[i][0] != '\0')
+            send_rights(a, texts[i]);
+        else
+            ck_assert_int_eq(write(a, "-plain-", 7), 7);
+        if (_i)
+            turn_loop();
+    }
+    check_ends_with(a, b, "A-plain-BCDE-plain-FGHIJKLMNOPQR-plain-");
+}
+END_TEST
+
+/* An urgent byte is one like the others. */
+START_TEST(urgent_bytes)
+{
+    static const char *const texts[] = {"abc", "D", "efg", "H", "I", "jklmnopqrstuvw", "XYZ"};
+    int a, b;
+    join_pair(_i % KINDS, &a, &b);
+    for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        int flags = texts[i][0] < 'a' ? MSG_OOB : 0;
+        ck_assert_int_eq(send(a, texts[i], strlen(texts[i]), flags), (ssize_t)strlen(texts[i]));
+        if (_i >= KINDS)
+            turn_loop();
+    }
+    check_ends_with(a, b, "abcDefgHIjklmnopqrstuvwXYZ");
+}
+END_TEST
+
 /* The held byte of a side that has spoken is no byte for the other one. */
 START_TEST(byte_by_byte)
 {
@@ -400,6 +535,51 @@ START_TEST(pipe_without_a_reader)
     close(in[1]);
     wait_over();
     ck_assert_int_eq(look_once(b), 0);
+}
+END_TEST
+
+/* Closed by its owner just before the bridge looks whether a pipe has a reader; or -1. */
+static int closed_before_look = -1;
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" /* glibc has poll as one that only writes */
+int poll(struct pollfd *fds, nfds_t nfds, int timeout)
+{
+    struct timespec limit = {timeout / 1000, timeout % 1000 * 1000000L};
+    if (closed_before_look >= 0 && nfds == 1 && fds->events == 0) {
+        close(closed_before_look);
+        closed_before_look = -1;
+    }
+    return ppoll(fds, nfds, timeout < 0 ? NULL : &limit, NULL);
+}
+#pragma GCC diagnostic pop
+
+/* Its reader goes, maybe in the midst of the bridge's work, while there are bytes that it should
+ * have got: the bridge has kept some, or has some left for its next turn. */
+START_TEST(pipe_whose_reader_goes)
+{
+    static const char block[300000];
+    int in[2], out[2], b, between = _i & 1, kept = _i & 2;
+    loop.size = sizeof(shared);
+    join_pipes(in, out, &b);
+    setsockopt(b, SOL_SOCKET, SO_SNDBUF, &(int){sizeof(block)}, sizeof(int));
+    if (!kept)
+        fcntl(out[1], F_SETPIPE_SZ, 1 << 20);
+    turn_loop();
+    fcntl(b, F_SETFL, O_NONBLOCK);
+    ck_assert_int_gt(write(b, block, sizeof(block)), 256 * 1024);
+    if (between)
+        closed_before_look = out[0];
+    event_base_loop(loop.base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+    ck_assert_int_eq(closed_before_look, -1);
+    if (!between)
+        close(out[0]);
+    close(in[1]);
+    wait_over();
+    ck_assert_int_eq(outcome.error, EPIPE);
+    ck_assert_int_eq(outcome.where, 0);
+    if (between && !kept)
+        ck_assert_uint_eq(outcome.bytes[1], 256 * 1024);
 }
 END_TEST
 
@@ -590,6 +770,11 @@ int main(void)
     tcase_add_loop_test(tests, reset_is_passed_on, 0, KINDS);
     tcase_add_loop_test(tests, reset_is_passed_back, 0, KINDS);
     tcase_add_loop_test(tests, dying_is_a_reset, 0, KINDS);
+    tcase_add_loop_test(tests, dying_is_a_reset_after_a_half, 0, 2 * KINDS);
+    tcase_add_loop_test(tests, reset_after_a_half, 0, KINDS);
+    tcase_add_loop_test(tests, a_half_and_then_a_reset, 0, KINDS);
+    tcase_add_loop_test(tests, descriptors_with_bytes, 0, 2);
+    tcase_add_loop_test(tests, urgent_bytes, 0, 2 * KINDS);
     tcase_add_loop_test(tests, byte_by_byte, 0, KINDS);
     tcase_add_loop_test(tests, slow_reader, 0, KINDS);
     tcase_add_loop_test(tests, small_buffer, 0, 2);
@@ -601,6 +786,7 @@ int main(void)
     tcase_add_test(tests, gone_before_it_is_asked);
     tcase_add_test(plain, pipes);
     tcase_add_test(plain, pipe_without_a_reader);
+    tcase_add_loop_test(plain, pipe_whose_reader_goes, 0, 4);
     tcase_add_test(plain, a_file_as_source);
     tcase_add_test(plain, a_deaf_side);
     Suite *suite = suite_create("bridge");
