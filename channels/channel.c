@@ -195,13 +195,18 @@ static bool joint_waits_to_tell(struct joint *joint)
     return event_add(&joint->event, &limit) == 0;
 }
 
-static void joint_failed(struct joint *joint, int end, const char *why)
+static void joint_note_failed(struct joint *joint, int end, const char *why)
 {
     struct channel *channel = joint->channel;
     channel->failed++;
     channel_say(channel, end, why, channel->listening < 0);
     if (event_initialized(&joint->event))
         event_del(&joint->event);
+}
+
+static void joint_failed(struct joint *joint, int end, const char *why)
+{
+    joint_note_failed(joint, end, why);
     if (!joint_waits_to_tell(joint))
         joint_give_up(joint);
 }
@@ -398,6 +403,13 @@ static void joint_open(struct joint *joint)
         joint_failed(joint, joint->opening, strerror(ENOMEM));
 }
 
+/* It is wrong itself, and need not be told more than that. */
+static void client_failed(struct joint *joint, const char *why)
+{
+    joint_note_failed(joint, joint->channel->listening, why);
+    joint_give_up(joint);
+}
+
 static void client_event(evutil_socket_t fd, short what, void *argument)
 {
     struct joint *joint = argument;
@@ -409,11 +421,10 @@ static void client_event(evutil_socket_t fd, short what, void *argument)
     if (error == 0)
         joint_open(joint);
     else if (error != -EAGAIN)
-        joint_failed(joint, client,
-                     error == -ETIMEDOUT ? "a client names no port"
-                                         : "a client does not say CONNECT PORT");
+        client_failed(joint, error == -ETIMEDOUT ? "a client names no port"
+                                                 : "a client does not say CONNECT PORT");
     else if (!line_wait(joint, client, client_event))
-        joint_failed(joint, client, strerror(ENOMEM));
+        client_failed(joint, strerror(ENOMEM));
 }
 
 /* ---- listening ---- */

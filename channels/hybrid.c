@@ -31,11 +31,11 @@ int hybrid_say_ok(const struct side *side, uint32_t port)
 
 /* ---- reading ---- */
 
-/* The next byte of the line, which is taken out unless it is the last one. */
-static int hybrid_read_byte(struct side *side, char *byte)
+/* The next byte of the line, which is taken out unless it is the last one that there may be. */
+static int hybrid_read_byte(struct side *side, char *byte, bool last)
 {
     ssize_t got = recv(side->in, byte, 1, MSG_DONTWAIT | MSG_PEEK);
-    if (got == 1 && *byte == '\n')
+    if (got == 1 && (*byte == '\n' || last))
         side->held = true;
     else if (got == 1)
         got = recv(side->in, byte, 1, MSG_DONTWAIT);
@@ -47,16 +47,16 @@ static int hybrid_read_byte(struct side *side, char *byte)
 /* 0: all of it is there, but for the newline. */
 static int hybrid_read(struct hybrid_line *line, struct side *side)
 {
-    while (line->len < sizeof(line->text) - 1) {
-        char *at = line->text + line->len;
-        int error = hybrid_read_byte(side, at);
-        if (error < 0 || side->held) {
-            *at = '\0';
-            return error;
-        }
-        line->len++;
+    int error = 0;
+    char *at = line->text + line->len;
+    while (!side->held && error == 0) {
+        at = line->text + line->len;
+        error = hybrid_read_byte(side, at, line->len == sizeof(line->text) - 2);
+        line->len += error == 0 && !side->held;
     }
-    return -EPROTO;
+    bool whole = *at == '\n';
+    *at = '\0';
+    return error == 0 && !whole ? -EPROTO : error;
 }
 
 /* A word, a blank, and a number. */

@@ -7,7 +7,7 @@
  *
  * A line is read byte by byte, since what follows it is for somebody else. Its newline is only
  * looked at, and stays in the socket as the side's held byte (side.h). So from then on the other
- * end can be told of a reset.
+ * end can be told of a reset. The same is done with the last byte of a line that is too long.
  */
 #ifndef IDC_CHANNELS_HYBRID_H
 #define IDC_CHANNELS_HYBRID_H

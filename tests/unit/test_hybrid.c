@@ -104,6 +104,22 @@ START_TEST(nothing_behind_a_line)
 }
 END_TEST
 
+/* So that its writer can be told at once. */
+START_TEST(a_line_that_is_too_long)
+{
+    char rest, text[HYBRID_LINE_MAX] = "";
+    memset(text, 'x', sizeof(text) - 1);
+    put_text(outer, text);
+    ck_assert_int_eq(hybrid_read_ok(&line, &side), -EPROTO);
+    ck_assert(!side_is_untold(&side));
+    text[sizeof(text) - 2] = '\0';
+    ck_assert_str_eq(hybrid_shown(&line), text);
+    side_close(&side, ECONNRESET);
+    ck_assert_int_eq(read(outer, &rest, 1), -1);
+    ck_assert_int_eq(errno, ECONNRESET);
+}
+END_TEST
+
 START_TEST(a_line_in_bytes)
 {
     static const char text[] = "OK 1073741824\n";
@@ -288,6 +304,7 @@ int main(void)
     tcase_add_loop_test(lines, connect_lines, 0, sizeof(connects) / sizeof(connects[0]));
     tcase_add_test(lines, what_is_behind_a_line);
     tcase_add_test(lines, nothing_behind_a_line);
+    tcase_add_test(lines, a_line_that_is_too_long);
     tcase_add_test(lines, a_line_in_bytes);
     tcase_add_test(lines, an_end_in_a_line);
     tcase_add_test(lines, what_is_said);
