@@ -532,12 +532,7 @@ class Ends(ForwardCase):
         client.sendall(b"CONNECT 2000\nhello")
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(read_all(client), (b"OK 2000\nHELLO", 0))
-        for line in (b"CONNECT 2001
-", b"CONNECT x
-", b"GET / HTTP/1.0
-", b"CONNECT 99999999999
-", b"CONNECT 4294969296
-",
+        for line in (b"CONNECT 2001\n", b"CONNECT x\n", b"GET / HTTP/1.0\r\n", b"CONNECT 99999999999\n", b"CONNECT 4294969296\n",
                      b"CONNECT" + 100 * b" ", b"CONNECT" + 24 * b" "):
             client = self.unix("v")
             client.sendall(line)
