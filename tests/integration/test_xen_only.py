@@ -10,11 +10,11 @@ import itertools
 import re
 
 from case import IdcTestCase
+from store_trace import StoreTrace
 from test_hostile import NO_LIES
 from world import wait_until
 
 MIB = 1 << 20
-TRACE = "/tmp/xenstored-trace.log"
 
 
 class XenCase(IdcTestCase):
@@ -128,26 +128,18 @@ class Demo(XenCase):
 class Cost(XenCase):
     timeout = 120
 
-    def trace(self, on):
-        self.c.shell("xenstore-control logfile %s && xenstore-control log %s" % (TRACE, "on" if on else "off"))
-
-    def requests(self):
-        """Requests that xenstored has traced, and how many of them set a watch."""
-        text = self.c.shell("cat %s 2>/dev/null || true" % TRACE)
-        incoming = [line for line in text.splitlines() if re.search(r"\bIN\b|^[^ ]+ IN ", line)]
-        return len(incoming), len([line for line in incoming if " WATCH" in line])
-
     def row(self, label):
         grants, channels = self.resources()
-        requests, watches = self.requests()
+        requests = self.trace.requests()
+        total, watches = sum(requests.values()), requests["WATCH"]
         print("         %-18s grants %s, event channels %s, xenstore requests %d, watches set %d" % (
-            label, grants, channels, requests, watches))
-        return grants, channels, requests, watches
+            label, grants, channels, total, watches))
+        return grants, channels, total, watches
 
     def test_1000_connections_cost_what_one_costs(self):
-        self.c.shell("rm -f " + TRACE)
-        self.trace(True)
-        self.addCleanup(self.trace, False)
+        self.trace = StoreTrace(self.c)
+        self.trace.begin()
+        self.addCleanup(self.trace.end)
         for domain in (self.a, self.b):
             domain.restart(*self.options)
         one = self.connected(self.a, self.b)
