@@ -121,8 +121,8 @@ static void drain_socket(int i)
 static const size_t sizes[] = {1, 100, 1000, 2300, 4096, 10000, 65536, HANDOVER_PLAIN_MAX};
 #define SIZES ((int)(sizeof(sizes) / sizeof(sizes[0])))
 
-/* A program that leaves a byte unread keeps a small buffer's writer from being woken. So it is tried
- * again, ever more rarely, until something goes in. */
+/* A program that leaves a byte unread keeps a small buffer's writer from being woken. So it is
+ * tried again, ever more rarely, until something goes in. */
 START_TEST(a_full_one_is_tried_again)
 {
     static uint8_t sink[65536];
