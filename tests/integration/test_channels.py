@@ -26,6 +26,7 @@ class ChannelsCase(ForwardCase):
     def setUp(self):
         super().setUp()
         os.mkdir(self.path("d"))
+        os.chmod(self.path("d"), 0o755)  # whatever the umask, or it would not be read
         os.mkdir(self.path("t"))
 
     def write(self, *lines, name="d/one"):

@@ -386,14 +386,18 @@ START_TEST(a_flood_of_many)
 }
 END_TEST
 
+/* On a slow machine more than the burst may be written, so what was written is counted. */
 START_TEST(what_was_left_out_is_told_in_time)
 {
     struct read_entry entry;
     const struct audit_event event = refusal_from(3);
-    note_many(&event, BURST + 5);
+    unsigned left = BURST + 50;
+    char count[16], message[80];
+    note_many(&event, left);
     ck_assert(event_pending(&audit.tick, EV_TIMEOUT, NULL));
-    while (entry_read(&entry))
+    for (; entry_read(&entry); left--)
         ck_assert_str_eq(entry_field(&entry, "IDC_EVENT"), "refused");
+    ck_assert_uint_gt(left, 1);
     event_active(&audit.tick, EV_TIMEOUT, 0);
     event_base_loop(base, EVLOOP_NONBLOCK);
     ck_assert(entry_read(&entry));
@@ -401,8 +405,10 @@ START_TEST(what_was_left_out_is_told_in_time)
     expect_field(&entry, "IDC_LEFT_OUT", "refused");
     expect_field(&entry, "IDC_DIRECTION", "in");
     expect_field(&entry, "IDC_PEER", "3");
-    expect_field(&entry, "IDC_COUNT", "5");
-    expect_field(&entry, "MESSAGE", "left out: 5 more lines \"refused\" from domain 3");
+    snprintf(count, sizeof(count), "%u", left);
+    expect_field(&entry, "IDC_COUNT", count);
+    snprintf(message, sizeof(message), "left out: %u more lines \"refused\" from domain 3", left);
+    expect_field(&entry, "MESSAGE", message);
     ck_assert(!entry_read(&entry));
 }
 END_TEST
