@@ -44,6 +44,7 @@
 
 struct fake_listener {
     int fd, waiting;
+    int life; /* what tells the library of a kept listener that its link_mgr ended; -1: not kept */
     uint32_t offered;
     struct hub_listen request;
     struct event *readable;
@@ -89,6 +90,8 @@ static void fake_listener_end(struct fake_listener *l)
 {
     event_free(l->readable);
     close(l->fd);
+    if (l->life >= 0)
+        close(l->life);
     l->fd = -1;
 }
 
@@ -147,15 +150,17 @@ int hub_listen(struct hub *hub, const struct hub_listen *request, struct hub_lis
     if (at == FAKE_LISTENERS || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -ENOBUFS;
     struct fake_listener *l = &hub->listeners[at];
-    *l = (struct fake_listener){.fd = pair[0], .request = *request};
+    *l = (struct fake_listener){.fd = request->kept ? request->far_end : pair[0],
+                                .life = request->kept ? pair[0] : -1,
+                                .request = *request};
     if (l->request.port == 0)
         l->request.port = hub->next_port++;
     struct handover_name name = {.serial = hub->serial++, .listener = true};
     name.local = (struct idc_addr){
         .domid = FAKE_DOMID, .port = l->request.port, .type = (uint32_t)request->type};
     strcpy(name.local.service, request->name);
-    handover_bind(pair[0], &name);
-    l->readable = event_new(hub->base, pair[0], EV_READ | EV_PERSIST, fake_on_answer, l);
+    handover_bind(l->fd, &name);
+    l->readable = event_new(hub->base, l->fd, EV_READ | EV_PERSIST, fake_on_answer, l);
     event_add(l->readable, NULL);
     *result = (struct hub_listening){.fd = pair[1], .port = l->request.port};
     return 0;
