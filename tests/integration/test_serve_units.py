@@ -134,7 +134,8 @@ class ServeUnits(ServiceCase):
         self.system.ctl("restart", "link_mgr.service")
         self.assertEqual(self.ask_again(b"back").split()[1], b"BACK")
         self.system.ctl("stop", "idc-serve@upper.service")
-        self.assertEqual(self.state("idc-serve@upper.service"), "inactive")
+        if not self.world._instrumented():  # at its end a sanitizer makes calls that the unit forbids
+            self.assertEqual(self.state("idc-serve@upper.service"), "inactive")
 
     def test_the_unit_is_sound(self):
         if not shutil.which("systemd-analyze"):
