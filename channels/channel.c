@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "channels/child.h"
+#include "channels/clock.h"
 #include "channels/hybrid.h"
 
 #define PAUSE_FIRST_MS 100
@@ -22,7 +22,7 @@
 #define PAUSE_FULL_MS 250 /* less than a second */
 #define UNTOLD_SECONDS 5
 #define SAY_LINES 10
-#define SAY_SECONDS 10
+#define SAY_MS 10000
 #define ACCEPTS_AT_ONCE 16
 #define CLIENT_SECONDS 10
 #define ANSWER_SECONDS CHANNEL_OPEN_SECONDS
@@ -56,7 +56,7 @@ struct channel {
     unsigned open;
     uint64_t joined, failed, bytes[2];
     char why[CHANNEL_WHY_MAX];
-    time_t said_since;
+    int64_t said_since;
     unsigned said, unsaid;
 };
 
@@ -64,17 +64,10 @@ static void joint_open(struct joint *joint);
 
 /* ---- telling ---- */
 
-static time_t say_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
-}
-
 static bool say_allowed(struct channel *channel)
 {
-    time_t now = say_clock();
-    if (channel->said == 0 || now - channel->said_since >= SAY_SECONDS) {
+    int64_t now = channels_now_ms();
+    if (channel->said == 0 || now - channel->said_since >= SAY_MS) {
         char line[64];
         snprintf(line, sizeof(line), "%u lines were left out", channel->unsaid);
         if (channel->unsaid > 0)
@@ -261,17 +254,10 @@ static void joint_opened(struct joint *joint)
 
 /* ---- the hybrid form: a line by which a port is named, and one that answers ---- */
 
-static int64_t line_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* However many bytes come one by one, the time for all of them is the same. False: no memory. */
 static bool line_wait(struct joint *joint, int end, event_callback_fn callback)
 {
-    int64_t left_ms = joint->line_limit_ms - line_clock();
+    int64_t left_ms = joint->line_limit_ms - channels_now_ms();
     struct timeval left = {left_ms / 1000, left_ms % 1000 * 1000};
     if (left_ms <= 0)
         left = (struct timeval){0, 1};
@@ -283,7 +269,7 @@ static bool line_wait(struct joint *joint, int end, event_callback_fn callback)
 static void line_begin(struct joint *joint, int end, int seconds, event_callback_fn callback)
 {
     joint->line = (struct hybrid_line){.len = 0};
-    joint->line_limit_ms = line_clock() + seconds * 1000;
+    joint->line_limit_ms = channels_now_ms() + seconds * 1000;
     if (!line_wait(joint, end, callback))
         joint_failed(joint, end, strerror(ENOMEM));
 }

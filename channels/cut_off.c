@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "channels/clock.h"
 #include "libidc/internal.h"
 
 #define ASKED_AT_ONCE 10
@@ -17,13 +17,6 @@
 
 static int64_t period_begin, silent_until;
 static unsigned asked;
-
-static int64_t cut_off_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static bool cut_off_may_ask(int64_t now)
 {
@@ -39,11 +32,11 @@ static bool cut_off_may_ask(int64_t now)
 /* False: it is told in the kernel's words. */
 static bool cut_off_ask(int fd, int error, char *text)
 {
-    int64_t begin = cut_off_clock();
+    int64_t begin = channels_now_ms();
     if (!cut_off_may_ask(begin))
         return false;
     int reason = libidc_reason(fd, text, CUT_OFF_TEXT_MAX);
-    int64_t end = cut_off_clock();
+    int64_t end = channels_now_ms();
     if (end - begin >= LATE_MS)
         silent_until = end + SILENT_MS;
     if (reason == LIBIDC_NOT_KNOWN && error == ECONNRESET)

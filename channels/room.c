@@ -2,8 +2,8 @@
 #include "channels/room.h"
 
 #include <event2/event.h>
-#include <time.h>
 
+#include "channels/clock.h"
 #include "channels/side.h"
 
 /* A writer that sends so soon after the byte was let go has waited for that. */
@@ -22,9 +22,7 @@ static const unsigned room_waits[ROOM_LISTS] = {10, 1000, 10000};
 
 static uint32_t room_now_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint32_t)now.tv_sec * 1000 + (uint32_t)(now.tv_nsec / 1000000);
+    return (uint32_t)channels_now_ms();
 }
 
 static void list_set_timer(struct room_list *list, uint32_t ms)

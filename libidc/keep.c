@@ -226,14 +226,14 @@ static struct kept *next_due(int64_t now, int64_t *next_ms)
 }
 
 /* Where one call found no link_mgr, the others need not look now. */
-static void put_off(const char *path, int64_t now)
+static void put_off(const char *path, int64_t now, int error)
 {
     struct kept *kept;
     pthread_mutex_lock(&lock);
     LIST_FOREACH (kept, &all, entry)
         if (!kept->registered && kept->next_ms <= now && strcmp(kept->path, path) == 0) {
             kept_pause(kept);
-            kept_tell(kept, errno, idc_last_error());
+            kept_tell(kept, error, idc_last_error());
         }
     pthread_mutex_unlock(&lock);
 }
@@ -245,9 +245,8 @@ static int try_due(void)
     struct kept *kept;
     while (next_ms = -1, (kept = next_due(now, &next_ms)) != NULL) {
         int error = kept_try(kept);
-        errno = error;
         if (error != 0 && is_lack(error))
-            put_off(kept->path, now);
+            put_off(kept->path, now, error);
     }
     int64_t left = next_ms - libidc_now_ms();
     if (next_ms < 0)

@@ -86,19 +86,13 @@ class Here(ForwardCase):
 
     def test_a_program_that_cannot_be_run(self):
         """It is found, but its interpreter is not. What the peer has sent makes it a reset."""
-        with open(self.path("program"), "w", encoding="ascii") as stream:
-            stream.write("#!/nowhere/sh\n")
-        os.chmod(self.path("program"), 0o755)
-        serve = self.serve("--port", "2000", self.path("program"))
-        client = self.a.puppet()
-        client.do("connect", 1, domid=self.b.domid, port=2000)
-        self.assertIn(b"No such file", serve.stderr.read_until(b"\n", 60))
+        serve, client, _ = self.call_what_cannot_be_run()
         client.do("send", 1, len=10)
         self.assert_errno(errno.ECONNRESET, client.do, "recv", 1, max=1)
         self.assertIsNone(serve.returncode)
 
     def call_what_cannot_be_run(self):
-        """idc serve, and its process that waits for something to leave unread."""
+        """(idc serve, a client, the process that waits for something to leave unread)"""
         if not os.path.exists(self.path("program")):
             with open(self.path("program"), "w", encoding="ascii") as stream:
                 stream.write("#!/nowhere/sh\n")
@@ -107,11 +101,11 @@ class Here(ForwardCase):
         client = self.a.puppet()
         client.do("connect", 1, domid=self.b.domid, port=2000)
         self.assertIn(b"No such file", serve.stderr.read_until(b"\n", 60))
-        return serve, self.children(serve)[0]
+        return serve, client, self.children(serve)[0]
 
     def test_a_signal_to_a_process_that_runs_no_program(self):
         """It ends that process, and not idc serve, whose handlers it had."""
-        serve, child = self.call_what_cannot_be_run()
+        serve, _, child = self.call_what_cannot_be_run()
         os.kill(child, signal.SIGTERM)
         wait_until(lambda: child not in self.children(serve), what="its end")
         os.rename(self.path("program"), self.path("away"))
@@ -121,7 +115,7 @@ class Here(ForwardCase):
 
     def test_killed_while_a_program_cannot_be_run(self):
         """Its process has nothing of idc serve: the service does not seem to be served."""
-        serve, child = self.call_what_cannot_be_run()
+        serve, _, child = self.call_what_cannot_be_run()
         with open("/proc/%d/stat" % child, encoding="ascii") as stream:
             self.assertEqual(stream.read().split()[3], str(serve.pid))
         names = set(os.listdir("/proc/%d/fd" % child))
