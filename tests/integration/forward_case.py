@@ -25,6 +25,14 @@ def linger(sock):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+def read_exactly(sock, size):
+    """So many bytes, or fewer if the end comes first. MSG_WAITALL would not wait: a socket with a timeout is nonblocking."""
+    data = b""
+    while len(data) < size and (some := sock.recv(size - len(data))):
+        data += some
+    return data
+
+
 def read_all(sock):
     """Until the end, or (bytes, errno)."""
     data = bytearray()

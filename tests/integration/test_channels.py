@@ -15,7 +15,7 @@ import threading
 import time
 import tty
 
-from forward_case import ForwardCase, exchange, pattern, read_all
+from forward_case import ForwardCase, exchange, pattern, read_all, read_exactly
 from world import wait_until
 
 CHANNELS = 100
@@ -472,7 +472,7 @@ class BetweenDomains(ChannelsCase):
         client = self.unix("c%d" % (number % CHANNELS))
         client.sendall(b"%5d" % number)
         taken = self.accept(server)
-        self.assertEqual(taken.recv(5, socket.MSG_WAITALL), b"%5d" % number)
+        self.assertEqual(read_exactly(taken, 5), b"%5d" % number)
         return client, taken
 
     def exchange_all(self, pairs):

@@ -13,6 +13,7 @@ import unittest
 
 import rpc
 from case import IdcTestCase
+from forward_case import read_exactly
 from world import wait_until
 
 SERVED_SECONDS = 40  # far less than the linger time
@@ -45,7 +46,7 @@ class Line:
         self.begin(method, argument)
         head, fds, _, _ = socket.recv_fds(self.socket, 8, 4)
         (length, _) = struct.unpack("<II", head)
-        result = rpc.parse(self.socket.recv(length, socket.MSG_WAITALL))
+        result = rpc.parse(read_exactly(self.socket, length))
         return result, socket.socket(fileno=fds[0]) if fds else None
 
 

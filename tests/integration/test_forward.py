@@ -12,7 +12,7 @@ import signal
 import socket
 
 from case import IdcTestCase
-from forward_case import ForwardCase, exchange, linger, pattern, read_all
+from forward_case import ForwardCase, exchange, linger, pattern, read_all, read_exactly
 from world import wait_until
 
 
@@ -142,7 +142,7 @@ class Chain(ForwardCase):
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(read_all(server), (b"request", 0))
         server.sendall(b"half of ")
-        self.assertEqual(client.recv(8, socket.MSG_WAITALL), b"half of ")
+        self.assertEqual(read_exactly(client, 8), b"half of ")
         breaker()
         self.assertEqual(read_all(client), (b"", errno.ECONNRESET))
         closed = select.poll()
@@ -183,7 +183,7 @@ class Chain(ForwardCase):
         client.sendall(b"request")
         client.shutdown(socket.SHUT_WR)
         server = self.answer_half(listener)
-        self.assertEqual(client.recv(8, socket.MSG_WAITALL), b"half of ")
+        self.assertEqual(read_exactly(client, 8), b"half of ")
         linger(server)
         server.close()
         self.assertEqual(read_all(client), (b"", errno.ECONNRESET))
@@ -351,7 +351,7 @@ class Many(ForwardCase):
         service.kill(signal.SIGCONT)
         for _ in range(self.COUNT):
             taken = self.accept(server)
-            number = taken.recv(8, socket.MSG_WAITALL)
+            number = read_exactly(taken, 8)
             taken.sendall(number * 10)
             taken.shutdown(socket.SHUT_WR)
         for number, client in enumerate(clients):
@@ -477,7 +477,7 @@ class Ends(ForwardCase):
             self.wait_path("tty")
             with open(self.path("tty"), "r+b", buffering=0) as terminal:
                 terminal.write(b"raw \x03\x04\r\n")
-                self.assertEqual(taken.recv(8, socket.MSG_WAITALL), b"raw \x03\x04\r\n")
+                self.assertEqual(read_exactly(taken, 8), b"raw \x03\x04\r\n")
                 taken.sendall(b"answer\n")
                 self.assertEqual(terminal.read(7), b"answer\n")
             taken.close()
@@ -547,7 +547,7 @@ class Ends(ForwardCase):
     def named(self, server):
         """The next connection to the server, which has said which port it wants."""
         taken = self.accept(server)
-        self.assertEqual(taken.recv(11, socket.MSG_WAITALL), b"CONNECT 52\n")
+        self.assertEqual(read_exactly(taken, 11), b"CONNECT 52\n")
         return taken
 
     def test_a_port_of_a_hypervisor(self):
@@ -561,10 +561,10 @@ class Ends(ForwardCase):
             for part in parts:
                 taken.sendall(part)
             self.assertEqual(read_all(taken), (b"question", 0))
-            self.assertEqual(client.recv(5, socket.MSG_WAITALL), b"hello")
+            self.assertEqual(read_exactly(client, 5), b"hello")
             for part in b"one", b"two":
                 taken.sendall(part)
-                self.assertEqual(client.recv(3, socket.MSG_WAITALL), part)
+                self.assertEqual(read_exactly(client, 3), part)
             taken.close()
             self.assertEqual(read_all(client), (b"", 0))
         self.assertEqual(forward.stderr.pending(), b"")
@@ -772,9 +772,9 @@ class Vsock(ForwardCase):
         self.assertEqual(exchange(self.unix("x"), self.request("echo") + data), (data, 0))
         client = self.unix("x")
         client.sendall(self.request("echo") + b"one")
-        self.assertEqual(client.recv(3, socket.MSG_WAITALL), b"one")
+        self.assertEqual(read_exactly(client, 3), b"one")
         client.sendall(b"two")
-        self.assertEqual(client.recv(3, socket.MSG_WAITALL), b"two")
+        self.assertEqual(read_exactly(client, 3), b"two")
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(read_all(client), (b"", 0))
         client = self.unix("x")
@@ -805,7 +805,7 @@ class Vsock(ForwardCase):
         self.begin("vsock:%d:%d" % (self.cid(self.b), self.PORT))
         client = self.unix("x")
         client.sendall(self.request("echo") + b"one")
-        self.assertEqual(client.recv(3, socket.MSG_WAITALL), b"one")
+        self.assertEqual(read_exactly(client, 3), b"one")
         self.b.restart(*self.options)
         self.assert_reset(client)
 

@@ -104,6 +104,18 @@ short polled(int fd, short events, int ms)
     return ready == 0 ? 0 : p.revents;
 }
 
+void await_writable(int fd)
+{
+    short now = 0;
+    for (int i = 0; i < WAIT_MS && !(now & POLLOUT); i++) {
+        now = polled(fd, POLLOUT, WAIT_MS);
+        CHECK(now != 0);
+        if (!(now & POLLOUT))
+            poll(NULL, 0, 1);
+    }
+    CHECK(now & POLLOUT);
+}
+
 void await_bytes(int fd, int count)
 {
     int there = -1;

@@ -80,6 +80,9 @@ int int_option(int fd, int level, int name);
 void allow_messages(int fd, uint64_t size);
 /* What poll says, of events. Waits until it says something, at most ms. */
 short polled(int fd, short events, int ms);
+/* Waits until a connect is over. After a failure POLLHUP and POLLERR may come a moment before
+ * POLLOUT, when the kernel has not yet freed what link_mgr left unread. */
+void await_writable(int fd);
 /* Waits until that many bytes are there to be read. */
 void await_bytes(int fd, int count);
 void send_all(int fd, const char *bytes, size_t len);

@@ -126,7 +126,7 @@ static void test_bound_to_local(const struct other *other)
     else
         CHECK_ERRNO(connect_to(fd, other->cid, other->port + 2), ECONNRESET);
     CHECK_ERRNO(connect_to(later, other->cid, other->port + 2), EINPROGRESS);
-    CHECK(polled(later, POLLOUT, WAIT_MS) & POLLOUT);
+    await_writable(later);
     CHECK(int_option(later, SOL_SOCKET, SO_ERROR) == (within ? 0 : ECONNRESET));
     CHECK(bind_to(own, VMADDR_CID_LOCAL, VMADDR_PORT_ANY) == 0 &&
           own_address(own).svm_cid == VMADDR_CID_LOCAL);
@@ -253,12 +253,12 @@ static void test_refused_later(const struct other *other)
 {
     int fd = new_socket(SOCK_STREAM | SOCK_NONBLOCK);
     CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), EINPROGRESS);
-    CHECK(polled(fd, POLLOUT, WAIT_MS) & POLLOUT);
+    await_writable(fd);
     CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == ECONNRESET);
     CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == 0);
     fd = new_socket(SOCK_STREAM | SOCK_NONBLOCK);
     CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), EINPROGRESS);
-    CHECK(polled(fd, POLLOUT, WAIT_MS) & POLLOUT);
+    await_writable(fd);
     /* asked by a second connect */
     CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), ECONNRESET);
 }
@@ -323,7 +323,7 @@ static void fail_to_connect(int fd, const struct other *other)
         return;
     }
     CHECK_ERRNO(connect_to(fd, other->cid, NOBODYS_PORT), EINPROGRESS);
-    CHECK(polled(fd, POLLOUT, WAIT_MS) & POLLOUT);
+    await_writable(fd);
     CHECK(int_option(fd, SOL_SOCKET, SO_ERROR) == ECONNRESET);
 }
 
@@ -435,7 +435,7 @@ static void test_timeout(const struct other *other)
     CHECK_ERRNO(connect_to(later, other->cid, other->port), EALREADY);
     CHECK(polled(later, POLLOUT | POLLIN, 100) == 0); /* not before it is connected */
     CHECK(int_option(later, SOL_SOCKET, SO_ERROR) == 0);
-    CHECK(polled(later, POLLOUT, WAIT_MS) & POLLOUT);
+    await_writable(later);
     CHECK(int_option(later, SOL_SOCKET, SO_ERROR) == ETIMEDOUT);
     check_interrupted(other);
 }

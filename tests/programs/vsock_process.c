@@ -404,7 +404,7 @@ static void test_bound_before_the_end(const struct other *other)
     CHECK_ERRNO(connect_to(fds[0], VMADDR_CID_LOCAL, 99), ECONNRESET);
     CHECK(int_option(fds[0], SOL_SOCKET, SO_DOMAIN) == AF_VSOCK);
     CHECK_ERRNO(connect_to(fds[1], VMADDR_CID_LOCAL, 99), EINPROGRESS);
-    CHECK(polled(fds[1], POLLOUT, WAIT_MS) & POLLOUT);
+    await_writable(fds[1]);
     CHECK(int_option(fds[1], SOL_SOCKET, SO_ERROR) == ECONNRESET);
     printf("ended\n");
 }
