@@ -22,6 +22,7 @@ struct channel_file {
     size_t place; /* the index of the place that it belongs to */
     char *text;   /* the latest that could be read, or NULL */
     size_t len;
+    bool cut;  /* its last line has no newline, and there was no text before it */
     bool seen; /* in this reading */
     TAILQ_ENTRY(channel_file) entry;
 };
@@ -102,6 +103,27 @@ static const char *file_load(const char *path, char **text, size_t *len)
     return wrong;
 }
 
+static void files_tell_cut(struct channel_files *files, const struct channel_file *file,
+                           const char *text, size_t len, const char *meaning)
+{
+    unsigned line = 1;
+    size_t column = 1;
+    for (size_t i = 0; i < len; i++) {
+        column = text[i] == '\n' ? 1 : column + 1;
+        line += text[i] == '\n';
+    }
+    files_problem(files,
+                  "%s:%u:%zu: the last line has no newline; %s; see whether all of the file is "
+                  "there, and end it with a newline",
+                  file->path, line, column, meaning);
+}
+
+/* True: what the file said before stays. */
+static bool file_keeps(const struct channel_file *file, bool cut)
+{
+    return cut && file->text != NULL && !file->cut;
+}
+
 static void file_read(struct channel_files *files, struct channel_file *file)
 {
     char *text = NULL;
@@ -112,9 +134,16 @@ static void file_read(struct channel_files *files, struct channel_file *file)
                       file->text != NULL ? "; what it said before stays" : "");
         return;
     }
+    bool cut = len > 0 && text[len - 1] != '\n';
+    if (file_keeps(file, cut)) {
+        files_tell_cut(files, file, text, len, "what the file said before stays");
+        free(text);
+        return;
+    }
     free(file->text);
     file->text = text;
     file->len = len;
+    file->cut = cut;
 }
 
 /* ---- which files there are ---- */
@@ -308,6 +337,25 @@ static bool line_fits(const struct channel_list *list, const struct channel_line
     return false;
 }
 
+/* A channel of its name stays as it is. */
+static void list_add_wrong(struct channel_files *files, struct channel_list *list,
+                           const struct channel_line *line)
+{
+    if (line->name[0] != '\0' && list_find(list, line->name) == NULL && list->count < CHANNELS_MAX)
+        list_add(files, list, line, true);
+}
+
+/* What its half says does not count, and so need not be right. */
+static void file_parse_cut(struct channel_files *files, const struct channel_file *file,
+                           const char *text, struct channel_list *list)
+{
+    struct channel_line line;
+    struct channel_problem problem;
+    files_tell_cut(files, file, file->text, file->len, "it does not count");
+    if (channel_line_parse(text, files->settings.terminals, &line, &problem) != CHANNEL_LINE_EMPTY)
+        list_add_wrong(files, list, &line);
+}
+
 static void file_parse_line(struct channel_files *files, const struct channel_file *file,
                             const char *text, unsigned number, struct channel_list *list)
 {
@@ -322,8 +370,7 @@ static void file_parse_line(struct channel_files *files, const struct channel_fi
         return;
     }
     files_problem(files, "%s:%u:%zu: %s", file->path, number, problem.at + 1, problem.why);
-    if (line.name[0] != '\0' && list_find(list, line.name) == NULL && list->count < CHANNELS_MAX)
-        list_add(files, list, &line, true);
+    list_add_wrong(files, list, &line);
 }
 
 static void file_parse(struct channel_files *files, const struct channel_file *file,
@@ -338,7 +385,9 @@ static void file_parse(struct channel_files *files, const struct channel_file *f
         memcpy(text, at, len);
         text[len] = '\0';
         const char *nothing = memchr(text, '\0', len);
-        if (nothing != NULL)
+        if (newline == NULL)
+            file_parse_cut(files, file, text, list);
+        else if (nothing != NULL)
             files_problem(files, "%s:%u:%zu: the byte 0 does not belong into a line", file->path,
                           number, (size_t)(nothing - text) + 1);
         else

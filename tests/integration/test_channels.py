@@ -89,13 +89,16 @@ class Files(ChannelsCase):
         self.write("b unix:/x", "a: exec:cat -> unix:/y", "c: idc-listen:5 -> exec:tr a b", "d: idc-listen:6 -> exec:cat",
                    "e: idc-listen:6 -> exec:cat", name="d/two")
         with open(self.path("d/three"), "wb") as file:
-            file.write(b"f: idc-listen:7 -> exec:c\0at\ng: idc-listen:8 -> exec:cat")
+            file.write(b"f: idc-listen:7 -> exec:c\0at\ng: idc-listen:8 -> exec:cat\n")
+        with open(self.path("d/four"), "wb") as file:
+            file.write(b"h: unix-listen:/h -> tcp:127.0.0.1:80")
         os.mkfifo(self.path("d/pipe"))
         self.write("wrong", name="d/.hidden")
         self.write("wrong", name="d/old.dpkg-old")
         status, out, lines = self.check()
-        self.assertEqual((status, out), (1, "3 channels, 6 mistakes\n"))
-        for line, words in zip(sorted(lines), (("d/pipe: it is no file",),
+        self.assertEqual((status, out), (1, "3 channels, 7 mistakes\n"))
+        for line, words in zip(sorted(lines), (("d/four:1:38: ", "no newline", "does not count"),
+                                               ("d/pipe: it is no file",),
                                                ("d/three:1:26: the byte 0",),
                                                ("d/two:1:2: ", "colon"),
                                                ("d/two:2:1: ", "a channel a already"),
@@ -383,6 +386,24 @@ class Reload(ChannelsCase):
         os.rename(self.path("moved"), self.path("d"))
         os.chmod(self.path("d"), 0o755)
         self.reload(process, "c", "e")
+        self.end(process)
+
+    def test_a_file_that_was_cut_off(self):
+        """Half of a line is a good one, and the other lines are missing: all channels of the file go on, as they were."""
+        server, path = self.unix_server("s.longer"), self.path("s")
+        self.write("a: unix-listen:%s -> unix:%s.longer" % (self.path("a"), path), "b: unix-listen:%s -> exec:cat" % self.path("b"))
+        process = self.channels()
+        client = self.unix("b")
+        with open(self.path("d/one"), "r+b") as file:
+            file.truncate(file.read().index(b".longer"))
+        process.kill(signal.SIGHUP)
+        self.wait_line(process, b"d/one:1:")
+        self.assertEqual(set(self.states()), {"a", "b"})
+        self.assertTrue(self.states()["a"]["to"].endswith(".longer"))
+        self.unix("a").sendall(b"x")
+        self.assertEqual(self.accept(server).recv(1), b"x")
+        self.assertEqual(exchange(client, b"still"), (b"still", 0))
+        os.unlink(self.path("s.longer"))
         self.end(process)
 
     def test_two_lines_exchange_their_paths(self):

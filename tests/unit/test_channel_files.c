@@ -224,10 +224,53 @@ START_TEST(a_file_that_was_never_read)
 }
 END_TEST
 
+/* Half of a line may be a good one, and the lines behind it are missing. */
+START_TEST(a_file_that_was_cut_off)
+{
+    static const char whole[] = "a: unix-listen:/a -> exec:cat\nb: idc-listen:8080 -> exec:cat\n"
+                                "c: unix-listen:/c -> exec:cat\n";
+    const size_t line = strcspn(whole, "\n") + 1;
+    put_text("main", whole);
+    ck_assert_str_eq(read_names(0), "a b c");
+    for (size_t len = 1; len < sizeof(whole) - 1; len++) {
+        put_bytes("main", whole, len);
+        if (whole[len - 1] == '\n')
+            continue; /* that may be what was meant */
+        ck_assert_str_eq(read_names(1), "a b c");
+        ck_assert_ptr_nonnull(strstr(said, "the last line has no newline; what the file said "
+                                           "before stays; see whether all"));
+        ck_assert_uint_eq(list.entries[1].line.from.port, 8080);
+    }
+    put_bytes("main", whole, line + strlen("b: idc-listen:80"));
+    ck_assert_str_eq(read_names(1), "a b c");
+    ck_assert_ptr_nonnull(strstr(said, "/main:2:17: the last line"));
+    put_bytes("main", whole, line);
+    ck_assert_str_eq(read_names(0), "a");
+}
+END_TEST
+
+/* It has said nothing before that could stay. */
+START_TEST(a_file_that_was_cut_off_from_the_beginning)
+{
+    put_text("main", "a: unix-listen:/a -> exec:cat\nb: unix-listen:/b -> exec:cat");
+    ck_assert_str_eq(read_names(1), "a b!");
+    ck_assert_ptr_nonnull(strstr(said, "/main:2:30: the last line has no newline; it does not "
+                                       "count; see whether all"));
+    put_text("main", "a: unix-listen:/a -> exec:cat\nc: unix-listen:/c -> exec:cat\nb");
+    ck_assert_str_eq(read_names(1), "a c");
+    put_text("main", "# nothing");
+    ck_assert_str_eq(read_names(1), "");
+    put_text("main", "a: unix-listen:/a -> exec:cat\nb: unix-listen:/b -> exec:cat\n");
+    ck_assert_str_eq(read_names(0), "a b");
+    put_text("main", "");
+    ck_assert_str_eq(read_names(0), "");
+}
+END_TEST
+
 START_TEST(the_largest_file)
 {
     static char large[CHANNEL_FILES_TEXT_MAX];
-    static const char line[] = "\na: unix-listen:/a -> exec:cat";
+    static const char line[] = "\na: unix-listen:/a -> exec:cat\n";
     memset(large, '\n', sizeof(large));
     memcpy(large + sizeof(large) - sizeof(line) + 1, line, sizeof(line) - 1);
     put_bytes("main", large, sizeof(large));
@@ -255,7 +298,7 @@ END_TEST
 START_TEST(mistakes_have_their_place)
 {
     put_text("main", "# a comment\n\n  a: unix-listen:/a -> exec:cat\n"
-                     "b: unix-listen:/b -> nonsense\nnonsense\nc: unix-listen:/c -> exec:cat");
+                     "b: unix-listen:/b -> nonsense\nnonsense\nc: unix-listen:/c -> exec:cat\n");
     ck_assert_str_eq(read_names(2), "a b! c");
     ck_assert_uint_eq(said_lines, 2);
     ck_assert_ptr_nonnull(strstr(said, "/main:4:22: \"nonsense\" is no end"));
@@ -343,6 +386,8 @@ int main(void)
     tcase_add_test(tests, names_that_editors_and_packages_leave);
     tcase_add_test(tests, what_was_said_before_stays);
     tcase_add_test(tests, a_file_that_was_never_read);
+    tcase_add_test(tests, a_file_that_was_cut_off);
+    tcase_add_test(tests, a_file_that_was_cut_off_from_the_beginning);
     tcase_add_test(tests, the_largest_file);
     tcase_add_test(tests, too_many_files);
     tcase_add_test(tests, mistakes_have_their_place);
