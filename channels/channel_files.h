@@ -12,9 +12,9 @@
  * A wrong line is told of as FILE:LINE:COLUMN, once for each reading, and the other lines go on. It
  * stays in the list if its name could be read: a channel of that name is then left as it is.
  *
- * A file whose last line has no newline may have been cut off. Half of a line may be a good one that
- * says something else, and the lines behind it are missing. So the text that it had is kept. If it
- * had none yet, its whole lines count, and the last one is wrong.
+ * A file whose last line has no newline may have been cut off. Half of a line may be a good one,
+ * which says something else, and the lines behind it are missing. So the text that it had is kept.
+ * If it had none yet, its whole lines count, and the last one is wrong.
  */
 #ifndef IDC_CHANNELS_CHANNEL_FILES_H
 #define IDC_CHANNELS_CHANNEL_FILES_H

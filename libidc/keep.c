@@ -30,7 +30,10 @@
  * and ends with it and link_mgr. A child that keeps a listener of its own gets a thread of its own.
  *
  * Programs that close descriptors. Such a program may get our numbers for files of its own. So each
- * is compared with what it was before it is used (see rpc_line.c).
+ * is compared with what it was before it is used (see rpc_line.c). What it has closed cannot be
+ * taken out of the thread's set any more. The kernel goes on telling of it as long as somebody has
+ * that socket, such as link_mgr, also when the record is freed. So an event has the serial number
+ * of a record, which is looked for, and each change is told only once (EPOLLET).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +62,7 @@ struct held {
 
 struct kept {
     LIST_ENTRY(kept) entry;
+    uint64_t serial; /* never used again */
     struct held far_end, life;
     bool registered; /* and the life is watched */
     struct libidc_listen listen;
@@ -73,6 +77,7 @@ struct kept {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static LIST_HEAD(, kept) all = LIST_HEAD_INITIALIZER(all);
+static uint64_t last_serial;
 static int watch = -1; /* the thread's epoll set; -1: there is no thread */
 
 /* ---- descriptors ---- */
@@ -117,9 +122,9 @@ static short look_at(const struct held *held)
     return poll(&p, 1, 0) > 0 ? p.revents : 0;
 }
 
-static int watch_for_end(struct kept *kept, const struct held *held)
+static int watch_for_end(const struct kept *kept, const struct held *held)
 {
-    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = kept};
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.u64 = kept->serial};
     return epoll_ctl(watch, EPOLL_CTL_ADD, held->fd, &event) < 0 ? -errno : 0;
 }
 
@@ -191,14 +196,19 @@ static void kept_free(struct kept *kept)
     free(kept);
 }
 
-/* Something has ended: link_mgr's part, the program's part, or both. */
-static void kept_event(struct kept *kept)
+static struct kept *kept_find(uint64_t serial)
 {
-    pthread_mutex_lock(&lock);
-    if (!kept->over && look_at(&kept->far_end) != 0) {
-        kept->over = true;
-        epoll_ctl(watch, EPOLL_CTL_DEL, kept->far_end.fd, NULL); /* it would be told for ever */
-    }
+    struct kept *kept;
+    LIST_FOREACH (kept, &all, entry)
+        if (kept->serial == serial)
+            return kept;
+    return NULL;
+}
+
+/* Something has ended: link_mgr's part, the program's part, or both. */
+static void kept_ended(struct kept *kept)
+{
+    kept->over = kept->over || look_at(&kept->far_end) != 0;
     if (kept->registered && look_at(&kept->life) != 0) {
         drop_held(&kept->life);
         kept->registered = false;
@@ -206,6 +216,14 @@ static void kept_event(struct kept *kept)
     }
     if (kept->over && !kept->registered)
         kept_free(kept);
+}
+
+static void keep_event(uint64_t serial)
+{
+    pthread_mutex_lock(&lock);
+    struct kept *kept = kept_find(serial);
+    if (kept != NULL)
+        kept_ended(kept);
     pthread_mutex_unlock(&lock);
 }
 
@@ -262,7 +280,7 @@ static void *keep_run(void *argument)
     free(argument);
     while ((got = epoll_wait(set, &event, 1, try_due())) >= 0 || errno == EINTR)
         if (got == 1)
-            kept_event(event.data.ptr);
+            keep_event(event.data.u64);
     return NULL; /* the program has closed the set, and with it all its listeners */
 }
 
@@ -363,6 +381,7 @@ static int kept_prepare(struct kept *kept)
 {
     pthread_mutex_lock(&lock);
     int error = watch < 0 ? keep_start() : 0;
+    kept->serial = ++last_serial;
     if (error == 0)
         error = watch_for_end(kept, &kept->far_end);
     pthread_mutex_unlock(&lock);

@@ -2,11 +2,13 @@
 /*
  * test_libidc_misuse.c - every function of idc.h with every kind of descriptor that it is not for,
  * and with NULL for each pointer. Nothing crashes, nothing waits for ever, and errno is what idc.h
- * says.
+ * says. A program may also close or move a descriptor that is the library's own.
  */
 #include "tests/unit/rpc_fixture.h"
 
+#include <malloc.h>
 #include <netinet/in.h>
+#include <time.h>
 
 #include "idc.h"
 #include "tests/unit/suite.h"
@@ -377,6 +379,67 @@ START_TEST(null_pointers)
 }
 END_TEST
 
+/* ---- the library's own descriptors ---- */
+
+/* As soon as nobody has the port any more. */
+static int keep_one(uint32_t port)
+{
+    struct idc_options options = IDC_OPTIONS_INIT;
+    int fd;
+    options.keep = 1;
+    while ((fd = idc_listen_with(port, NULL, 5, &options)) < 0)
+        ck_assert_msg(errno == EADDRINUSE, "%s", idc_last_error());
+    return fd;
+}
+
+/* link_mgr has given it the name that the listener's other end has. */
+static int find_far_end(int listener)
+{
+    struct sockaddr_un wanted, name;
+    socklen_t wanted_len = sizeof(wanted), len;
+    ck_assert_int_eq(getpeername(listener, (struct sockaddr *)&wanted, &wanted_len), 0);
+    for (int fd = STDERR_FILENO + 1; fd < 1000; fd++) {
+        len = sizeof(name);
+        if (getsockname(fd, (struct sockaddr *)&name, &len) == 0 && len == wanted_len &&
+            memcmp(&name, &wanted, len) == 0)
+            return fd;
+    }
+    ck_abort_msg("the library has no far end");
+    return -1;
+}
+
+static double processor_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* The library's thread waits for what the far end tells, and the kernel goes on telling it as long
+ * as somebody has that socket. By then its record may be freed. Its number is nobody's, or it is
+ * another file of the program. */
+START_TEST(a_far_end_that_its_program_moves)
+{
+    int other = keep_one(4001);
+    mallopt(M_PERTURB, 0xa5); /* what is freed is not the same any more */
+    int listener = keep_one(4000), far_end = find_far_end(listener);
+    int moved = fcntl(far_end, F_DUPFD_CLOEXEC, 500);
+    close(far_end);
+    if (_i == 1)
+        ck_assert_int_eq(dup2(STDIN_FILENO, far_end), far_end);
+    close(listener);
+    close(keep_one(4000)); /* link_mgr has let go of it */
+    ck_assert_int_eq(idc_unlisten(other), 0); /* by the thread, after all that came before */
+    ck_assert_int_eq(idc_unlisten(keep_one(4001)), 0);
+    double before = processor_ms();
+    poll(NULL, 0, 300);
+    ck_assert_double_lt(processor_ms() - before, 150); /* it does nothing */
+    close(moved);
+    if (_i == 1)
+        ck_assert_int_ge(fcntl(far_end, F_GETFD), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("libidc_misuse");
@@ -387,6 +450,7 @@ int main(void)
     tcase_add_test(tests, recv_into_nothing);
     tcase_add_test(tests, recv_leaves_a_listener_alone);
     tcase_add_test(tests, null_pointers);
+    tcase_add_loop_test(tests, a_far_end_that_its_program_moves, 0, 2);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }
