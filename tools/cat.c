@@ -20,7 +20,7 @@
  * stays open. The next connection begins when the present one has ended in both directions, or when
  * its other side has closed. An other side that has only ended its own half may still read, so that
  * stdin goes on to it. With -N it gets what stdin has at that moment. With --exec each connection
- * has a process of its own.
+ * has a process of its own. libidc keeps the listener when link_mgr ends.
  *
  * An empty message is no end. It adds nothing to stdout, where messages have no boundaries.
  */
@@ -37,6 +37,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "libidc/internal.h"
 #include "tools/command.h"
 
 #define STREAM_BUFFER 65536
@@ -355,13 +356,26 @@ static int exec_start(const struct cat *cat, const struct idc_addr *peer)
 
 /* ---- listening ---- */
 
+/* The next one, or -1: the listener is over. Why it can't be had for the moment is printed. */
+static int serve_next(const struct cat *cat, int listener, struct idc_addr *peer)
+{
+    bool noted;
+    int fd;
+    do {
+        fd = libidc_accept_marked(listener, peer, NULL, &noted);
+        if (fd < 0 && noted)
+            failure(cat->command, "cannot listen, and tries on: %s", idc_last_error());
+    } while (fd < 0 && noted);
+    return fd;
+}
+
 /* An error of one connection is printed; the next may succeed. */
 static int serve_for_ever(struct cat *cat, int listener)
 {
     struct idc_addr peer;
     int status = cat->exec != NULL ? 0 : relay_open(cat);
     signal(SIGCHLD, SIG_IGN); /* no zombies */
-    while (status == 0 && (cat->fd = idc_accept(listener, &peer)) >= 0) {
+    while (status == 0 && (cat->fd = serve_next(cat, listener, &peer)) >= 0) {
         if (cat->exec != NULL) {
             exec_start(cat, &peer);
             continue;
@@ -381,6 +395,7 @@ static int run_listen(struct cat *cat)
     struct idc_addr address;
     options.socket = command_socket;
     options.type = cat->type;
+    options.keep = cat->keep;
     int listener = idc_listen_with(cat->port, cat->name, 16, &options);
     if (listener < 0)
         return failure(cat->command, "cannot listen: %s", idc_last_error());

@@ -5,6 +5,7 @@ waits for more to send."""
 
 import contextlib
 import itertools
+import signal
 
 from case import IdcTestCase
 from world import wait_until
@@ -66,8 +67,53 @@ class Keeper(IdcTestCase):
 
     def start(self, *options):
         keeper = self.b.spawn(["idc", "cat", "--listen", "--keep", "--port", "80", *options])
-        wait_until(lambda: any(one["port"] == 80 for one in self.b.status()["listeners"]), what="it listens")
+        self.wait_listening()
         return keeper
+
+    def wait_listening(self):
+        wait_until(lambda: any(one["port"] == 80 for one in self.b.status()["listeners"]), what="it listens")
+
+    def assert_answered(self, words, expected):
+        asker = self.a.spawn(["idc", "cat", str(self.b.domid), "80"])
+        asker.write(words)
+        asker.close_stdin()
+        self.assertEqual((asker.wait(), asker.stdout.read_all(60), asker.stderr.read_all(60)), (0, expected, b""))
+
+    def test_it_is_there_again_after_its_link_mgr(self):
+        keeper = self.start("--exec", "tr a-z A-Z")
+        for again in (self.b.restart, lambda: (self.b.stop(), self.b.start(*self.options))):
+            self.assert_answered(b"before", b"BEFORE")
+            again()
+            self.wait_listening()
+        self.assert_answered(b"after", b"AFTER")
+        keeper.kill()
+        self.assertEqual(keeper.stderr.read_all(60), b"")
+
+    def test_its_link_mgr_ends_under_a_connection(self):
+        keeper, client = self.start(), self.a.puppet()
+        client.do("connect", 1, domid=self.b.domid, port=80)
+        keeper.write(b"x")
+        self.assertEqual(client.do("recv", 1, max=1)["n"], 1)
+        self.b.restart(*self.options)
+        self.assertIn(b"receiving: ", keeper.stderr.read_until(b"\n", 60))
+        self.wait_listening()
+        client.do("connect", 2, domid=self.b.domid, port=80, wait=1)
+        keeper.write(b"next")
+        self.assertEqual(client.do("recv", 2, max=4)["n"], 4)
+
+    def test_another_has_its_port(self):
+        """It says so once, and goes on when the port is free."""
+        keeper, other = self.start("--exec", "cat"), self.b.puppet()
+        keeper.kill(signal.SIGSTOP)
+        self.b.restart(*self.options)
+        other.do("listen", 1, port=80)
+        keeper.kill(signal.SIGCONT)
+        self.assertIn(b"listens on port 80", keeper.stderr.read_until(b"\n", 60))
+        other.do("unlisten", 1)
+        self.wait_listening()
+        self.assert_answered(b"again", b"again")
+        keeper.kill()
+        self.assertEqual(keeper.stderr.read_all(60), b"")
 
     def test_a_reader_that_says_nothing_gets_all(self):
         """It has ended its own half at once. What is said after a pause is for it too."""
