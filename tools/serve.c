@@ -7,7 +7,8 @@
  * before a connection is accepted. If it is not there, the listener ends, which resets those who
  * wait, and is made anew.
  *
- * With `max` processes no more connections are accepted. The others wait in the listener's queue.
+ * With `max` processes no more connections are accepted. The others wait in the listener's queue. A
+ * client that has gone meanwhile, and has left nothing to read, costs no process.
  * libidc keeps the listener when link_mgr ends. Programs that run stay.
  *
  * SIGTERM stops listening first. Then the process groups of all programs get SIGTERM too, and five
@@ -157,6 +158,10 @@ static bool serve_can_run(struct serve *serve)
 
 static void serve_run(struct serve *serve, int fd, bool marked, const struct idc_addr *peer)
 {
+    if (serve_child_is_unwanted(fd, marked, serve->type)) {
+        close(fd);
+        return;
+    }
     pid_t pid = serve_child_start(&serve->child, fd, marked, peer, name_of(serve, peer->domid));
     if (pid > 0)
         serve_note(serve, pid);

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "channels/child.h"
@@ -43,6 +45,28 @@ int serve_child_check(const struct serve_child *child)
     if (strchr(name, '/') == NULL)
         return check_along_path(name, how);
     return access(name, how) == 0 ? 0 : errno;
+}
+
+/* Of a message its length says it, but of an empty one only libidc's way to receive. */
+static bool child_finds_end(int fd)
+{
+    char byte;
+    size_t length;
+    ssize_t got = handover_recv_message(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, &length);
+    return got == HANDOVER_END || got == -ECONNRESET;
+}
+
+/* POLLHUP is told when both directions are over, so not of a client that waits for an answer. An
+ * empty message behind the mark is not seen. */
+bool serve_child_is_unwanted(int fd, bool marked, int type)
+{
+    struct pollfd p = {.fd = fd};
+    int unread = 0;
+    if (poll(&p, 1, 0) != 1 || !(p.revents & POLLHUP))
+        return false;
+    if (ioctl(fd, SIOCINQ, &unread) < 0 || unread > (marked ? 1 : 0))
+        return false;
+    return marked || type == IDC_STREAM || child_finds_end(fd);
 }
 
 static void child_set_number(const char *name, uint32_t number)

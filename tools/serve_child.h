@@ -19,6 +19,10 @@ struct serve_child {
  * only that it is there. */
 int serve_child_check(const struct serve_child *child);
 
+/* Has the client of a connection that was accepted gone already, with nothing left that a program
+ * could read? type: of the connection; marked: as below. */
+bool serve_child_is_unwanted(int fd, bool marked, int type);
+
 /*
  * Runs the program in a process group of its own. Its standard input and output are fd, which stays
  * the caller's. marked: fd has the mark of libidc_accept_marked in it, which is taken out in the

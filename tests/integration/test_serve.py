@@ -139,6 +139,42 @@ class Here(ForwardCase):
             self.assertEqual((client.stdout.read_all(60), client.wait()), (b"x", 0))
         wait_until(lambda: not self.children(serve), what="no process, and no zombie")
 
+    def check_clients_that_have_gone(self, client_domain, of_type):
+        """While the only program is busy, clients come. Two say something, one of which closes, and one wants an answer. Only the
+        others have gone, and cost no process."""
+        name = "org.example." + of_type + client_domain.role
+        out = self.path(name)
+        program = "cat >> %s; echo . >> %s; echo hello 2> /dev/null" % (out, out)
+        serve = self.serve("--max", "1", "--type", of_type, "--", "sh", "-c", program, name=name)
+        target = {"domid": self.b.domid, "name": name, "type": of_type}
+        client = client_domain.puppet()
+        client.do("connect", 0, **target)
+        wait_until(lambda: len(self.children(serve)) == 1, what="the busy program")
+        for place in range(1, 11):
+            client.do("connect", place, **target)
+        for place in range(1, 8):
+            client.do("close", place)
+        client.do("send", 8, len=3, seed=8)
+        client.do("close", 8)
+        client.do("send", 9, len=3, seed=9)
+        client.do("shutdown", 9)
+        client.do("shutdown", 10)
+        if client_domain is not self.b:
+            wait_until(lambda: len(self.b.status()["connections"]) == 3, what="0, 9 and 10 are left")
+        client.do("close", 0)
+        for place in (9, 10):
+            self.assertEqual(client.do("recv", place, max=6)["n"], 6)
+        with open(out, "rb") as stream:
+            self.assertEqual(stream.read().count(b".\n"), 4)
+        serve.kill(signal.SIGTERM)
+        self.assertEqual((serve.wait(), serve.stderr.read_all(60)), (0, b""))
+
+    def test_clients_that_have_gone(self):
+        for domain in (self.a, self.b):
+            for of_type in ("stream", "seqpacket"):
+                with self.subTest(of_type, domain=domain):
+                    self.check_clients_that_have_gone(domain, of_type)
+
     def test_sigterm_ends_the_programs(self):
         serve = self.serve("sh", "-c", "trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.1; done")
         client = self.a.spawn(["idc", "cat", str(self.b.domid), "org.example.served"])

@@ -428,7 +428,7 @@ START_TEST(a_far_end_that_its_program_moves)
     if (_i == 1)
         ck_assert_int_eq(dup2(STDIN_FILENO, far_end), far_end);
     close(listener);
-    close(keep_one(4000)); /* link_mgr has let go of it */
+    close(keep_one(4000));                    /* link_mgr has let go of it */
     ck_assert_int_eq(idc_unlisten(other), 0); /* by the thread, after all that came before */
     ck_assert_int_eq(idc_unlisten(keep_one(4001)), 0);
     double before = processor_ms();
