@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * policy_graph.c - who may reach what, and is connected, as text, or for Graphviz (DOT).
- *
- * Of the rules in force: an edge for each ordered pair of domains that are there now. It is bold if
- * there are connections. Of files: an edge for each allow line, between what it names.
+ * policy_graph.c - who may reach what, and is connected, as text, or for Graphviz (DOT). An edge of
+ * the rules in force is bold if there are connections. graph_edge.h says which edges there are.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,102 +11,8 @@
 #include <time.h>
 
 #include "idc-setup/fail.h"
+#include "idc-setup/graph_edge.h"
 #include "idc-setup/policy_commands.h"
-#include "idc-setup/uses_show.h"
-#include "link_mgr/core/policy.h"
-
-struct graph {
-    const struct policy_rules *rules;
-    const struct uses_show *uses;
-    int64_t now;
-    bool dot, connected; /* connected: only what is */
-};
-
-/* ---- labels ---- */
-
-static bool graph_counts(const struct graph *graph, const struct ruleset_rule *rule)
-{
-    return !rule_options_has(&rule->options, RULE_UNTIL) || graph->now < rule->options.until;
-}
-
-/* Names may have any bytes; in DOT a quote and a backslash are special. */
-static void graph_text(const struct graph *graph, FILE *out, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (graph->dot && (c == '"' || c == '\\'))
-            fputc('\\', out);
-        fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
-    }
-}
-
-static void graph_rule(const struct graph *graph, FILE *out, const struct ruleset_rule *rule)
-{
-    fputs(rule->allow ? "" : "not ", out);
-    graph_text(graph, out, rule->what_text);
-    if (rule->options_text[0] == '\0')
-        return;
-    fputc(' ', out);
-    graph_text(graph, out, rule->options_text);
-}
-
-static void graph_label(const struct graph *graph, FILE *out, const struct ruleset_rule *rule,
-                        const char **before)
-{
-    fputs(*before, out);
-    graph_rule(graph, out, rule);
-    *before = graph->dot ? "\\n" : "; ";
-}
-
-/* What the policy nodes of both allow, as far as both do. */
-static void graph_node(const struct graph *graph, FILE *out, int from, int to, const char **before)
-{
-    struct setup_store *store = graph->rules->state.store;
-    char mine[SETUP_VALUE_MAX + 1], theirs[SETUP_VALUE_MAX + 1], text[POLICY_VALUE_MAX + 1];
-    struct policy out_policy, in_policy;
-    if (store->ops->read(store, from, to, mine) < 0 ||
-        store->ops->read(store, to, from, theirs) < 0 ||
-        policy_parse(&out_policy, mine, NULL) != 0 || policy_parse(&in_policy, theirs, NULL) != 0)
-        return;
-    if (policy_format_list(in_policy.in.all ? &out_policy.out : &in_policy.in, text,
-                           sizeof(text)) <= 0)
-        return;
-    fprintf(out, "%snode %s", *before, text);
-    *before = graph->dot ? "\\n" : "; ";
-}
-
-/* What one domain may reach in another; "" if nothing. NULL: no memory. */
-static char *graph_edge(const struct graph *graph, const struct compile_peer *peer, int from,
-                        int to)
-{
-    char *label = NULL;
-    size_t size;
-    const char *before = "";
-    bool allows = false, node = false;
-    FILE *out = open_memstream(&label, &size);
-    if (out == NULL)
-        return NULL;
-    for (size_t i = 0; i <= peer->out.count; i++) {
-        bool end = i == peer->out.count;
-        if (!node && (end || peer->out.rules[i] >= graph->rules->commands)) {
-            const char *former = before;
-            node = true;
-            graph_node(graph, out, from, to, &before);
-            allows = allows || before != former;
-        }
-        const struct ruleset_rule *rule =
-            end ? NULL : &graph->rules->ruleset->rules[peer->out.rules[i]];
-        if (rule == NULL || !graph_counts(graph, rule))
-            continue;
-        graph_label(graph, out, rule, &before);
-        allows = allows || rule->allow;
-    }
-    if (fclose(out) != 0)
-        return NULL;
-    if (!allows && label != NULL)
-        label[0] = '\0';
-    return label;
-}
 
 /* ---- edges ---- */
 
@@ -190,20 +95,34 @@ static int graph_in_force(const struct graph *graph)
     return status;
 }
 
-static void graph_files(const struct graph *graph)
+/* ---- files ---- */
+
+static void graph_files_print(const struct graph *graph, const struct ruleset_rule *rule,
+                              enum reach reach)
 {
-    for (size_t i = 0; i < graph->rules->ruleset->rule_count; i++) {
-        const struct ruleset_rule *rule = &graph->rules->ruleset->rules[i];
-        if (!rule->allow || !graph_counts(graph, rule))
-            continue;
-        fputs(graph->dot ? "  \"" : "", stdout);
-        graph_text(graph, stdout, rule->from_text);
-        fputs(graph->dot ? "\" -> \"" : " -> ", stdout);
-        graph_text(graph, stdout, rule->to_text);
-        fputs(graph->dot ? "\" [label=\"" : ": ", stdout);
-        graph_rule(graph, stdout, rule);
-        fputs(graph->dot ? "\"];\n" : "\n", stdout);
+    fputs(graph->dot ? "  \"" : "", stdout);
+    graph_text(graph, stdout, rule->from_text);
+    fputs(graph->dot ? "\" -> \"" : " -> ", stdout);
+    graph_text(graph, stdout, rule->to_text);
+    fputs(graph->dot ? "\" [label=\"" : ": ", stdout);
+    graph_label(graph, stdout, rule, reach);
+    fputs(graph->dot ? "\"];\n" : "\n", stdout);
+}
+
+static int graph_files(const struct graph *graph)
+{
+    const struct ruleset *ruleset = graph->rules->ruleset;
+    uint32_t *above = calloc(ruleset->rule_count + 1, sizeof(*above));
+    int result = above == NULL ? -ENOMEM : 0;
+    for (size_t i = 0; result == 0 && i < ruleset->rule_count; i++) {
+        const struct ruleset_rule *rule = &ruleset->rules[i];
+        enum reach reach;
+        result = graph_files_reach(graph, i, above, &reach);
+        if (result == 0 && reach != REACH_NOTHING)
+            graph_files_print(graph, rule, reach);
     }
+    free(above);
+    return result == 0 ? 0 : policy_fail(SETUP_STATUS_FAILED, "out of memory");
 }
 
 static int graph_all(const struct graph *graph)
@@ -214,7 +133,7 @@ static int graph_all(const struct graph *graph)
     if (graph->rules->in_force)
         status = graph_in_force(graph);
     else
-        graph_files(graph);
+        status = graph_files(graph);
     if (graph->dot)
         fputs("}\n", stdout);
     return status;

@@ -84,6 +84,20 @@ bool services_in_ranges(const struct services_range *ranges, unsigned count, uin
     return false;
 }
 
+/* The range that goes on furthest from where the former ones end, until none does. */
+bool services_ranges_cover(const struct services_range *ranges, unsigned count, uint32_t first,
+                           uint32_t last)
+{
+    uint64_t next = first, before;
+    do {
+        before = next;
+        for (unsigned i = 0; i < count; i++)
+            if (ranges[i].first <= next && ranges[i].last >= next)
+                next = (uint64_t)ranges[i].last + 1;
+    } while (next > before && next <= last);
+    return next > last;
+}
+
 bool services_parse_ranges(struct arena *arena, const struct slice *slice,
                            const struct services_numbers *numbers,
                            const struct services_range **ranges, unsigned *count,

@@ -38,5 +38,8 @@ bool services_parse_ranges(struct arena *arena, const struct slice *slice,
                            const struct services_range **ranges, unsigned *count,
                            struct problem *problem);
 bool services_in_ranges(const struct services_range *ranges, unsigned count, uint32_t number);
+/* Is every number from first to last in one of them? */
+bool services_ranges_cover(const struct services_range *ranges, unsigned count, uint32_t first,
+                           uint32_t last);
 
 #endif

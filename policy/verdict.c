@@ -21,6 +21,13 @@ static bool verdict_includes_manager(const struct ruleset_rule *rule)
     return rule->allow || services_have_port(&rule->what, VERDICT_PORT_MANAGER);
 }
 
+/* A service that is asked for by name has some port, and not that of the manager. */
+static bool verdict_has_all_ports(const struct services *what)
+{
+    return services_ranges_cover(what->ranges, what->range_count, VERDICT_PORT_MANAGER + 1,
+                                 UINT32_MAX);
+}
+
 static enum domain_fit verdict_what(const struct ruleset_rule *rule,
                                     const struct ruleset_question *question)
 {
@@ -33,6 +40,8 @@ static enum domain_fit verdict_what(const struct ruleset_rule *rule,
         return DOMAIN_YES;
     if (question->name != NULL && services_have_name(what, question->name))
         return DOMAIN_YES;
+    if (question->port == 0 && verdict_has_all_ports(what))
+        return DOMAIN_YES;
     bool name_known = question->name != NULL || question->name_known;
     if ((question->port == 0 && what->range_count > 0) || (!name_known && what->name_count > 0))
         return DOMAIN_PERHAPS;
@@ -44,7 +53,9 @@ static enum domain_fit verdict_uid(const struct rule_options *options, int64_t u
     if (!rule_options_has(options, RULE_UID))
         return DOMAIN_YES;
     if (uid < 0)
-        return DOMAIN_PERHAPS;
+        return services_ranges_cover(options->uids, options->uid_count, 0, RULE_UID_MAX)
+                   ? DOMAIN_YES
+                   : DOMAIN_PERHAPS;
     return services_in_ranges(options->uids, options->uid_count, (uint32_t)uid) ? DOMAIN_YES
                                                                                 : DOMAIN_NO;
 }

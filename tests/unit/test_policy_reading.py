@@ -276,6 +276,15 @@ def is_domain(term, it, groups):
     return YES if it[kind] == value else NO
 
 
+def covers(ranges, least, most):
+    """Is every number from least to most in one of the ranges?"""
+    for one in sorted(ranges, key=lambda one: one[0]):
+        if one[0] > least:
+            return False
+        least = max(least, one[-1] + 1)
+    return least > most
+
+
 def is_service(rule, ask):
     what = rule["what"]
     if what is None or ask["port"] == 1 and rule["allow"]:
@@ -288,6 +297,8 @@ def is_service(rule, ask):
         return YES
     if ask["name"] not in ("-", "=") and any(glob([(c, False) for c in name], ask["name"]) for name in names):
         return YES
+    if not ask["port"] and covers(ports, 2, 4294967295):
+        return YES
     if not ask["port"] and ports or ask["name"] == "-" and names:
         return PERHAPS
     return NO
@@ -297,7 +308,7 @@ def is_user(rule, ask):
     if "uid" not in rule["options"]:
         return YES
     if ask["uid"] < 0:
-        return PERHAPS
+        return YES if covers(rule["options"]["uid"], 0, 4294967294) else PERHAPS
     return YES if any(one[0] <= ask["uid"] <= one[-1] for one in rule["options"]["uid"]) else NO
 
 
@@ -341,6 +352,7 @@ def random_services(r):
         return "*"
     return ",".join(r.choice((
         lambda: str(r.choice((1, 2, 22, 23, 80, 4294967295))), lambda: "%d-%d" % (r.randrange(1, 30), r.randrange(25, 90)),
+        lambda: "%d-4294967295" % r.choice((1, 2, 3, 22)),
         lambda: r.choice(SERVICES), lambda: r.choice(("org.example.*", "*sql*", "?", "o*.*l", "org.??????e.sql")),
     ))() for _ in range(r.choice((1, 1, 2, 3))))
 
@@ -348,7 +360,7 @@ def random_services(r):
 def random_options(r, action):
     out = []
     if r.random() < 0.3:
-        out.append("uid=" + r.choice(("0", "33", "30-40", "33,1000-1999", "4294967294")))
+        out.append("uid=" + r.choice(("0", "33", "30-40", "33,1000-1999", "4294967294", "34-4294967294,0-33")))
     if r.random() < 0.2:
         out.append("type=" + r.choice(("stream", "seqpacket")))
     if r.random() < 0.2:

@@ -433,7 +433,33 @@ shows '  1 [label="web\n1"];'
 run 0 graph --policy "$etc"
 shows '@guests -> "my guest": org.example.log'
 says "not what is in force"
+run 0 deny web db
+run 0 allow web web 90
+run 0 allow db web 91 until=+1s
+sed -i 's/until=[^ ]*/until=2020-01-01T00:00:00Z/' "$store/commands.policy"
+run 0 graph
+prints "web -> my guest: org.example.log" "db -> my guest: org.example.log" "my guest -> web: 22"
 run 0 retract --all
+# by the lines alone: what another line denies as a whole, what is over, and what is about one domain
+mkdir "$tmp/graph"
+cat >"$tmp/graph/policy" <<'END'
+group some = a b
+deny @some c 1-80
+deny * d *
+allow a c 80
+allow a c 81
+allow b c 22,23
+allow @some c 80
+allow @some d 99
+allow e* c 80
+allow e e 80
+allow 7 domid:7 80
+allow a c 85 until=2020-01-01T00:00:00Z
+deny a f 80
+allow a f 80
+END
+run 0 graph --policy "$tmp/graph"
+prints "a -> c: 81" "e* -> c: 80" "a -> f: only port 1 of 80"
 
 # ---- domains that are renamed, and go
 
