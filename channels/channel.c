@@ -34,6 +34,7 @@ struct joint {
     unsigned attempt;
     unsigned waited_ms;      /* since its queue was full */
     uint32_t port;           /* that a client of ,connect has named */
+    int error;               /* why a connect to IDC has failed, an errno, or 0 */
     struct hybrid_line line; /* of the client that names a port, then of the server that answers */
     int64_t line_limit_ms;   /* when it has to be complete */
     struct event event;      /* of the side that is being opened, or whose line is read */
@@ -80,15 +81,35 @@ static bool say_allowed(struct channel *channel)
     return channel->unsaid++, false;
 }
 
-/* why has the end's text before it. The same again, attempt by attempt, is not repeated. */
-static void channel_say(struct channel *channel, int end, const char *why, bool repeats)
+/* why gets the end's text before it. False: it is not to be told, as the same again, attempt by
+ * attempt. */
+static bool channel_note(struct channel *channel, int end, const char *why, bool repeats)
 {
     char line[CHANNEL_WHY_MAX];
     snprintf(line, sizeof(line), "%s: %s", opener_end(channel->openers[end])->text, why);
     bool again = repeats && strcmp(line, channel->why) == 0;
     memcpy(channel->why, line, sizeof(line));
-    if (!again && say_allowed(channel))
-        channel->settings.say(channel->settings.context, line);
+    return !again && say_allowed(channel);
+}
+
+static void channel_say(struct channel *channel, int end, const char *why, bool repeats)
+{
+    if (channel_note(channel, end, why, repeats))
+        channel->settings.say(channel->settings.context, channel->why);
+}
+
+/* As channel_say, with what can be done about it. */
+static void channel_say_advised(struct channel *channel, int end, const char *why, uint32_t port,
+                                int error)
+{
+    const struct channel_settings *settings = &channel->settings;
+    char line[CHANNEL_WHY_MAX + CHANNEL_ADVICE_MAX], advice[CHANNEL_ADVICE_MAX];
+    if (!channel_note(channel, end, why, channel->listening < 0))
+        return;
+    settings->advise(settings->context, opener_end(channel->openers[end]), port, error, why,
+                     advice);
+    snprintf(line, sizeof(line), "%s%s", channel->why, advice);
+    settings->say(settings->context, line);
 }
 
 /* ---- pauses and the end ---- */
@@ -192,7 +213,10 @@ static void joint_note_failed(struct joint *joint, int end, const char *why)
 {
     struct channel *channel = joint->channel;
     channel->failed++;
-    channel_say(channel, end, why, channel->listening < 0);
+    if (joint->error != 0 && channel->settings.advise != NULL)
+        channel_say_advised(channel, end, why, joint->port, joint->error);
+    else
+        channel_say(channel, end, why, channel->listening < 0);
     if (event_initialized(&joint->event))
         event_del(&joint->event);
 }
@@ -202,6 +226,13 @@ static void joint_failed(struct joint *joint, int end, const char *why)
     joint_note_failed(joint, end, why);
     if (!joint_waits_to_tell(joint))
         joint_give_up(joint);
+}
+
+static void joint_open_failed(struct joint *joint, int error, const char *why)
+{
+    const struct end *end = opener_end(joint->channel->openers[joint->opening]);
+    joint->error = end->kind == END_IDC ? -error : 0;
+    joint_failed(joint, joint->opening, why);
 }
 
 static void joint_over(void *context, const struct bridge_outcome *outcome)
@@ -338,7 +369,7 @@ static void joint_connect_event(evutil_socket_t fd, short what, void *argument)
         joint->attempt++;
         joint_open(joint);
     } else if (error < 0) {
-        joint_failed(joint, joint->opening, why);
+        joint_open_failed(joint, error, why);
     } else {
         joint_connected(joint);
     }
@@ -380,7 +411,7 @@ static void joint_open(struct joint *joint)
     if (error == -EAGAIN && joint_wait(joint))
         return;
     if (error != -EINPROGRESS) {
-        joint_failed(joint, joint->opening, why);
+        joint_open_failed(joint, error, why);
         return;
     }
     event_assign(&joint->event, channel->loop->base, side->out, EV_WRITE | EV_PERSIST,

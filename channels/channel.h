@@ -29,6 +29,7 @@
 #include "channels/opener.h"
 
 #define CHANNEL_WHY_MAX (END_TEXT_MAX + OPENER_WHY_MAX + 64)
+#define CHANNEL_ADVICE_MAX 1024
 #define CHANNEL_MAX_DEFAULT 4096
 #define CHANNEL_OPEN_SECONDS 30
 
@@ -41,6 +42,10 @@ struct channel_settings {
     bool patient; /* the first attempt to listen may fail too */
     /* A line without its newline. */
     void (*say)(void *context, const char *line);
+    /* What can be done about a connect to IDC that failed: for the end of its line, if that is
+     * told. port: the one that a client has named. May be NULL. */
+    void (*advise)(void *context, const struct end *end, uint32_t port, int error, const char *why,
+                   char advice[CHANNEL_ADVICE_MAX]);
     /* The channel has come to its end. It must not be freed within the call. */
     void (*ended)(void *context, bool failed);
     void *context;

@@ -19,7 +19,7 @@
 #include "channels/end.h"
 #include "channels/side.h"
 
-#define OPENER_WHY_MAX 512
+#define OPENER_WHY_MAX 1280 /* all that libidc says */
 
 struct opener;
 

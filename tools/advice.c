@@ -111,9 +111,10 @@ static bool advice_target(const char *text, advice_domain out)
 
 /* ---- commands ---- */
 
-static void advice_permission(const struct target *target, int type, const char *why)
+static void advice_permission(const struct target *target, int type, const char *why,
+                              char advice[ADVICE_MAX])
 {
-    char port[16];
+    char port[16], uid[24];
     advice_domain from, to;
     /* what follows may overwrite why */
     const bool denied = strstr(why, ADVICE_DENIES) != NULL;
@@ -124,35 +125,37 @@ static void advice_permission(const struct target *target, int type, const char 
     snprintf(port, sizeof(port), "%u", target->port);
     const char *what = target->port != 0 ? port : target->service;
     if (denied || strcmp(to, "any") == 0) {
-        fprintf(stderr,
-                "; how to allow it is told, where the toolstack runs, by: "
-                "idc-setup explain --uid %u%s %s %s %s",
-                (unsigned)geteuid(), type == IDC_SEQPACKET ? " --type seqpacket" : "", from, to,
-                what);
+        snprintf(advice, ADVICE_MAX,
+                 "; how to allow it is told, where the toolstack runs, by: "
+                 "idc-setup explain --uid %u%s %s %s %s",
+                 (unsigned)geteuid(), type == IDC_SEQPACKET ? " --type seqpacket" : "", from, to,
+                 what);
         return;
     }
-    fprintf(stderr, "; to allow it, where the toolstack runs: idc-setup allow %s %s %s", from, to,
-            what);
-    if (others)
-        fprintf(stderr, " uid=%u", (unsigned)geteuid());
+    snprintf(uid, sizeof(uid), " uid=%u", (unsigned)geteuid());
+    snprintf(advice, ADVICE_MAX,
+             "; to allow it, where the toolstack runs: idc-setup allow %s %s %s%s", from, to, what,
+             others ? uid : "");
 }
 
-void advice_print(const struct target *target, int type, int error, const char *why)
+void advice_make(const struct target *target, int type, int error, const char *why,
+                 char advice[ADVICE_MAX])
 {
+    advice[0] = '\0';
     switch (error) {
     case EACCES:
-        advice_permission(target, type, why);
+        advice_permission(target, type, why, advice);
         break;
     case ECONNREFUSED:
         if (target->start) {
-            fprintf(stderr, " (to start it there: %s)", target->start);
+            snprintf(advice, ADVICE_MAX, " (to start it there: %s)", target->start);
             break;
         }
         __attribute__((fallthrough));
     case EPROTOTYPE:
         if (target->port != IDC_PORT_MANAGER && strcmp(target->domain, "any") != 0 &&
             access(libidc_socket_path(command_socket), F_OK) == 0)
-            fprintf(stderr, " (what it offers: idc services %s)", target->domain);
+            snprintf(advice, ADVICE_MAX, " (what it offers: idc services %s)", target->domain);
         break;
     default:
         break;

@@ -187,11 +187,12 @@ static void print_target(const struct target *target)
 int explain_connect(const struct command *command, const struct target *target, int type, int error,
                     const char *why)
 {
+    char advice[ADVICE_MAX];
     fprintf(stderr, "idc %s: cannot connect to ", command->name);
     print_target(target);
     fprintf(stderr, ": %s", why);
-    advice_print(target, type, error, why);
-    fputc('\n', stderr);
+    advice_make(target, type, error, why, advice); /* it may overwrite why */
+    fprintf(stderr, "%s\n", advice);
     return EXIT_FAILED;
 }
 

@@ -12,7 +12,10 @@
 #include "channels/channel.h"
 #include "channels/channel_line.h"
 #include "channels/loop.h"
+#include "tools/advice.h"
 #include "tools/command.h"
+
+_Static_assert((int)ADVICE_MAX == (int)CHANNEL_ADVICE_MAX, "one is passed as the other");
 
 struct forward {
     const struct command *command;
@@ -25,6 +28,15 @@ static void forward_say(void *context, const char *line)
 {
     const struct forward *forward = context;
     failure(forward->command, "%s", line);
+}
+
+static void forward_advise(void *context, const struct end *end, uint32_t port, int error,
+                           const char *why, char advice[CHANNEL_ADVICE_MAX])
+{
+    const struct target target = {
+        .domain = end->where, .port = end->named_port ? port : end->port, .service = end->service};
+    (void)context;
+    advice_make(&target, IDC_STREAM, error, why, advice);
 }
 
 static void forward_ended(void *context, bool failed)
@@ -45,6 +57,7 @@ static int forward_run(struct forward *forward, const struct end ends[2],
 {
     char why[CHANNEL_WHY_MAX];
     settings->say = forward_say;
+    settings->advise = forward_advise;
     settings->ended = forward_ended;
     settings->context = forward;
     settings->opener.link_mgr = command_socket;

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import pty
 import resource
 import select
@@ -328,6 +329,44 @@ class Chain(ForwardCase):
         taken[0].close()
         third = self.accept(server)
         self.assertEqual(third.recv(10), b"hello")
+
+
+class Advised(ForwardCase):
+    """What is said of a connect that failed is what `idc cat` says, and whole."""
+
+    WHAT = rb"(?:domain \d+, \w+ [^:]*: )?([^\n]*)\n"  # a long name of a service is not repeated
+
+    def assert_said(self, process, end, service, words):
+        result = self.a.run(["idc", "cat", str(self.b.domid), service])
+        by_cat = re.fullmatch(rb"idc cat: cannot connect to domain \d+ \w+ [^:]*: " + self.WHAT, result.stderr)
+        said = re.fullmatch(rb"idc forward: %s: " % re.escape(end.encode()) + self.WHAT, process.stderr.read_until(b"\n", 60))
+        self.assertIn(words, said.group(1))
+        self.assertEqual(said.group(1), by_cat.group(1))
+
+    def test_one_connect(self):
+        long_name = "org.example." + "x" * 60
+        offers = b" (what it offers: idc services %d)" % self.b.domid
+        for service, words in (("80", offers), (long_name, offers)):
+            end = "idc:%d:%s" % (self.b.domid, service)
+            process = self.forward(self.a, "stdio", end)
+            self.assert_said(process, end, service, words)
+            self.assertEqual(process.wait(), 1)
+        self.world.setup(self.a, self.b, remove=True)
+        for service in ("80", long_name):
+            end = "idc:%d:%s" % (self.b.domid, service)
+            process = self.forward(self.a, "stdio", end)
+            self.assert_said(process, end, service, b"; to allow it, where the toolstack runs: idc-setup allow ")
+            self.assertEqual(process.wait(), 1)
+
+    def test_a_port_that_the_client_names(self):
+        self.world.setup(self.a, self.b, remove=True)
+        end = "idc:%d:*" % self.b.domid
+        process = self.forward(self.a, "unix-listen:%s,connect" % self.path("s"), end)
+        for port in (81, 82):
+            client = self.unix("s")
+            client.sendall(b"CONNECT %d\n" % port)
+            self.assert_said(process, end, str(port), b" %d %d" % (self.b.domid, port))
+            self.assert_reset(client)
 
 
 class Many(ForwardCase):
