@@ -122,7 +122,7 @@ class Here(ForwardCase):
         self.assertEqual(names, {"0", "1", "2"})
         serve.kill()
         serve.wait()
-        wait_until(lambda: all(one["port"] != 2000 for one in self.b.status()["listeners"]), what="the end of the service")
+        self.b.wait_port_free(2000)
         os.kill(child, 0)  # it is there for a while
         os.kill(child, signal.SIGKILL)
 

@@ -117,6 +117,7 @@ class TestVsock(VsockCase):
         client.do("connect", 1, domid=self.b.domid, port=PORT)
         client.do("close", 1)
         server.kill()
+        self.b.wait_port_free(PORT)
         listener = self.b.puppet()
         listener.do("listen", 1, port=PORT)
         taking = listener.begin("accept", 1, 2)

@@ -239,6 +239,10 @@ class Domain:
             self._control = self.rpc()
         return self._control.whole_status(detail)
 
+    def wait_port_free(self, port):
+        """Nobody listens there any more: a program that was killed is gone only when link_mgr has heard of it."""
+        wait_until(lambda: all(one["port"] != port for one in self.status()["listeners"]), what="the end of the listener")
+
     def link(self, other):
         """What status says of the link to another domain; {} if nothing."""
         for link in self.status(False)["links"]:
