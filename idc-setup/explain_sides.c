@@ -31,18 +31,18 @@ bool explain_node_allows(struct setup_store *store, const struct ruleset_questio
                : policy_allows_in(&policy, question->port, question->name);
 }
 
-/* Has it the text that it is to have? */
+/* Has it the text that it is to have? *is is what it has, which the caller frees, or NULL. */
 static bool sides_published(struct setup_store *store, const struct policy_rules *rules,
-                            const struct compile_view *view)
+                            const struct compile_view *view, char **is)
 {
     size_t length = 0, had = 0;
-    char *text = compile_text(rules->world.compile, view, &length), *is = NULL;
-    int got = publish_read(store, rules->world.domains[view->domain].domid, &is, &had);
-    bool same = text != NULL && got == 0 && had == length && memcmp(text, is, length) == 0;
+    char *text = compile_text(rules->world.compile, view, &length);
+    *is = NULL;
+    int got = publish_read(store, rules->world.domains[view->domain].domid, is, &had);
+    bool same = text != NULL && got == 0 && had == length && memcmp(text, *is, length) == 0;
     if (text != NULL && got == -ENOENT)
         same = strcmp(text, "version 1\nend\n") == 0;
     free(text);
-    free(is);
     return same;
 }
 
@@ -62,12 +62,14 @@ static int sides_look(struct explain_sides *sides, const struct policy_rules *ru
     const struct compile_peer *peer = compile_view_peer(&view, to);
     sides->joined = peer != NULL;
     sides_know(sides, peer != NULL ? &peer->out : &view.other_out);
-    sides->from.published = sides_published(rules->state.store, rules, &view);
+    sides->from.published = sides_published(rules->state.store, rules, &view, &sides->told);
     compile_view_free(&view);
     result = compile_view(rules->world.compile, to, &view);
     if (result != 0)
         return result;
-    sides->to.published = sides_published(rules->state.store, rules, &view);
+    char *is;
+    sides->to.published = sides_published(rules->state.store, rules, &view, &is);
+    free(is);
     compile_view_free(&view);
     return 0;
 }
@@ -98,7 +100,9 @@ int explain_sides_make(struct explain_sides *sides, const struct policy_rules *r
 void explain_sides_free(struct explain_sides *sides)
 {
     free(sides->knows);
+    free(sides->told);
     sides->knows = NULL;
+    sides->told = NULL;
 }
 
 /* ---- the answer ---- */
@@ -106,6 +110,19 @@ void explain_sides_free(struct explain_sides *sides)
 bool explain_sides_knows(const struct explain_sides *sides, size_t rule)
 {
     return sides->knows[rule];
+}
+
+/* A line "peer DOMID name=TEXT uuid=TEXT ...". */
+bool explain_sides_told(const struct explain_sides *sides, bool uuid)
+{
+    char peer[32];
+    const char *word = uuid ? " uuid=" : " name=";
+    snprintf(peer, sizeof(peer), "\npeer %d ", sides->to.domain->domid);
+    const char *line = sides->told == NULL ? NULL : strstr(sides->told, peer);
+    if (line == NULL)
+        return false;
+    const char *end = strchrnul(line + 1, '\n'), *found = strstr(line, word);
+    return found != NULL && found < end;
 }
 
 void explain_sides_decide(struct explain_sides *sides, size_t rule, bool allows)

@@ -35,6 +35,7 @@ struct explain {
     const char *to_text;
     const struct policy_rules *rules;
     size_t from_there, to_there; /* so many domains were found; the first one is meant */
+    enum domain_kind asked;      /* how TO is named; DOMAIN_DOMID also if it is not */
     struct explain_sides sides;
     bool has_sides; /* both were found, and what follows is what their link_mgr do */
     struct verdict_fit *fits;
@@ -283,6 +284,34 @@ static void explain_print_found(const char *which, size_t found,
                domain->domid);
 }
 
+/* TO is asked for by what FROM must be told of. */
+static bool explain_needs_name(const struct explain *explain)
+{
+    return explain->has_sides && explain->asked != DOMAIN_DOMID;
+}
+
+static bool explain_name_told(const struct explain *explain)
+{
+    return explain_sides_told(&explain->sides, explain->asked == DOMAIN_UUID);
+}
+
+static void explain_print_untold_name(const struct explain *explain)
+{
+    const struct ruleset_domain *from = &explain->question.from;
+    const char *given = strchr(explain->to_text, ':');
+    if (!explain_needs_name(explain) || explain_name_told(explain))
+        return;
+    printf("  domain %d", from->domid);
+    if (from->name != NULL)
+        printf(" (%s)", from->name);
+    printf(" does not know the %s %s: its rules do not name it; ",
+           explain->asked == DOMAIN_UUID ? "UUID" : "name",
+           explain->asked == DOMAIN_UUID ? given + 1 : explain->question.to.name);
+    if (explain->allowed)
+        printf("reach it by domid %d, or ", explain->question.to.domid);
+    puts("add a rule");
+}
+
 /* Is it a line that refuses it, and not that there is none? */
 static bool explain_denies(const struct explain *explain)
 {
@@ -315,6 +344,7 @@ static void explain_print(const struct explain *explain)
         explain_print_found("FROM", explain->from_there, &explain->question.from);
         explain_print_found("TO", explain->to_there, &explain->question.to);
     }
+    explain_print_untold_name(explain);
     if (explain->has_sides)
         explain_sides_print(stdout, &explain->sides);
 }
@@ -359,8 +389,13 @@ static void explain_json_sides(const struct explain *explain)
 {
     if (!explain->rules->in_force)
         return;
-    printf(", \"from_there\": %s, \"to_there\": %s, \"sides\": ",
+    printf(", \"from_there\": %s, \"to_there\": %s, \"name_told\": ",
            explain->from_there > 0 ? "true" : "false", explain->to_there > 0 ? "true" : "false");
+    fputs(!explain_needs_name(explain) ? "null"
+          : explain_name_told(explain) ? "true"
+                                       : "false",
+          stdout);
+    fputs(", \"sides\": ", stdout);
     if (explain->has_sides)
         explain_sides_json(stdout, &explain->sides);
     else
@@ -390,7 +425,10 @@ static void explain_json_members(const struct explain *explain)
 
 static int explain_one(struct explain *explain, const struct policy_options *options)
 {
+    const struct ruleset_domain *to = &explain->question.to;
     int status = explain_domain("TO", explain->to_text, explain->to_name, &explain->question.to);
+    if (status == 0 && to->domid < 0)
+        explain->asked = to->has_uuid ? DOMAIN_UUID : DOMAIN_NAME;
     if (status == 0)
         status = explain_judge(explain);
     if (status == 0 && options->json) {
@@ -473,7 +511,8 @@ static int explain_any(struct explain *explain, const struct policy_options *opt
 int policy_explain(const struct policy_options *options, struct policy_rules *rules,
                    char **arguments)
 {
-    struct explain explain = {.ruleset = rules->ruleset, .rules = rules, .to_text = arguments[1]};
+    struct explain explain = {
+        .ruleset = rules->ruleset, .rules = rules, .to_text = arguments[1], .asked = DOMAIN_DOMID};
     explain.question.uid = options->uid;
     explain.question.type = options->type;
     explain.question.now = time(NULL);

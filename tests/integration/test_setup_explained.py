@@ -90,6 +90,18 @@ class Explained(RulesCase):
         self.assertFalse(answer["to_there"])
         self.assertEqual(answer["rule"]["line"], 9)
 
+    def test_a_name_that_is_not_told(self):
+        """The program is told of no such domain, and explain says why, until a rule names it."""
+        self.b.puppet().do("listen", 1, port=80)
+        unknown = "domain %d (web) does not know the name db: its rules do not name it; add a rule\n" % self.a.domid
+        self.assertIn("told of no such domain", self.a.run(["idc", "cat", "db", "80"]).stderr.decode())
+        self.assertIn(unknown, self.idc_setup("explain", "web", "db", "80", status=3))
+        self.assertFalse(self.explain("web", "db", "80")["name_told"])
+        self.idc_setup("allow", "web", "db", "80")
+        self.assertEqual(self.a.run(["idc", "wait", "db", "80"]).returncode, 0)
+        self.assertNotIn("does not know", self.idc_setup("explain", "web", "db", "80"))
+        self.assertTrue(self.explain("web", "db", "80")["name_told"])
+
     def assert_explained_allowed(self, line, port):
         answer = self.explain("web", "db", str(port))
         self.assertTrue(answer["allowed"], answer)

@@ -59,6 +59,10 @@ shows() {
     grep -qF -- "$1" "$out" || bad "expected '$1', printed: $(cat "$out")"
 }
 
+hides() {
+    grep -qF -- "$1" "$out" && bad "not expected '$1', printed: $(cat "$out")"
+}
+
 # text DOMID: what link_mgr of that domain would read
 text() {
     now=$(tail -n +2 "$store/domain:$1/policy/rules.now" 2>/dev/null) || return
@@ -351,6 +355,37 @@ asks 3 "refused: no line fits" db web 99
 shows "domain 2 (db) allows its program to connect by its policy node"
 shows "domain 1 (web) refuses the connection"
 rm "$store/domain:2/policy/1"
+# names are told to those that a rule joins, and to no others
+unknown="domain 2 (db) does not know the name"
+asks 3 "refused: no line fits" db x 80
+shows "there is no such domain as TO now"
+run 0 name 6 x 00112233-4455-6677-8899-aabbccddee06
+asks 3 "refused: no line fits" db x 80
+shows "  $unknown x: its rules do not name it; add a rule"
+asks 3 "refused: no line fits" db uuid:00112233-4455-6677-8899-aabbccddee06 80
+shows "  domain 2 (db) does not know the UUID 00112233-4455-6677-8899-aabbccddee06: its rules do not name it; add a rule"
+run 3 explain --json db x 80
+json 'x["name_told"] is False'
+for asked in 6 domid:6; do
+    asks 3 "refused: no line fits" db $asked 80
+    hides "does not know"
+    run 3 explain --json db $asked 80
+    json 'x["name_told"] is None'
+done
+asks 3 "refused: no line fits" db web 80
+hides "does not know"
+run 0 allow db x 80
+asks 0 "allowed: $store/commands.policy:2: allow db x 80" db x 80
+hides "does not know"
+run 0 explain --json db x 80
+json 'x["name_told"] is True'
+# what it has not been given yet
+mv "$store/domain:2/policy/rules.now" "$tmp/rules.now"
+asks 0 "allowed: $store/commands.policy:2: allow db x 80" db x 80
+shows "  $unknown x: its rules do not name it; reach it by domid 6, or add a rule"
+mv "$tmp/rules.now" "$store/domain:2/policy/rules.now"
+run 0 retract --all
+run 0 name 6
 run 0 --ports 99 1 2
 says "what allows stands after the policy node: $etc/policy:2"
 asks 0 "allowed: policy nodes of domains 2 and 1 (idc-setup --list)" db web 99
