@@ -50,6 +50,7 @@ struct channel {
     int listener;              /* its descriptor, or -1 */
     bool lost;                 /* it is there, but nobody can come now */
     bool hybrid, ended;
+    bool refuses;                   /* when it is full; else it lets them wait */
     unsigned running, processes;    /* of commands that have not ended, and how many there may be */
     struct event acceptable, again; /* again: after a pause */
     unsigned pause_ms;
@@ -132,9 +133,15 @@ static void channel_pause(struct channel *channel, unsigned longest_ms)
 /* ---- joints ---- */
 
 /* A command may run for longer than its connection is open. */
-static bool channel_is_full(const struct channel *channel)
+static bool channel_has_all(const struct channel *channel)
 {
     return channel->open >= channel->settings.max || channel->running >= channel->processes;
+}
+
+/* Has the next one to wait? */
+static bool channel_is_full(const struct channel *channel)
+{
+    return channel_has_all(channel) && !channel->refuses;
 }
 
 static struct joint *joint_new(struct channel *channel)
@@ -146,6 +153,8 @@ static struct joint *joint_new(struct channel *channel)
     joint->sides[0] = joint->sides[1] = SIDE_NONE;
     TAILQ_INSERT_TAIL(&channel->joints, joint, entry);
     channel->open++;
+    if (channel->settings.share != NULL)
+        share_take(channel->settings.share);
     return joint;
 }
 
@@ -160,6 +169,8 @@ static void joint_free(struct joint *joint, int error)
         side_close(&joint->sides[i], error);
     TAILQ_REMOVE(&channel->joints, joint, entry);
     channel->open--;
+    if (channel->settings.share != NULL)
+        share_give(channel->settings.share);
     free(joint);
 }
 
@@ -475,6 +486,32 @@ static void accept_failed(struct channel *channel, int error, const char *why)
     channel_pause(channel, PAUSE_LISTEN_MS);
 }
 
+/* False: somebody has come, and there is no room for him; why says so. */
+static bool channel_admits(const struct channel *channel, char why[OPENER_WHY_MAX])
+{
+    const struct share *share = channel->settings.share;
+    if (channel_has_all(channel)) {
+        snprintf(why, OPENER_WHY_MAX, "refused: there are %u connections or commands already",
+                 channel->settings.max);
+        return false;
+    }
+    if (share == NULL || share_has_room(share))
+        return true;
+    snprintf(why, OPENER_WHY_MAX,
+             "refused: with %u connections this channel has its share, of %u that the limit of "
+             "descriptors allows to all %u channels",
+             channel->open, shares_total(share->shares), share->shares->count);
+    return false;
+}
+
+/* Nobody waits for his first byte, by which he could be told of a reset: he may never send it. */
+static void channel_refuse(struct channel *channel, struct side *side, const char *why)
+{
+    side_close(side, ECONNABORTED);
+    channel->failed++;
+    channel_say(channel, channel->listening, why, true);
+}
+
 /* False: there is no other one now. */
 static bool channel_accept(struct channel *channel)
 {
@@ -484,6 +521,10 @@ static bool channel_accept(struct channel *channel)
     if (error < 0) {
         accept_failed(channel, error, why);
         return false;
+    }
+    if (!channel_admits(channel, why)) {
+        channel_refuse(channel, &side, why);
+        return true;
     }
     struct joint *joint = joint_new(channel);
     if (joint == NULL) {
@@ -595,10 +636,12 @@ static struct channel *channel_make(const struct bridge_loop *loop,
 /* What there is only one of can't be in two joints. */
 static void channel_bound(struct channel *channel, const struct end *from, const struct end *to)
 {
+    bool single = end_is_single(from) || end_is_single(to);
+    channel->refuses = channel->settings.share != NULL && channel->settings.max == 0 && !single;
     if (channel->settings.max == 0)
         channel->settings.max = CHANNEL_MAX_DEFAULT;
     channel->processes = channel->settings.max;
-    if (end_is_single(from) || end_is_single(to))
+    if (single)
         channel->settings.max = 1;
     bool passes = (end_is_single(from) && from->kind != END_PTY) ||
                   (end_is_single(to) && to->kind != END_PTY);

@@ -10,6 +10,10 @@
  * they came from, and when that has no room, they are refused there. A command counts until its
  * process has ended, also after its joint is over.
  *
+ * Among the channels of a process each has a share of its descriptors (share.h). Who comes beyond
+ * that is refused at once, and so is who comes beyond the usual max, since nobody has said that he
+ * is to wait.
+ *
  * Neither end listens: there is one joint at a time. TO is opened first, so that nothing of FROM is
  * taken before there is somebody to take it. When the joint is over, the next one follows after a
  * pause. The pause is doubled each time that nothing came about, up to five seconds.
@@ -27,6 +31,7 @@
 
 #include "channels/bridge.h"
 #include "channels/opener.h"
+#include "channels/share.h"
 
 #define CHANNEL_WHY_MAX (END_TEXT_MAX + OPENER_WHY_MAX + 64)
 #define CHANNEL_ADVICE_MAX 1024
@@ -37,7 +42,8 @@ struct channel;
 
 struct channel_settings {
     struct opener_settings opener;
-    unsigned max; /* joints at a time, and processes of exec; 0: CHANNEL_MAX_DEFAULT */
+    unsigned max;        /* joints at a time, and processes of exec; 0: CHANNEL_MAX_DEFAULT */
+    struct share *share; /* that must outlive the channel; NULL: there are no others */
     bool once;
     bool patient; /* the first attempt to listen may fail too */
     /* A line without its newline. */

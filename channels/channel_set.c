@@ -19,6 +19,7 @@
 struct channel_item {
     struct channel_set *set;
     struct channel_line line;
+    struct share share;
     struct channel *channel; /* NULL: it could not begin */
     struct event again;
     unsigned pause_ms;
@@ -29,6 +30,7 @@ struct channel_item {
 
 struct channel_set {
     struct channel_set_settings settings;
+    struct shares shares;
     TAILQ_HEAD(, channel_item) items;
 };
 
@@ -81,6 +83,7 @@ static void item_begin(struct channel_item *item)
     struct channel_settings settings = {
         .opener = {.link_mgr = all->link_mgr, .mode = item->line.mode},
         .max = item->line.max,
+        .share = &item->share,
         .patient = true,
         .say = item_say,
         .ended = item_ended,
@@ -111,6 +114,7 @@ static void item_end(struct channel_item *item)
     TAILQ_REMOVE(&item->set->items, item, entry);
     event_del(&item->again);
     channel_free(item->channel);
+    share_leave(&item->share);
     free(item);
 }
 
@@ -124,6 +128,7 @@ static struct channel_item *item_new(struct channel_set *set, const struct chann
     item->stays = true;
     item->pause_ms = PAUSE_FIRST_MS;
     evtimer_assign(&item->again, set->settings.loop->base, item_again, item);
+    share_join(&item->share, &set->shares);
     TAILQ_INSERT_TAIL(&set->items, item, entry);
     return item;
 }
@@ -193,6 +198,7 @@ struct channel_set *channel_set_new(const struct channel_set_settings *settings)
     if (set == NULL)
         return NULL;
     set->settings = *settings;
+    shares_begin(&set->shares, settings->descriptors);
     TAILQ_INIT(&set->items);
     return set;
 }

@@ -26,6 +26,7 @@ struct channel_set;
 struct channel_set_settings {
     const struct bridge_loop *loop;
     const char *link_mgr; /* as struct opener_settings */
+    unsigned descriptors; /* that there may be, of which each channel has a share; 0: no bound */
     /* A line without its newline. */
     void (*say)(void *context, const char *line);
     void *context;

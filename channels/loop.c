@@ -9,6 +9,8 @@
 
 #include "channels/child.h"
 
+#define DESCRIPTORS_MAX (1u << 30) /* no kernel allows more */
+
 static void loop_reap(const struct loop *loop)
 {
     pid_t pid;
@@ -31,14 +33,18 @@ static void loop_signal(evutil_socket_t number, short what, void *argument)
         event_base_loopbreak(loop->bridges.base);
 }
 
-/* A connection has two descriptors, and most systems allow 1,024 unless one asks for more. */
-static void loop_raise_limit(void)
+/* A connection has two descriptors, and most systems allow 1,024 unless one asks for more. Returns
+ * how many there may be. */
+static unsigned loop_raise_limit(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    struct rlimit limit = {.rlim_cur = DESCRIPTORS_MAX, .rlim_max = DESCRIPTORS_MAX}, before;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        before = limit;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+            limit = before;
+    }
+    return limit.rlim_cur < DESCRIPTORS_MAX ? (unsigned)limit.rlim_cur : DESCRIPTORS_MAX;
 }
 
 static void loop_mask_early(int how)
@@ -73,7 +79,7 @@ int loop_open(struct loop *loop, void (*hangup)(void *context), void *context)
     }
     signal(SIGPIPE, SIG_IGN);
     loop_mask_early(SIG_UNBLOCK);
-    loop_raise_limit();
+    loop->descriptors = loop_raise_limit();
     return error;
 }
 

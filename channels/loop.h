@@ -14,6 +14,7 @@
 struct loop {
     struct bridge_loop bridges;
     struct rooms rooms;
+    unsigned descriptors; /* how many the process may have */
     struct event signals[LOOP_SIGNALS];
     void (*hangup)(void *context);            /* may be NULL */
     void (*reaped)(void *context, pid_t pid); /* a child has ended; may be NULL */

@@ -77,6 +77,7 @@ static int channels_begin(struct channels *channels, const struct channel_list *
 {
     const struct channel_set_settings settings = {.loop = &channels->loop.bridges,
                                                   .link_mgr = command_socket,
+                                                  .descriptors = channels->loop.descriptors,
                                                   .say = channels_say,
                                                   .context = channels};
     char path[REPORT_PATH_MAX], why[REPORT_WHY_MAX];

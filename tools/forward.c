@@ -15,7 +15,9 @@
 #include "tools/advice.h"
 #include "tools/command.h"
 
-_Static_assert((int)ADVICE_MAX == (int)CHANNEL_ADVICE_MAX, "one is passed as the other");
+#if ADVICE_MAX > CHANNEL_ADVICE_MAX
+#error "an advice is made in the room of a channel's"
+#endif
 
 struct forward {
     const struct command *command;

@@ -282,6 +282,54 @@ class Running(ChannelsCase):
             self.accept(server).close()
         self.assertIn(b"idc-channels 1", read_all(reader)[0])
 
+    def few_descriptors(self, count):
+        words = [self.world.find_program("idc"), "channels"] + self.place_options()
+        process = self.a.spawn(["sh", "-c", "ulimit -n %d; exec %s" % (count, " ".join(words))])
+        self.wait_path("state")
+        return process
+
+    def test_idle_clients_take_no_more_than_their_share(self):
+        """The other channel works the whole time, and who comes beyond the share is told at once."""
+        self.write("idle: unix-listen:%s -> unix:%s" % (self.path("idle"), self.path("b")),
+                   "works: unix-listen:%s -> exec:cat" % self.path("works"))
+        server = self.unix_server("b")
+        process = self.few_descriptors(200)  # (200 - 64 - 2 * 4) / 2 = 64 connections, 16 for each, and 32 for both
+        clients, share = [], 16 + 32 // 2
+        for number in range(3 * share):
+            clients.append(self.unix("idle"))
+            if number >= share:
+                self.assertEqual(read_all(clients[-1]), (b"", 0), "it is refused at once")
+            if number % 8 == 0:
+                self.assertEqual(exchange(self.unix("works"), b"works"), (b"works", 0))
+        self.wait_line(process, b"refused: with 32 connections this channel has its share, of 64 that ")
+        state = self.states()["idle"]
+        self.assertEqual((state["connections"], state["failed"]), (share, 2 * share))
+        self.assertIn("has its share", state["last_error"])
+        others = [self.unix("works") for _ in range(16)]
+        for other in others:
+            self.assertEqual(exchange(other, b"at once"), (b"at once", 0))
+        for client in clients:
+            client.close()
+        for _ in range(share):
+            self.accept(server).close()
+        wait_until(lambda: self.states()["idle"]["connections"] == 0, what="they have gone")
+        client = self.unix("idle")
+        client.sendall(b"x")
+        self.assertEqual(self.accept(server).recv(1), b"x")
+        os.unlink(self.path("b"))
+        self.end(process)
+
+    def test_the_usual_bound_and_one_that_is_given(self):
+        """Beyond max= a client waits. It is refused only where the share ends."""
+        self.write("one: unix-listen:%s -> exec:cat max=1" % self.path("one"))
+        process = self.few_descriptors(200)
+        first, second = self.unix("one"), self.unix("one")
+        second.sendall(b"second")
+        self.assertEqual(exchange(first, b"first"), (b"first", 0))
+        second.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(second), (b"second", 0))
+        self.end(process)
+
     def start_unheard(self):
         """idc channels that still reads its files: it has more to say of them than the pipe takes, which nobody reads yet."""
         os.mkfifo(self.path("said"))

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The share that each channel has of a process's descriptors (channels/share.h). */
+#include "channels/share.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "tests/unit/suite.h"
+
+#define MEMBERS 10
+
+static struct shares shares;
+static struct share members[MEMBERS];
+
+static void begin(unsigned descriptors, unsigned count)
+{
+    shares_begin(&shares, descriptors);
+    for (unsigned i = 0; i < count; i++)
+        share_join(&members[i], &shares);
+}
+
+/* As many as it may have, and no more. */
+static unsigned flood(struct share *share)
+{
+    for (; share_has_room(share) && share->used < 1000000; share_take(share))
+        ;
+    return share->used;
+}
+
+static unsigned all_used(void)
+{
+    unsigned used = 0;
+    const struct share *one;
+    LIST_FOREACH (one, &shares.all, entry)
+        used += one->used;
+    return used;
+}
+
+START_TEST(one_takes_no_more_than_it_may)
+{
+    begin(1000, 4);
+    ck_assert_uint_eq(shares_total(&shares), (1000 - 64 - 16) / 2);
+    ck_assert_uint_eq(flood(&members[0]), 57 + 116); /* its own, and half of the other 232 */
+    ck_assert_uint_eq(flood(&members[1]), 57 + 58);
+    ck_assert_uint_eq(flood(&members[2]), 57 + 29);
+    ck_assert(!share_has_room(&members[0]));
+    share_give(&members[2]);
+    ck_assert(share_has_room(&members[2]));
+    ck_assert(!share_has_room(&members[1])); /* it has more than is left */
+    ck_assert_uint_ge(flood(&members[3]), 57);
+}
+END_TEST
+
+/* Whatever the others have taken before. */
+START_TEST(each_has_its_own)
+{
+    for (unsigned descriptors = 200; descriptors < 3000; descriptors += 17) {
+        begin(descriptors, MEMBERS);
+        unsigned own = shares_total(&shares) / 2 / MEMBERS;
+        for (int i = 0; i < MEMBERS; i++)
+            ck_assert_uint_ge(flood(&members[i]), own);
+        ck_assert_uint_le(all_used(), shares_total(&shares));
+    }
+}
+END_TEST
+
+START_TEST(by_chance)
+{
+    srand((unsigned)_i);
+    begin(150 + (unsigned)rand() % 500, MEMBERS);
+    for (int i = 0; i < 20000; i++) {
+        struct share *one = &members[rand() % (1 + rand() % MEMBERS)];
+        if (rand() % 3 == 0 && one->used > 0)
+            share_give(one);
+        else if (share_has_room(one))
+            share_take(one);
+        ck_assert_uint_le(all_used(), shares_total(&shares));
+    }
+}
+END_TEST
+
+/* What one has stays, and the others' own is there as soon as it is given back. */
+START_TEST(there_are_more_channels_later)
+{
+    begin(1000, 1);
+    unsigned before = flood(&members[0]);
+    for (int i = 1; i < MEMBERS; i++)
+        share_join(&members[i], &shares);
+    ck_assert_uint_eq(members[0].used, before);
+    ck_assert(!share_has_room(&members[0]));
+    ck_assert_uint_ge(flood(&members[1]), shares_total(&shares) / 2 / MEMBERS);
+    share_leave(&members[0]);
+    ck_assert_uint_eq(shares.count, MEMBERS - 1);
+    ck_assert(share_has_room(&members[1]));
+}
+END_TEST
+
+START_TEST(few_descriptors_or_no_bound)
+{
+    begin(20, 3);
+    ck_assert_uint_eq(shares_total(&shares), 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_uint_eq(flood(&members[i]), 1);
+    begin(0, 3);
+    ck_assert_uint_eq(flood(&members[0]), 1000000);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("share");
+    TCase *tests = tcase_create("all");
+    tcase_add_test(tests, one_takes_no_more_than_it_may);
+    tcase_add_test(tests, each_has_its_own);
+    tcase_add_loop_test(tests, by_chance, 0, 20);
+    tcase_add_test(tests, there_are_more_channels_later);
+    tcase_add_test(tests, few_descriptors_or_no_bound);
+    suite_add_tcase(suite, tests);
+    return run_suite(suite);
+}
