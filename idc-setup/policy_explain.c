@@ -18,6 +18,7 @@
 
 #include "common/service_name.h"
 #include "common/json.h"
+#include "idc-setup/explain_advice.h"
 #include "idc-setup/explain_sides.h"
 #include "idc-setup/fail.h"
 #include "idc-setup/policy_commands.h"
@@ -32,7 +33,7 @@ struct explain {
     const struct ruleset *ruleset;
     struct ruleset_question question;
     char from_name[DOMAIN_NAME_MAX + 1], to_name[DOMAIN_NAME_MAX + 1];
-    const char *to_text;
+    const char *from_text, *to_text; /* as they are asked for */
     const struct policy_rules *rules;
     size_t from_there, to_there; /* so many domains were found; the first one is meant */
     enum domain_kind asked;      /* how TO is named; DOMAIN_DOMID also if it is not */
@@ -217,38 +218,20 @@ static void explain_print_others(const struct explain *explain)
     }
 }
 
-static bool explain_is_plain(const char *text)
+/* The commands that allow it. */
+static void explain_print_advice(const struct explain *explain)
 {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+:,/@%";
-    return text[0] != '\0' && strspn(text, plain) == strlen(text);
-}
-
-/* A word of a line, as retract takes it from a shell. Without quotes it is what the command was
- * given, and then it has no quote of the shell either. */
-static void explain_print_argument(const char *text)
-{
-    const char *quote = explain_is_plain(text) ? "" : "'";
-    printf(" %s%s%s", quote, text, quote);
-}
-
-/* How to be rid of the line that denies it. */
-static void explain_print_remedy(const struct explain *explain, size_t index)
-{
-    const struct ruleset_rule *rule = &explain->ruleset->rules[index];
-    const bool quoted =
-        strchr(rule->from_text, '"') || strchr(rule->to_text, '"') || strchr(rule->what_text, '"');
-    if (index >= explain->rules->commands) {
-        puts("  to take that away: change that line, and run idc-setup apply");
-    } else if (quoted) {
-        puts("  to take that away: idc-setup retract, with the words of the command that made it");
-    } else {
-        fputs("  to take that away: idc-setup retract", stdout);
-        explain_print_argument(rule->from_text);
-        explain_print_argument(rule->to_text);
-        explain_print_argument(rule->what_text);
-        putchar('\n');
-    }
+    const struct explain_sides *sides = &explain->sides;
+    const struct advice advice = {
+        .rules = explain->rules,
+        .fits = explain->fits,
+        .question = &explain->question,
+        .from = {explain->from_text, explain->from_there, explain->question.from.domid},
+        .to = {explain->to_text, explain->to_there, explain->question.to.domid},
+        .node = explain->has_sides && sides->from.node && sides->to.node,
+    };
+    if (explain->rules->in_force && !explain->allowed)
+        explain_advice_print(stdout, &advice);
 }
 
 /* In dom0 the answer is about what is in force. Who is not there can't be connected to. */
@@ -312,14 +295,6 @@ static void explain_print_untold_name(const struct explain *explain)
     puts("add a rule");
 }
 
-/* Is it a line that refuses it, and not that there is none? */
-static bool explain_denies(const struct explain *explain)
-{
-    return !explain->own && explain->decides < explain->ruleset->rule_count &&
-           !explain->ruleset->rules[explain->decides].allow &&
-           !(explain->has_sides && explain_sides_by_node(&explain->sides));
-}
-
 static void explain_print(const struct explain *explain)
 {
     if (explain->allowed && explain_is_absent(explain))
@@ -336,8 +311,7 @@ static void explain_print(const struct explain *explain)
     else
         policy_print_rule(stdout, &explain->ruleset->rules[explain->decides]);
     putchar('\n');
-    if (explain->rules->in_force && !explain->allowed && explain_denies(explain))
-        explain_print_remedy(explain, explain->decides);
+    explain_print_advice(explain);
     explain_print_others(explain);
     explain_print_untold(explain);
     if (explain->rules->in_force) {
@@ -469,6 +443,7 @@ static int explain_route_one(struct explain *explain, const struct ruleset_route
                              unsigned index, bool json)
 {
     domain_of_term(&route->to[index], explain->to_name, &explain->question.to);
+    explain->to_text = route->to_texts[index];
     int status = explain_judge(explain);
     if (status == 0 && json) {
         printf("%s\n  {\"domain\": ", index == 0 ? "" : ",");
@@ -511,8 +486,11 @@ static int explain_any(struct explain *explain, const struct policy_options *opt
 int policy_explain(const struct policy_options *options, struct policy_rules *rules,
                    char **arguments)
 {
-    struct explain explain = {
-        .ruleset = rules->ruleset, .rules = rules, .to_text = arguments[1], .asked = DOMAIN_DOMID};
+    struct explain explain = {.ruleset = rules->ruleset,
+                              .rules = rules,
+                              .from_text = arguments[0],
+                              .to_text = arguments[1],
+                              .asked = DOMAIN_DOMID};
     explain.question.uid = options->uid;
     explain.question.type = options->type;
     explain.question.now = time(NULL);

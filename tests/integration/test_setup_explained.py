@@ -190,6 +190,20 @@ class Advised(RulesCase):
         self.carry_out_explained(self.advised(self.a, "db", "80"))
         self.until_allowed(self.client, 1, self.b, port=80)
 
+    def test_denied_by_commands_and_allowed_by_nothing(self):
+        """What explain tells is carried out, each command in its turn, and then it works; nothing is opened the other way."""
+        self.apply("allow web db 81\n")
+        self.begin()
+        self.idc_setup("deny", "web", "db", "80")
+        self.idc_setup("deny", "w*b", "db")
+        self.until_denied("commands.policy:3 denies it")
+        told = re.findall(r"  to [a-z ]*: (idc-setup .*)\n", self.carry_out(self.advised(self.a, "db", "80"), status=3))
+        self.assertEqual(told, ["idc-setup retract 'w*b' db '*'", "idc-setup retract web db 80", "idc-setup allow web db 80"])
+        for command in told:
+            self.carry_out(command)
+        self.until_allowed(self.client, 1, self.b, port=80)
+        self.assertFalse(self.explain("db", "web", "80")["allowed"])
+
     def test_denied_by_a_file(self):
         self.apply("deny web db 80 type=stream\nallow web db 80\n")
         self.begin()

@@ -355,6 +355,19 @@ asks 3 "refused: no line fits" db web 99
 shows "domain 2 (db) allows its program to connect by its policy node"
 shows "domain 1 (web) refuses the connection"
 rm "$store/domain:2/policy/1"
+# what is advised, for an invisible name too: it is right as it is printed
+invisible=$(printf 'x\342\200\256y')
+run 0 name 7 "$invisible"
+run 0 allow web "$invisible" 80
+run 0 deny web "$invisible" 80
+asks 3 "refused: $(sed -n '$s/^/&/p' "$store/commands.policy" | sed "s|^|$store/commands.policy:3: |")" web "$invisible" 80
+shows "  to take that away: idc-setup retract web \"\$(printf 'x\\342\\200\\256y')\" 80"
+run 0 retract --all
+asks 3 "refused: no line fits" web "$invisible" 80 --uid 5
+shows "  to allow it: idc-setup allow web 7 80"
+run 3 explain --policy "$etc" db web 80
+hides "to allow it"
+run 0 name 7
 # names are told to those that a rule joins, and to no others
 unknown="domain 2 (db) does not know the name"
 asks 3 "refused: no line fits" db x 80

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* explain_advice.c - see explain_advice.h. */
+#include "idc-setup/explain_advice.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "idc-setup/policy_list.h"
+
+#define ADVICE_TAKE_AWAY "  to take that away: "
+
+/* ---- words of a shell ---- */
+
+static bool advice_is_plain(const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+:,/@%";
+    return text[0] != '\0' && strspn(text, plain) == strlen(text);
+}
+
+static bool advice_is_ascii(const char *text)
+{
+    while (*text >= ' ' && *text <= '~')
+        text++;
+    return *text == '\0';
+}
+
+/* Of any bytes. printf(1) makes those that nobody should see as they are. */
+static void advice_print_bytes(FILE *out, const char *text)
+{
+    fputs("\"$(printf '", out);
+    for (; *text != '\0'; text++) {
+        const bool shown = *text >= ' ' && *text <= '~' && strchr("'%\\", *text) == NULL;
+        fprintf(out, shown ? "%c" : "\\%03o", (unsigned char)*text);
+    }
+    fputs("')\"", out);
+}
+
+static void advice_print_word(FILE *out, const char *text)
+{
+    fputc(' ', out);
+    if (advice_is_plain(text)) {
+        fputs(text, out);
+        return;
+    }
+    if (!advice_is_ascii(text)) {
+        advice_print_bytes(out, text);
+        return;
+    }
+    fputc('\'', out);
+    for (; *text != '\0'; text++)
+        fprintf(out, *text == '\'' ? "'\\%c'" : "%c", *text);
+    fputc('\'', out);
+}
+
+/* A word of a line as the command's argument that made it: without the quotes. False: no memory. */
+static bool advice_print_line_word(FILE *out, const char *word)
+{
+    char *argument = malloc(strlen(word) + 1), *end = argument;
+    if (argument == NULL)
+        return false;
+    for (; *word != '\0'; word++) {
+        if (*word == '"')
+            continue;
+        if (*word == '\\' && word[1] != '\0')
+            word++;
+        *end++ = *word;
+    }
+    *end = '\0';
+    advice_print_word(out, argument);
+    free(argument);
+    return true;
+}
+
+/* ---- what is taken away ---- */
+
+static bool advice_is_command(const struct advice *advice, size_t rule)
+{
+    return rule < advice->rules->commands;
+}
+
+static bool advice_print_retract(FILE *out, const struct ruleset_rule *rule)
+{
+    fputs(ADVICE_TAKE_AWAY "idc-setup retract", out);
+    bool good = advice_print_line_word(out, rule->from_text) &&
+                advice_print_line_word(out, rule->to_text) &&
+                advice_print_line_word(out, rule->what_text);
+    fputc('\n', out);
+    return good;
+}
+
+/* As after that command. */
+static void advice_retract(const struct advice *advice, const struct ruleset_rule *taken,
+                           struct verdict_fit *fits)
+{
+    for (size_t i = 0; i < advice->rules->commands; i++) {
+        const struct ruleset_rule *rule = &advice->rules->ruleset->rules[i];
+        if (strcmp(rule->from_text, taken->from_text) == 0 &&
+            strcmp(rule->to_text, taken->to_text) == 0 &&
+            strcmp(rule->what_text, taken->what_text) == 0)
+            fits[i].missed |= VERDICT_WHAT;
+    }
+}
+
+/* ---- what is allowed ---- */
+
+/* Is it one domain in an allow line too? */
+static bool advice_is_name(const char *text)
+{
+    return text[0] != '-' && strpbrk(text, "*?") == NULL && advice_is_ascii(text);
+}
+
+static void advice_print_domain(FILE *out, const struct advice_domain *domain)
+{
+    if (domain->domid >= 0 && (domain->found > 1 || !advice_is_name(domain->asked)))
+        fprintf(out, " %d", domain->domid);
+    else
+        advice_print_word(out, domain->asked);
+}
+
+/* What lines that allow it to others miss. */
+static unsigned advice_missed(const struct advice *advice, const struct verdict_fit *fits)
+{
+    unsigned missed = 0;
+    for (size_t i = 0; i < advice->rules->ruleset->rule_count; i++)
+        if (advice->rules->ruleset->rules[i].allow && fits[i].unknown == 0 &&
+            (fits[i].missed & ~(unsigned)(VERDICT_UID | VERDICT_TYPE)) == 0)
+            missed |= fits[i].missed;
+    return missed;
+}
+
+static void advice_print_allow(FILE *out, const struct advice *advice,
+                               const struct verdict_fit *fits)
+{
+    const struct ruleset_question *question = advice->question;
+    const unsigned missed = advice_missed(advice, fits);
+    fputs("  to allow it: idc-setup allow", out);
+    advice_print_domain(out, &advice->from);
+    advice_print_domain(out, &advice->to);
+    if (question->name != NULL)
+        fprintf(out, " %s", question->name);
+    else
+        fprintf(out, " %" PRIu32, question->port);
+    if ((missed & VERDICT_UID) != 0 && question->uid >= 0)
+        fprintf(out, " uid=%" PRId64, question->uid);
+    if ((missed & VERDICT_TYPE) != 0)
+        fprintf(out, " type=%s", question->type == RULE_TYPE_STREAM ? "stream" : "seqpacket");
+    fputc('\n', out);
+}
+
+/* ---- all ---- */
+
+/* One retract after the other. The rule that decides then. */
+static size_t advice_print_retracts(FILE *out, const struct advice *advice,
+                                    struct verdict_fit *fits)
+{
+    const struct ruleset *ruleset = advice->rules->ruleset;
+    size_t decides = verdict_decides(fits, ruleset->rule_count);
+    while (advice_is_command(advice, decides) && !ruleset->rules[decides].allow &&
+           advice_print_retract(out, &ruleset->rules[decides])) {
+        advice_retract(advice, &ruleset->rules[decides], fits);
+        decides = verdict_decides(fits, ruleset->rule_count);
+        if (decides == ruleset->rule_count || ruleset->rules[decides].allow ||
+            (advice->node && !advice_is_command(advice, decides)))
+            break;
+        fputs("  then this denies it: ", out);
+        policy_print_rule(out, &ruleset->rules[decides]);
+        fputc('\n', out);
+    }
+    return decides;
+}
+
+int explain_advice_print(FILE *out, const struct advice *advice)
+{
+    const struct ruleset *ruleset = advice->rules->ruleset;
+    struct verdict_fit *fits = calloc(ruleset->rule_count + 1, sizeof(*fits));
+    if (fits == NULL)
+        return -ENOMEM;
+    memcpy(fits, advice->fits, ruleset->rule_count * sizeof(*fits));
+    size_t decides = advice_print_retracts(out, advice, fits);
+    if (decides == ruleset->rule_count && !advice->node)
+        advice_print_allow(out, advice, fits);
+    else if (decides < ruleset->rule_count && !ruleset->rules[decides].allow && !advice->node)
+        fputs(ADVICE_TAKE_AWAY "change that line, and run idc-setup apply\n", out);
+    free(fits);
+    return 0;
+}
