@@ -195,10 +195,10 @@ class Advised(RulesCase):
         self.apply("allow web db 81\n")
         self.begin()
         self.idc_setup("deny", "web", "db", "80")
-        self.idc_setup("deny", "w*b", "db")
+        self.idc_setup("deny", "w*b", "db", "70-80")
         self.until_denied("commands.policy:3 denies it")
         told = re.findall(r"  to [a-z ]*: (idc-setup .*)\n", self.carry_out(self.advised(self.a, "db", "80"), status=3))
-        self.assertEqual(told, ["idc-setup retract 'w*b' db '*'", "idc-setup retract web db 80", "idc-setup allow web db 80"])
+        self.assertEqual(told, ["idc-setup retract 'w*b' db 70-80", "idc-setup retract web db 80", "idc-setup allow web db 80"])
         for command in told:
             self.carry_out(command)
         self.until_allowed(self.client, 1, self.b, port=80)
