@@ -18,7 +18,7 @@
 static const int calls[] = {
     /* bytes and descriptors: programs' sockets, RPC, the log */
     CALL(read), CALL(readv), CALL(pread64), CALL(preadv), CALL(write), CALL(writev), CALL(pwrite64),
-    CALL(pwritev), CALL(close), CALL(dup),
+    CALL(pwritev), CALL(pwritev2), CALL(close), CALL(dup),
     CALL(dup2), CALL(dup3), CALL(lseek), CALL(ftruncate), CALL(fallocate), CALL(fstat),
     /* sockets; socket() has a rule of its own */
     CALL(socketpair), CALL(bind), CALL(listen), CALL(accept), CALL(accept4), CALL(connect),
