@@ -331,6 +331,43 @@ class Chain(ForwardCase):
         self.assertEqual(third.recv(10), b"hello")
 
 
+class FromPipe(ForwardCase):
+    """`producer | idc forward stdio idc:...`, and one of the two is killed."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.b.puppet()
+        self.server.do("listen", 1, port=80)
+
+    def start(self):
+        """The pids of the producer and of idc forward; the server has got something."""
+        words = [self.world.find_program("idc"), "forward", "stdio", "idc:%d:80" % self.b.domid]
+        script = "sh -c 'echo $$ >&2; exec yes' | %s" % " ".join(words)
+        shell = self.a.spawn(["sh", "-c", script])
+        producer = int(shell.stderr.read_until(b"\n", 60))
+        self.server.do("accept", 1, 2)
+        self.assertEqual(self.server.do("recv", 2, max=1)["n"], 1)
+        forward, = [pid for pid in self.children(shell) if pid != producer]
+        return producer, forward
+
+    def test_the_bridge_is_killed(self):
+        for _ in range(5):
+            _, forward = self.start()
+            os.kill(forward, signal.SIGKILL)
+            self.assert_errno(errno.ECONNRESET, self.read_to_the_end)
+            self.server.do("close", 2)
+
+    def test_the_producer_is_killed(self):
+        """Nobody can tell that from the producer's end."""
+        producer, _ = self.start()
+        os.kill(producer, signal.SIGKILL)
+        self.read_to_the_end()
+
+    def read_to_the_end(self):
+        while self.server.do("recv", 2, max=65536)["n"] > 0:
+            pass
+
+
 class Advised(ForwardCase):
     """What is said of a connect that failed is what `idc cat` says, and whole."""
 

@@ -12,7 +12,7 @@
 static struct shares shares;
 static struct share members[MEMBERS];
 
-static void begin(unsigned descriptors, unsigned count)
+static void begin_shares(unsigned descriptors, unsigned count)
 {
     shares_begin(&shares, descriptors);
     for (unsigned i = 0; i < count; i++)
@@ -20,7 +20,7 @@ static void begin(unsigned descriptors, unsigned count)
 }
 
 /* As many as it may have, and no more. */
-static unsigned flood(struct share *share)
+static unsigned flood_share(struct share *share)
 {
     for (; share_has_room(share) && share->used < 1000000; share_take(share))
         ;
@@ -38,16 +38,16 @@ static unsigned all_used(void)
 
 START_TEST(one_takes_no_more_than_it_may)
 {
-    begin(1000, 4);
+    begin_shares(1000, 4);
     ck_assert_uint_eq(shares_total(&shares), (1000 - 64 - 16) / 2);
-    ck_assert_uint_eq(flood(&members[0]), 57 + 116); /* its own, and half of the other 232 */
-    ck_assert_uint_eq(flood(&members[1]), 57 + 58);
-    ck_assert_uint_eq(flood(&members[2]), 57 + 29);
+    ck_assert_uint_eq(flood_share(&members[0]), 57 + 116); /* its own, and half of the other 232 */
+    ck_assert_uint_eq(flood_share(&members[1]), 57 + 58);
+    ck_assert_uint_eq(flood_share(&members[2]), 57 + 29);
     ck_assert(!share_has_room(&members[0]));
     share_give(&members[2]);
     ck_assert(share_has_room(&members[2]));
     ck_assert(!share_has_room(&members[1])); /* it has more than is left */
-    ck_assert_uint_ge(flood(&members[3]), 57);
+    ck_assert_uint_ge(flood_share(&members[3]), 57);
 }
 END_TEST
 
@@ -55,10 +55,10 @@ END_TEST
 START_TEST(each_has_its_own)
 {
     for (unsigned descriptors = 200; descriptors < 3000; descriptors += 17) {
-        begin(descriptors, MEMBERS);
+        begin_shares(descriptors, MEMBERS);
         unsigned own = shares_total(&shares) / 2 / MEMBERS;
         for (int i = 0; i < MEMBERS; i++)
-            ck_assert_uint_ge(flood(&members[i]), own);
+            ck_assert_uint_ge(flood_share(&members[i]), own);
         ck_assert_uint_le(all_used(), shares_total(&shares));
     }
 }
@@ -67,7 +67,7 @@ END_TEST
 START_TEST(by_chance)
 {
     srand((unsigned)_i);
-    begin(150 + (unsigned)rand() % 500, MEMBERS);
+    begin_shares(150 + (unsigned)rand() % 500, MEMBERS);
     for (int i = 0; i < 20000; i++) {
         struct share *one = &members[rand() % (1 + rand() % MEMBERS)];
         if (rand() % 3 == 0 && one->used > 0)
@@ -82,13 +82,13 @@ END_TEST
 /* What one has stays, and the others' own is there as soon as it is given back. */
 START_TEST(there_are_more_channels_later)
 {
-    begin(1000, 1);
-    unsigned before = flood(&members[0]);
+    begin_shares(1000, 1);
+    unsigned before = flood_share(&members[0]);
     for (int i = 1; i < MEMBERS; i++)
         share_join(&members[i], &shares);
     ck_assert_uint_eq(members[0].used, before);
     ck_assert(!share_has_room(&members[0]));
-    ck_assert_uint_ge(flood(&members[1]), shares_total(&shares) / 2 / MEMBERS);
+    ck_assert_uint_ge(flood_share(&members[1]), shares_total(&shares) / 2 / MEMBERS);
     share_leave(&members[0]);
     ck_assert_uint_eq(shares.count, MEMBERS - 1);
     ck_assert(share_has_room(&members[1]));
@@ -97,12 +97,12 @@ END_TEST
 
 START_TEST(few_descriptors_or_no_bound)
 {
-    begin(20, 3);
+    begin_shares(20, 3);
     ck_assert_uint_eq(shares_total(&shares), 0);
     for (int i = 0; i < 3; i++)
-        ck_assert_uint_eq(flood(&members[i]), 1);
-    begin(0, 3);
-    ck_assert_uint_eq(flood(&members[0]), 1000000);
+        ck_assert_uint_eq(flood_share(&members[i]), 1);
+    begin_shares(0, 3);
+    ck_assert_uint_eq(flood_share(&members[0]), 1000000);
 }
 END_TEST
 
