@@ -151,6 +151,7 @@ static int run_server(struct bench *bench)
     struct place place = {
         .transport = &transport_idc, .listener = -1, .own = (void *)command_socket};
     struct watch nothing = {0};
+    command_serves(bench->command);
     set_address(bench, 0);
     place.address = bench->address;
     measure_serve(&place, &nothing, say_ready, bench);

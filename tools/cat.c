@@ -393,6 +393,8 @@ static int run_listen(struct cat *cat)
 {
     struct idc_options options = IDC_OPTIONS_INIT;
     struct idc_addr address;
+    if (cat->keep)
+        command_serves(cat->command);
     options.socket = command_socket;
     options.type = cat->type;
     options.keep = cat->keep;

@@ -120,8 +120,10 @@ static int channels_run(struct channels *channels, const struct channel_list *li
 static int channels_read(struct channels *channels)
 {
     struct channel_list list;
-    if (!channels->check)
+    if (!channels->check) {
         loop_hold_signals();
+        command_serves(channels->command);
+    }
     channels->places.say = channels_say;
     channels->places.context = channels;
     channels->files = channel_files_new(&channels->places);

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/line_out.h"
 #include "common/naming.h"
 #include "common/service_name.h"
 #include "libidc/internal.h"
@@ -68,6 +69,13 @@ int failure(const struct command *command, const char *format, ...)
     fputc('\n', stderr);
     va_end(args);
     return EXIT_FAILED;
+}
+
+void command_serves(const struct command *command)
+{
+    static char program[32];
+    snprintf(program, sizeof(program), "idc %s", command->name);
+    line_out_take(&stderr, program);
 }
 
 bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out)

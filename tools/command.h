@@ -53,6 +53,10 @@ int usage_error(const struct command *command, const char *format, ...)
 int failure(const struct command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* From now on nothing that is printed to stderr waits for whoever reads it (common/line_out.h): for
+ * commands that serve others. */
+void command_serves(const struct command *command);
+
 /* A time in seconds (0.25, 3, 2s) or milliseconds (250ms), as milliseconds of min..MS_MAX. */
 bool parse_time(const char *text, uint32_t min, uint32_t *ms);
 #define TIME_RULE "takes seconds, %g to 3600, or milliseconds (250ms), not \"%s\""

@@ -58,6 +58,7 @@ static int forward_run(struct forward *forward, const struct end ends[2],
                        struct channel_settings *settings)
 {
     char why[CHANNEL_WHY_MAX];
+    command_serves(forward->command);
     settings->say = forward_say;
     settings->advise = forward_advise;
     settings->ended = forward_ended;

@@ -308,6 +308,7 @@ static int serve_begin(struct serve *serve)
 
 static int serve_all(struct serve *serve)
 {
+    command_serves(serve->command);
     serve->pids = calloc(serve->max, sizeof(pid_t));
     if (serve->pids == NULL || loop_open(&serve->loop, NULL, serve) < 0)
         return failure(serve->command, "out of memory");

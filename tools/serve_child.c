@@ -14,6 +14,7 @@
 
 #include "channels/child.h"
 #include "common/handover.h"
+#include "common/line_out.h"
 
 /* How long a program that could not be run waits for something that stays unread. */
 #define UNREAD_MS 5000
@@ -116,6 +117,7 @@ static void child_run(const struct serve_child *child, int fd, bool marked,
 {
     bool joined = dup2(fd, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0;
     child_close_private(); /* looking up a user, and what a program can't do, may take a while */
+    line_out_again();
     child_set_environment(child, peer, name);
     if (!joined || child_become_user(child->user) < 0) {
         failure(child->command, "cannot prepare a process: %s", strerror(errno));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_line_out.c - lines that nobody reads. The program goes on, and says later how many were lost.
+ * test_line_out.c - lines that nobody reads. The program goes on, and says later how many it lost.
  *
  * Each case is a process whose stderr is what is tested. One that waits for its reader never ends,
  * and the test's time limit says so.
@@ -45,7 +45,7 @@ static unsigned count_lines(const char *text)
 }
 
 /* Printed in pieces, as most lines are. */
-static void say(const char *word, int number)
+static void print_line(const char *word, int number)
 {
     fprintf(stderr, "%s ", word);
     fprintf(stderr, "%0*d", PADDING, number);
@@ -57,19 +57,19 @@ static int print_much(int from)
 {
     line_out_take(&stderr, "the test");
     for (int i = 0; i < LINES; i++)
-        say("line", i);
+        print_line("line", i);
     if (fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK)
         return 1;
     unsigned come = count_lines(read_all(from));
     if (come == 0 || come >= LINES || strstr(read_all(from), "lost") != NULL)
         return 2;
-    say("after", 0);
+    print_line("after", 0);
     const char *told = strstr(read_all(from), "the test: lines were lost: ");
     if (told == NULL || strstr(told, "\nafter 0") == NULL)
         return 3;
     if (strtoul(strrchr(told, ':') + 1, NULL, 10) != LINES - come)
         return 4; /* of a line that was cut, the rest is lost */
-    say("and on", 0);
+    print_line("and on", 0);
     return strstr(strstr(read_all(from), "after 0"), "lost") == NULL ? 0 : 5;
 }
 
@@ -154,7 +154,7 @@ START_TEST(reader_that_has_gone)
         close(fds[0]);
         line_out_take(&stderr, "the test");
         for (int i = 0; i < LINES; i++)
-            say("line", i);
+            print_line("line", i);
         _exit(ferror(stderr) ? 1 : 7);
     }
     close(fds[0]);
@@ -173,7 +173,7 @@ START_TEST(end_after_loss)
         dup2(fds[1], STDERR_FILENO);
         line_out_take(&stderr, "the test");
         for (int i = 0; i < LINES; i++)
-            say("line", i);
+            print_line("line", i);
         read_all(fds[0]);
         exit(0);
     }
@@ -212,7 +212,7 @@ START_TEST(file_loses_nothing)
         dup2(fileno(file), STDERR_FILENO);
         line_out_take(&stderr, "the test");
         for (int i = 0; i < LINES; i++)
-            say("line", i);
+            print_line("line", i);
         _exit(0);
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
