@@ -6,8 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* systemd may be slow when everything starts at once, and then READY=1 must not get lost. Nothing
+ * else is worth waiting for. */
+#define NOTIFY_SECONDS 5
 
 /* Takes a path, or an abstract name, which is written with an @. Returns the length; 0: it is
  * neither. */
@@ -26,14 +31,17 @@ static socklen_t notify_address(const char *name, struct sockaddr_un *address)
 
 static int notify_send_to(const char *name, const char *words)
 {
+    static const struct timeval limit = {NOTIFY_SECONDS, 0};
     struct sockaddr_un address;
     socklen_t len = notify_address(name, &address);
+    int flags = MSG_NOSIGNAL | (strncmp(words, "READY=1", 7) == 0 ? 0 : MSG_DONTWAIT);
     if (len == 0)
         return -EINVAL;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    ssize_t sent = sendto(fd, words, strlen(words), MSG_NOSIGNAL, (struct sockaddr *)&address, len);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    ssize_t sent = sendto(fd, words, strlen(words), flags, (struct sockaddr *)&address, len);
     int error = sent < 0 ? -errno : 0;
     close(fd);
     return error;

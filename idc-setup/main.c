@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,6 +263,7 @@ int main(int argc, char **argv)
 {
     static struct options options = {.platform.name = "auto"};
     standard_begin();
+    signal(SIGPIPE, SIG_IGN); /* a reader that has gone must not end a change half-way */
     if (argc > 1 && policy_is_command(argv[1]))
         return standard_end("idc-setup", policy_command(argc, argv));
     int status = setup_parse(&options, argc, argv);

@@ -12,10 +12,15 @@
 #include <unistd.h>
 
 #include "common/text_cut.h"
+#include "idc-setup/fail.h"
 #include "idc-setup/policy_diff.h"
+#include "idc-setup/system_log.h"
 
-#define POLICY_LOG_MAX 2048 /* bytes of a line; those of syslog(3) may have more */
+#define POLICY_LOG_MAX 2048 /* bytes of a line */
+#define POLICY_LOG_WAIT_MS 1000
 #define LOGIN_UNKNOWN UINT32_MAX
+
+static int log_wait_ms = POLICY_LOG_WAIT_MS;
 
 static bool log_is_wanted(const struct setup_store *store)
 {
@@ -46,11 +51,19 @@ static void log_who(char *out, size_t size)
 
 static void log_write(const char *text)
 {
-    char who[64];
+    static bool told;
+    char who[64], line[POLICY_LOG_MAX + sizeof(who) + 2];
     log_who(who, sizeof(who));
-    openlog("idc-setup", LOG_PID, LOG_AUTHPRIV);
-    syslog(LOG_NOTICE, "%s: %s", who, text);
-    closelog();
+    snprintf(line, sizeof(line), "%s: %s", who, text);
+    bool taken = system_log_put(LOG_AUTHPRIV | LOG_NOTICE, line, log_wait_ms);
+    if (!taken && !told)
+        setup_note("the system's log does not take what has changed");
+    told = !taken;
+}
+
+void policy_log_wait_for_nobody(void)
+{
+    log_wait_ms = 0;
 }
 
 void policy_log(const struct setup_store *store, const char *format, ...)

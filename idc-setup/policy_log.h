@@ -17,6 +17,8 @@
 /* On Xen only: the local platform is for tries. */
 void policy_log(const struct setup_store *store, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* From now on nothing waits for the log (system_log.h): for a service. */
+void policy_log_wait_for_nobody(void);
 /* A line for each rule that only one of them has. before may be NULL: no rules. */
 void policy_log_changes(const struct setup_store *store, const struct ruleset *before,
                         const struct ruleset *after);

@@ -13,6 +13,7 @@
 
 #include "common/file_trust.h"
 #include "idc-setup/fail.h"
+#include "idc-setup/held.h"
 #include "policy/ruleset.h"
 
 #define STATE_COMMANDS "commands.policy"
@@ -84,6 +85,7 @@ int policy_state_lock(struct policy_state *state)
         result = flock(fd, LOCK_EX);
     if (result == 0) {
         state->lock = fd;
+        held_begin();
         return 0;
     }
     int status =
@@ -95,9 +97,11 @@ int policy_state_lock(struct policy_state *state)
 
 void policy_state_unlock(struct policy_state *state)
 {
-    if (state->lock >= 0)
-        close(state->lock);
+    if (state->lock < 0)
+        return;
+    close(state->lock);
     state->lock = -1;
+    held_end();
 }
 
 static int state_fail(const char *path, int error, const char *advice)

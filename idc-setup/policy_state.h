@@ -33,7 +33,8 @@ void policy_state_close(struct policy_state *state);
 /* The directory on Xen: nobody else may have made it, or may open it. Whoever can open a directory
  * can lock it, and so stop every idc-setup. Exit status; make: it is made, and closed to others. */
 int policy_state_check_directory(const char *directory, bool make);
-/* The lock is given back when the state is closed, or by unlock. */
+/* The lock is given back when the state is closed, or by unlock. What is printed meanwhile comes
+ * then (held.h): nobody waits for a reader and holds the lock. */
 int policy_state_lock(struct policy_state *state);
 void policy_state_unlock(struct policy_state *state);
 

@@ -9,6 +9,9 @@
  * wrong is told of once, and what was applied before stays in force, also for domains that come
  * later. So it does when the watch is started again meanwhile, since what was applied is kept on
  * disk (policy_state.h).
+ *
+ * It waits for nobody but the store: what it prints, what it tells the system's log and what it
+ * tells systemd is lost if they don't take it (common/line_out.h).
  */
 #include <errno.h>
 #include <poll.h>
@@ -18,6 +21,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "common/line_out.h"
 #include "common/notify.h"
 #include "idc-setup/fail.h"
 #include "idc-setup/policy_change.h"
@@ -237,6 +241,9 @@ int policy_watch(struct policy_options *options, char **arguments)
 {
     struct watching watching = {.source = &options->source, .files = -1};
     (void)arguments;
+    line_out_take(&stdout, "idc-setup watch");
+    line_out_take(&stderr, "idc-setup watch");
+    policy_log_wait_for_nobody();
     options->source.in_force = true;
     int status = setup_platform_choose(&options->platform);
     if (status == 0)

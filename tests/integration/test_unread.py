@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Output that nobody reads stops nothing: stderr is a pipe that is full from the start.
+"""Output that nobody reads stops nothing: stderr, and stdout of `idc-setup watch`, are pipes that are full from the start.
 
 A program that waits for its reader would not do what these tests wait for. What it could not write is told later: the tests read
 their pipe then, and let it say one line more.
@@ -14,6 +14,7 @@ import subprocess
 
 from case import IdcTestCase
 from forward_case import exchange
+from rules_case import RulesCase
 from test_channels import ChannelsCase
 from world import wait_until
 
@@ -135,3 +136,64 @@ class Channels(ChannelsCase, UnreadCase):
         client = self.a.spawn(["idc", "cat", str(self.a.domid), str(ports()[0])])
         self.assertEqual(client.communicate(b"hello", 60 * self.world.slowness), (b"hello", b""))
         self.finish(program, pipe)
+
+
+class Watch(RulesCase, UnreadCase):
+    platforms = ("local",)
+
+    def watch(self, pipe):
+        return self.start(pipe, "idc-setup", "watch", "--store", self.world.store_directory, "--policy", self.policy, stdout=pipe.writing,
+                          **self.world.as_user())
+
+    def allowed(self):
+        done = self.run_setup("explain", "web", "db", "80")
+        return done.returncode == 0
+
+    def test_watch(self):
+        """Files that change are put in force, and other commands find the lock free."""
+        pipe = self.full_pipe()
+        self.write("allow web db 80\n")
+        program = self.watch(pipe)
+        wait_until(self.allowed, what="the first rules")
+        self.write("wrong\n")
+        self.write("deny web db 80\n")
+        wait_until(lambda: not self.allowed(), what="the next rules")
+        self.idc_setup("allow", "web", "db", "80")
+        self.assertTrue(self.allowed())
+        self.idc_setup("retract", "--all")
+        count = iter(range(1, 100000))
+        self.assert_told(pipe, "idc-setup watch", lambda: self.write("deny web db %d\n" % next(count)))
+        self.assertTrue(os.get_blocking(pipe.writing))
+        program.terminate()
+        program.wait(60 * self.world.slowness)
+
+    def test_readers_that_have_gone(self):
+        pipe = self.full_pipe()
+        self.write("allow web db 80\n")
+        pipe.leave()
+        program = self.watch(pipe)
+        wait_until(self.allowed, what="the first rules")
+        self.write("wrong\n")
+        self.write("deny web db 80\n")
+        wait_until(lambda: not self.allowed(), what="the next rules")
+        self.assertIsNone(program.poll())
+
+    def test_apply_whose_reader_stops(self):
+        """A pager, say: what is in force is in force, and the lock is free."""
+        pipe = self.full_pipe()
+        self.write("".join("allow web db %d\n" % port for port in range(80, 1000)))
+        program = self.start(pipe, "idc-setup", "apply", "--store", self.world.store_directory, "--policy", self.policy, stdout=pipe.writing,
+                             **self.world.as_user())
+        wait_until(self.allowed, what="the rules")
+        self.idc_setup("deny", "web", "db", "80")
+        self.assertFalse(self.allowed())
+        self.assertIsNone(program.poll())
+        text = ""
+
+        def ended():
+            nonlocal text
+            text = pipe.read()
+            return program.poll() is not None
+
+        wait_until(ended, what="the end of apply")
+        self.assertEqual((program.returncode, text.count("allow web db")), (0, 920))

@@ -4,34 +4,43 @@
  * test, and so is what is different between two sets of rules.
  */
 #include <check.h>
-#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 
+#include "idc-setup/fail.h"
 #include "tests/unit/suite.h"
 
 static char said[1 << 20];
 static unsigned told_lines;
 
-static void fake_syslog(int priority, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-static void fake_syslog(int priority, const char *format, ...)
+static bool takes; /* the log does */
+
+static bool fake_log(int priority, const char *text, int wait_ms)
 {
     size_t at = strlen(said);
-    va_list args;
-    ck_assert_int_eq(priority, LOG_NOTICE);
-    va_start(args, format);
-    at += (size_t)vsnprintf(said + at, sizeof(said) - at, format, args);
-    va_end(args);
-    snprintf(said + at, sizeof(said) - at, "|");
+    ck_assert_int_eq(priority, LOG_AUTHPRIV | LOG_NOTICE);
+    ck_assert_int_eq(wait_ms, 1000);
+    if (!takes)
+        return false;
+    snprintf(said + at, sizeof(said) - at, "%s|", text);
     told_lines++;
+    return true;
+}
+
+static unsigned notes;
+
+void setup_note(const char *text)
+{
+    ck_assert_ptr_nonnull(strstr(text, "log"));
+    notes++;
 }
 
 /* idc-setup is in no library. */
-#define syslog fake_syslog
+#define system_log_put fake_log
 #include "idc-setup/policy_log.c" /* NOLINT(bugprone-suspicious-include) */
-#undef syslog
+#undef system_log_put
 
 const struct setup_store_ops setup_store_local = {.name = "local"};
 static const struct setup_store_ops xen = {.name = "xen"};
@@ -49,7 +58,8 @@ int policy_diff(FILE *out, const struct ruleset *before, const struct ruleset *a
 static void log_begin(void)
 {
     said[0] = '\0';
-    told_lines = different = 0;
+    told_lines = different = notes = 0;
+    takes = true;
 }
 
 static void expect_end(const char *end)
@@ -115,6 +125,22 @@ START_TEST(tries_are_not_logged)
 }
 END_TEST
 
+/* Whoever has changed something learns of it, once. */
+START_TEST(log_that_takes_nothing)
+{
+    takes = false;
+    policy_log(&on_xen, "allow web db 80");
+    policy_log(&on_xen, "allow web db 81");
+    ck_assert_uint_eq(notes, 1);
+    takes = true;
+    policy_log(&on_xen, "allow web db 82");
+    takes = false;
+    policy_log(&on_xen, "allow web db 83");
+    ck_assert_uint_eq(notes, 2);
+    expect_end(": allow web db 82|");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("setup_log");
@@ -126,6 +152,7 @@ int main(void)
     tcase_add_test(tests, each_changed_rule);
     tcase_add_test(tests, very_many_changed_rules);
     tcase_add_test(tests, tries_are_not_logged);
+    tcase_add_test(tests, log_that_takes_nothing);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }
