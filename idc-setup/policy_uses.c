@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -32,6 +33,8 @@ struct uses_asking {
     uint64_t number;
     struct uses_claim *claims;
     size_t count, room;
+    sigset_t signals, before; /* that end the program; what was blocked before */
+    int signal;               /* that has come; 0: none */
 };
 
 /* ---- an answer, which may be any text ---- */
@@ -184,6 +187,37 @@ static int uses_read(struct uses_asking *asking, struct policy_uses_domain *doma
     return result;
 }
 
+/* ---- signals ---- */
+
+/* A signal that ends the program waits until the question is taken back. One that is ignored stays
+ * so. SIGQUIT still ends it at once, should the store itself hang. */
+static void uses_hold_signals(struct uses_asking *asking)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action;
+    sigemptyset(&asking->signals);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            sigaddset(&asking->signals, numbers[i]);
+    sigprocmask(SIG_BLOCK, &asking->signals, &asking->before);
+}
+
+/* Waits. True: a signal has come. */
+static bool uses_pause(struct uses_asking *asking, long ms)
+{
+    const struct timespec time = {.tv_nsec = ms * 1000000};
+    int signal = sigtimedwait(&asking->signals, NULL, &time);
+    asking->signal = signal > 0 ? signal : 0;
+    return signal > 0;
+}
+
+static void uses_let_signals(const struct uses_asking *asking)
+{
+    sigprocmask(SIG_SETMASK, &asking->before, NULL);
+    if (asking->signal != 0)
+        raise(asking->signal);
+}
+
 /* ---- asking ---- */
 
 static int uses_found(void *arg, const char *name)
@@ -237,10 +271,8 @@ static int uses_wait(struct uses_asking *asking, unsigned wait_ms)
     bool silent;
     for (long pause = 1;; pause = pause < USES_PAUSE_MAX_MS ? 2 * pause : pause) {
         int result = uses_read_all(asking, &silent);
-        if (result != 0 || !silent || uses_now_ms() >= until)
+        if (result != 0 || !silent || uses_now_ms() >= until || uses_pause(asking, pause))
             return result;
-        const struct timespec time = {.tv_nsec = pause * 1000000};
-        nanosleep(&time, NULL);
     }
 }
 
@@ -333,12 +365,14 @@ static int uses_ask_all(struct uses_asking *asking, unsigned wait_ms)
     if (getrandom(&asking->number, sizeof(asking->number), 0) != sizeof(asking->number))
         asking->number = uses_now_ms();
     asking->number = asking->number % USES_NUMBER_MAX + 1;
+    uses_hold_signals(asking);
     for (size_t i = 0; i < asking->uses->domain_count; i++) {
         asking->uses->domains[i].domid = asking->world->domains[i].domid;
         uses_ask_one(asking, &asking->uses->domains[i]);
     }
     int result = uses_wait(asking, wait_ms);
     uses_end_asking(asking);
+    uses_let_signals(asking);
     return result == 0 ? uses_make(asking) : result;
 }
 

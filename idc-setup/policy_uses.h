@@ -6,7 +6,8 @@
  *
  * Each link_mgr knows its own connections. It is asked by a number in its policy/ask, and answers
  * in nodes of its own (docs/xenstore.md, "What is in use"). All are asked first, then all are
- * awaited together for a limited time: several that do not answer delay no longer than one.
+ * awaited together for a limited time: several that do not answer delay no longer than one. The
+ * question is taken back then, also if SIGINT, SIGTERM or SIGHUP ends the program meanwhile.
  *
  * What a domain writes there is its own word, and only domain 0 is trusted. So an answer is parsed
  * as hostile text: its length and its lines are limited, and of it nothing is printed but numbers

@@ -7,11 +7,18 @@ The answers come from the link_mgr of each domain. A guest may say what it likes
 import json
 import os
 import re
+import signal
 import subprocess
 
 from case import KEEP_LINKS
 from rules_case import RulesCase
 from world import LocalDomain, wait_until
+
+
+def default_signals():
+    """The tests may run where these are ignored: in the background, or under nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class UsesCase(RulesCase):
@@ -169,6 +176,23 @@ class Answers(UsesCase):
         self.assertEqual(nodes(), [])
         self.assertEqual(len(self.uses()["uses"]), 1)
         wait_until(lambda: nodes() == [], what="answers to be taken back")
+
+    def test_an_interrupted_question_is_taken_back(self):
+        """While b's link_mgr is stopped, so that its answer is waited for."""
+        ask = os.path.join(self.world.store_directory, "domain:%d" % self.b.domid, "policy", "ask")
+        self.apply("allow web db 1001\n")
+        self.open([1001])
+        self.b.freeze()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            status = 0
+            while status == 0:  # this time the signal came too late, after the second that an answer is waited for
+                listing = subprocess.Popen([self.world.find_program("idc-setup"), "list", "--store", self.world.store_directory],
+                                           stdout=subprocess.DEVNULL, preexec_fn=default_signals, **self.world.as_user())
+                wait_until(lambda: os.path.exists(ask) or listing.poll() is not None, what="question", interval=0.001)
+                listing.send_signal(number)
+                status = listing.wait(60 * self.world.slowness)
+            self.assertEqual((status, os.path.exists(ask)), (-number, False))
+        self.b.thaw()
 
     def answer(self, domain, parts):
         """idc-setup list, while domain's link_mgr is stopped and the parts stand for its answer: text of the number asked."""
