@@ -52,25 +52,35 @@ static void print_line(const char *word, int number)
     fputc('\n', stderr);
 }
 
+/* Until the loss is told, and a line after it. What a terminal has taken comes to its reader some
+ * time later, and so does the room: then several lines tell of it. Returns the sum. */
+static unsigned wait_until_told(int from)
+{
+    static const char words[] = "the test: lines were lost: ";
+    const char *told;
+    unsigned sum = 0;
+    do {
+        print_line("after", 0);
+        told = strstr(read_all(from), words);
+    } while (told == NULL || strstr(told, "\nafter 0") == NULL);
+    for (; told != NULL; told = strstr(told + 1, words))
+        sum += (unsigned)strtoul(told + strlen(words), NULL, 10);
+    return sum;
+}
+
 /* The exit status: 0, or which of these was wrong. */
 static int print_much(int from)
 {
+    unsigned come = 0;
     line_out_take(&stderr, "the test");
     for (int i = 0; i < LINES; i++)
         print_line("line", i);
     if (fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK)
         return 1;
-    unsigned come = count_lines(read_all(from));
-    if (come == 0 || come >= LINES || strstr(read_all(from), "lost") != NULL)
-        return 2;
-    print_line("after", 0);
-    const char *told = strstr(read_all(from), "the test: lines were lost: ");
-    if (told == NULL || strstr(told, "\nafter 0") == NULL)
-        return 3;
-    if (strtoul(strrchr(told, ':') + 1, NULL, 10) != LINES - come)
-        return 4; /* of a line that was cut, the rest is lost */
-    print_line("and on", 0);
-    return strstr(strstr(read_all(from), "after 0"), "lost") == NULL ? 0 : 5;
+    unsigned lost = wait_until_told(from);
+    for (const char *at = read_all(from); (at = strstr(at, "line ")) != NULL; at++)
+        come++;
+    return come > 0 && come < LINES && lost >= LINES - come ? 0 : 2;
 }
 
 static void nobody_reads(int to, int from, uid_t uid)
