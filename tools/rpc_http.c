@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* rpc_http.c - see rpc_http.h. link_mgr's answers always have their length in the head, but for a
- * refusal. That one is one line of text, and then the end. */
+/*
+ * rpc_http.c - see rpc_http.h.
+ *
+ * link_mgr's answers always have their length in the head, but for a refusal. That one is one line
+ * of text, and then the end.
+ *
+ * A call may wait for as long as it likes, without a limit too, so no limit of time can tell
+ * whether link_mgr hangs. Something else can: when nothing has passed for a while, link_mgr is
+ * asked for its domid over another connection. If it lives, it answers at once, and the wait goes
+ * on.
+ */
 #include "tools/rpc_http.h"
 
 #include <errno.h>
@@ -15,11 +24,45 @@
 
 #include "common/text_cut.h"
 #include "libidc/internal.h"
+#include "tools/measure/ask.h"
 
 #define HEAD_MAX 4096
 #define BODY_MAX (64u * 1024 * 1024) /* more than the longest answer of idc.recv */
 #define TEXT_OF_REFUSAL 200          /* how much of it is shown */
 #define HTTP_OK 200
+
+struct http {
+    const char *path;
+    int fd;
+    bool hangs; /* link_mgr does not answer, so the call is given up */
+};
+
+static void http_limit(int fd)
+{
+    const struct timeval limit = {.tv_sec = ASK_TIMEOUT_MS / 1000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)); /* also for connect */
+}
+
+/* After a call of the kernel that failed: is it to be made again? */
+static bool http_again(struct http *http)
+{
+    struct compact_writer call;
+    if (errno == EINTR)
+        return true;
+    if (errno != EAGAIN)
+        return false;
+    compact_begin(&call, COMPACT_CALL, "idc.domid");
+    http->hangs =
+        libidc_call(http->path, &call, ASK_TIMEOUT_MS, NULL, NULL) < 0 && errno == ETIMEDOUT;
+    return !http->hangs;
+}
+
+static void http_fail_hanging(const char *path)
+{
+    libidc_fail(ETIMEDOUT, "link_mgr at %s does not answer, not even another call: is it stopped?",
+                path);
+}
 
 static int http_dial(const char *path)
 {
@@ -28,11 +71,17 @@ static int http_dial(const char *path)
         return libidc_fail(ENAMETOOLONG, "%s is too long for the path of a socket", path);
     strcpy(address.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        http_limit(fd);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
         return fd;
     int error = errno;
     if (fd >= 0)
         close(fd);
+    if (error == EAGAIN) {
+        http_fail_hanging(path);
+        return -1;
+    }
     if (error == ENOENT || error == ECONNREFUSED)
         return libidc_fail(
             error,
@@ -42,12 +91,12 @@ static int http_dial(const char *path)
 }
 
 /* What cannot be sent shows in the answer, or in its lack: a refusal comes without being asked. */
-static bool http_send(int fd, const void *bytes, size_t len)
+static bool http_send(struct http *http, const void *bytes, size_t len)
 {
     const char *at = bytes;
     for (ssize_t sent = 0; len > 0; at += sent, len -= (size_t)sent) {
-        sent = send(fd, at, len, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
+        sent = send(http->fd, at, len, MSG_NOSIGNAL);
+        if (sent < 0 && http_again(http))
             sent = 0;
         if (sent < 0)
             return false;
@@ -56,12 +105,12 @@ static bool http_send(int fd, const void *bytes, size_t len)
 }
 
 /* As many bytes as there are until the end, at most len. */
-static size_t http_read(int fd, char *buf, size_t len)
+static size_t http_read(struct http *http, char *buf, size_t len)
 {
     size_t have = 0;
     while (have < len) {
-        ssize_t got = recv(fd, buf + have, len - have, 0);
-        if (got < 0 && errno == EINTR)
+        ssize_t got = recv(http->fd, buf + have, len - have, 0);
+        if (got < 0 && http_again(http))
             continue;
         if (got <= 0)
             break;
@@ -72,11 +121,11 @@ static size_t http_read(int fd, char *buf, size_t len)
 
 /* Reads the head, which ends with an empty line, byte by byte: it is short, and what follows it is
  * the body. The status; -1: there is none. */
-static int http_read_head(int fd, char head[HEAD_MAX])
+static int http_read_head(struct http *http, char head[HEAD_MAX])
 {
     size_t have = 0;
     int status;
-    while (have < HEAD_MAX - 1 && http_read(fd, head + have, 1) == 1) {
+    while (have < HEAD_MAX - 1 && http_read(http, head + have, 1) == 1) {
         head[++have] = '\0';
         if (have >= 4 && memcmp(head + have - 4, "\r\n\r\n", 4) == 0)
             return sscanf(head, "HTTP/1.%*[01] %d", &status) == 1 ? status : -1;
@@ -90,10 +139,10 @@ static size_t http_length(const char *head)
     return length != NULL ? strtoul(length + strlen("\r\nContent-Length:"), NULL, 10) : 0;
 }
 
-static char *http_refused(int fd, int status)
+static char *http_refused(struct http *http, int status)
 {
     char text[TEXT_OF_REFUSAL];
-    size_t len = http_read(fd, text, sizeof(text) - 1);
+    size_t len = http_read(http, text, sizeof(text) - 1);
     text[len] = '\0';
     text[strcspn(text, "\r\n")] = '\0';
     for (char *c = text; *c != '\0'; c++)
@@ -103,19 +152,19 @@ static char *http_refused(int fd, int status)
     return NULL;
 }
 
-static char *http_answer(int fd, size_t *len)
+static char *http_answer(struct http *http, size_t *len)
 {
     char head[HEAD_MAX];
-    int status = http_read_head(fd, head);
+    int status = http_read_head(http, head);
     if (status < 0) {
         libidc_fail(ECONNRESET, "link_mgr has closed the connection without an answer");
         return NULL;
     }
     if (status != HTTP_OK)
-        return http_refused(fd, status);
+        return http_refused(http, status);
     *len = http_length(head);
     char *body = *len > 0 && *len <= BODY_MAX ? malloc(*len + 1) : NULL;
-    if (body != NULL && http_read(fd, body, *len) == *len) {
+    if (body != NULL && http_read(http, body, *len) == *len) {
         body[*len] = '\0';
         return body;
     }
@@ -127,18 +176,22 @@ static char *http_answer(int fd, size_t *len)
 char *rpc_http_post(const char *path, const void *body, size_t len, size_t *answer_len)
 {
     char head[128];
-    int fd = http_dial(path);
-    if (fd < 0)
+    struct http http = {.path = path, .fd = http_dial(path)};
+    char *answer = NULL;
+    if (http.fd < 0)
         return NULL;
     int head_len = snprintf(head, sizeof(head),
                             "POST / HTTP/1.1\r\nHost: idc\r\nContent-Type: text/xml\r\n"
                             "Content-Length: %zu\r\n\r\n",
                             len);
-    if (http_send(fd, head, (size_t)head_len))
-        http_send(fd, body, len);
-    char *answer = http_answer(fd, answer_len);
+    if (http_send(&http, head, (size_t)head_len))
+        http_send(&http, body, len);
+    if (!http.hangs)
+        answer = http_answer(&http, answer_len);
+    if (answer == NULL && http.hangs)
+        http_fail_hanging(path);
     int error = errno;
-    close(fd);
+    close(http.fd);
     errno = error;
     return answer;
 }

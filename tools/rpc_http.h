@@ -8,9 +8,9 @@
 
 #include <stddef.h>
 
-/* The body of the answer to a POST, malloced, and its length. It waits as long as link_mgr does.
- * NULL: errno and idc_last_error say why. The connection closes when all of the answer was read,
- * and not sooner, so link_mgr knows that it was. */
+/* The body of the answer to a POST, malloced, and its length. It waits as long as link_mgr does,
+ * unless that hangs. NULL: errno and idc_last_error say why. The connection closes when all of the
+ * answer was read, and not sooner, so link_mgr knows that it was. */
 char *rpc_http_post(const char *path, const void *body, size_t len, size_t *answer_len);
 
 #endif
