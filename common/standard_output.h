@@ -27,17 +27,21 @@ static inline void standard_begin(void)
             return; /* there is no /dev/null, or the process has no descriptors */
 }
 
-/* The exit status: status, or 1 (after a line on stderr) if it would be 0 and stdout has failed. */
+/* Statuses of a program that has failed already, and has said so. Others than 0 may be an answer. */
+#define STANDARD_FAILED 1
+#define STANDARD_USAGE 2
+
+/* The exit status: status, or 1 (after a line on stderr) if stdout has failed and nothing else has. */
 static inline int standard_end(const char *program, int status)
 {
     int failed = ferror(stdout), error = 0; /* why an earlier write failed is not known any more */
     if (fflush(stdout) != 0 || (close(STDOUT_FILENO) < 0 && errno != EBADF))
         failed = 1, error = errno;
-    if (!failed || status != 0)
+    if (!failed || status == STANDARD_FAILED || status == STANDARD_USAGE)
         return status;
     fprintf(stderr, "%s: cannot write the output%s%s\n", program, error != 0 ? ": " : "",
             error != 0 ? strerror(error) : "");
-    return 1;
+    return STANDARD_FAILED;
 }
 
 #endif

@@ -84,6 +84,13 @@ kill -0 $upper || wrong "upper has ended"
 long=$(head -c 100000 /dev/zero | tr '\0' a)
 [ "$("$tmp/ask" 1 "$long" 2>"$tmp/ask.log")" = "${long//a/A}" ] || wrong "ask does not give a long answer"
 
+# It says when its output is lost, all at once at the end or in pieces before.
+for word in hello "$long"; do
+    ! "$tmp/ask" 1 "$word" >/dev/full 2>"$tmp/ask.log" || wrong "ask does not say that its output is lost"
+    grep -q '^stdout: ' "$tmp/ask.log" || wrong "ask does not say what is wrong"
+done
+! "$tmp/ask" 1 hello >&- 2>"$tmp/ask.log" || wrong "ask does not say that it has no output"
+
 # What ask cannot do it says, with a status other than 0.
 refused() {
     local expected=$1 words=$2 status=0

@@ -8,6 +8,7 @@ import re
 import signal
 
 from case import IdcTestCase
+from rules_case import RulesCase
 from world import wait_until
 
 PORT = 4000
@@ -106,3 +107,42 @@ class Standard(IdcTestCase):
                 _, err = daemon.communicate(b"", 60 * self.world.slowness)
                 self.check_trace(missing)
                 self.assertEqual(daemon.returncode, 0, err)
+
+
+class Full(RulesCase):
+    """What cannot be written is told in one line, and by the exit status: here the disk is full, as /dev/full says."""
+
+    platforms = ("local",)
+
+    def setUp(self):
+        super().setUp()
+        self.write("allow web db %d\n" % PORT)
+        self.idc_setup("apply", "--policy", self.policy)
+        self.b.spawn(["idc", "cat", "--listen", "--keep", "--port", str(PORT), "--exec", "echo hello"])
+
+    def commands(self):
+        """All that print, by their words."""
+        web, db, port = str(self.a.domid), str(self.b.domid), str(PORT)
+        yield from (["idc"] + words for words in (
+            ["--help"], ["--version"], ["help"], ["help", "cat"], ["status"], ["status", "--json"], ["status", "--connections"],
+            ["services", db], ["cat", "--recv-only", db, port], ["ping", "-c", "1", db], ["rpc", "status"],
+            ["rpc", "--get", "domid", "status"], ["rpc", "system.listMethods"], ["forward", "exec:echo hello", "stdio"],
+            ["channels", "--check", "--config", os.path.join(self.policy, "policy.d")]))
+        yield from (["idc", command, "--help"] for command in (
+            "status", "ping", "cat", "forward", "channels", "serve", "bench", "run", "wait", "rpc", "services"))
+        yield from (["idc-setup"] + words for words in (
+            ["--help"], ["--version"], ["--list"], ["--list", "--json"], ["list"], ["list", "--json"], ["graph"], ["graph", "--dot"],
+            ["explain", web, db, port], ["explain", db, web, port], ["explain", "--json", web, db, port],
+            ["check", "--policy", self.policy], ["apply", "--dry-run", "--policy", self.policy],
+            ["apply", "--policy", self.policy], ["allow", "--help"]))
+        yield from (["link_mgr", word] for word in ("--help", "--version"))
+        yield from ([program, "--help"] for program in ("test_conn", "test_accept"))
+
+    def test_each_command(self):
+        wait_until(lambda: self.a.run(["idc", "cat", "--recv-only", str(self.b.domid), str(PORT)]).stdout == b"hello\n", 60, "an answer")
+        for words in self.commands():
+            with self.subTest(words=words):
+                shell = ["sh", "-c", 'exec "$0" "$@" >/dev/full', self.world.find_program(words[0])] + words[1:]
+                done = self.a.run(shell, env={"IDC_STORE": self.world.store_directory})
+                self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1), done.stderr)
+                self.assertRegex(done.stderr, b"cannot write the output|stdout: |stdio: ")
