@@ -3,7 +3,7 @@
  * connecting.c - see connecting.h. The name of a failed far end, little-endian:
  *      offset  size
  *           0     4  "IDC" and 2 (a connected end has 1 there, see handover.c)
- *           4     8  a number that no other failed end has
+ *           4     8  a number that no other failed end has; as an int64 it is positive
  *          12     2  errno
  *          14  0-93  why
  *
@@ -32,6 +32,9 @@
 
 #define FAIL_MAGIC "IDC\2"
 #define FAIL_FIXED 14
+/* The serial numbers of connections are smaller (HANDOVER_SERIAL_BITS). */
+#define NUMBER_BIT (UINT64_C(1) << 62)
+#define NUMBER_RANDOM (NUMBER_BIT - 1)
 #define SMALL_BUFFER 8192 /* the kernel doubles it */
 #define FILLER '\0'
 #define FILLER_LAST '\1'
@@ -284,10 +287,11 @@ static uint64_t unique_number(void)
     static atomic_uint_fast64_t count;
     struct timespec now;
     uint64_t number;
-    if (getrandom(&number, sizeof(number), 0) == sizeof(number))
-        return number;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec << 32 | (uint32_t)atomic_fetch_add(&count, 1);
+    if (getrandom(&number, sizeof(number), 0) != sizeof(number)) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        number = (uint64_t)now.tv_sec << 32 | (uint32_t)atomic_fetch_add(&count, 1);
+    }
+    return (number & NUMBER_RANDOM) | NUMBER_BIT;
 }
 
 /* A name has little room. The object of the connect stands first in why, and the program knows it.
@@ -316,4 +320,26 @@ int connecting_fail(int far_end, int error, const char *why)
     memcpy(name + FAIL_FIXED, text, why_len);
     socklen_t len = (socklen_t)(name_prefix + FAIL_FIXED + why_len);
     return bind(far_end, (struct sockaddr *)&address, len) == 0 ? 0 : -errno;
+}
+
+static bool is_cut(const char *why)
+{
+    size_t len = strlen(why), mark = strlen(TEXT_CUT_MARK);
+    return len == CONNECTING_WHY_MAX - 1 && strcmp(why + len - mark, TEXT_CUT_MARK) == 0;
+}
+
+uint64_t connecting_cut_number(int end, bool is_far)
+{
+    struct sockaddr_un address = {0};
+    struct sockaddr *place = (struct sockaddr *)&address;
+    const uint8_t *name = (const uint8_t *)address.sun_path + 1;
+    socklen_t len = sizeof(address);
+    char why[CONNECTING_WHY_MAX];
+    uint64_t number;
+    if ((is_far ? getsockname(end, place, &len) : getpeername(end, place, &len)) < 0 ||
+        address.sun_family != AF_UNIX || len <= name_prefix || len > sizeof(address) ||
+        error_in_name(name, len - name_prefix, why) == 0 || !is_cut(why))
+        return 0;
+    memcpy(&number, name + 4, sizeof(number));
+    return number;
 }

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define CONNECTING_WHY_MAX 94 /* with the final NUL */
 #define CONNECTING_NONE (-EBADFD)
@@ -50,5 +51,11 @@ int connecting_drain(int far_end);
  * before its first colon. If that is not enough, it loses its end, and "..." shows that. 0 or
  * negative errno. */
 int connecting_fail(int far_end, int error, const char *why);
+
+/* ---- both ---- */
+
+/* The number of a failed attempt whose explanation has lost its end, by which link_mgr knows all of
+ * it (idc.reason). 0: there is none, or it is whole. is_far: end is the far one. */
+uint64_t connecting_cut_number(int end, bool is_far);
 
 #endif

@@ -197,8 +197,9 @@ IDC_API int idc_services(const char *domain, struct idc_service *services, size_
  * Outcome of a connect with options.nonblocking. The descriptor polls writable (POLLOUT) once the
  * attempt has succeeded or failed. Returns 0 when connected; -1 with EINPROGRESS while the attempt
  * is under way; -1 with the error that ended it (then close the descriptor). It may be called
- * again; on any connected descriptor of IDC it returns 0. Errors: EINVAL when fd is a listener or a
- * socket that is not IDC's; ENOTSOCK; EBADF.
+ * again; on any connected descriptor of IDC it returns 0. It does not wait, but if a failure has a
+ * long explanation, the daemon is asked for that, which takes a second at most. Errors: EINVAL when
+ * fd is a listener or a socket that is not IDC's; ENOTSOCK; EBADF.
  */
 IDC_API int idc_connect_finish(int fd);
 

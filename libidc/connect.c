@@ -203,6 +203,16 @@ int idc_connect_name(uint32_t domid, const char *service)
     return idc_connect_name_with(domid, service, NULL);
 }
 
+/* If the socket's name had no room for the whole explanation, link_mgr is asked for it. */
+static int connect_failed(int fd, int error, const char *why)
+{
+    char whole[COMPACT_MAX] = "";
+    uint64_t number = connecting_cut_number(fd, false);
+    if (number != 0 && libidc_reason_of_attempt(fd, number, whole, sizeof(whole)) == error)
+        why = whole;
+    return libidc_fail(error, "%s", why[0] != '\0' ? why : strerror(error));
+}
+
 int idc_connect_finish(int fd)
 {
     char why[CONNECTING_WHY_MAX];
@@ -212,7 +222,7 @@ int idc_connect_finish(int fd)
     if (outcome == CONNECTING_NONE)
         return libidc_fail(EINVAL, "descriptor %d is not a connection of IDC's", fd);
     if (outcome < 0)
-        return libidc_fail(-outcome, "%s", why[0] != '\0' ? why : strerror(-outcome));
+        return connect_failed(fd, -outcome, why);
     connecting_settle(fd, 0);
     return 0;
 }

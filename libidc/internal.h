@@ -135,6 +135,8 @@ bool libidc_is_connection(int fd);
 /* Asks link_mgr why it has cut fd off, for a second at most. Returns an errno, with words in why; 0
  * when it has not; or LIBIDC_NOT_KNOWN. errno and the thread's text may change. */
 int libidc_reason(int fd, char *why, size_t size);
+/* As libidc_reason, of an attempt to connect that has failed (connecting_cut_number). */
+int libidc_reason_of_attempt(int fd, uint64_t number, char *why, size_t size);
 
 /* ---- patience.c ---- */
 

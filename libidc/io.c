@@ -67,6 +67,12 @@ int libidc_reason(int fd, char *why, size_t size)
     return path != NULL ? ask_reason(path, fd, name.serial, why, size) : LIBIDC_NOT_KNOWN;
 }
 
+int libidc_reason_of_attempt(int fd, uint64_t number, char *why, size_t size)
+{
+    const char *path = libidc_path_of_maker(fd);
+    return path != NULL ? ask_reason(path, fd, number, why, size) : LIBIDC_NOT_KNOWN;
+}
+
 static ssize_t fail_io(int fd, int error, const char *operation)
 {
     char why[COMPACT_MAX] = "";

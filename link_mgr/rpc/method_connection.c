@@ -67,8 +67,10 @@ static void connect_undo(void *state)
 static void connect_fault(void *state, int error, const char *why)
 {
     const struct connecting *connect = state;
-    if (connect->far_end >= 0)
-        connecting_fail(connect->far_end, error, why);
+    struct rpc_call *call = connect->call;
+    if (connect->far_end >= 0 && connecting_fail(connect->far_end, error, why) == 0)
+        rpc_refusals_note(&call->session->server->refusals, connect->far_end, call->uid, error,
+                          why);
 }
 
 static const struct rpc_hooks connect_hooks = {.fault = connect_fault, .undo = connect_undo};
@@ -328,24 +330,46 @@ static void fault_of_question(struct rpc_call *call, const struct hub_question *
                   (unsigned long long)question->serial);
 }
 
+static void reply_reason(struct rpc_call *call, int error, const char *why)
+{
+    struct rpc_struct s;
+    rpc_struct_begin(&s, call);
+    rpc_struct_int(&s, "errno", error);
+    rpc_struct_text(&s, "why", why);
+    rpc_struct_reply(&s);
+}
+
+/* Of a connect that did not wait and has failed. */
+static void reply_refusal(struct rpc_call *call, const struct hub_question *question,
+                          const struct rpc_refusal *refusal)
+{
+    uint32_t uid = question->caller.uid;
+    if (uid == 0 || (uid != HUB_NOBODY && uid == refusal->uid))
+        reply_reason(call, refusal->error, refusal->why);
+    else
+        fault_of_question(call, question, -EACCES);
+}
+
 void rpc_do_reason(struct rpc_call *call, struct rpc_params *params)
 {
     char why[HUB_WHY_MAX] = "";
-    struct rpc_struct s;
     struct hub_question question;
     int end = 0;
     read_question(params, &question);
     if (!rpc_params_ok(params))
         return;
+    const struct rpc_refusal *refusal =
+        rpc_refusals_find(&call->session->server->refusals, question.serial);
+    if (refusal != NULL) {
+        reply_refusal(call, &question, refusal);
+        return;
+    }
     int error = hub_reason(call->session->server->hub, &question, &end, why);
     if (error < 0) {
         fault_of_question(call, &question, error);
         return;
     }
-    rpc_struct_begin(&s, call);
-    rpc_struct_int(&s, "errno", -end);
-    rpc_struct_text(&s, "why", why);
-    rpc_struct_reply(&s);
+    reply_reason(call, -end, why);
 }
 
 void rpc_do_unsent(struct rpc_call *call, struct rpc_params *params)

@@ -43,6 +43,7 @@
 #include "link_mgr/base/users.h"
 #include "link_mgr/hub/hub.h"
 #include "link_mgr/rpc/arrivals.h"
+#include "link_mgr/rpc/refusals.h"
 
 struct MHD_Daemon;
 struct compact_writer;
@@ -134,6 +135,7 @@ struct rpc_server {
     struct rpc_call *dispatching; /* the call that the registry is working on */
     struct rpc_handle_table *handles;
     struct rpc_keep *keep;
+    struct rpc_refusals refusals;
     LIST_HEAD(, rpc_session) sessions;
     LIST_HEAD(, rpc_session) ended; /* those with a `last`, until libmicrohttpd has closed them */
     TAILQ_HEAD(, rpc_session) delivering; /* those that have deliveries */

@@ -117,7 +117,16 @@ class Advised(RulesCase):
         result = program.run(["idc", "cat", *words])
         said = re.fullmatch(rb"idc cat: [^\n]*: (idc-setup [^\n]*)\n", result.stderr)
         self.assertTrue(result.returncode == 1 and said, result.stderr)
+        if program is self.a and len(words) == 2:
+            self.assert_forward_says_it(result.stderr, *words)
         return said.group(1).decode()
+
+    def assert_forward_says_it(self, said_by_cat, domain, service):
+        """Whole. Only what it has named already may be missing."""
+        said = self.a.run(["idc", "forward", "stdio", "idc:%s:%s" % (domain, service)]).stderr
+        before = b"idc forward: idc:%s:%s: " % (domain.encode(), service.encode())
+        self.assertTrue(said.startswith(before), said)
+        self.assertIn(said[len(before):], said_by_cat)
 
     def carry_out(self, command, status=0):
         program, rest = command.split(" ", 1)
