@@ -27,11 +27,11 @@ static inline void standard_begin(void)
             return; /* there is no /dev/null, or the process has no descriptors */
 }
 
-/* Statuses of a program that has failed already, and has said so. Others than 0 may be an answer. */
+/* Statuses of a program that has failed already, and has said so. Others may be an answer. */
 #define STANDARD_FAILED 1
 #define STANDARD_USAGE 2
 
-/* The exit status: status, or 1 (after a line on stderr) if stdout has failed and nothing else has. */
+/* The exit status: status, or 1 (after a line on stderr) if only stdout has failed. */
 static inline int standard_end(const char *program, int status)
 {
     int failed = ferror(stdout), error = 0; /* why an earlier write failed is not known any more */

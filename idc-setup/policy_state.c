@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,15 @@ void policy_state_close(struct policy_state *state)
     state->store = NULL;
 }
 
+/* Ctrl-Z at a terminal must not stop whoever holds the lock. It stops it afterwards. */
+static void state_delay_stop(int how)
+{
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTSTP);
+    sigprocmask(how, &stop, NULL);
+}
+
 int policy_state_lock(struct policy_state *state)
 {
     int fd = open(state->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -85,6 +95,7 @@ int policy_state_lock(struct policy_state *state)
         result = flock(fd, LOCK_EX);
     if (result == 0) {
         state->lock = fd;
+        state_delay_stop(SIG_BLOCK);
         held_begin();
         return 0;
     }
@@ -102,6 +113,7 @@ void policy_state_unlock(struct policy_state *state)
     close(state->lock);
     state->lock = -1;
     held_end();
+    state_delay_stop(SIG_UNBLOCK);
 }
 
 static int state_fail(const char *path, int error, const char *advice)

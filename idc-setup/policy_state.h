@@ -34,7 +34,7 @@ void policy_state_close(struct policy_state *state);
  * can lock it, and so stop every idc-setup. Exit status; make: it is made, and closed to others. */
 int policy_state_check_directory(const char *directory, bool make);
 /* The lock is given back when the state is closed, or by unlock. What is printed meanwhile comes
- * then (held.h): nobody waits for a reader and holds the lock. */
+ * then (held.h), and so does the effect of Ctrl-Z: nobody stands still and holds the lock. */
 int policy_state_lock(struct policy_state *state);
 void policy_state_unlock(struct policy_state *state);
 

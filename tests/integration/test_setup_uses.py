@@ -17,7 +17,7 @@ from world import LocalDomain, wait_until
 
 def default_signals():
     """The tests may run where these are ignored: in the background, or under nohup."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_DFL)
 
 
@@ -192,6 +192,27 @@ class Answers(UsesCase):
                 listing.send_signal(number)
                 status = listing.wait(60 * self.world.slowness)
             self.assertEqual((status, os.path.exists(ask)), (-number, False))
+        self.b.thaw()
+
+    def test_a_stop_does_not_keep_the_lock(self):
+        """Ctrl-Z while b's link_mgr is waited for: the command stops when it has given back the lock."""
+        ask = os.path.join(self.world.store_directory, "domain:%d" % self.b.domid, "policy", "ask")
+        self.apply("allow web db 1001\n")
+        self.open([1001])
+        self.b.freeze()
+        stopped = False
+        while not stopped:  # else it came too late
+            listing = subprocess.Popen([self.world.find_program("idc-setup"), "list", "--store", self.world.store_directory],
+                                       stdout=subprocess.DEVNULL, process_group=0, preexec_fn=default_signals, **self.world.as_user())
+            self.addCleanup(listing.kill)
+            wait_until(lambda: os.path.exists(ask) or listing.poll() is not None, what="question", interval=0.001)
+            listing.send_signal(signal.SIGTSTP)
+            _, status = os.waitpid(listing.pid, os.WUNTRACED)
+            stopped = os.WIFSTOPPED(status)
+        self.assertFalse(os.path.exists(ask))
+        self.idc_setup("allow", "web", "db", "1002")
+        listing.send_signal(signal.SIGCONT)
+        self.assertEqual(listing.wait(60 * self.world.slowness), 0)
         self.b.thaw()
 
     def answer(self, domain, parts):
