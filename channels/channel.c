@@ -318,12 +318,12 @@ static void line_begin(struct joint *joint, int end, int seconds, event_callback
 
 static void answer_failed(struct joint *joint, int error)
 {
-    char why[OPENER_WHY_MAX];
+    char why[OPENER_WHY_MAX], shown[HYBRID_SHOWN_MAX];
     if (error == -ETIMEDOUT)
         snprintf(why, sizeof(why), "it does not answer to CONNECT");
     else if (error == -EPROTO)
         snprintf(why, sizeof(why), "it answers \"%s\", and not OK PORT",
-                 hybrid_shown(&joint->line));
+                 hybrid_shown(&joint->line, shown));
     else
         snprintf(why, sizeof(why), "it has closed, and not said OK: nobody serves that port");
     joint_failed(joint, joint->opening, why);

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "common/shown.h"
+
 #define PAUSE_FIRST_MS 100
 #define PAUSE_MS 5000
 #define PAUSE_LOOK_UP_MS 60000
@@ -232,10 +234,7 @@ static int report_item(const struct channel_item *item, struct evbuffer *out)
     if (item->channel != NULL)
         channel_get_state(item->channel, &state);
     /* from link_mgr, or from the system */
-    snprintf(why, sizeof(why), "%s", state.why);
-    for (char *at = why; *at != '\0'; at++)
-        if ((unsigned char)*at < ' ' || *at == 127)
-            *at = ' ';
+    shown_text(why, sizeof(why), state.why, strlen(state.why), SHOWN_UTF8);
     return evbuffer_add_printf(
         out, "%s\t%s\t%s\t%s\t%u\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%s\n",
         item->line.name, item->line.from.text, item->line.to.text, state_word(&state), state.open,

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/shown.h"
+
 /* ---- saying ---- */
 
 static int hybrid_say(const struct side *side, const char *word, uint32_t port)
@@ -89,10 +91,8 @@ int hybrid_read_ok(struct hybrid_line *line, struct side *side)
     return error == 0 ? hybrid_parse(line->text, "OK", &number) : error;
 }
 
-const char *hybrid_shown(struct hybrid_line *line)
+const char *hybrid_shown(const struct hybrid_line *line, char shown[HYBRID_SHOWN_MAX])
 {
-    for (size_t i = 0; i < line->len; i++)
-        if ((unsigned char)line->text[i] < ' ' || (unsigned char)line->text[i] > '~')
-            line->text[i] = '?';
-    return line->text;
+    shown_text(shown, HYBRID_SHOWN_MAX, line->text, line->len, SHOWN_ASCII);
+    return shown;
 }

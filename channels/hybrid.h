@@ -34,7 +34,8 @@ int hybrid_say_ok(const struct side *side, uint32_t port);
 int hybrid_read_connect(struct hybrid_line *line, struct side *side, uint32_t *port);
 /* What stands behind OK is not looked at, but for being a number. */
 int hybrid_read_ok(struct hybrid_line *line, struct side *side);
-/* The line as far as it came, for a message: without what is not printable. */
-const char *hybrid_shown(struct hybrid_line *line);
+/* The line as far as it came, for a message (common/shown.h). */
+#define HYBRID_SHOWN_MAX (4 * HYBRID_LINE_MAX + 1)
+const char *hybrid_shown(const struct hybrid_line *line, char shown[HYBRID_SHOWN_MAX]);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "common/shown.h"
 #include "link_mgr/core/policy.h"
 
 /* ---- what each side has ---- */
@@ -151,8 +152,11 @@ static void sides_print_one(FILE *out, const struct explain_side *side, const ch
                             bool joined)
 {
     fprintf(out, "  domain %d", side->domain->domid);
-    if (side->domain->name != NULL)
-        fprintf(out, " (%s)", side->domain->name);
+    if (side->domain->name != NULL) {
+        fputs(" (", out);
+        shown_print(out, side->domain->name);
+        fputc(')', out);
+    }
     fprintf(out, " %s %s%s", side->allowed ? "allows" : "refuses", does,
             side->by_node ? " by its policy node" : "");
     if (joined)

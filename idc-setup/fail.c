@@ -5,12 +5,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/shown.h"
+
 int setup_complain(const char *help, int status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     fputs("idc-setup: ", stderr);
-    vfprintf(stderr, format, arguments);
+    shown_vprintf(stderr, format, arguments); /* names, and what users have typed */
     va_end(arguments);
     if (status == SETUP_STATUS_USAGE)
         fprintf(stderr, " (see idc-setup%s --help)\n", help);
@@ -21,5 +23,7 @@ int setup_complain(const char *help, int status, const char *format, ...)
 
 void setup_note(const char *text)
 {
-    fprintf(stderr, "idc-setup: note: %s\n", text);
+    fputs("idc-setup: note: ", stderr);
+    shown_print(stderr, text);
+    fputc('\n', stderr);
 }

@@ -7,18 +7,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/shown.h"
 #include "link_mgr/core/policy.h"
 
 /* ---- labels ---- */
 
+/* In DOT a quote and a backslash are special, also the backslash of what is escaped. */
+static void graph_text_dot(FILE *out, const char *text)
+{
+    size_t length = strlen(text);
+    char piece[256];
+    while (length > 0) {
+        const size_t taken = shown_text(piece, sizeof(piece), text, length, SHOWN_UTF8);
+        for (const char *c = piece; *c != '\0'; c++)
+            fprintf(out, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+        text += taken;
+        length -= taken;
+    }
+}
+
 void graph_text(const struct graph *graph, FILE *out, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (graph->dot && (c == '"' || c == '\\'))
-            fputc('\\', out);
-        fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
-    }
+    if (graph->dot)
+        graph_text_dot(out, text);
+    else
+        shown_print(out, text);
 }
 
 static void graph_rule(const struct graph *graph, FILE *out, const struct ruleset_rule *rule)

@@ -28,7 +28,7 @@ struct graph {
     bool dot, connected; /* connected: only what is */
 };
 
-/* Names may have any bytes; in DOT a quote and a backslash are special. */
+/* Names may have any bytes. */
 void graph_text(const struct graph *graph, FILE *out, const char *text);
 void graph_label(const struct graph *graph, FILE *out, const struct ruleset_rule *rule,
                  enum reach reach);

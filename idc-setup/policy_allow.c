@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "idc-setup/fail.h"
+#include "common/shown.h"
 #include "idc-setup/policy_change.h"
 #include "idc-setup/policy_ends.h"
 #include "idc-setup/policy_line.h"
@@ -280,9 +281,12 @@ static void allow_note_unknown(const struct policy_rules *rules)
         from = from || domain_fits(&rule->from, &world->domains[i], groups) == DOMAIN_YES;
         to = to || domain_fits(&rule->to, &world->domains[i], groups) == DOMAIN_YES;
     }
-    if (groups != NULL && !(from && to))
-        fprintf(stderr, "idc-setup: note: no domain is %s now; the rule is for when there is one\n",
-                from ? rule->to_text : rule->from_text);
+    if (groups != NULL && !(from && to)) {
+        shown_printf(stderr,
+                     "idc-setup: note: no domain is %s now; the rule is for when there is one",
+                     from ? rule->to_text : rule->from_text);
+        fputc('\n', stderr);
+    }
     free(groups);
 }
 

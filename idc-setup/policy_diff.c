@@ -28,13 +28,28 @@ static FILE *diff_begin(struct diff_side *side, size_t *size)
     return open_memstream(&side->lines[side->count].shown, size);
 }
 
+/* 0 also if there is no memory for it: then the place counts as part of the line. */
+static size_t diff_place_length(const struct ruleset_place *place)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL)
+        return 0;
+    policy_print_place(out, place);
+    if (fclose(out) != 0)
+        length = 0;
+    free(text);
+    return length;
+}
+
 /* The text begins behind the place. */
 static bool diff_end(struct diff_side *side, FILE *out, const struct ruleset_place *place)
 {
     struct diff_line *line = &side->lines[side->count];
     if (fclose(out) != 0)
         return false;
-    line->text = line->shown + snprintf(NULL, 0, "%s:%u: ", place->file, place->line);
+    line->text = line->shown + diff_place_length(place);
     line->index = side->count++;
     return true;
 }

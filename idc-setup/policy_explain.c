@@ -18,6 +18,7 @@
 
 #include "common/service_name.h"
 #include "common/json.h"
+#include "common/shown.h"
 #include "idc-setup/explain_advice.h"
 #include "idc-setup/explain_sides.h"
 #include "idc-setup/fail.h"
@@ -285,11 +286,14 @@ static void explain_print_untold_name(const struct explain *explain)
     if (!explain_needs_name(explain) || explain_name_told(explain))
         return;
     printf("  domain %d", from->domid);
-    if (from->name != NULL)
-        printf(" (%s)", from->name);
-    printf(" does not know the %s %s: its rules do not name it; ",
-           explain->asked == DOMAIN_UUID ? "UUID" : "name",
-           explain->asked == DOMAIN_UUID ? given + 1 : explain->question.to.name);
+    if (from->name != NULL) {
+        fputs(" (", stdout);
+        shown_print(stdout, from->name);
+        putchar(')');
+    }
+    printf(" does not know the %s ", explain->asked == DOMAIN_UUID ? "UUID" : "name");
+    shown_print(stdout, explain->asked == DOMAIN_UUID ? given + 1 : explain->question.to.name);
+    fputs(": its rules do not name it; ", stdout);
     if (explain->allowed)
         printf("reach it by domid %d, or ", explain->question.to.domid);
     puts("add a rule");
@@ -452,7 +456,8 @@ static int explain_route_one(struct explain *explain, const struct ruleset_route
         explain_json_members(explain);
         putchar('}');
     } else if (status == 0) {
-        printf("%s: ", route->to_texts[index]);
+        shown_print(stdout, route->to_texts[index]);
+        fputs(": ", stdout);
         explain_print(explain);
     }
     explain_done(explain);

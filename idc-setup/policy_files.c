@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/file_trust.h"
+#include "common/shown.h"
 #include "idc-setup/policy_line.h"
 
 #define FILES_SUFFIX ".policy"
@@ -29,15 +30,22 @@ struct files_loading {
     int status; /* 1 as soon as something could not be read */
 };
 
+static void files_print_hint(const struct problem *problem)
+{
+    fputs("\n    hint: ", stderr);
+    shown_print(stderr, problem->hint);
+    fputc('\n', stderr);
+}
+
 /* What was typed has no line for whoever typed it. */
 static void files_report_typed(const struct policy_typed *typed, const struct problem *problem)
 {
     const char *argument = policy_line_argument(typed->text, typed->arguments, problem->column);
     if (argument != NULL)
-        fprintf(stderr, "idc-setup: \"%s\": %s\n", argument, problem->text);
+        shown_printf(stderr, "idc-setup: \"%s\": %s", argument, problem->text);
     else
-        fprintf(stderr, "idc-setup: %s\n", problem->text);
-    fprintf(stderr, "    hint: %s\n", problem->hint);
+        shown_printf(stderr, "idc-setup: %s", problem->text);
+    files_print_hint(problem);
     if (policy_line_has_more_words(typed->arguments))
         fputs("    hint: a shell puts the names of files in the place of *; write '*'\n", stderr);
 }
@@ -53,15 +61,16 @@ static void files_report(void *arg, const char *file, const struct problem *prob
         return;
     }
     if (problem->line == 0)
-        fprintf(stderr, "%s: %s\n", file, problem->text);
+        shown_printf(stderr, "%s: %s", file, problem->text);
     else
-        fprintf(stderr, "%s:%u:%u: %s\n", file, problem->line, problem->column, problem->text);
-    fprintf(stderr, "    hint: %s\n", problem->hint);
+        shown_printf(stderr, "%s:%u:%u: %s", file, problem->line, problem->column, problem->text);
+    files_print_hint(problem);
 }
 
 static void files_fail(struct files_loading *loading, const char *path, const char *why)
 {
-    fprintf(stderr, "idc-setup: cannot read %s: %s\n", path, why);
+    shown_printf(stderr, "idc-setup: cannot read %s: %s", path, why);
+    fputc('\n', stderr);
     loading->status = 1;
 }
 

@@ -3,6 +3,7 @@
 #include "idc-setup/policy_list.h"
 
 #include "common/json.h"
+#include "common/shown.h"
 
 static bool list_expired(const struct ruleset_rule *rule, int64_t now)
 {
@@ -16,18 +17,34 @@ static const char *list_action(const struct ruleset_rule *rule)
 
 /* ---- for people ---- */
 
+static void list_words(FILE *out, const char *const *words)
+{
+    for (size_t i = 0; words[i] != NULL; i++) {
+        fputs(i == 0 ? "" : " ", out);
+        shown_print(out, words[i]);
+    }
+}
+
+void policy_print_place(FILE *out, const struct ruleset_place *place)
+{
+    shown_print(out, place->file);
+    fprintf(out, ":%u: ", place->line);
+}
+
 void policy_print_rule(FILE *out, const struct ruleset_rule *rule)
 {
-    fprintf(out, "%s:%u: %s %s %s %s", rule->place.file, rule->place.line, list_action(rule),
-            rule->from_text, rule->to_text, rule->what_text);
+    policy_print_place(out, &rule->place);
+    list_words(out, (const char *const[]){list_action(rule), rule->from_text, rule->to_text,
+                                          rule->what_text, NULL});
     if (rule->options_text[0] != '\0')
-        fprintf(out, " %s", rule->options_text);
+        list_words(out, (const char *const[]){"", rule->options_text, NULL});
 }
 
 void policy_print_route(FILE *out, const struct ruleset_route *route)
 {
-    fprintf(out, "%s:%u: route %s %s %s", route->place.file, route->place.line, route->from_text,
-            route->service, route->to_text);
+    policy_print_place(out, &route->place);
+    list_words(out, (const char *const[]){"route", route->from_text, route->service, route->to_text,
+                                          NULL});
 }
 
 static void list_rules(FILE *out, const struct ruleset *ruleset, size_t from, size_t to,
@@ -50,7 +67,9 @@ static void list_nodes(FILE *out, const struct policy_rules *rules, const struct
         struct setup_store *store = rules->state.store;
         if (store->ops->read(store, node->domid, node->peer, value) < 0)
             continue;
-        fprintf(out, "node  domain %d for %d: %s\n", node->domid, node->peer, value);
+        fprintf(out, "node  domain %d for %d: ", node->domid, node->peer);
+        shown_print(out, value);
+        fputc('\n', out);
         if (now->uses != NULL)
             uses_show_node(out, now->uses, node->domid, node->peer);
     }

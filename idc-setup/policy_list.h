@@ -18,6 +18,8 @@ struct list_now {
 void policy_list_table(FILE *out, const struct policy_rules *rules, const struct list_now *now);
 void policy_list_json(FILE *out, const struct policy_rules *rules, const struct list_now *now);
 
+/* "FILE:LINE: " */
+void policy_print_place(FILE *out, const struct ruleset_place *place);
 /* "FILE:LINE: allow FROM TO WHAT OPTIONS" */
 void policy_print_rule(FILE *out, const struct ruleset_rule *rule);
 void policy_print_route(FILE *out, const struct ruleset_route *route);

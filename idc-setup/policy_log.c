@@ -11,6 +11,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "common/shown.h"
 #include "common/text_cut.h"
 #include "idc-setup/fail.h"
 #include "idc-setup/policy_diff.h"
@@ -75,9 +76,7 @@ void policy_log(const struct setup_store *store, const char *format, ...)
     va_start(arguments, format);
     text_mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), format, arguments));
     va_end(arguments);
-    for (char *at = text; *at != '\0'; at++)
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
-            *at = '?';
+    shown_in_place(text, sizeof(text), SHOWN_UTF8);
     log_write(text);
 }
 

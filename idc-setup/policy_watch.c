@@ -23,6 +23,7 @@
 
 #include "common/line_out.h"
 #include "common/notify.h"
+#include "common/shown.h"
 #include "idc-setup/fail.h"
 #include "idc-setup/policy_change.h"
 #include "idc-setup/policy_log.h"
@@ -230,7 +231,8 @@ static int watch_run(struct watching *watching)
         return status;
     watch_apply(watching);
     watching->busy = watch_publish(watching, NULL) != 0;
-    printf("watching %s\n", watching->source->directory);
+    shown_printf(stdout, "watching %s", watching->source->directory);
+    putchar('\n');
     watch_tell("READY=1");
     while (status == 0)
         status = watch_wait(watching, store);

@@ -9,16 +9,19 @@
 
 #include "idc-setup/fail.h"
 #include "common/json.h"
+#include "common/shown.h"
 
 /* ---- one ---- */
 
 static void uses_print_domain(FILE *out, const struct policy_world *world, int domid)
 {
     size_t i = policy_world_find(world, domid);
-    if (i < world->domain_count && world->domains[i].name != NULL)
-        fprintf(out, "%s (%d)", world->domains[i].name, domid);
+    const bool known = i < world->domain_count && world->domains[i].name != NULL;
+    if (known)
+        shown_print(out, world->domains[i].name);
     else
-        fprintf(out, "domain %d", domid);
+        fputs("domain", out);
+    fprintf(out, known ? " (%d)" : " %d", domid);
 }
 
 static void uses_print_says(FILE *out, int64_t says)
@@ -49,7 +52,7 @@ void uses_print_one(FILE *out, const struct policy_world *world, const struct po
     uses_print_domain(out, world, use->to);
     fprintf(out, ", port %" PRIu32, use->port);
     if (use->name[0] != '\0')
-        fprintf(out, " (%s)", use->name);
+        fprintf(out, " (%s)", use->name); /* it was read as a service name */
     uses_print_source(out, use);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/shown.h"
 #include "common/text_cut.h"
 
 void problem_fill(struct problem *problem, unsigned column, const char *hint, const char *format,
@@ -23,19 +24,9 @@ void problem_fill(struct problem *problem, unsigned column, const char *hint, co
 
 const char *problem_shown(char shown[PROBLEM_SHOWN_MAX], const char *text, size_t length)
 {
-    size_t used = 0;
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (used + sizeof("\\xff" TEXT_CUT_MARK) > PROBLEM_SHOWN_MAX) {
-            memcpy(shown + used, TEXT_CUT_MARK, sizeof(TEXT_CUT_MARK));
-            return shown;
-        }
-        if (c < 0x20 || c > 0x7e)
-            used += (size_t)snprintf(shown + used, PROBLEM_SHOWN_MAX - used, "\\x%02x", c);
-        else
-            shown[used++] = (char)c;
-    }
-    shown[used] = '\0';
+    const size_t room = PROBLEM_SHOWN_MAX - strlen(TEXT_CUT_MARK);
+    if (shown_text(shown, room, text, length, SHOWN_ASCII) < length)
+        strcat(shown, TEXT_CUT_MARK);
     return shown;
 }
 

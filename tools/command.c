@@ -13,6 +13,7 @@
 #include "common/line_out.h"
 #include "common/naming.h"
 #include "common/service_name.h"
+#include "common/shown.h"
 #include "libidc/internal.h"
 #include "tools/advice.h"
 #include "tools/measure/ask.h"
@@ -54,7 +55,7 @@ int usage_error(const struct command *command, const char *format, ...)
     va_start(args, format);
     const char *blank = command->name[0] != '\0' ? " " : "";
     fprintf(stderr, "idc%s%s: ", blank, command->name);
-    vfprintf(stderr, format, args);
+    shown_vprintf(stderr, format, args);
     fprintf(stderr, " (see idc%s%s --help)\n", blank, command->name);
     va_end(args);
     return EXIT_USAGE;
@@ -65,7 +66,7 @@ int failure(const struct command *command, const char *format, ...)
     va_list args;
     va_start(args, format);
     fprintf(stderr, "idc %s: ", command->name);
-    vfprintf(stderr, format, args);
+    shown_vprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
     return EXIT_FAILED;
@@ -183,13 +184,13 @@ bool parse_service(const struct command *command, const char *text, struct targe
 static void print_target(const struct target *target)
 {
     if (strcmp(target->domain, "any") == 0 && target->port == 0)
-        fprintf(stderr, "service %s of any domain", target->service);
+        shown_printf(stderr, "service %s of any domain", target->service);
     else if (target->port == IDC_PORT_MANAGER)
-        fprintf(stderr, "domain %s", target->domain);
+        shown_printf(stderr, "domain %s", target->domain);
     else if (target->port != 0)
-        fprintf(stderr, "domain %s port %u", target->domain, target->port);
+        shown_printf(stderr, "domain %s port %u", target->domain, target->port);
     else
-        fprintf(stderr, "domain %s service %s", target->domain, target->service);
+        shown_printf(stderr, "domain %s service %s", target->domain, target->service);
 }
 
 int explain_connect(const struct command *command, const struct target *target, int type, int error,
@@ -198,9 +199,10 @@ int explain_connect(const struct command *command, const struct target *target, 
     char advice[ADVICE_MAX];
     fprintf(stderr, "idc %s: cannot connect to ", command->name);
     print_target(target);
-    fprintf(stderr, ": %s", why);
+    shown_printf(stderr, ": %s", why);
     advice_make(target, type, error, why, advice); /* it may overwrite why */
-    fprintf(stderr, "%s\n", advice);
+    shown_print(stderr, advice);
+    fputc('\n', stderr);
     return EXIT_FAILED;
 }
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/shown.h"
 #include "tools/command.h"
 #include "tools/lines.h"
 
@@ -69,7 +70,8 @@ static bool ping_once(struct ping *ping)
     double ms = command_now_ms() - start;
     if (got > 0 && strcmp(answer, expected) == 0) {
         ping_account(ping, ms);
-        printf("domain %s: seq=%d time=%.3f ms\n", ping->domain, number, ms);
+        shown_printf(stdout, "domain %s: seq=%d time=%.3f ms", ping->domain, number, ms);
+        putchar('\n');
         return true;
     }
     if (got < 0 && errno == EINTR)
@@ -83,7 +85,9 @@ static bool ping_once(struct ping *ping)
 
 static void print_summary(const struct ping *ping)
 {
-    printf("\n--- domain %s ---\n%u sent, %u answered\n", ping->domain, ping->sent, ping->received);
+    putchar('\n');
+    shown_printf(stdout, "--- domain %s ---", ping->domain);
+    printf("\n%u sent, %u answered\n", ping->sent, ping->received);
     if (ping->received > 0)
         printf("rtt min/avg/max = %.3f/%.3f/%.3f ms\n", ping->min, ping->sum / ping->received,
                ping->max);
@@ -105,7 +109,8 @@ static int ping_loop(struct ping *ping)
     if (ping->fd < 0)
         return EXIT_FAILED;
     ping->answers.fd = ping->fd;
-    printf("domain %s: connected in %.3f ms\n", ping->domain, command_now_ms() - start);
+    shown_printf(stdout, "domain %s: connected in %.3f ms", ping->domain, command_now_ms() - start);
+    putchar('\n');
     sigaction(SIGINT, &action, NULL); /* without SA_RESTART: it ends a wait */
     sigaction(SIGTERM, &action, NULL);
     bool alive = true;

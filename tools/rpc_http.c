@@ -22,6 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/shown.h"
 #include "common/text_cut.h"
 #include "libidc/internal.h"
 #include "tools/measure/ask.h"
@@ -145,9 +146,7 @@ static char *http_refused(struct http *http, int status)
     size_t len = http_read(http, text, sizeof(text) - 1);
     text[len] = '\0';
     text[strcspn(text, "\r\n")] = '\0';
-    for (char *c = text; *c != '\0'; c++)
-        if (*c < ' ' || *c > '~')
-            *c = '?';
+    shown_in_place(text, sizeof(text), SHOWN_ASCII);
     libidc_fail(ENOBUFS, "link_mgr answers %d: %s", status, text);
     return NULL;
 }

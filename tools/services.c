@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/shown.h"
 #include "tools/command.h"
 #include "tools/lines.h"
 
@@ -12,6 +13,21 @@
 #define LINE_MAX_BYTES 512
 
 static const char question[] = "SERVICES\n";
+
+/* The other domain may say anything. The columns are separated by tabs. */
+static void print_line(char *line)
+{
+    char *end = strchrnul(line, '\n');
+    const bool whole = *end == '\n';
+    *end = '\0';
+    for (char *rest = line, *word = strsep(&rest, "\t"); word != NULL; word = strsep(&rest, "\t")) {
+        shown_print(stdout, word);
+        if (rest != NULL)
+            putchar('\t');
+    }
+    if (whole)
+        putchar('\n');
+}
 
 /* Copies lines to stdout until the empty one. 0, or EXIT_FAILED when the connection ends before
  * that, or time is up.
@@ -23,7 +39,7 @@ static int print_answer(const struct command *command, struct lines *lines)
     while ((got = lines_next(lines, line, sizeof(line))) > 0) {
         if (line[0] == '\n')
             return 0;
-        fputs(line, stdout);
+        print_line(line);
     }
     if (got < 0 && errno == ETIMEDOUT)
         return failure(command, "no answer in time");

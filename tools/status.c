@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/naming.h"
+#include "common/shown.h"
 #include "libidc/internal.h"
 #include "tools/command.h"
 #include "tools/json_value.h"
@@ -116,7 +117,8 @@ static void format_value(const struct column *column, xmlrpc_value *value, char 
         break;
     case XMLRPC_TYPE_STRING:
         xmlrpc_read_string(&env, value, &text);
-        snprintf(out, size, "%s", text != NULL ? text : "");
+        shown_text(out, size, text != NULL ? text : "", text != NULL ? strlen(text) : 0,
+                   SHOWN_UTF8);
         free((void *)(uintptr_t)text);
         break;
     default:
@@ -299,11 +301,12 @@ static void print_rules(xmlrpc_value *status)
 
 static void print_tables(xmlrpc_value *status, bool connections)
 {
-    char platform[32], version[32], name[NAMING_NAME_MAX + 1];
+    char platform[32], version[32], name[4 * NAMING_NAME_MAX + 1];
     ask_text(status, "platform", platform, sizeof(platform));
     ask_text(status, "version", version, sizeof(version));
     ask_text(status, "name", name, sizeof(name));
     int64_t seconds = ask_int(status, "uptime_ms", 0) / 1000;
+    shown_in_place(name, sizeof(name), SHOWN_UTF8);
     printf("domain %" PRId64 "%s%s%s, platform %s, link_mgr %s, pid %" PRId64 ", up %" PRId64
            " s\n",
            ask_int(status, "domid", -1), name[0] != '\0' ? " (" : "", name,

@@ -14,6 +14,7 @@
 #include "channels/channel_set.h"
 #include "channels/report.h"
 #include "common/json.h"
+#include "common/shown.h"
 
 #define REPORT_MAX (64u << 20)
 #define WIDTH 80 /* of a terminal */
@@ -194,9 +195,11 @@ static void print_row(const struct row *row)
     printf(ROW, strlen(name) > 26 ? "" : name, state, row->text[CHANNEL_FIELD_JOINED], from, to);
     snprintf(text, sizeof(text), "%s -> %s", row->text[CHANNEL_FIELD_FROM],
              row->text[CHANNEL_FIELD_TO]);
+    shown_in_place(text, sizeof(text), SHOWN_UTF8);
     print_below(text);
     snprintf(text, sizeof(text), "%s: %s", strcmp(word, "failing") == 0 ? word : "latest failure",
              why);
+    shown_in_place(text, sizeof(text), SHOWN_UTF8);
     if (why[0] != '\0')
         print_below(text);
 }

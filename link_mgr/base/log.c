@@ -12,9 +12,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/line_out.h"
+#include "common/shown.h"
 #include "common/text_cut.h"
 #include "link_mgr/base/clock.h"
 
@@ -54,13 +56,16 @@ static void write_line(int priority, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 static void write_line(int priority, const char *format, va_list args)
 {
-    char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 32];
+    char text[LINE_MAX_BYTES], shown[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 32];
     if (!is_shown(priority))
         return;
     text_mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), format, args));
+    /* What others have named must not begin a line, nor rule a terminal. */
+    shown_text(shown, sizeof(shown), text, strlen(text), SHOWN_ASCII);
     /* systemd reads a priority at the start of each line of a service's stderr. */
-    int length = getenv("JOURNAL_STREAM") ? snprintf(line, sizeof(line), "<%d>%s\n", priority, text)
-                                          : snprintf(line, sizeof(line), "link_mgr: %s\n", text);
+    int length = getenv("JOURNAL_STREAM")
+                     ? snprintf(line, sizeof(line), "<%d>%s\n", priority, shown)
+                     : snprintf(line, sizeof(line), "link_mgr: %s\n", shown);
     err_line(line, (size_t)length);
 }
 

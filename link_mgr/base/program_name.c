@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "link_mgr/base/plain_text.h"
+#include "common/shown.h"
 
 void program_name(int pid, char name[PROGRAM_NAME_MAX])
 {
@@ -23,5 +23,5 @@ void program_name(int pid, char name[PROGRAM_NAME_MAX])
     if (length > 0 && text[length - 1] == '\n') /* the kernel's */
         length--;
     if (length > 0)
-        plain_text(name, PROGRAM_NAME_MAX, text, (size_t)length);
+        shown_text(name, PROGRAM_NAME_MAX, text, (size_t)length, SHOWN_ASCII | SHOWN_BACKSLASH);
 }

@@ -9,7 +9,7 @@
 #ifndef IDC_PROGRAM_NAME_H
 #define IDC_PROGRAM_NAME_H
 
-/* The kernel keeps 15 bytes, and \xNN takes four (base/plain_text.h). */
+/* The kernel keeps 15 bytes, and \xNN takes four (common/shown.h). */
 #define PROGRAM_NAME_MAX (4 * 15 + 1)
 
 /* "" if it is not known: the process has ended, or /proc does not show it to us. */

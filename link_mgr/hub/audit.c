@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* audit.c - see audit.h. */
 #include "link_mgr/hub/audit.h"
+#include "common/shown.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -10,7 +11,6 @@
 
 #include "link_mgr/base/clock.h"
 #include "link_mgr/base/journal.h"
-#include "link_mgr/base/plain_text.h"
 #include "link_mgr/base/program_name.h"
 #include "link_mgr/base/timer.h"
 
@@ -32,7 +32,8 @@ struct audit_words {
 
 static void words_copy(char out[AUDIT_TEXT_MAX], const char *text)
 {
-    plain_text(out, AUDIT_TEXT_MAX, text ? text : "", text ? strlen(text) : 0);
+    shown_text(out, AUDIT_TEXT_MAX, text ? text : "", text ? strlen(text) : 0,
+               SHOWN_ASCII | SHOWN_BACKSLASH);
 }
 
 static void words_make(struct audit_words *words, const struct audit_event *event)

@@ -6,7 +6,7 @@
  *
  * Nothing waits for a line. What a line costs is paid only when there is one: the program's name is
  * read here, and not when it connects. Others cause these lines, so they are limited
- * (audit_limit.h), and all text that is not our own is made plain (base/plain_text.h).
+ * (audit_limit.h), and all text that is not our own is made plain (common/shown.h).
  */
 #ifndef IDC_AUDIT_H
 #define IDC_AUDIT_H

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/service_name.h"
+#include "common/shown.h"
 #include "link_mgr/core/judge.h"
 #include "link_mgr/program/acceptor.h"
 #include "link_mgr/hub/hub_private.h"
@@ -21,7 +22,6 @@
 #include "link_mgr/base/closer.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
-#include "link_mgr/base/plain_text.h"
 #include "link_mgr/base/timer.h"
 
 static void hub_draw_serials(struct hub *hub)
@@ -206,7 +206,8 @@ void hub_explain(const struct hub *hub, const struct hub_connect *request, const
     int length = snprintf(text, size, "%s", hub_cause(hub, request, reason));
     /* The name of a policy file may have any byte. */
     if (length >= 0 && (size_t)length < size)
-        plain_text(text + length, size - (size_t)length, rule, strlen(rule));
+        shown_text(text + length, size - (size_t)length, rule, strlen(rule),
+                   SHOWN_ASCII | SHOWN_BACKSLASH);
 }
 
 /* May the user have no more connections? Then the connect is counted as refused. */

@@ -281,7 +281,8 @@ void rpc_fault(struct rpc_call *call, int error, const char *format, ...)
     int length = vsnprintf(call->why, sizeof(call->why), format, args);
     text_mark_cut(call->why, sizeof(call->why), length);
     va_end(args);
-    rpc_make_printable(call->why);
+    /* it may quote what a peer or a client said */
+    shown_in_place(call->why, sizeof(call->why), SHOWN_ASCII);
     call->error = error;
     if (call->hooks != NULL && call->hooks->fault != NULL)
         call->hooks->fault(call->state, error, call->why);

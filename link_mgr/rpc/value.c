@@ -534,7 +534,7 @@ void rpc_struct_text(struct rpc_struct *s, const char *name, const char *value)
     char text[HUB_WHY_MAX];
     int length = snprintf(text, sizeof(text), "%s", value != NULL ? value : "");
     text_mark_cut(text, sizeof(text), length);
-    rpc_make_printable(text);
+    shown_in_place(text, sizeof(text), SHOWN_ASCII); /* it may be a peer's or a client's */
     if (is_compact(s))
         compact_put_text(&s->compact, name, text);
     else

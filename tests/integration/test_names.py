@@ -101,9 +101,9 @@ class Names(NamesCase):
         client, _ = self.pair()
         status = self.a.status()
         self.assertEqual({link["peer"]: link["name"] for link in status["links"]}, {3000: "web", 0: ""})
-        self.assertEqual((status["name"], status["connections"][0]["peer_name"]), ("b??ro", "web"))
+        self.assertEqual((status["name"], status["connections"][0]["peer_name"]), ("b\\xc3\\xbcro", "web"))
         shown = self.a.run(["idc", "status", "--connections"]).stdout.decode()
-        self.assertTrue(shown.startswith("domain 1 (b??ro), "), shown)
+        self.assertTrue(shown.startswith("domain 1 (b\\xc3\\xbcro), "), shown)
         self.assertIn("name: web", shown)
         self.assertIn("peer: web", shown)
         with self.a.rpc() as proxy:

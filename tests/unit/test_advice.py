@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What idc-setup explain advises is carried out as it is printed, by a shell, and then the connection is allowed.
 
-    test_advice.py [POLICIES [SEED]]        60 policies of four questions each, and a seed that is printed. With IDC_TEST_SHORT a tenth
+    test_advice.py [POLICIES [SEED]]        30 policies of four questions each, and a seed that is printed. With IDC_TEST_SHORT a tenth
 
 The policies are those of test_graph, and two domains have names that a shell or a policy file takes for something else. What is
 advised opens no other direction, no other pair, and, if it is only an allow line, no other port.
@@ -89,7 +89,7 @@ def ask(world, r):
 
 
 def main():
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 6 if os.environ.get("IDC_TEST_SHORT") else 60
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 6 if os.environ.get("IDC_TEST_SHORT") else 30
     seed = sys.argv[2] if len(sys.argv) > 2 else str(random.randrange(10 ** 9))
     print("test_advice: seed %s" % seed)
     r = random.Random(seed)

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "link_mgr/base/journal.h"
-#include "link_mgr/base/plain_text.h"
 #include "link_mgr/base/timer.h"
 #include "link_mgr/hub/audit.h"
 #include "tests/unit/suite.h"
@@ -413,18 +412,6 @@ START_TEST(what_was_left_out_is_told_in_time)
 }
 END_TEST
 
-START_TEST(plain_text_is_cut_between_bytes)
-{
-    char out[9];
-    plain_text(out, sizeof(out), "ab\n\ncd", 6);
-    ck_assert_str_eq(out, "ab\\x0a");
-    plain_text(out, sizeof(out), "12345678abc", 11);
-    ck_assert_str_eq(out, "12345678");
-    plain_text(out, sizeof(out), "\\", 1);
-    ck_assert_str_eq(out, "\\x5c");
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("audit");
@@ -440,7 +427,6 @@ int main(void)
     tcase_add_test(tests, a_flood_is_bounded_and_counted);
     tcase_add_loop_test(tests, a_flood_of_many, 0, 2);
     tcase_add_test(tests, what_was_left_out_is_told_in_time);
-    tcase_add_test(tests, plain_text_is_cut_between_bytes);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

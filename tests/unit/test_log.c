@@ -55,6 +55,26 @@ START_TEST(pipe_that_nobody_reads)
 }
 END_TEST
 
+/* What others have named begins no line, and nothing in it is invisible. */
+START_TEST(names_of_others)
+{
+    static const char said[] = "link_mgr: x\\x0alink_mgr: b\\xc3\\xbcro \\x1b[2J\\xe2\\x80\\x8b\n";
+    char text[200] = "";
+    int fds[2], status;
+    ck_assert_int_eq(pipe(fds), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        unsetenv("JOURNAL_STREAM");
+        dup2(fds[1], STDERR_FILENO);
+        log_line(LOG_NOTICE, "x\nlink_mgr: b\303\274ro \033[2J\342\200\213");
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_gt(read(fds[0], text, sizeof(text) - 1), 0);
+    ck_assert_str_eq(text, said);
+}
+END_TEST
+
 START_TEST(socket_that_nobody_reads)
 {
     int fds[2];
@@ -70,6 +90,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, pipe_that_nobody_reads);
     tcase_add_test(tcase, socket_that_nobody_reads);
+    tcase_add_test(tcase, names_of_others);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

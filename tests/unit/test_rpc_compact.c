@@ -223,7 +223,7 @@ START_TEST(names_with_odd_bytes)
     ck_assert(!name_is_known("port ", 5, why));
     ck_assert(!name_is_known("domid port", 10, why)); /* they are two */
     ck_assert(!name_is_known("port\0", 5, why));
-    ck_assert_ptr_nonnull(strstr(why, "unknown member \"port?\"; known: domid port"));
+    ck_assert_ptr_nonnull(strstr(why, "unknown member \"port\\x00\"; known: domid port"));
     /* as the list to its end, and on */
     ck_assert(!name_is_known(beyond, sizeof(beyond), why));
     /* the name of a method is quoted in the same way */
@@ -233,7 +233,7 @@ START_TEST(names_with_odd_bytes)
     w.bytes[w.len - 1] = '\0';
     send_call(fd, 1, &w, NULL, 0);
     ck_assert_int_eq(rpc_compact_receive(fd, 1, &reader), COMPACT_FAULT);
-    ck_assert_ptr_nonnull(memmem(answered, sizeof(answered), "\"idc.status?\"", 13));
+    ck_assert_ptr_nonnull(memmem(answered, sizeof(answered), "\"idc.status\\x00\"", 16));
     close(fd);
 }
 END_TEST

@@ -82,7 +82,7 @@ END_TEST
 START_TEST(no_byte_begins_a_line)
 {
     policy_log(&on_xen, "%s", "allow web db 80 note=\"\n<0>\x1b[2J\x7f\"");
-    expect_end(": allow web db 80 note=\"?<0>?[2J?\"|");
+    expect_end(": allow web db 80 note=\"\\x0a<0>\\x1b[2J\\x7f\"|");
     ck_assert_uint_eq(told_lines, 1);
 }
 END_TEST

@@ -358,9 +358,40 @@ rm "$store/domain:2/policy/1"
 # what is advised, for an invisible name too: it is right as it is printed
 invisible=$(printf 'x\342\200\256y')
 run 0 name 7 "$invisible"
+run 0 allow web "$invisible" 79
+run 0 list
+shows "allow web x\\xe2\\x80\\xaey 79"
+run 0 list --json
+shows '"to": "x\u00e2\u0080\u00aey"'
+run 0 graph
+shows "web -> x\\xe2\\x80\\xaey: 79"
+run 0 graph --dot
+shows '7 [label="x\\xe2\\x80\\xaey\n7"]'
+run 0 deny web "$invisible-2"
+says "no domain is x\\xe2\\x80\\xaey-2 now"
+run 3 explain web "$invisible-2" 80
+run 2 explain web "$invisible-?" 80
+says 'a glob is many domains'
+run 2 "$invisible"
+says 'x\xe2\x80\xaey'
+mkdir "$tmp/$invisible"
+printf 'allow %s web\n' "$invisible" >"$tmp/$invisible/policy"
+run 2 check --policy "$tmp/$invisible"
+says 'x\xe2\x80\xaey/policy:1:'
+printf 'allow %s %s 80\nallow %s web "%s"\n' "$invisible" "$invisible-2" web "$invisible" >"$tmp/$invisible/policy"
+run 2 check --policy "$tmp/$invisible"
+says 'x\xe2\x80\xaey/policy:2:'
+printf 'allow "a\\"%s" %s 80\n' "$invisible" "$invisible-2" >"$tmp/$invisible/policy"
+run 0 graph --policy "$tmp/$invisible"
+prints '"a\"x\xe2\x80\xaey" -> x\xe2\x80\xaey-2: 80'
+run 0 graph --dot --policy "$tmp/$invisible"
+shows '  "\"a\\\"x\\xe2\\x80\\xaey\"" -> "x\\xe2\\x80\\xaey-2" [label="80"];'
+run 0 retract --all
+grep -q "$(printf '\342\200\256')" "$err" "$out" && bad "an invisible mark is printed"
 run 0 allow web "$invisible" 80
 run 0 deny web "$invisible" 80
-asks 3 "refused: $(sed -n '$s/^/&/p' "$store/commands.policy" | sed "s|^|$store/commands.policy:3: |")" web "$invisible" 80
+asks 3 "refused: $store/commands.policy:3: deny web x\\xe2\\x80\\xaey 80" web "$invisible" 80
+shows "domain 7 (x\\xe2\\x80\\xaey) refuses the connection"
 shows "  to take that away: idc-setup retract web \"\$(printf 'x\\342\\200\\256y')\" 80"
 run 0 retract --all
 asks 3 "refused: no line fits" web "$invisible" 80 --uid 5
