@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "channels/child.h"
+#include "common/line_out.h"
 
 #define DESCRIPTORS_MAX (1u << 30) /* no kernel allows more */
 
@@ -83,9 +84,25 @@ int loop_open(struct loop *loop, void (*hangup)(void *context), void *context)
     return error;
 }
 
+static void loop_wakes(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    (void)argument;
+}
+
+/* What the log has lost is told after a turn of the loop. While it can't be, there is a turn now
+ * and then. */
 void loop_run(struct loop *loop)
 {
-    event_base_dispatch(loop->bridges.base);
+    static const struct timeval pause = {LINE_OUT_AGAIN_MS / 1000, 0};
+    struct event_base *base = loop->bridges.base;
+    struct event wakes;
+    evtimer_assign(&wakes, base, loop_wakes, NULL);
+    while (event_base_loop(base, EVLOOP_ONCE) == 0 && !event_base_got_break(base))
+        if (!line_out_tell() && !evtimer_pending(&wakes, NULL))
+            event_add(&wakes, &pause);
+    event_del(&wakes);
 }
 
 void loop_close(struct loop *loop)

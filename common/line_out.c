@@ -106,7 +106,7 @@ void line_out_put(struct line_out *out, const char *line, size_t len)
     ssize_t put = line_out_write(out, line, len);
     if (put == (ssize_t)len)
         out->lost = 0;
-    else if (len > (size_t)said) /* at the end there is no line more */
+    else if (len > (size_t)said) /* else there was no line */
         out->lost++;
     out->cut = put > 0 ? put != (ssize_t)len : out->cut;
 }
@@ -135,13 +135,19 @@ static FILE *line_out_stream(struct line_out *out, int number, const char *progr
     return stream;
 }
 
+bool line_out_tell(void)
+{
+    for (size_t i = 0; i < 2; i++)
+        if (line_outs[i].lost > 0)
+            line_out_put(&line_outs[i], "", 0);
+    return line_outs[0].lost == 0 && line_outs[1].lost == 0;
+}
+
 static void line_out_at_end(void)
 {
     fflush(stdout);
     fflush(stderr);
-    for (size_t i = 0; i < 2; i++)
-        if (line_outs[i].lost > 0)
-            line_out_put(&line_outs[i], "", 0);
+    line_out_tell();
 }
 
 void line_out_take(FILE **stream, const char *program)

@@ -18,8 +18,9 @@
  * * Anything else, a file above all, is written to as it is.
  *
  * A line that finds no room is lost, and so is one whose reader has gone. Lost lines are counted,
- * and the next line that finds room says so first, or the end of the program does. No signal is
- * sent for a socket; for a pipe, the program has to ignore SIGPIPE.
+ * and the next line that finds room says so first, or the end of the program does. A program with
+ * a loop tells it without another line, some time after there is room. No signal is sent for a
+ * socket; for a pipe, the program has to ignore SIGPIPE.
  */
 #ifndef IDC_LINE_OUT_H
 #define IDC_LINE_OUT_H
@@ -57,6 +58,10 @@ void line_out_put(struct line_out *out, const char *line, size_t len);
  * programs that are started. SIGPIPE is ignored from now on. program stays the caller's. If there
  * is no memory, the stream stays as it is. */
 void line_out_take(FILE **stream, const char *program);
+/* Of such streams: tells what was lost, if there is room now. False: something is still untold. The
+ * program then asks again every LINE_OUT_AGAIN_MS. */
+bool line_out_tell(void);
+#define LINE_OUT_AGAIN_MS 5000
 /* For a new process that has closed what it does not need: stderr, if it was taken, gets a
  * descriptor again. */
 void line_out_again(void);

@@ -212,7 +212,8 @@ static int watch_wait(struct watching *watching, int store)
                            {.fd = watching->files, .events = POLLIN}};
     struct watch_news news = {0};
     fflush(stdout);
-    if (poll(fds, 2, watching->busy || watching->again ? WATCH_AGAIN_MS : -1) < 0)
+    bool again = watching->busy || watching->again || !line_out_tell();
+    if (poll(fds, 2, again ? WATCH_AGAIN_MS : -1) < 0)
         return errno == EINTR ? 0 : policy_fail(SETUP_STATUS_FAILED, "poll: %s", strerror(errno));
     int status = watch_gather(watching, &news);
     return status != 0 ? status : watch_follow(watching, &news);
