@@ -420,7 +420,7 @@ lint-cppcheck: scripts/cppcheck.suppressions
 
 lint-sh:
 	$(call say,SHELL,$(words $(LINT_SH)) scripts)
-	$(Q)shellcheck $(LINT_SH)
+	$(Q)shellcheck -x $(LINT_SH)
 
 lint-py:
 	$(call say,PYTHON,$(words $(LINT_PY)) files)

@@ -3,36 +3,19 @@
 # idc-setup on the local platform: what it writes, prints and refuses. Usage: test_setup.sh [IDC-SETUP]
 # Exits 0 when all is well; else prints what was not and exits 1.
 
-setup=${1:-${BUILD:-build}/idc-setup}
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
+# shellcheck source=tests/unit/setup_common.sh
+. "$(dirname "$0")/setup_common.sh"
 unset IDC_STORE
 store=$tmp/store
-out=$tmp/out
-err=$tmp/err
-failures=0
-
-bad() {
-    echo "test_setup: $*" >&2
-    failures=$((failures + 1))
-}
 
 # run STATUS ARGUMENT...: runs it and checks the exit status, and that a failure is one line on stderr.
 run() {
-    wanted=$1
+    run_it "$@"
     shift
-    "$setup" "$@" >"$out" 2>"$err"
-    status=$?
-    [ "$status" = "$wanted" ] || bad "'$*': exit status $status, not $wanted: $(cat "$err")"
     if [ "$wanted" != 0 ]; then
         [ "$(wc -l <"$err")" = 1 ] || bad "'$*': not one line on stderr: $(cat "$err")"
         [ -s "$out" ] && bad "'$*': wrote to stdout"
     fi
-}
-
-# says TEXT: the last failure said so.
-says() {
-    grep -qF -- "$1" "$err" || bad "expected '$1', got: $(cat "$err")"
 }
 
 # rule DOMID PEER TEXT: the file of the rule is this. No TEXT: there is none.
@@ -296,4 +279,4 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
     [ "$(sed 1d "$out" | awk '{ print $3 }' | sort -u | wc -l)" = 1 ] || bad "round $round: two idc-setup at once left a mixture"
 done
 
-[ "$failures" = 0 ] || { echo "test_setup: $failures failures" >&2; exit 1; }
+finish

@@ -3,26 +3,14 @@
 # idc-setup check, list and explain: what they read, print and refuse. Usage: test_setup_policy.sh [IDC-SETUP]
 # Exits 0 when all is well; else prints what was not and exits 1.
 
-setup=${1:-${BUILD:-build}/idc-setup}
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
+# shellcheck source=tests/unit/setup_common.sh
+. "$(dirname "$0")/setup_common.sh"
 here=$tmp/etc
-out=$tmp/out
-err=$tmp/err
-failures=0
-
-bad() {
-    echo "test_setup_policy: $*" >&2
-    failures=$((failures + 1))
-}
 
 # run STATUS ARGUMENT...: runs it and checks the exit status. What is wrong goes to stderr, and nothing to stdout then.
 run() {
-    wanted=$1
+    run_it "$@"
     shift
-    "$setup" "$@" >"$out" 2>"$err"
-    status=$?
-    [ "$status" = "$wanted" ] || bad "'$*': exit status $status, not $wanted: $(cat "$err")"
     case $wanted in
     0 | 3) grep -qv '^idc-setup: note: ' "$err" && bad "'$*': $(cat "$err")" ;;
     *)
@@ -30,16 +18,6 @@ run() {
         [ -s "$out" ] && bad "'$*': wrote to stdout: $(cat "$out")"
         ;;
     esac
-}
-
-# says TEXT: the last run said so on stderr. prints TEXT...: its stdout has these lines, and no others.
-says() {
-    grep -qF -- "$1" "$err" || bad "expected '$1', got: $(cat "$err")"
-}
-
-prints() {
-    printf '%s\n' "$@" >"$tmp/expected"
-    cmp -s "$tmp/expected" "$out" || bad "printed: $(cat "$out"), not: $(cat "$tmp/expected")"
 }
 
 # asks STATUS TEXT FROM TO WHAT...: explain ends with STATUS and its first line is TEXT.
@@ -50,12 +28,6 @@ asks() {
     run "$wanted" explain --policy "$here" "$@"
     [ "$(head -n 1 "$out")" = "$text" ] || bad "'$*': $(cat "$out"), not: $text"
     says "not what is in force"
-}
-
-# json PYTHON-EXPRESSION: it is true of the last output, which is x.
-json() {
-    python3 -c 'import json, sys; x = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' "$out" "$1" ||
-        bad "not so: $1: $(cat "$out")"
 }
 
 # ---- the command line
@@ -269,4 +241,4 @@ sed -n '/^    group  guests/,/^    deny/p' docs/idc-policy.5.md | sed 's/^    //
 run 0 check "$tmp/example"
 prints "no mistakes: 1 files, 4 rules, 1 groups, 1 routes"
 
-[ "$failures" = 0 ]
+finish

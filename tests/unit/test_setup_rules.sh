@@ -3,64 +3,31 @@
 # idc-setup allow, deny, retract, apply, watch, list, explain, graph and name on the local platform: what is published, printed
 # and refused. Usage: test_setup_rules.sh [IDC-SETUP]. Exits 0 when all is well; else prints what was not and exits 1.
 
-setup=${1:-${BUILD:-build}/idc-setup}
 umask 022
+# shellcheck source=tests/unit/setup_common.sh
+. "$(dirname "$0")/setup_common.sh"
 begin=$PWD
-case $setup in
-/*) ;;
-*) setup=$begin/$setup ;;
-esac
-tmp=$(mktemp -d) || exit 1
 watching=
 end() {
     [ -z "$watching" ] || kill "$watching" 2>/dev/null
     rm -rf "$tmp"
 }
-trap end EXIT
 export IDC_STORE="$tmp/store"
 store=$IDC_STORE
 etc=$tmp/etc
-out=$tmp/out
-err=$tmp/err
-failures=0
-
-bad() {
-    echo "test_setup_rules: $*" >&2
-    failures=$((failures + 1))
-}
 
 # run STATUS ARGUMENT...
 run() {
-    wanted=$1
+    run_it "$@"
     shift
-    "$setup" "$@" >"$out" 2>"$err"
-    status=$?
-    [ "$status" = "$wanted" ] || bad "'$*': exit status $status, not $wanted: $(cat "$err")"
     case $wanted in
     0 | 3 | 4) ;;
     *) [ -s "$err" ] || bad "'$*': no word about what is wrong" ;;
     esac
 }
 
-says() {
-    grep -qF -- "$1" "$err" || bad "expected '$1', got: $(cat "$err")"
-}
-
 quiet() {
     [ -s "$err" ] && bad "expected no word, got: $(cat "$err")"
-}
-
-prints() {
-    printf '%s\n' "$@" >"$tmp/expected"
-    cmp -s "$tmp/expected" "$out" || bad "printed: $(cat "$out"), not: $(cat "$tmp/expected")"
-}
-
-shows() {
-    grep -qF -- "$1" "$out" || bad "expected '$1', printed: $(cat "$out")"
-}
-
-hides() {
-    grep -qF -- "$1" "$out" && bad "not expected '$1', printed: $(cat "$out")"
 }
 
 # text DOMID: what link_mgr of that domain would read
@@ -91,11 +58,6 @@ has_not() {
 
 generation() {
     tail -n +2 "$store/domain:$1/policy/rules.now"
-}
-
-json() {
-    python3 -c 'import json, sys; x = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' "$out" "$1" ||
-        bad "not so: $1: $(cat "$out")"
 }
 
 # ---- the command line
@@ -675,4 +637,4 @@ grep -q "web db 8" "$local/policy.d/50-local.policy" && bad "the rule of a line 
 run 0 retract --permanent --all --policy "$local"
 cmp "$local/policy.d/50-local.policy" "$tmp/others" || bad "retract --permanent --all: $(cat "$local/policy.d/50-local.policy")"
 
-[ "$failures" = 0 ]
+finish
