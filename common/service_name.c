@@ -24,3 +24,30 @@ bool service_name_valid(const char *name, size_t len)
     }
     return len <= IDC_SERVICE_MAX && letter;
 }
+
+static bool is_digits(const char *item, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((item[i] < '0' || item[i] > '9') && item[i] != '-')
+            return false;
+    return len > 0 && item[0] != '-';
+}
+
+static bool is_wildcard(char c, const char *wildcards)
+{
+    while (*wildcards != '\0' && *wildcards != c)
+        wildcards++;
+    return *wildcards != '\0';
+}
+
+enum service_item service_item(const char *item, size_t len, const char *wildcards)
+{
+    char plain[IDC_SERVICE_MAX];
+    if (is_digits(item, len))
+        return SERVICE_ITEM_PORTS;
+    if (len > IDC_SERVICE_MAX)
+        return SERVICE_ITEM_WRONG;
+    for (size_t i = 0; i < len; i++)
+        plain[i] = (char)(is_wildcard(item[i], wildcards) ? '-' : item[i]);
+    return service_name_valid(plain, len) ? SERVICE_ITEM_NAME : SERVICE_ITEM_WRONG;
+}

@@ -116,30 +116,6 @@ bool services_parse_ranges(struct arena *arena, const struct slice *slice,
 
 /* ---- WHAT ---- */
 
-/* Digits, or digits and a dash and more: what is meant is a port, right or wrong. */
-static bool services_looks_like_port(const struct slice *item)
-{
-    for (size_t i = 0; i < item->length; i++) {
-        char c = item->text[i];
-        if ((c < '0' || c > '9') && c != '-')
-            return false;
-    }
-    return item->text[0] != '-';
-}
-
-/* A glob with other letters in place of what stands for any must be a name. */
-static bool services_valid_name(const struct slice *item)
-{
-    char name[IDC_SERVICE_MAX + 1];
-    if (item->length > IDC_SERVICE_MAX)
-        return false;
-    for (size_t i = 0; i < item->length; i++) {
-        char c = item->text[i];
-        name[i] = (char)(c == '*' || c == '?' ? '-' : c);
-    }
-    return service_name_valid(name, item->length);
-}
-
 static bool services_name(struct arena *arena, const struct slice *item, const char **name,
                           struct problem *problem)
 {
@@ -147,7 +123,7 @@ static bool services_name(struct arena *arena, const struct slice *item, const c
     if (slice_is(item, "*"))
         return problem_set(problem, item->at[0], "* is every service; write it alone",
                            "* in a list with others");
-    if (!services_valid_name(item))
+    if (service_item(item->text, item->length, "*?") != SERVICE_ITEM_NAME)
         return problem_set(problem, item->at[0],
                            "a name, or a glob of names, has 1 to 79 of A-Z a-z 0-9 . _ -, with a "
                            "letter",
@@ -160,7 +136,7 @@ static bool services_add(struct arena *arena, const struct slice *item,
                          struct services_draft *draft, struct problem *problem)
 {
     static const struct services_numbers ports = {"ports", 1, UINT32_MAX};
-    if (services_looks_like_port(item))
+    if (service_item(item->text, item->length, "*?") == SERVICE_ITEM_PORTS)
         return services_range(item, &ports, &draft->ranges[draft->range_count++], problem);
     return services_name(arena, item, &draft->names[draft->name_count++], problem);
 }

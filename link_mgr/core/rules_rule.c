@@ -37,26 +37,9 @@ static bool rule_read_range(struct rules_word item, uint32_t least, uint32_t mos
     return true;
 }
 
-/* Nothing else has only digits and dashes. */
-static bool rule_is_range(const struct rules_word *item)
-{
-    for (size_t i = 0; i < item->length; i++)
-        if ((item->at[i] < '0' || item->at[i] > '9') && item->at[i] != '-')
-            return false;
-    return true;
-}
-
-/* With other letters in place of what stands for any, a glob must be a name. */
 static const char *rule_read_name(struct rules *rules, const struct rules_word *item,
                                   const char **name)
 {
-    char plain[IDC_SERVICE_MAX + 1];
-    if (item->length > IDC_SERVICE_MAX || rules_word_is(item, "*"))
-        return bad_what;
-    for (size_t i = 0; i < item->length; i++)
-        plain[i] = (char)(item->at[i] == '*' || item->at[i] == '?' ? '-' : item->at[i]);
-    if (!service_name_valid(plain, item->length))
-        return bad_what;
     char *out = rules_take(rules, item->length + 1, 1);
     if (!out)
         return rules_no_memory;
@@ -80,12 +63,13 @@ static const char *rule_read_what(struct rules *rules, struct rules_word what, s
     rule->ranges = ranges;
     rule->names = names;
     while (rules_next_word(&what, ',', &item)) {
-        bool range = rule_is_range(&item);
-        if (range && !rule_read_range(item, 1, UINT32_MAX, &ranges[rule->range_count++]))
+        enum service_item sort = service_item(item.at, item.length, "*?");
+        if (sort == SERVICE_ITEM_WRONG ||
+            (sort == SERVICE_ITEM_PORTS &&
+             !rule_read_range(item, 1, UINT32_MAX, &ranges[rule->range_count++])))
             return bad_what;
-        const char *wrong = range ? NULL : rule_read_name(rules, &item, &names[rule->name_count++]);
-        if (wrong)
-            return wrong;
+        if (sort == SERVICE_ITEM_NAME && rule_read_name(rules, &item, &names[rule->name_count++]))
+            return rules_no_memory;
     }
     return NULL;
 }

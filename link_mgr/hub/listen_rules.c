@@ -230,29 +230,17 @@ static int take_user(struct listen_parse *parse, struct piece piece)
     return error ? error : add_user(parse->rules, &user);
 }
 
-/* A service's name with stars in it is one without them, too: they stand for nothing as well. */
-static bool is_pattern(struct piece piece)
-{
-    char plain[IDC_SERVICE_MAX];
-    size_t length = 0;
-    if (piece.length > IDC_SERVICE_MAX)
-        return false;
-    for (size_t i = 0; i < piece.length; i++)
-        if (piece.at[i] != '*')
-            plain[length++] = piece.at[i];
-    return service_name_valid(plain, length);
-}
-
 static int take_item(struct listen_parse *parse, struct piece piece)
 {
     struct listen_item item = {.sort = ITEM_PORTS};
     uint32_t range[2] = {0, 0};
     int error = 0;
+    const enum service_item sort = service_item(piece.at, piece.length, "*");
     if (piece_is(piece, "*"))
         item.sort = ITEM_ALL;
-    else if (is_range_text(piece))
+    else if (sort == SERVICE_ITEM_PORTS)
         error = take_range(parse, piece, 1, UINT32_MAX, "port, or range of them", range);
-    else if (!is_pattern(piece))
+    else if (sort == SERVICE_ITEM_WRONG)
         error = wrong_at(parse, piece.at,
                          SHOWN " is no port and no service: up to %d of A-Z a-z 0-9 . _ - *, "
                                "with a letter",
