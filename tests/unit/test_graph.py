@@ -22,7 +22,8 @@ from test_policy_reading import YES, decide, is_domain, read
 SETUP = os.path.join(os.environ.get("BUILD", "build"), "idc-setup")
 DOMAINS = [{"domid": domid, "name": name, "uuid": None, "complete": True} for domid, name in ((1, "web"), (2, "db"), (3, "x"))]
 # All that a policy below can tell apart. Of letters, q stands for those that no policy has.
-PORTS = (1, 2, 3, 4, 4294967295)
+PORTS = (1, 2, 3, 4, 4294967295)  # in lines
+ASKED_PORTS = (*PORTS, 5)  # that one stands for those within 4-4294967295 that no line names
 NAMES = ["="] + ["".join(name) for length in (1, 2, 3) for name in itertools.product("abq", repeat=length)]
 UIDS = (0, 1, 2, 3)
 
@@ -86,7 +87,7 @@ class Case:
         node = Node(self.words) if self.words and {one["domid"], other["domid"]} == {1, 2} else None
         ask = {"from": one, "to": other, "now": int(time.time())}
         found = None
-        for ask["port"], ask["name"], ask["uid"], ask["type"] in itertools.product(PORTS, NAMES, UIDS, ("stream", "seqpacket")):
+        for ask["port"], ask["name"], ask["uid"], ask["type"] in itertools.product(ASKED_PORTS, NAMES, UIDS, ("stream", "seqpacket")):
             if ask["port"] == 1 and ask["name"] != "=" or not self.allows(commands, node, files, ask):
                 continue
             if ask["port"] != 1:
