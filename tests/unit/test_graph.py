@@ -21,10 +21,10 @@ from test_policy_reading import YES, decide, is_domain, read
 
 SETUP = os.path.join(os.environ.get("BUILD", "build"), "idc-setup")
 DOMAINS = [{"domid": domid, "name": name, "uuid": None, "complete": True} for domid, name in ((1, "web"), (2, "db"), (3, "x"))]
-# All that a policy below can tell apart. Of letters, q stands for those that no policy has.
+# All that a policy below can tell apart. Of letters, q stands for those that no policy has. Only a*, *a and ?a* below *a* need four.
 PORTS = (1, 2, 3, 4, 4294967295)  # in lines
 ASKED_PORTS = (*PORTS, 5)  # that one stands for those within 4-4294967295 that no line names
-NAMES = ["="] + ["".join(name) for length in (1, 2, 3) for name in itertools.product("abq", repeat=length)]
+NAMES = ["=", "qqaq"] + ["".join(name) for length in (1, 2, 3) for name in itertools.product("abq", repeat=length)]
 UIDS = (0, 1, 2, 3)
 
 
