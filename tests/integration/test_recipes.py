@@ -166,6 +166,7 @@ class Ssh(HasSsh, RecipeCase):
 
 
 class Postgres(RecipeCase):
+    platforms = ("local",)
     needs_debian = False
     heading = "A database"
     unpacked = ()
@@ -274,6 +275,7 @@ class Monitor(RecipeCase):
 
 
 class Clipboard(RecipeCase):
+    platforms = ("local",)
     needs_debian = False
     heading = "A clipboard"
     unpacked = ()

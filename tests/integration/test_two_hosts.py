@@ -28,6 +28,7 @@ print(sum.hexdigest(), file=sys.stderr)"""
 
 @unittest.skipIf(os.geteuid() != 0, "only root can make network namespaces")
 class TwoHosts(HasSsh, RecipeCase):
+    platforms = ("local",)
     heading = "Two hosts"
     unpacked = ("ssh", "sshd")
     installed = ("ip",)

@@ -222,8 +222,9 @@ class XenIdcWorld:
         self.xen.dom0.run(["xenstore-write", "/local/domain/%d/idc/policy/%d" % (domain.domid, peer.domid), value], check=True)
 
     def write_rules(self, domain, generation, text, now=None):
-        """A domain's rules (docs/xenstore.md, "Rules"), in place of those before, as idc-setup writes them. now: what that node is to
-        say, if it is another generation."""
+        """A domain's rules (docs/xenstore.md, "Rules"), in place of those before, as idc-setup writes them. generation: one that idc-setup
+        has not used for it; setup() publishes names as generation 1, and link_mgr reads no generation twice. now: what that node is
+        to say, if it is another generation."""
         self.xen.dom0.run(["sh", "-c", WRITE_RULES, "sh", str(domain.domid), str(generation), text, now or "%d 1" % generation], check=True)
 
     def list_rules(self):
