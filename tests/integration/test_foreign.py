@@ -450,7 +450,7 @@ class OtherUsers(ForeignBase):
                 for evil in evils:
                     evil.close()
         wait_until(lambda: "%d of %d at a time" % (self.EACH, self.EACH) in self.a.log(), what="closes that are stuck")
-        self.assertIn("uid %d" % self.EVIL, self.a.log())
+        self.a.wait_log(b"uid %d" % self.EVIL)
 
     def ends(self, client, server, number, **arguments):
         """A connection of two programs ends in both directions: each sees at once that the other one has closed."""

@@ -90,7 +90,7 @@ class Churn:
         row = self.row()
         self.assertEqual((row["pages_held"], row["pages_shared"]), (CEILING, CEILING))
         text = self.refusal()
-        self.assertIn(text, self.b.log())
+        self.b.wait_log(text.encode())
         error = self.assert_errno(errno.ENOBUFS, self.b.puppet().do, "connect", 1, domid=self.liar_domid(), port=80)
         self.assertIn(text, error.strerror)
         counters = self.b.counters()

@@ -455,7 +455,7 @@ class Quotas(IdcTestCase):
         for place in range(1, 4):
             client.do("connect", place, domid=self.b.domid, port=2000)
         self.assert_errno(errno.ENOBUFS, client.do, "connect", 4, domid=self.b.domid, port=2000)
-        self.assertIn("a connection from it was refused: uid 12345 has as many connections", self.b.log())
+        self.b.wait_log(b"a connection from it was refused: uid 12345 has as many connections")
 
     def test_shares_of_accepted_connections(self):
         """One remote user does not take all that a service may have. The error says what it is."""
@@ -470,7 +470,7 @@ class Quotas(IdcTestCase):
                 greedy.do("connect", place, domid=self.b.domid, port=2000)
         self.assertEqual(caught.exception.errno, errno.ENOBUFS)
         self.assertIn("too many connections there: of its user, of this domain, or of this user", caught.exception.text)
-        self.assertIn("it, or that user of it, has its share of the connections that uid %d may have" % self.USER, self.b.log())
+        self.b.wait_log(b"it, or that user of it, has its share of the connections that uid %d may have" % self.USER)
         self.assertEqual(place, 21)  # a third, and this one
         other.do("connect", 1, domid=self.b.domid, port=2000)
         server.do("accept", 100, 1)

@@ -7,6 +7,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
 
 from case import IdcTestCase
@@ -454,8 +455,13 @@ class Terminal(ListenCase):
         os.close(slave)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
-        wait_until(lambda: os.path.exists(self.c.socket), what="its socket")
+        wait_until(self.is_served, what="its socket")
         return process, master
+
+    def is_served(self):
+        """The socket has its name a moment before anybody can connect."""
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(self.c.socket) == 0
 
     def rule_count(self):
         with self.c.rpc() as rpc:
