@@ -451,7 +451,8 @@ class Terminal(ListenCase):
         setsid = shutil.which("setsid")
         # with --wait, setsid ends as link_mgr does
         process = subprocess.Popen([setsid, "--ctty", "--wait"] + argv, stdin=slave, stdout=slave, stderr=slave,
-                                   env=self.world.environment, start_new_session=True)
+                                   env=self.world.environment, start_new_session=True,
+                                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # under nohup too
         os.close(slave)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
