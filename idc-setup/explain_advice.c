@@ -91,16 +91,22 @@ static bool advice_print_retract(FILE *out, const struct ruleset_rule *rule)
     return good;
 }
 
-/* As after that command. */
-static void advice_retract(const struct advice *advice, const struct ruleset_rule *taken,
+/* As after that command. The other rules that it takes are shown. */
+static void advice_retract(FILE *out, const struct advice *advice, const struct ruleset_rule *taken,
                            struct verdict_fit *fits)
 {
     for (size_t i = 0; i < advice->rules->commands; i++) {
         const struct ruleset_rule *rule = &advice->rules->ruleset->rules[i];
-        if (strcmp(rule->from_text, taken->from_text) == 0 &&
-            strcmp(rule->to_text, taken->to_text) == 0 &&
-            strcmp(rule->what_text, taken->what_text) == 0)
-            fits[i].missed |= VERDICT_WHAT;
+        if (strcmp(rule->from_text, taken->from_text) != 0 ||
+            strcmp(rule->to_text, taken->to_text) != 0 ||
+            strcmp(rule->what_text, taken->what_text) != 0)
+            continue;
+        fits[i].missed |= VERDICT_WHAT;
+        if (rule == taken)
+            continue;
+        fputs("  this also takes away: ", out);
+        policy_print_rule(out, rule);
+        fputc('\n', out);
     }
 }
 
@@ -120,15 +126,25 @@ static void advice_print_domain(FILE *out, const struct advice_domain *domain)
         advice_print_word(out, domain->asked);
 }
 
-/* What lines that allow it to others miss. */
+/* What lines that allow or deny it to others miss. */
 static unsigned advice_missed(const struct advice *advice, const struct verdict_fit *fits)
 {
     unsigned missed = 0;
     for (size_t i = 0; i < advice->rules->ruleset->rule_count; i++)
-        if (advice->rules->ruleset->rules[i].allow && fits[i].unknown == 0 &&
-            (fits[i].missed & ~(unsigned)(VERDICT_UID | VERDICT_TYPE)) == 0)
+        if (fits[i].unknown == 0 && (fits[i].missed & ~(unsigned)(VERDICT_UID | VERDICT_TYPE)) == 0)
             missed |= fits[i].missed;
     return missed;
+}
+
+/* Does a line deny it to some uids, and whose program asks is not known? */
+static bool advice_needs_uid(const struct advice *advice, const struct verdict_fit *fits)
+{
+    const struct ruleset *ruleset = advice->rules->ruleset;
+    for (size_t i = 0; i < ruleset->rule_count; i++)
+        if (!ruleset->rules[i].allow && (fits[i].missed & ~(unsigned)VERDICT_TYPE) == 0 &&
+            fits[i].unknown == VERDICT_UID)
+            return true;
+    return false;
 }
 
 static void advice_print_allow(FILE *out, const struct advice *advice,
@@ -136,6 +152,10 @@ static void advice_print_allow(FILE *out, const struct advice *advice,
 {
     const struct ruleset_question *question = advice->question;
     const unsigned missed = advice_missed(advice, fits);
+    if (advice_needs_uid(advice, fits)) {
+        fputs("  a line denies it to some uids: ask with --uid what would allow it\n", out);
+        return;
+    }
     fputs("  to allow it: idc-setup allow", out);
     advice_print_domain(out, &advice->from);
     advice_print_domain(out, &advice->to);
@@ -160,7 +180,7 @@ static size_t advice_print_retracts(FILE *out, const struct advice *advice,
     size_t decides = verdict_decides(fits, ruleset->rule_count);
     while (advice_is_command(advice, decides) && !ruleset->rules[decides].allow &&
            advice_print_retract(out, &ruleset->rules[decides])) {
-        advice_retract(advice, &ruleset->rules[decides], fits);
+        advice_retract(out, advice, &ruleset->rules[decides], fits);
         decides = verdict_decides(fits, ruleset->rule_count);
         if (decides == ruleset->rule_count || ruleset->rules[decides].allow ||
             (advice->node && !advice_is_command(advice, decides)))

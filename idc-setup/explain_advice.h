@@ -11,9 +11,13 @@
  *   a line of a file refuses it    no command: somebody wrote that on purpose
  *   nothing allows it              idc-setup allow FROM TO WHAT
  *
- * A retract takes away all rules of commands in these words. What is left is judged again, until
- * the answer is another one. The allow line is for one direction and one service. If a line allows
- * it to others, by uid or type, it is for this uid or type only.
+ * A retract takes away all rules of commands in these words: the others of them are shown. What is
+ * left is judged again, until the answer is another one. All rules count in that, also those that
+ * FROM is not told of while nothing joins the two: the commands may join them.
+ *
+ * The allow line is for one direction and one service. If a line allows or denies it to others, by
+ * uid or type, it is for this uid or type only. If a line may deny it to this uid, which is not
+ * known, there is no command: it could open what that line denies.
  *
  * The domains are named as they were asked for. The domid stands in the place of what an allow line
  * would take for a glob, and of a name that several domains have.
@@ -35,7 +39,7 @@ struct advice_domain {
 
 struct advice {
     const struct policy_rules *rules; /* in force */
-    const struct verdict_fit *fits;   /* of each rule */
+    const struct verdict_fit *fits;   /* of each rule, also those that FROM is not told of */
     const struct ruleset_question *question;
     struct advice_domain from, to;
     bool node; /* policy nodes allow it, where no rule of a command decides */

@@ -41,9 +41,10 @@ struct explain {
     struct explain_sides sides;
     bool has_sides; /* both were found, and what follows is what their link_mgr do */
     struct verdict_fit *fits;
-    size_t decides; /* rule_count: no rule */
-    size_t untold;  /* a deny line that would decide, if FROM knew of TO; rule_count: none */
-    bool own;       /* both are the same domain */
+    struct verdict_fit *whole; /* the same, as if FROM were told of all rules */
+    size_t decides;            /* rule_count: no rule */
+    size_t untold; /* a deny line that would decide, if FROM knew of TO; rule_count: none */
+    bool own;      /* both are the same domain */
     bool allowed;
 };
 
@@ -138,9 +139,11 @@ static int explain_judge(struct explain *explain)
     explain->to_there = explain_find(explain, &explain->question.to);
     explain->own = explain_same(&explain->question.from, &explain->question.to);
     explain->fits = calloc(count + 1, sizeof(*explain->fits));
-    if (explain->fits == NULL ||
+    explain->whole = calloc(count + 1, sizeof(*explain->whole));
+    if (explain->fits == NULL || explain->whole == NULL ||
         verdict_fits(explain->ruleset, &explain->question, explain->fits) != 0)
         return policy_fail(1, "out of memory");
+    memcpy(explain->whole, explain->fits, count * sizeof(*explain->whole));
     if (explain->from_there && explain->to_there && !explain->own &&
         explain_judge_sides(explain) != 0)
         return policy_fail(1, "out of memory");
@@ -154,7 +157,8 @@ static void explain_done(struct explain *explain)
         explain_sides_free(&explain->sides);
     explain->has_sides = false;
     free(explain->fits);
-    explain->fits = NULL;
+    free(explain->whole);
+    explain->fits = explain->whole = NULL;
 }
 
 /* ---- lines beside the one that decides ---- */
@@ -225,7 +229,7 @@ static void explain_print_advice(const struct explain *explain)
     const struct explain_sides *sides = &explain->sides;
     const struct advice advice = {
         .rules = explain->rules,
-        .fits = explain->fits,
+        .fits = explain->whole,
         .question = &explain->question,
         .from = {explain->from_text, explain->from_there, explain->question.from.domid},
         .to = {explain->to_text, explain->to_there, explain->question.to.domid},
@@ -315,9 +319,9 @@ static void explain_print(const struct explain *explain)
     else
         policy_print_rule(stdout, &explain->ruleset->rules[explain->decides]);
     putchar('\n');
+    explain_print_untold(explain);
     explain_print_advice(explain);
     explain_print_others(explain);
-    explain_print_untold(explain);
     if (explain->rules->in_force) {
         explain_print_found("FROM", explain->from_there, &explain->question.from);
         explain_print_found("TO", explain->to_there, &explain->question.to);

@@ -40,6 +40,16 @@ class Asked(World):
             raise AssertionError("explain: exit status %d: %r %r" % (done.returncode, done.stdout, done.stderr))
         return done.returncode == 0, done.stdout.decode()
 
+    def give(self, lines, commands):
+        """These lines and commands, and no others."""
+        with open(os.path.join(self.policy, "policy"), "w", encoding="ascii") as file:
+            file.write("".join(line + "\n" for line in lines))
+        self.setup("--remove", "1")
+        self.setup("retract", "--all")
+        self.setup("apply", "--policy", self.policy)
+        for command in commands:
+            self.setup(*command)
+
     def allowed(self):
         """Which pairs may reach which ports, for a uid and a type."""
         return {(one, other, port): self.explain(str(one), str(other), port, ["--uid", "1"])[0]
@@ -75,7 +85,7 @@ def ask(world, r):
     one, other, words, what, more = question(r)
     was, text = world.explain(*words, what, more)
     lines = re.findall(r"^  to (?:take that away|allow it): (idc-setup .*)$", text, re.M)
-    if was or "change that line" in text:
+    if was or "change that line" in text or "ask with --uid" in text:
         return None, False
     if not lines:
         return "nothing is advised: %s" % text, False
@@ -88,6 +98,53 @@ def ask(world, r):
     return wrong_after(world, before, one, other, what, lines), True
 
 
+# The policy's lines, the commands, the question, and what is told of how to allow it.
+CASES = (
+    # what remains without a broad deny is enough
+    (["allow web three 91 connections=5 log=yes"], [["deny", "*", "*"]], ["91"],
+     ["to take that away: idc-setup retract '*' '*' '*'"]),
+    # or denies it: no command gets round a line of a file
+    (["deny web three 83 uid=5", "allow web three 83"], [["deny", "*", "*"]], ["--uid", "5", "83"],
+     ["to take that away: idc-setup retract '*' '*' '*'", "then this denies it: FILE:1: deny web three 83 uid=5",
+      "to take that away: change that line, and run idc-setup apply"]),
+    # lines that FROM is not told of, since nothing joins the two
+    (["deny web three 83"], [], ["83"],
+     ["this line denies it too, but nothing joins the two, so FROM is not told of it:", "FILE:1: deny web three 83",
+      "to take that away: change that line, and run idc-setup apply"]),
+    (["allow web three 91"], [["deny", "web", "three"]], ["91"],
+     ["this line denies it too, but nothing joins the two, so FROM is not told of it:", "COMMANDS:2: deny web three *",
+      "to take that away: idc-setup retract web three '*'"]),
+    # a retract takes more than what denies
+    (["allow web three 443 uid=5"], [["allow", "web", "three", "443", "uid=33"], ["deny", "web", "three", "443", "uid=5"]],
+     ["--uid", "5", "443"],
+     ["to take that away: idc-setup retract web three 443", "this also takes away: COMMANDS:2: allow web three 443 uid=33"]),
+    # an allow line opens nothing that a line denies to others
+    (["deny web three 83 uid=5"], [], ["--uid", "6", "83"], ["to allow it: idc-setup allow web three 83 uid=6"]),
+    (["deny web three 83 uid=5"], [], ["83"], ["a line denies it to some uids: ask with --uid what would allow it"]),
+)
+
+
+def told(world, words):
+    """What explain says before the lines about the sides, without its first line."""
+    _, text = world.explain("web", "three", words[-1], words[:-1])
+    files = {os.path.join(world.policy, "policy"): "FILE", os.path.join(world.environment["IDC_STORE"], "commands.policy"): "COMMANDS"}
+    for path, name in files.items():
+        text = text.replace(path, name)
+    lines = [line.strip() for line in text.splitlines()[1:]]
+    return [line for line in lines if not line.startswith(("domain ", "nothing joins them"))]
+
+
+def wrong_case(world):
+    world.setup("name", "3", "three")
+    for lines, commands, words, expected in CASES:
+        world.give(lines, commands)
+        is_told = told(world, words)
+        if is_told != expected:
+            return "%s with the commands %s, asked %s: %s is told, not %s" % (lines, commands, words, is_told, expected)
+    world.setup("name", "3", NAMES[3])
+    return None
+
+
 def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 6 if os.environ.get("IDC_TEST_SHORT") else 30
     seed = sys.argv[2] if len(sys.argv) > 2 else str(random.randrange(10 ** 9))
@@ -98,6 +155,10 @@ def main():
         world = Asked(directory)
         for domid, name in NAMES.items():
             world.setup("name", str(domid), name)
+        error = wrong_case(world)
+        if error:
+            print(error)
+            return 1
         for number in range(count):
             case = Named(r)
             world.graph(case)
