@@ -11,6 +11,7 @@ file system, the users' sockets and the network are this machine's. Its targets 
 asked for. Root is needed, systemd, and control groups that may be mounted; `why_not` says what is missing.
 """
 
+import contextlib
 import ctypes
 import glob
 import json
@@ -126,8 +127,9 @@ class Systemd:
     def _in_group(self):
         pids = []
         for path in glob.glob(self._group + "/**/cgroup.procs", recursive=True):
-            with open(path, encoding="ascii") as stream:
-                pids += stream.read().split()
+            with contextlib.suppress(OSError):  # a unit that ends takes its group away
+                with open(path, encoding="ascii") as stream:
+                    pids += stream.read().split()
         return pids
 
     def log(self):
@@ -199,7 +201,7 @@ class Systemd:
             try:
                 with open("/proc/%s/status" % pid, encoding="ascii", errors="replace") as stream:
                     numbers = next(line.split()[1:] for line in stream if line.startswith("NSpid:"))
-            except FileNotFoundError:
+            except (OSError, StopIteration):
                 continue  # it has ended just now
             if numbers[-1] == inside:
                 return int(pid)
