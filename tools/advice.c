@@ -15,7 +15,8 @@
  * somebody wrote that on purpose. So we don't advise to get round it: explain tells how to change
  * it.
  *
- * Domains are named as the toolstack can name them after their next start, if they can be.
+ * Domains are named by their domids. Several may have one name, and of those a domain knows only
+ * the ones that its rules join it with. So a command with a name could open more than was asked for.
  */
 #include "tools/advice.h"
 
@@ -24,7 +25,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/naming.h"
 #include "libidc/internal.h"
 
 #define ADVICE_MS 10000
@@ -32,17 +32,11 @@
 #define ADVICE_DENIES " denies it"
 #define ADVICE_OTHER_UIDS " allows it to uid "
 
-typedef char advice_domain[NAMING_TEXT_MAX + 1];
+#define ADVICE_ANY "any"
+
+typedef char advice_domain[16];
 
 /* ---- domains ---- */
-
-/* A text that neither a shell nor idc-setup takes for something else. */
-static bool advice_is_plain(const char *text)
-{
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+:";
-    return text[0] != '\0' && text[0] != '-' && strspn(text, plain) == strlen(text);
-}
 
 static bool advice_ask(const struct compact_writer *call, struct libidc_answer *answer)
 {
@@ -57,30 +51,12 @@ static bool advice_resolve(const char *text, struct libidc_answer *answer)
     return advice_ask(&call, answer);
 }
 
-/* May this be said in place of the domid? Only if no other domain that we know is called so. */
-static bool advice_is_name_of(const char *name, uint32_t domid)
+/* The domain of an answer of link_mgr. */
+static bool advice_domid(const struct libidc_answer *answer, advice_domain out)
 {
-    struct naming naming;
-    struct libidc_answer answer;
-    return advice_is_plain(name) && naming_parse(&naming, name) == NULL &&
-           naming.kind == NAMING_NAME && advice_resolve(name, &answer) &&
-           libidc_answer_int(&answer, "domid", -1) == domid;
-}
-
-/* The domain of an answer of link_mgr. own: it is this domain, whose name is not looked up. */
-static bool advice_name(const struct libidc_answer *answer, bool own, advice_domain out)
-{
-    char name[NAMING_NAME_MAX + 1];
-    struct naming naming;
     int64_t domid = libidc_answer_int(answer, "domid", -1);
-    libidc_answer_text(answer, "name", name, sizeof(name));
-    bool named = own ? advice_is_plain(name) && naming_parse(&naming, name) == NULL &&
-                           naming.kind == NAMING_NAME
-                     : advice_is_name_of(name, (uint32_t)domid);
     if (domid == 0)
         snprintf(out, sizeof(advice_domain), "dom0");
-    else if (named)
-        snprintf(out, sizeof(advice_domain), "%s", name);
     else
         snprintf(out, sizeof(advice_domain), "%d", (int)domid);
     return domid >= 0;
@@ -91,22 +67,17 @@ static bool advice_own(advice_domain out)
     struct compact_writer call;
     struct libidc_answer answer;
     compact_begin(&call, COMPACT_CALL, "idc.domid");
-    return advice_ask(&call, &answer) && advice_name(&answer, true, out);
+    return advice_ask(&call, &answer) && advice_domid(&answer, out);
 }
 
-/* As it was given, unless that is a number, for which there may be a name. */
 static bool advice_target(const char *text, advice_domain out)
 {
-    struct naming naming;
     struct libidc_answer answer;
-    if (naming_parse(&naming, text) != NULL)
-        return false;
-    if (advice_is_plain(text) &&
-        (naming.kind == NAMING_NAME || naming.kind == NAMING_UUID || naming.kind == NAMING_ANY)) {
-        snprintf(out, sizeof(advice_domain), "%s", text);
+    if (strcmp(text, ADVICE_ANY) == 0) {
+        snprintf(out, sizeof(advice_domain), ADVICE_ANY);
         return true;
     }
-    return advice_resolve(text, &answer) && advice_name(&answer, false, out);
+    return advice_resolve(text, &answer) && advice_domid(&answer, out);
 }
 
 /* ---- commands ---- */
@@ -124,7 +95,7 @@ static void advice_permission(const struct target *target, int type, const char 
         return;
     snprintf(port, sizeof(port), "%u", target->port);
     const char *what = target->port != 0 ? port : target->service;
-    if (denied || strcmp(to, "any") == 0) {
+    if (denied || strcmp(to, ADVICE_ANY) == 0) {
         snprintf(advice, ADVICE_MAX,
                  "; how to allow it is told, where the toolstack runs, by: "
                  "idc-setup explain --uid %u%s %s %s %s",
@@ -153,7 +124,7 @@ void advice_make(const struct target *target, int type, int error, const char *w
         }
         __attribute__((fallthrough));
     case EPROTOTYPE:
-        if (target->port != IDC_PORT_MANAGER && strcmp(target->domain, "any") != 0 &&
+        if (target->port != IDC_PORT_MANAGER && strcmp(target->domain, ADVICE_ANY) != 0 &&
             access(libidc_socket_path(command_socket), F_OK) == 0)
             snprintf(advice, ADVICE_MAX, " (what it offers: idc services %s)", target->domain);
         break;
