@@ -16,7 +16,7 @@
  * it.
  *
  * Domains are named by their domids. Several may have one name, and of those a domain knows only
- * the ones that its rules join it with. So a command with a name could open more than was asked for.
+ * the ones that its rules join it with. So a command with a name could open more than that.
  */
 #include "tools/advice.h"
 
