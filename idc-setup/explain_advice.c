@@ -120,7 +120,7 @@ static bool advice_is_name(const char *text)
 
 static void advice_print_domain(FILE *out, const struct advice_domain *domain)
 {
-    if (domain->domid >= 0 && (domain->found > 1 || !advice_is_name(domain->asked)))
+    if (domain->domid >= 0 && !advice_is_name(domain->asked))
         fprintf(out, " %d", domain->domid);
     else
         advice_print_word(out, domain->asked);

@@ -20,7 +20,8 @@
  * known, there is no command: it could open what that line denies.
  *
  * The domains are named as they were asked for. The domid stands in the place of what an allow line
- * would take for a glob, and of a name that several domains have.
+ * would take for a glob. Of several domains with one name, one must be asked for by its domid: for
+ * them there is no advice.
  */
 #ifndef IDC_SETUP_EXPLAIN_ADVICE_H
 #define IDC_SETUP_EXPLAIN_ADVICE_H
@@ -33,8 +34,7 @@
 /* A domain of the question. */
 struct advice_domain {
     const char *asked; /* as the command line has it */
-    size_t found;      /* so many domains are called so */
-    int domid;         /* of the first one; -1: not known */
+    int domid;         /* -1: not known */
 };
 
 struct advice {

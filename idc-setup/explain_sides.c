@@ -114,11 +114,11 @@ bool explain_sides_knows(const struct explain_sides *sides, size_t rule)
 }
 
 /* A line "peer DOMID name=TEXT uuid=TEXT ...". */
-bool explain_sides_told(const struct explain_sides *sides, bool uuid)
+bool explain_sides_told(const struct explain_sides *sides, int domid, bool uuid)
 {
     char peer[32];
     const char *word = uuid ? " uuid=" : " name=";
-    snprintf(peer, sizeof(peer), "\npeer %d ", sides->to.domain->domid);
+    snprintf(peer, sizeof(peer), "\npeer %d ", domid);
     const char *line = sides->told == NULL ? NULL : strstr(sides->told, peer);
     if (line == NULL)
         return false;

@@ -33,8 +33,8 @@ int explain_sides_make(struct explain_sides *sides, const struct policy_rules *r
                        const struct ruleset_question *question);
 void explain_sides_free(struct explain_sides *sides);
 bool explain_sides_knows(const struct explain_sides *sides, size_t rule);
-/* Was FROM told the name of TO, or its UUID? */
-bool explain_sides_told(const struct explain_sides *sides, bool uuid);
+/* Was FROM told the name of this domain, or its UUID? */
+bool explain_sides_told(const struct explain_sides *sides, int domid, bool uuid);
 /* rule: the first that fits, which allows it or not; a number of rules or more: none. */
 void explain_sides_decide(struct explain_sides *sides, size_t rule, bool allows);
 /* Does the policy node of FROM (out), or of TO, allow it? Both have a domid. */

@@ -36,6 +36,7 @@ struct explain {
     char from_name[DOMAIN_NAME_MAX + 1], to_name[DOMAIN_NAME_MAX + 1];
     const char *from_text, *to_text; /* as they are asked for */
     const struct policy_rules *rules;
+    struct ruleset_domain from_asked, to_asked;
     size_t from_there, to_there; /* so many domains were found; the first one is meant */
     enum domain_kind asked;      /* how TO is named; DOMAIN_DOMID also if it is not */
     struct explain_sides sides;
@@ -135,6 +136,8 @@ static int explain_judge(struct explain *explain)
     size_t count = explain->ruleset->rule_count;
     explain->has_sides = false;
     explain->untold = count;
+    explain->from_asked = explain->question.from;
+    explain->to_asked = explain->question.to;
     explain->from_there = explain_find(explain, &explain->question.from);
     explain->to_there = explain_find(explain, &explain->question.to);
     explain->own = explain_same(&explain->question.from, &explain->question.to);
@@ -223,7 +226,7 @@ static void explain_print_others(const struct explain *explain)
     }
 }
 
-/* The commands that allow it. */
+/* The commands that allow it. Of several domains that are called so, one must be named first. */
 static void explain_print_advice(const struct explain *explain)
 {
     const struct explain_sides *sides = &explain->sides;
@@ -231,11 +234,12 @@ static void explain_print_advice(const struct explain *explain)
         .rules = explain->rules,
         .fits = explain->whole,
         .question = &explain->question,
-        .from = {explain->from_text, explain->from_there, explain->question.from.domid},
-        .to = {explain->to_text, explain->to_there, explain->question.to.domid},
+        .from = {explain->from_text, explain->question.from.domid},
+        .to = {explain->to_text, explain->question.to.domid},
         .node = explain->has_sides && sides->from.node && sides->to.node,
     };
-    if (explain->rules->in_force && !explain->allowed)
+    if (explain->rules->in_force && !explain->allowed && explain->from_there <= 1 &&
+        explain->to_there <= 1)
         explain_advice_print(stdout, &advice);
 }
 
@@ -262,14 +266,29 @@ static void explain_print_untold(const struct explain *explain)
     putchar('\n');
 }
 
-static void explain_print_found(const char *which, size_t found,
-                                const struct ruleset_domain *domain)
+static void explain_print_domids(const struct explain *explain, const struct ruleset_domain *asked)
 {
+    const struct policy_world *world = &explain->rules->world;
+    const char *before = ": ";
+    for (size_t i = 0; i < world->domain_count; i++)
+        if (explain_same(&world->domains[i], asked)) {
+            printf("%s%d", before, world->domains[i].domid);
+            before = ", ";
+        }
+}
+
+static void explain_print_found(const struct explain *explain, bool from)
+{
+    const char *which = from ? "FROM" : "TO";
+    size_t found = from ? explain->from_there : explain->to_there;
     if (found == 0)
         printf("  there is no such domain as %s now\n", which);
-    else if (found > 1)
-        printf("  %zu domains are called as %s is; this is about domain %d only\n", found, which,
-               domain->domid);
+    if (found <= 1)
+        return;
+    printf("  %zu domains are called as %s is", found, which);
+    explain_print_domids(explain, from ? &explain->from_asked : &explain->to_asked);
+    printf("; this is about domain %d only; ask about each by its domid\n",
+           from ? explain->question.from.domid : explain->question.to.domid);
 }
 
 /* TO is asked for by what FROM must be told of. */
@@ -278,9 +297,16 @@ static bool explain_needs_name(const struct explain *explain)
     return explain->has_sides && explain->asked != DOMAIN_DOMID;
 }
 
+/* Of any domain that is called so. */
 static bool explain_name_told(const struct explain *explain)
 {
-    return explain_sides_told(&explain->sides, explain->asked == DOMAIN_UUID);
+    const struct policy_world *world = &explain->rules->world;
+    for (size_t i = 0; i < world->domain_count; i++)
+        if (explain_same(&world->domains[i], &explain->to_asked) &&
+            explain_sides_told(&explain->sides, world->domains[i].domid,
+                               explain->asked == DOMAIN_UUID))
+            return true;
+    return false;
 }
 
 static void explain_print_untold_name(const struct explain *explain)
@@ -323,8 +349,8 @@ static void explain_print(const struct explain *explain)
     explain_print_advice(explain);
     explain_print_others(explain);
     if (explain->rules->in_force) {
-        explain_print_found("FROM", explain->from_there, &explain->question.from);
-        explain_print_found("TO", explain->to_there, &explain->question.to);
+        explain_print_found(explain, true);
+        explain_print_found(explain, false);
     }
     explain_print_untold_name(explain);
     if (explain->has_sides)

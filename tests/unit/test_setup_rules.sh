@@ -512,7 +512,25 @@ text 4 | grep -q 5432 || bad "a domain with a name has not the rules of it: $(te
 run 0 name 5 db
 asks 3 "refused: no line fits" 4 5 5432
 asks 0 "allowed: $etc/policy:2: allow web db 5432 uid=33" web db 5432 --uid 33
-shows "2 domains are called as TO is; this is about domain 4 only"
+shows "2 domains are called as TO is: 4, 5; this is about domain 4 only; ask about each by its domid"
+# one of them must be named before it is told how to allow it, and web knows the name if it knows one of them
+run 0 name 6 twin
+run 0 name 3 twin
+run 0 allow web 6 81
+asks 3 "refused: no line fits" web twin 81
+shows "2 domains are called as TO is: 3, 6; this is about domain 3 only"
+hides "to allow it"
+hides "does not know"
+asks 3 "refused: no line fits" web 3 81
+shows "  to allow it: idc-setup allow web 3 81"
+asks 3 "refused: no line fits" twin db 81
+shows "domains are called as FROM is: 3, 6;"
+hides "to allow it"
+asks 3 "refused: no line fits" 4 twin 81
+shows "domain 4 (db) does not know the name twin"
+run 0 retract --all
+run 0 name 6
+run 0 name 3
 run 0 name 5
 run 0 name 4
 has_not 4
