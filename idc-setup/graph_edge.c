@@ -12,15 +12,18 @@
 
 /* ---- labels ---- */
 
-/* In DOT a quote and a backslash are special, also the backslash of what is escaped. */
+/* In DOT a quote and a backslash are special, also the backslash of what is escaped. A '&' begins
+ * an entity of HTML. */
 static void graph_text_dot(FILE *out, const char *text)
 {
     size_t length = strlen(text);
     char piece[256];
     while (length > 0) {
         const size_t taken = shown_text(piece, sizeof(piece), text, length, SHOWN_UTF8);
-        for (const char *c = piece; *c != '\0'; c++)
+        for (const char *c = piece; *c != '\0'; c++) {
             fprintf(out, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+            fputs(*c == '&' ? "amp;" : "", out);
+        }
         text += taken;
         length -= taken;
     }

@@ -24,6 +24,26 @@ static void graph_name(const struct graph *graph, const struct ruleset_domain *d
         printf("%d", domain->domid);
 }
 
+/* Could the name be that of another domain, or the domid of one without a name? */
+static bool graph_is_ambiguous(const struct graph *graph, const struct ruleset_domain *domain)
+{
+    const struct policy_world *world = &graph->rules->world;
+    if (domain->name == NULL)
+        return false;
+    for (size_t i = 0; i < world->domain_count; i++)
+        if (world->domains[i].domid != domain->domid && world->domains[i].name != NULL &&
+            strcmp(world->domains[i].name, domain->name) == 0)
+            return true;
+    return strspn(domain->name, "0123456789") == strlen(domain->name);
+}
+
+static void graph_end(const struct graph *graph, const struct ruleset_domain *domain)
+{
+    graph_name(graph, domain);
+    if (graph_is_ambiguous(graph, domain))
+        printf(" (%d)", domain->domid);
+}
+
 static void graph_print(const struct graph *graph, const struct ruleset_domain *from,
                         const struct ruleset_domain *to, const char *label)
 {
@@ -39,9 +59,9 @@ static void graph_print(const struct graph *graph, const struct ruleset_domain *
         printf("  %d -> %d [label=\"%s\"];\n", from->domid, to->domid, label);
         return;
     }
-    graph_name(graph, from);
+    graph_end(graph, from);
     fputs(" -> ", stdout);
-    graph_name(graph, to);
+    graph_end(graph, to);
     printf(": %s", label);
     if (count > 0)
         printf(" (%" PRId64 " now)", count);

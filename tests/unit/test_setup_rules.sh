@@ -513,6 +513,23 @@ run 0 name 5 db
 asks 3 "refused: no line fits" 4 5 5432
 asks 0 "allowed: $etc/policy:2: allow web db 5432 uid=33" web db 5432 --uid 33
 shows "2 domains are called as TO is: 4, 5; this is about domain 4 only; ask about each by its domid"
+# a graph tells them apart, and a name from a domid, and a name is shown as it is
+run 0 name 6 twin
+run 0 name 3 twin
+run 0 name 7 2
+run 0 name 8 'w&#101;b'
+run 0 allow twin 8 81
+run 0 allow twin 7 81
+run 0 graph
+shows "twin (3) -> w&#101;b: 81"
+shows "twin (6) -> w&#101;b: 81"
+shows "twin (3) -> 2 (7): 81"
+run 0 graph --dot
+shows '8 [label="w&amp;#101;b\n8"];'
+for domid in 6 3 7 8; do
+    run 0 name $domid
+done
+run 0 retract --all
 # one of them must be named before it is told how to allow it, and web knows the name if it knows one of them
 run 0 name 6 twin
 run 0 name 3 twin
