@@ -8,7 +8,7 @@
  * wait, and is made anew.
  *
  * With `max` processes no more connections are accepted. The others wait in the listener's queue. A
- * client that has gone meanwhile, and has left nothing to read, costs no process.
+ * client that has certainly gone meanwhile, and has left nothing to read, costs no process.
  * libidc keeps the listener when link_mgr ends. Programs that run stay.
  *
  * SIGTERM stops listening first. Then the process groups of all programs get SIGTERM too, and five

@@ -58,11 +58,13 @@ static bool child_finds_end(int fd)
 }
 
 /* POLLHUP is told when both directions are over, so not of a client that waits for an answer. An
- * empty message behind the mark is not seen. */
+ * empty message behind the mark would not be seen, so with a mark there may always be one. */
 bool serve_child_is_unwanted(int fd, bool marked, int type)
 {
     struct pollfd p = {.fd = fd};
     int unread = 0;
+    if (marked && type == IDC_SEQPACKET)
+        return false;
     if (poll(&p, 1, 0) != 1 || !(p.revents & POLLHUP))
         return false;
     if (ioctl(fd, SIOCINQ, &unread) < 0 || unread > (marked ? 1 : 0))

@@ -20,7 +20,8 @@ struct serve_child {
 int serve_child_check(const struct serve_child *child);
 
 /* Has the client of a connection that was accepted gone already, with nothing left that a program
- * could read? type: of the connection; marked: as below. */
+ * could read? Yes only where that is certain: of messages within a domain, which have a mark, it
+ * never is. type: of the connection; marked: as below. */
 bool serve_child_is_unwanted(int fd, bool marked, int type);
 
 /*
