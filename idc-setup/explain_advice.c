@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "idc-setup/policy_line.h"
 #include "idc-setup/policy_list.h"
 
+#define ADVICE_NAME "name:"
 #define ADVICE_TAKE_AWAY "  to take that away: "
 
 /* ---- words of a shell ---- */
@@ -55,12 +57,12 @@ static void advice_print_word(FILE *out, const char *text)
     fputc('\'', out);
 }
 
-/* A word of a line as the command's argument that made it: without the quotes. False: no memory. */
-static bool advice_print_line_word(FILE *out, const char *word)
+/* Without the quotes of a file. NULL: no memory. */
+static char *advice_unquote(const char *word)
 {
     char *argument = malloc(strlen(word) + 1), *end = argument;
     if (argument == NULL)
-        return false;
+        return NULL;
     for (; *word != '\0'; word++) {
         if (*word == '"')
             continue;
@@ -69,9 +71,20 @@ static bool advice_print_line_word(FILE *out, const char *word)
         *end++ = *word;
     }
     *end = '\0';
-    advice_print_word(out, argument);
+    return argument;
+}
+
+/* A word of a line as the command's argument that made it: with its quotes only if the command
+ * would not make the same ones. False: no memory. */
+static bool advice_print_line_word(FILE *out, const char *word)
+{
+    char *argument = advice_unquote(word);
+    char *again = argument == NULL ? NULL : policy_line_word(argument);
+    if (again != NULL)
+        advice_print_word(out, strcmp(again, word) == 0 ? argument : word);
     free(argument);
-    return true;
+    free(again);
+    return again != NULL;
 }
 
 /* ---- what is taken away ---- */
@@ -118,12 +131,36 @@ static bool advice_is_name(const char *text)
     return text[0] != '-' && strpbrk(text, "*?") == NULL && advice_is_ascii(text);
 }
 
-static void advice_print_domain(FILE *out, const struct advice_domain *domain)
+/* In the quotes of a file, which take it as it is. False: no memory. */
+static bool advice_print_quoted(FILE *out, const char *name, bool prefix)
 {
-    if (domain->domid >= 0 && !advice_is_name(domain->asked))
+    char *word = malloc(2 * strlen(name) + sizeof(ADVICE_NAME "\"\"")), *end = word;
+    if (word == NULL)
+        return false;
+    end = stpcpy(end, prefix ? ADVICE_NAME "\"" : "\"");
+    for (; *name != '\0'; name++) {
+        if (*name == '"' || *name == '\\')
+            *end++ = '\\';
+        *end++ = *name;
+    }
+    strcpy(end, "\"");
+    advice_print_word(out, word);
+    free(word);
+    return true;
+}
+
+static bool advice_print_domain(FILE *out, const struct advice_domain *domain)
+{
+    const bool prefix = strncmp(domain->asked, ADVICE_NAME, strlen(ADVICE_NAME)) == 0;
+    const char *name = domain->asked + (prefix ? strlen(ADVICE_NAME) : 0);
+    if (domain->domid >= 0 && !advice_is_name(domain->asked)) {
         fprintf(out, " %d", domain->domid);
-    else
-        advice_print_word(out, domain->asked);
+        return true;
+    }
+    if (name[0] == '"' || name[0] == '-' || strpbrk(name, ",=@*?") != NULL)
+        return advice_print_quoted(out, name, prefix);
+    advice_print_word(out, domain->asked);
+    return true;
 }
 
 /* What lines that allow or deny it to others miss. */
@@ -147,18 +184,17 @@ static bool advice_needs_uid(const struct advice *advice, const struct verdict_f
     return false;
 }
 
-static void advice_print_allow(FILE *out, const struct advice *advice,
+static bool advice_print_allow(FILE *out, const struct advice *advice,
                                const struct verdict_fit *fits)
 {
     const struct ruleset_question *question = advice->question;
     const unsigned missed = advice_missed(advice, fits);
     if (advice_needs_uid(advice, fits)) {
         fputs("  a line denies it to some uids: ask with --uid what would allow it\n", out);
-        return;
+        return true;
     }
     fputs("  to allow it: idc-setup allow", out);
-    advice_print_domain(out, &advice->from);
-    advice_print_domain(out, &advice->to);
+    bool good = advice_print_domain(out, &advice->from) && advice_print_domain(out, &advice->to);
     if (question->name != NULL)
         fprintf(out, " %s", question->name);
     else
@@ -168,6 +204,7 @@ static void advice_print_allow(FILE *out, const struct advice *advice,
     if ((missed & VERDICT_TYPE) != 0)
         fprintf(out, " type=%s", question->type == RULE_TYPE_STREAM ? "stream" : "seqpacket");
     fputc('\n', out);
+    return good;
 }
 
 /* ---- all ---- */
@@ -199,11 +236,12 @@ int explain_advice_print(FILE *out, const struct advice *advice)
     if (fits == NULL)
         return -ENOMEM;
     memcpy(fits, advice->fits, ruleset->rule_count * sizeof(*fits));
+    bool good = true;
     size_t decides = advice_print_retracts(out, advice, fits);
     if (decides == ruleset->rule_count && !advice->node)
-        advice_print_allow(out, advice, fits);
+        good = advice_print_allow(out, advice, fits);
     else if (decides < ruleset->rule_count && !ruleset->rules[decides].allow && !advice->node)
         fputs(ADVICE_TAKE_AWAY "change that line, and run idc-setup apply\n", out);
     free(fits);
-    return 0;
+    return good ? 0 : -ENOMEM;
 }

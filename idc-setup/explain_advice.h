@@ -20,8 +20,9 @@
  * known, there is no command: it could open what that line denies.
  *
  * The domains are named as they were asked for. The domid stands in the place of what an allow line
- * would take for a glob. Of several domains with one name, one must be asked for by its domid: for
- * them there is no advice.
+ * would take for a glob. A name that may only stand in quotes, as one with a comma, has those of a
+ * file. Of several domains with one name, one must be asked for by its domid: for them there is no
+ * advice.
  */
 #ifndef IDC_SETUP_EXPLAIN_ADVICE_H
 #define IDC_SETUP_EXPLAIN_ADVICE_H

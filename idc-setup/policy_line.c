@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * policy_line.c - see policy_line.h. A shell has taken quotes away that a file needs. So what may
- * only stand in quotes gets them, and the rest stays without: a `*` is the glob that was meant.
+ * only stand in quotes gets them, and the rest stays without: a `*` is the glob that was meant. A
+ * domain whose name has a `*`, or a comma, is given in the quotes of a file, and they stay.
  */
 #include "idc-setup/policy_line.h"
 
@@ -12,6 +13,7 @@
 #include "idc-setup/fail.h"
 #include "policy/rule_options.h"
 
+#define LINE_NAME "name:"
 #define LINE_UNTIL "until=+"
 #define LINE_UNTIL_MAX 1000000000 /* seconds, more than thirty years */
 
@@ -24,9 +26,26 @@ static bool line_needs_quotes(char c)
            c == '[' || c == ']' || c == '{' || c == '}' || c == '^' || c == '`';
 }
 
+/* Is it "TEXT" or name:"TEXT", as a file may have it? */
+static bool line_is_quoted(const char *argument)
+{
+    if (strncmp(argument, LINE_NAME, strlen(LINE_NAME)) == 0)
+        argument += strlen(LINE_NAME);
+    if (*argument++ != '"')
+        return false;
+    for (; *argument != '\0' && *argument != '"'; argument++)
+        if (*argument == '\\' && *++argument != '"' && *argument != '\\')
+            return false;
+    return argument[0] == '"' && argument[1] == '\0';
+}
+
 static void line_print_word(FILE *out, const char *argument)
 {
     bool quoted = false;
+    if (line_is_quoted(argument)) {
+        fputs(argument, out);
+        return;
+    }
     if (argument[0] == '\0')
         fputs("\"\"", out);
     for (const char *c = argument; *c != '\0'; c++) {

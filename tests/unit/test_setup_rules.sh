@@ -361,6 +361,41 @@ shows "  to allow it: idc-setup allow web 7 80"
 run 3 explain --policy "$etc" db web 80
 hides "to allow it"
 run 0 name 7
+# names that a command takes only in the quotes of a file
+advised() {
+    run 0 name 7 "$1"
+    asks 3 "refused: no line fits" "name:$1" web 80
+    shows "  to allow it: idc-setup allow $2 web 80"
+    eval "set -- \"$1\" $2"
+    run 0 allow "$2" web 80
+    asks 0 "allowed: $store/commands.policy:2: allow $2 web 80" "name:$1" web 80
+    run 0 deny "$2" web 80
+    asks 3 "refused: $store/commands.policy:3: deny $2 web 80" "name:$1" web 80
+    sed -n 's/^  to take that away: idc-setup //p' "$out" >"$tmp/told"
+    eval "run 0 $(cat "$tmp/told")"
+    grep -q ' web 80' "$store/commands.policy" && bad "'$(cat "$tmp/told")' left it"
+    run 0 retract --all
+    run 0 name 7
+}
+advised a,b "'name:\"a,b\"'"
+advised a=b "'name:\"a=b\"'"
+advised @x "'name:\"@x\"'"
+run 0 name 7 a,b
+asks 3 "refused: no line fits" a,b web 80
+shows "  to allow it: idc-setup allow '\"a,b\"' web 80"
+run 0 allow '"a,b"' web 80
+asks 0 "allowed: $store/commands.policy:2: allow \"a,b\" web 80" a,b web 80
+run 0 retract '"a,b"' web
+asks 3 "refused: no line fits" a,b web 80
+run 0 name 7 '"q"'
+asks 3 "refused: no line fits" '"q"' web 80
+shows "  to allow it: idc-setup allow '\"\\\"q\\\"\"' web 80"
+run 0 allow '"\"q\""' web 80
+asks 0 "allowed: $store/commands.policy:2: allow \"\\\"q\\\"\" web 80" '"q"' web 80
+run 0 retract --all
+run 0 name 7
+asks 3 "refused: no line fits" 'name:n*' web 80
+shows "  to allow it: idc-setup allow 'name:\"n*\"' web 80"
 # names are told to those that a rule joins, and to no others
 unknown="domain 2 (db) does not know the name"
 asks 3 "refused: no line fits" db x 80
