@@ -58,7 +58,6 @@ static int forward_run(struct forward *forward, const struct end ends[2],
                        struct channel_settings *settings)
 {
     char why[CHANNEL_WHY_MAX];
-    command_serves(forward->command);
     settings->say = forward_say;
     settings->advise = forward_advise;
     settings->ended = forward_ended;
@@ -118,6 +117,7 @@ int run_forward(const struct command *command, int argc, char **argv)
     struct end ends[2];
     int option, status;
     loop_hold_signals();
+    command_serves(command);
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (option == 'm' && !parse_number(optarg, 1, LOOP_MAX, &settings.max))
             return usage_error(command, "--max takes 1 to %u, not \"%s\"", LOOP_MAX, optarg);

@@ -4,8 +4,8 @@
  * connection itself.
  *
  * A program that cannot be run must not look like one that has nothing to say. So it is looked for
- * before a connection is accepted. If it is not there, the listener ends, which resets those who
- * wait, and is made anew.
+ * at the start, which fails without it, and before a connection is accepted. If it is not there
+ * then, the listener ends, which resets those who wait, and is made anew.
  *
  * With `max` processes no more connections are accepted. The others wait in the listener's queue. A
  * client that has certainly gone meanwhile, and has left nothing to read, costs no process.
@@ -308,7 +308,6 @@ static int serve_begin(struct serve *serve)
 
 static int serve_all(struct serve *serve)
 {
-    command_serves(serve->command);
     serve->pids = calloc(serve->max, sizeof(pid_t));
     if (serve->pids == NULL || loop_open(&serve->loop, NULL, serve) < 0)
         return failure(serve->command, "out of memory");
@@ -388,6 +387,7 @@ int run_serve(const struct command *command, int argc, char **argv)
     int option, status;
     serve = (struct serve){.command = command, .type = IDC_STREAM, .max = MAX_DEFAULT};
     loop_hold_signals();
+    command_serves(command);
     /* "+": the options of PROGRAM are its own */
     while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
         if (option == 'p' && !parse_number(optarg, 1, UINT32_MAX, &serve.port))

@@ -119,7 +119,6 @@ static int systemd_bridge(const struct serve_systemd *serve, const struct end *f
                                               .context = (void *)(uintptr_t)serve};
     struct loop loop;
     char why[CHANNEL_WHY_MAX];
-    command_serves(serve->command);
     if (loop_open(&loop, NULL, NULL) < 0)
         return failure(serve->command, "out of memory");
     struct channel *channel = channel_new(&loop.bridges, from, to, &settings, why);

@@ -2,6 +2,7 @@
 """`idc serve`: a program for each connection, which knows nothing of IDC."""
 
 import errno
+import fcntl
 import os
 import pwd
 import signal
@@ -232,6 +233,20 @@ class Here(ForwardCase):
             wait_until(lambda: any(str(one["port"]) == port for one in self.b.status()["listeners"]), what="the same port")
             self.assertEqual(self.ask(b"data", port).stdout, b"data")
             self.b.restart(*self.options)
+
+    def test_wrong_and_nobody_reads_why(self):
+        """Its stderr is a full pipe. It ends all the same, as idc forward does."""
+        os.mkfifo(self.path("full"))
+        full = os.open(self.path("full"), os.O_RDWR | os.O_NONBLOCK)
+        self.addCleanup(os.close, full)
+        fcntl.fcntl(full, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(full, 4096 * b"-")
+        idc = self.world.find_program("idc")
+        for words, status in (("serve --name x -- /no/such/program", 1), ("serve --nonsense", 2), ("serve --systemd x cat", 2),
+                              ("forward --nonsense", 2), ("forward idc-listen:1 exec:cat", 1)):
+            with self.subTest(words):
+                process = self.b.spawn(["sh", "-c", "exec %s %s 2>%s" % (idc, words, self.path("full"))])
+                self.assertEqual(process.wait(), status)
 
     def test_wrong(self):
         for words, status, text in (
