@@ -54,7 +54,9 @@ class Agent(AsksTheAgent, RecipeCase):
         client = self.connect()
         self.resynchronize(client)
         self.check(client, self.there, self.sent, count=250000)
-        client.write(b'{"execute":"guest-info"}\n')  # its answer is left unread
+        return client
+
+    def assert_serves_another(self, client):
         client.kill()
         client = self.connect()
         self.resynchronize(client)
@@ -66,14 +68,16 @@ class Agent(AsksTheAgent, RecipeCase):
         self.wait_file(self.web, self.there + "/agent.sock")
         bridge = self.begin(self.web, self.take("web#", "idc forward", ("/run/", self.there + "/")))
         self.wait_service(self.web, "org.example.agent")
-        self.assert_answers()
+        self.assert_serves_another(self.assert_answers())
         self.stop(agent)
         self.stop(bridge)
         self.shell(self.web, 'echo "$1" > "$2/lines"', self.take("web:", "connection=pty"), self.there)
         self.begin(self.web, "idc channels --config %s/lines --state %s/state --terminals %s" % ((self.there,) * 3))
         self.wait_service(self.web, "org.example.agent")
         agent = self.agent("isa-serial", "/dev/idc-channels/", self.there + "/")
-        self.assert_answers()
+        client = self.assert_answers()
+        client.write(b'{"execute":"guest-info"}\n')  # its answer is left unread
+        self.assert_serves_another(client)
         self.stop(agent)
         self.assert_all_taken()
 
