@@ -222,7 +222,8 @@ class Any(NamesCase):
         self.assertEqual(self.served_by("any", SERVICE), self.b.domid)
         self.route(self.c, self.b)  # the order changes
         self.assertEqual(self.served_by("any", SERVICE), self.c.domid)
-        self.c.kill()  # with its programs' listener
+        self.c.kill_programs()  # which would listen again
+        self.c.kill()
         self.assertEqual(self.served_by("any", SERVICE), self.b.domid)
         self.c.start(*self.options)
         self.assertEqual(self.served_by("any", SERVICE), self.b.domid)

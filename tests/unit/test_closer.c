@@ -255,18 +255,20 @@ START_TEST(many_users)
 }
 END_TEST
 
-/* More users than there are lanes: the others share one, and all is closed. */
+/* More users than there are lanes: the others share one, and all is closed. Which one it is changes
+ * when a thread begins with another lane, and each thread does so once. */
 START_TEST(more_users_than_lanes)
 {
+    int count = CLOSER_LANES + 50;
     begin_with_one();
     for (int user = 1; user < CLOSER_LANES + 50; user++)
         closer_close(SLOW + user, EVIL + (uint32_t)user);
     const uint32_t last = EVIL + CLOSER_LANES + 49;
     ck_assert(!closer_is_full(last));
-    for (int i = 0; i < CLOSER_MANY; i++)
-        closer_close(SLOW + CLOSER_LANES + 50 + i, last);
+    for (int i = 0; i < CLOSER_MANY * (CLOSER_THREADS + 1) && !closer_is_full(last); i++)
+        closer_close(SLOW + count++, last);
     ck_assert(closer_is_full(last));
-    let_go(CLOSER_LANES + 50 + CLOSER_MANY);
+    let_go(count);
 }
 END_TEST
 
