@@ -497,10 +497,17 @@ static bool channel_admits(const struct channel *channel, char why[OPENER_WHY_MA
     }
     if (share == NULL || share_has_room(share))
         return true;
-    snprintf(why, OPENER_WHY_MAX,
-             "refused: with %u connections this channel has its share, of %u that the limit of "
-             "descriptors allows to all %u channels",
-             channel->open, shares_total(share->shares), share->shares->count);
+    unsigned total = shares_total(share->shares), count = share->shares->count;
+    if (shares_are_used_up(share->shares))
+        snprintf(why, OPENER_WHY_MAX,
+                 "refused: there are all %u connections already that the limit of descriptors "
+                 "allows to all %u channels",
+                 total, count);
+    else
+        snprintf(why, OPENER_WHY_MAX,
+                 "refused: with %u connections this channel has its share, of %u that the limit of "
+                 "descriptors allows to all %u channels",
+                 channel->open, total, count);
     return false;
 }
 

@@ -120,6 +120,16 @@ static void item_end(struct channel_item *item)
     free(item);
 }
 
+/* Descriptors that are open as long as the channel is there. */
+static unsigned end_keeps(const struct end *end)
+{
+    if (end->kind == END_IDC_LISTEN)
+        return 4; /* one of them while it is made anew */
+    if (end->kind == END_PTY)
+        return 2;
+    return end_listens(end) || end->kind == END_FILE;
+}
+
 static struct channel_item *item_new(struct channel_set *set, const struct channel_line *line)
 {
     struct channel_item *item = calloc(1, sizeof(*item));
@@ -130,7 +140,7 @@ static struct channel_item *item_new(struct channel_set *set, const struct chann
     item->stays = true;
     item->pause_ms = PAUSE_FIRST_MS;
     evtimer_assign(&item->again, set->settings.loop->base, item_again, item);
-    share_join(&item->share, &set->shares);
+    share_join(&item->share, &set->shares, end_keeps(&line->from) + end_keeps(&line->to));
     TAILQ_INSERT_TAIL(&set->items, item, entry);
     return item;
 }
@@ -187,11 +197,26 @@ static int set_begin_new(struct channel_set *set, const struct channel_list *lis
     return error;
 }
 
+static void set_warn(const struct channel_set *set)
+{
+    char line[CHANNEL_WHY_MAX];
+    unsigned needed = shares_needed(&set->shares);
+    if (needed == 0)
+        return;
+    snprintf(line, sizeof(line),
+             "the limit of %u descriptors is too small for %u channels, some will refuse all who "
+             "come: %u would do (LimitNOFILE=, ulimit -n)",
+             set->shares.descriptors, set->shares.count, needed);
+    set->settings.say(set->settings.context, line);
+}
+
 int channel_set_sync(struct channel_set *set, const struct channel_list *list)
 {
     set_mark(set, list);
     set_end_others(set);
-    return set_begin_new(set, list);
+    int error = set_begin_new(set, list);
+    set_warn(set);
+    return error;
 }
 
 struct channel_set *channel_set_new(const struct channel_set_settings *settings)

@@ -6,14 +6,17 @@
  * Theory of operation
  *
  * A connection takes two descriptors: its client, and what was opened for it. Some are set aside
- * for the process itself, and for the listeners and terminals of each channel. Half of the
- * connections that the others are enough for is divided equally: each channel can always have that
- * many. The other half is for those who need more. There a channel may take at most as many as are
- * left, so one alone gets half of it, the next one half of the rest, and so on. Nobody can take
- * what is another one's.
+ * for the process itself (a third, but at most 64), and for the listeners and terminals of each
+ * channel. Nobody gets these, or a listener could not come back, and no file could be read. Half of
+ * the connections that the others are enough for is divided equally: each channel can have that
+ * many, and at least one. The other half is for those who need more. There a channel may take at
+ * most as many as are left, so one alone gets half of it, the next one half of the rest, and so on.
+ * Nobody can take what is another one's.
+ *
+ * If there are more channels than connections, each may have one as long as there are any.
  *
  * A share is smaller when there are more channels. A channel that has more than that then keeps
- * what it has, and gets no more.
+ * what it has, and gets no more. Until it has less, the others may get less than their share.
  */
 #ifndef IDC_CHANNELS_SHARE_H
 #define IDC_CHANNELS_SHARE_H
@@ -25,12 +28,14 @@
 struct shares {
     unsigned descriptors; /* of the process */
     unsigned count;
+    unsigned aside; /* for the listeners and terminals of all */
+    unsigned used;  /* connections of all */
     LIST_HEAD(, share) all;
 };
 
 struct share {
     struct shares *shares;
-    unsigned used;
+    unsigned aside, used;
     LIST_ENTRY(share) entry;
 };
 
@@ -38,8 +43,12 @@ struct share {
 void shares_begin(struct shares *shares, unsigned descriptors);
 /* How many connections all channels may have together. */
 unsigned shares_total(const struct shares *shares);
+bool shares_are_used_up(const struct shares *shares);
+/* 0, or if there are fewer connections than channels, how many descriptors would do. */
+unsigned shares_needed(const struct shares *shares);
 
-void share_join(struct share *share, struct shares *shares);
+/* aside: how many descriptors it has besides those of its connections. */
+void share_join(struct share *share, struct shares *shares, unsigned aside);
 void share_leave(struct share *share);
 
 /* May there be one more? */

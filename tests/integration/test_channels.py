@@ -293,15 +293,15 @@ class Running(ChannelsCase):
         self.write("idle: unix-listen:%s -> unix:%s" % (self.path("idle"), self.path("b")),
                    "works: unix-listen:%s -> exec:cat" % self.path("works"))
         server = self.unix_server("b")
-        process = self.few_descriptors(200)  # (200 - 64 - 2 * 4) / 2 = 64 connections, 16 for each, and 32 for both
-        clients, share = [], 16 + 32 // 2
+        process = self.few_descriptors(200)  # (200 - 64 - 2) / 2 = 67 connections, 16 for each, and 35 for both
+        clients, share = [], 16 + 36 // 2
         for number in range(3 * share):
             clients.append(self.unix("idle"))
             if number >= share:
                 self.assertEqual(read_all(clients[-1]), (b"", 0), "it is refused at once")
             if number % 8 == 0:
                 self.assertEqual(exchange(self.unix("works"), b"works"), (b"works", 0))
-        self.wait_line(process, b"refused: with 32 connections this channel has its share, of 64 that ")
+        self.wait_line(process, b"refused: with 34 connections this channel has its share, of 67 that ")
         state = self.states()["idle"]
         self.assertEqual((state["connections"], state["failed"]), (share, 2 * share))
         self.assertIn("has its share", state["last_error"])
@@ -314,6 +314,31 @@ class Running(ChannelsCase):
             self.accept(server).close()
         wait_until(lambda: self.states()["idle"]["connections"] == 0, what="they have gone")
         client = self.unix("idle")
+        client.sendall(b"x")
+        self.assertEqual(self.accept(server).recv(1), b"x")
+        os.unlink(self.path("b"))
+        self.end(process)
+
+    def test_too_few_descriptors(self):
+        """A line says so. Clients don't take what the listeners and the files need."""
+        lines = ["c%d: unix-listen:%s -> unix:%s" % (i, self.path("c%d" % i), self.path("b")) for i in range(40)]
+        self.write(*lines)
+        server = self.unix_server("b")
+        process = self.few_descriptors(90)  # (90 - 30 - 40) / 2 = 10 connections
+        self.wait_line(process, b"the limit of 90 descriptors is too small for 40 channels, ")
+        clients = [self.unix("c%d" % (i % 40)) for i in range(80)]
+        self.wait_line(process, b"refused: there are all 10 connections already that ")
+        self.assertEqual(sum(one["connections"] for one in self.states().values()), 10)
+        self.write(*lines, "new: unix-listen:%s -> unix:%s" % (self.path("new"), self.path("b")))
+        process.kill(signal.SIGHUP)
+        self.wait_path("new")
+        self.wait_line(process, b"the limit of 90 descriptors is too small for 41 channels, ")
+        for client in clients:
+            client.close()
+        for _ in range(10):
+            self.accept(server).close()
+        wait_until(lambda: sum(one["connections"] for one in self.states().values()) == 0, what="they have gone")
+        client = self.unix("new")
         client.sendall(b"x")
         self.assertEqual(self.accept(server).recv(1), b"x")
         os.unlink(self.path("b"))

@@ -16,7 +16,7 @@ static void begin_shares(unsigned descriptors, unsigned count)
 {
     shares_begin(&shares, descriptors);
     for (unsigned i = 0; i < count; i++)
-        share_join(&members[i], &shares);
+        share_join(&members[i], &shares, 4);
 }
 
 /* As many as it may have, and no more. */
@@ -85,7 +85,7 @@ START_TEST(there_are_more_channels_later)
     begin_shares(1000, 1);
     unsigned before = flood_share(&members[0]);
     for (int i = 1; i < MEMBERS; i++)
-        share_join(&members[i], &shares);
+        share_join(&members[i], &shares, 4);
     ck_assert_uint_eq(members[0].used, before);
     ck_assert(!share_has_room(&members[0]));
     ck_assert_uint_ge(flood_share(&members[1]), shares_total(&shares) / 2 / MEMBERS);
@@ -95,14 +95,55 @@ START_TEST(there_are_more_channels_later)
 }
 END_TEST
 
+/* One that has more keeps it, and what the process needs stays free all the same. */
+START_TEST(there_are_many_more_channels_later)
+{
+    begin_shares(300, 1);
+    unsigned before = flood_share(&members[0]);
+    for (int i = 1; i < MEMBERS; i++)
+        share_join(&members[i], &shares, 4);
+    for (int i = 1; i < MEMBERS; i++)
+        flood_share(&members[i]);
+    ck_assert_uint_eq(members[0].used, before);
+    ck_assert_uint_le(all_used(), shares_total(&shares));
+    ck_assert(shares_are_used_up(&shares));
+}
+END_TEST
+
 START_TEST(few_descriptors_or_no_bound)
 {
     begin_shares(20, 3);
     ck_assert_uint_eq(shares_total(&shares), 0);
     for (int i = 0; i < 3; i++)
-        ck_assert_uint_eq(flood_share(&members[i]), 1);
+        ck_assert_uint_eq(flood_share(&members[i]), 0); /* else the listeners would have none */
+    ck_assert_uint_eq(shares_needed(&shares), 64 + 3 * 4 + 3 * 2);
+    begin_shares(64, 3);
+    ck_assert_uint_eq(shares_total(&shares), (64 - 21 - 12) / 2);
+    for (int i = 0; i < 3; i++)
+        ck_assert_uint_ge(flood_share(&members[i]), 2);
+    ck_assert_uint_eq(shares_needed(&shares), 0);
     begin_shares(0, 3);
     ck_assert_uint_eq(flood_share(&members[0]), 1000000);
+}
+END_TEST
+
+/* Each may have one while there are any, and no one takes them all. */
+START_TEST(more_channels_than_connections)
+{
+    begin_shares(20 + MEMBERS * 4 + 14, MEMBERS);
+    unsigned total = shares_total(&shares), with_one = 0;
+    ck_assert_uint_gt(total, 1);
+    ck_assert_uint_lt(total, MEMBERS);
+    for (int i = 0; i < MEMBERS; i++)
+        with_one += flood_share(&members[i]);
+    for (int i = 0; i < MEMBERS; i++)
+        ck_assert_uint_le(members[i].used, 1);
+    ck_assert_uint_eq(with_one, total);
+    unsigned needed = shares_needed(&shares);
+    begin_shares(needed, MEMBERS);
+    ck_assert_uint_eq(shares_needed(&shares), 0);
+    for (int i = 0; i < MEMBERS; i++)
+        ck_assert_uint_ge(flood_share(&members[i]), 1);
 }
 END_TEST
 
@@ -114,6 +155,8 @@ int main(void)
     tcase_add_test(tests, each_has_its_own);
     tcase_add_loop_test(tests, by_chance, 0, 20);
     tcase_add_test(tests, there_are_more_channels_later);
+    tcase_add_test(tests, there_are_many_more_channels_later);
+    tcase_add_test(tests, more_channels_than_connections);
     tcase_add_test(tests, few_descriptors_or_no_bound);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
