@@ -711,6 +711,8 @@ void channel_free(struct channel *channel)
         joint_free(joint, ECONNABORTED);
     if (channel->listener >= 0)
         opener_unlisten(channel->openers[channel->listening], channel->listener);
+    if (!channel->ended)
+        child_terminate_all(channel); /* also those whose client has gone */
     child_forget(channel);
     for (int i = 0; i < 2; i++)
         opener_free(channel->openers[i]);

@@ -11,7 +11,7 @@
 
 struct child {
     pid_t pid;
-    bool released;
+    bool released, told; /* told: to end */
     void (*ended)(void *context);
     void *context;
     LIST_ENTRY(child) entry;
@@ -103,10 +103,11 @@ void child_reaped(pid_t pid)
         free(child);
 }
 
-void child_terminate(const struct child *child)
+void child_terminate(struct child *child)
 {
-    if (child->pid > 0)
+    if (child->pid > 0 && !child->told)
         kill(-child->pid, SIGTERM);
+    child->told = true;
 }
 
 void child_release(struct child *child)
@@ -122,4 +123,12 @@ void child_forget(const void *context)
     LIST_FOREACH (child, &running, entry)
         if (child->context == context)
             child->ended = NULL;
+}
+
+void child_terminate_all(const void *context)
+{
+    struct child *child;
+    LIST_FOREACH (child, &running, entry)
+        if (child->context == context)
+            child_terminate(child);
 }

@@ -36,10 +36,12 @@ void child_close_private(void);
 struct child *child_start(pid_t *pid, void (*ended)(void *context), void *context);
 /* The process was waited for. One that has no record is nobody's business. */
 void child_reaped(pid_t pid);
-/* SIGTERM to its process group, if it has not ended. */
-void child_terminate(const struct child *child);
+/* SIGTERM to its process group, once, if it has not ended. */
+void child_terminate(struct child *child);
 void child_release(struct child *child);
 /* Nobody is told any more who gave this context. */
 void child_forget(const void *context);
+/* child_terminate for all that were started with this context, also those that were released. */
+void child_terminate_all(const void *context);
 
 #endif

@@ -406,6 +406,43 @@ class Running(ChannelsCase):
 
 
 class Reload(ChannelsCase):
+    def leave_a_command(self, name, process):
+        """Its number; its client has gone, and it does not notice."""
+        before = self.children(process)
+        self.unix(name).close()
+        wait_until(lambda: len(self.children(process)) > len(before), what="the command")
+        pid, = set(self.children(process)) - set(before)
+        wait_until(lambda: os.path.basename(os.readlink("/proc/%d/exe" % pid)) in ("sleep", "coreutils", "busybox"), what="sleep")
+        return pid
+
+    def wait_gone(self, pid):
+        def gone():
+            try:
+                with open("/proc/%d/stat" % pid, encoding="ascii") as stream:
+                    return stream.read().rsplit(")", 1)[1].split()[0] == "Z"
+            except FileNotFoundError:
+                return True
+        wait_until(gone, what="the end of a command")
+
+    def test_commands_whose_clients_have_gone(self):
+        """They end with their channel, and with the process."""
+        def line(seconds):
+            return 'c: unix-listen:%s -> "exec:exec sleep %d"' % (self.path("c"), seconds)
+        stays = 's: unix-listen:%s -> "exec:exec sleep 1000"' % self.path("s")
+        self.write(line(1000), stays)
+        process = self.channels()
+        first, kept = self.leave_a_command("c", process), self.leave_a_command("s", process)
+        wait_until(lambda: all(one["connections"] == 0 for one in self.states().values()), what="no connection")
+        self.write(line(1001), stays)
+        process.kill(signal.SIGHUP)
+        self.wait_gone(first)
+        self.assertEqual(self.children(process), [kept])
+        second = self.leave_a_command("c", process)
+        wait_until(lambda: all(one["connections"] == 0 for one in self.states().values()), what="no connection")
+        self.end(process)
+        self.wait_gone(kept)
+        self.wait_gone(second)
+
     def test_changes_while_data_flow(self):
         def line(name, rest="exec:cat"):
             return "%s: unix-listen:%s -> %s" % (name, self.path(name), rest)

@@ -160,6 +160,33 @@ START_TEST(killed_only_while_it_runs)
 }
 END_TEST
 
+/* Also one that was released; and each is told once. */
+START_TEST(all_of_a_context)
+{
+    pid_t pid;
+    int hold[2];
+    ck_assert_int_eq(pipe2(hold, O_CLOEXEC), 0);
+    struct child *child = child_start(&pid, on_ended, &loop);
+    if (pid == 0) {
+        char byte;
+        close(hold[1]);
+        _exit((int)read(hold[0], &byte, 1));
+    }
+    child_release(child);
+    killed = 0;
+    child_terminate_all(&hold);
+    ck_assert_int_eq(killed, 0);
+    child_terminate_all(&loop);
+    ck_assert_int_eq(killed, -pid);
+    killed = 0;
+    child_terminate_all(&loop);
+    ck_assert_int_eq(killed, 0);
+    close(hold[1]);
+    loop_run(&loop);
+    ck_assert_int_eq(ended, 1);
+}
+END_TEST
+
 START_TEST(released_first)
 {
     pid_t pid;
@@ -196,6 +223,7 @@ int main(void)
     tcase_add_test(tcase, a_signal_to_the_new_process);
     tcase_add_test(tcase, descriptors);
     tcase_add_test(tcase, killed_only_while_it_runs);
+    tcase_add_test(tcase, all_of_a_context);
     tcase_add_test(tcase, released_first);
     tcase_add_test(tcase, forgotten);
     suite_add_tcase(suite, tcase);
