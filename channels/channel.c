@@ -486,6 +486,26 @@ static void accept_failed(struct channel *channel, int error, const char *why)
     channel_pause(channel, PAUSE_LISTEN_MS);
 }
 
+static void channel_tell_share(const struct channel *channel, const struct shares *shares,
+                               char why[OPENER_WHY_MAX])
+{
+    unsigned total = shares_total(shares);
+    if (total == 0)
+        snprintf(why, OPENER_WHY_MAX,
+                 "refused: the limit of descriptors leaves no connection to %u channels",
+                 shares->count);
+    else if (shares_are_used_up(shares))
+        snprintf(why, OPENER_WHY_MAX,
+                 "refused: there are all %u connections already that the limit of descriptors "
+                 "allows to all %u channels",
+                 total, shares->count);
+    else
+        snprintf(why, OPENER_WHY_MAX,
+                 "refused: with %u connections this channel has its share, of %u that the limit of "
+                 "descriptors allows to all %u channels",
+                 channel->open, total, shares->count);
+}
+
 /* False: somebody has come, and there is no room for him; why says so. */
 static bool channel_admits(const struct channel *channel, char why[OPENER_WHY_MAX])
 {
@@ -497,17 +517,7 @@ static bool channel_admits(const struct channel *channel, char why[OPENER_WHY_MA
     }
     if (share == NULL || share_has_room(share))
         return true;
-    unsigned total = shares_total(share->shares), count = share->shares->count;
-    if (shares_are_used_up(share->shares))
-        snprintf(why, OPENER_WHY_MAX,
-                 "refused: there are all %u connections already that the limit of descriptors "
-                 "allows to all %u channels",
-                 total, count);
-    else
-        snprintf(why, OPENER_WHY_MAX,
-                 "refused: with %u connections this channel has its share, of %u that the limit of "
-                 "descriptors allows to all %u channels",
-                 channel->open, total, count);
+    channel_tell_share(channel, share->shares, why);
     return false;
 }
 

@@ -68,7 +68,7 @@ struct channel_state {
 struct channel *channel_new(const struct bridge_loop *loop, const struct end *from,
                             const struct end *to, const struct channel_settings *settings,
                             char why[CHANNEL_WHY_MAX]);
-/* Connections that are open get a reset. */
+/* Connections that are open get a reset. Unless it has ended by itself, commands get SIGTERM. */
 void channel_free(struct channel *channel);
 /* Reopens files. */
 void channel_reopen(struct channel *channel);

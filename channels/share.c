@@ -17,7 +17,8 @@ void shares_begin(struct shares *shares, unsigned descriptors)
 
 static unsigned shares_of_process(const struct shares *shares)
 {
-    unsigned third = shares->descriptors / 3;
+    unsigned all = shares->descriptors, aside = shares->aside;
+    unsigned third = all > aside ? (all - aside) / 3 : 0;
     if (third > SHARE_PROCESS)
         return SHARE_PROCESS;
     return third > SHARE_PROCESS_LEAST ? third : SHARE_PROCESS_LEAST;

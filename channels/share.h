@@ -6,9 +6,9 @@
  * Theory of operation
  *
  * A connection takes two descriptors: its client, and what was opened for it. Some are set aside
- * for the process itself (a third, but at most 64), and for the listeners and terminals of each
- * channel. Nobody gets these, or a listener could not come back, and no file could be read. Half of
- * the connections that the others are enough for is divided equally: each channel can have that
+ * for the listeners and terminals of each channel, and of the others a third for the process itself
+ * (20 to 64). Nobody gets these, or a listener could not come back, and no file could be read. Half
+ * of the connections that the others are enough for is divided equally: each channel can have that
  * many, and at least one. The other half is for those who need more. There a channel may take at
  * most as many as are left, so one alone gets half of it, the next one half of the rest, and so on.
  * Nobody can take what is another one's.

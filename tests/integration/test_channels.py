@@ -324,18 +324,18 @@ class Running(ChannelsCase):
         lines = ["c%d: unix-listen:%s -> unix:%s" % (i, self.path("c%d" % i), self.path("b")) for i in range(40)]
         self.write(*lines)
         server = self.unix_server("b")
-        process = self.few_descriptors(90)  # (90 - 30 - 40) / 2 = 10 connections
+        process = self.few_descriptors(90)  # (90 - 40 - 20) / 2 = 15 connections
         self.wait_line(process, b"the limit of 90 descriptors is too small for 40 channels, ")
         clients = [self.unix("c%d" % (i % 40)) for i in range(80)]
-        self.wait_line(process, b"refused: there are all 10 connections already that ")
-        self.assertEqual(sum(one["connections"] for one in self.states().values()), 10)
+        self.wait_line(process, b"refused: there are all 15 connections already that ")
+        self.assertEqual(sum(one["connections"] for one in self.states().values()), 15)
         self.write(*lines, "new: unix-listen:%s -> unix:%s" % (self.path("new"), self.path("b")))
         process.kill(signal.SIGHUP)
         self.wait_path("new")
         self.wait_line(process, b"the limit of 90 descriptors is too small for 41 channels, ")
         for client in clients:
             client.close()
-        for _ in range(10):
+        for _ in range(15):
             self.accept(server).close()
         wait_until(lambda: sum(one["connections"] for one in self.states().values()) == 0, what="they have gone")
         client = self.unix("new")

@@ -118,10 +118,14 @@ START_TEST(few_descriptors_or_no_bound)
         ck_assert_uint_eq(flood_share(&members[i]), 0); /* else the listeners would have none */
     ck_assert_uint_eq(shares_needed(&shares), 64 + 3 * 4 + 3 * 2);
     begin_shares(64, 3);
-    ck_assert_uint_eq(shares_total(&shares), (64 - 21 - 12) / 2);
+    ck_assert_uint_eq(shares_total(&shares), (64 - 20 - 12) / 2);
     for (int i = 0; i < 3; i++)
         ck_assert_uint_ge(flood_share(&members[i]), 2);
     ck_assert_uint_eq(shares_needed(&shares), 0);
+    shares_begin(&shares, 260);
+    for (int i = 0; i < 3; i++)
+        share_join(&members[i], &shares, 66);
+    ck_assert_uint_eq(shares_total(&shares), (260 - 198 - 20) / 2); /* not 64 of 62 */
     begin_shares(0, 3);
     ck_assert_uint_eq(flood_share(&members[0]), 1000000);
 }
