@@ -226,13 +226,22 @@ static void line_begin(struct libidc_line *c, int wait_ms)
     c->deadline_ms = -1;
 }
 
+/* A fault of the program's own does not happen while it waits. Sanitizers and some languages have
+ * handlers for these. */
+static bool is_for_faults(int number)
+{
+    return number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL ||
+           number == SIGTRAP || number == SIGSYS;
+}
+
 /* The kernel restarts no call that has a time limit, and no call tells which handler ran. */
 static bool all_handlers_restart(void)
 {
     for (int number = 1; number < NSIG; number++) {
         struct sigaction action;
-        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
-            action.sa_handler != SIG_IGN && !(action.sa_flags & SA_RESTART))
+        if (!is_for_faults(number) && sigaction(number, NULL, &action) == 0 &&
+            action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN &&
+            !(action.sa_flags & SA_RESTART))
             return false;
     }
     return true;

@@ -506,6 +506,8 @@ START_TEST(interrupted)
     struct idc_options options = IDC_OPTIONS_INIT;
     options.timeout_ms = 400;
     static const int of_libcheck[] = {SIGALRM, SIGINT, SIGTERM};
+    const struct sigaction of_sanitizer = {.sa_handler = on_alarm};
+    sigaction(SIGSEGV, &of_sanitizer, NULL); /* without SA_RESTART, and yet no reason to end */
     for (int i = 0; i < 3; i++) /* they do not restart, and one that does not is enough */
         signal(of_libcheck[i], SIG_DFL);
     child = libidc_interrupt(1, SA_RESTART);
