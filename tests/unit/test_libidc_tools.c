@@ -95,7 +95,7 @@ static const struct use {
     {"idc wait --timeout 60 twin 80", 1, "Name not unique", 1}, /* at once */
     {"echo hi | idc cat web 5", 0, "hi\n", 1},
     {"echo hi | idc cat self 5", 0, "hi\n", 1},
-    {"idc cat web 13", 1, ": idc-setup allow 3 web 13\n", 1},
+    {"idc cat web 13", 1, ": idc-setup allow 3 5 13\n", 1},
     {"idc cat web 99", 1, "(what it offers: idc services web)", 1},
     {"idc cat any no.service </dev/null", 1, "cannot connect to service no.service of any domain",
      1},
@@ -111,8 +111,9 @@ static const struct use {
     {"idc cat 4 99", 1, "refused", 1},
     {"idc cat 4 99", 1, "idc services 4", 1},
     {"idc cat 4 13", 1, ": idc-setup allow 3 4 13\n", 1},
-    {"idc cat 5 13", 1, ": idc-setup allow 3 web 13\n", 1}, /* it has a name */
-    {"idc cat name:web 13", 1, ": idc-setup allow 3 name:web 13\n", 1},
+    {"idc cat 5 13", 1, ": idc-setup allow 3 5 13\n",
+     1}, /* by domid, though it has a name: others may have that too */
+    {"idc cat name:web 13", 1, ": idc-setup allow 3 5 13\n", 1},
     {"idc cat 0 13", 1, ": idc-setup allow 3 dom0 13\n", 1},
     {"idc cat any no.entry", 1, " 3 any no.entry\n", 1},
     {"idc wait any no.entry", 2, "any is no domain to wait for", 1},
