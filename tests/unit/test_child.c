@@ -136,18 +136,25 @@ START_TEST(descriptors)
 }
 END_TEST
 
+/* A child that runs until hold[1] is closed. */
+static struct child *start_held(pid_t *pid, int hold[2])
+{
+    ck_assert_int_eq(pipe2(hold, O_CLOEXEC), 0);
+    struct child *child = child_start(pid, on_ended, &loop);
+    if (*pid == 0) {
+        char byte;
+        close(hold[1]);
+        _exit((int)read(hold[0], &byte, 1));
+    }
+    return child;
+}
+
 /* Its number may be another group's by then. */
 START_TEST(killed_only_while_it_runs)
 {
     pid_t pid;
     int hold[2];
-    ck_assert_int_eq(pipe2(hold, O_CLOEXEC), 0);
-    struct child *child = child_start(&pid, on_ended, &loop);
-    if (pid == 0) {
-        char byte;
-        close(hold[1]);
-        _exit((int)read(hold[0], &byte, 1));
-    }
+    struct child *child = start_held(&pid, hold);
     child_terminate(child);
     ck_assert_int_eq(killed, -pid);
     killed = 0;
@@ -165,13 +172,7 @@ START_TEST(all_of_a_context)
 {
     pid_t pid;
     int hold[2];
-    ck_assert_int_eq(pipe2(hold, O_CLOEXEC), 0);
-    struct child *child = child_start(&pid, on_ended, &loop);
-    if (pid == 0) {
-        char byte;
-        close(hold[1]);
-        _exit((int)read(hold[0], &byte, 1));
-    }
+    struct child *child = start_held(&pid, hold);
     child_release(child);
     killed = 0;
     child_terminate_all(&hold);

@@ -52,6 +52,19 @@ static void print_line(const char *word, int number)
     fputc('\n', stderr);
 }
 
+static void print_lines(void)
+{
+    for (int i = 0; i < LINES; i++)
+        print_line("line", i);
+}
+
+/* In a new process: fd is its stderr from now on. */
+static void take_over(int fd)
+{
+    dup2(fd, STDERR_FILENO);
+    line_out_take(&stderr, "the test");
+}
+
 /* Until the loss is told, and a line after it. What a terminal has taken comes to its reader some
  * time later, and so does the room: then several lines tell of it. Returns the sum. */
 static unsigned wait_until_told(int from)
@@ -73,8 +86,7 @@ static int print_much(int from)
 {
     unsigned come = 0;
     line_out_take(&stderr, "the test");
-    for (int i = 0; i < LINES; i++)
-        print_line("line", i);
+    print_lines();
     if (fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK)
         return 1;
     unsigned lost = wait_until_told(from);
@@ -159,12 +171,9 @@ START_TEST(reader_that_has_gone)
     ck_assert_int_eq(pipe(fds), 0);
     pid_t child = fork();
     if (child == 0) {
-        dup2(fds[1], STDERR_FILENO);
-        close(fds[1]);
         close(fds[0]);
-        line_out_take(&stderr, "the test");
-        for (int i = 0; i < LINES; i++)
-            print_line("line", i);
+        take_over(fds[1]);
+        print_lines();
         _exit(ferror(stderr) ? 1 : 7);
     }
     close(fds[0]);
@@ -180,10 +189,8 @@ START_TEST(end_after_loss)
     ck_assert_int_eq(pipe(fds), 0);
     pid_t child = fork();
     if (child == 0) {
-        dup2(fds[1], STDERR_FILENO);
-        line_out_take(&stderr, "the test");
-        for (int i = 0; i < LINES; i++)
-            print_line("line", i);
+        take_over(fds[1]);
+        print_lines();
         read_all(fds[0]);
         exit(0);
     }
@@ -200,8 +207,7 @@ START_TEST(descriptors_that_are_closed)
     ck_assert_int_eq(pipe(fds), 0);
     pid_t child = fork();
     if (child == 0) {
-        dup2(fds[1], STDERR_FILENO);
-        line_out_take(&stderr, "the test");
+        take_over(fds[1]);
         closefrom(STDERR_FILENO + 1);
         line_out_again();
         print_line("line", 1);
@@ -219,10 +225,8 @@ START_TEST(file_loses_nothing)
     FILE *file = tmpfile();
     pid_t child = fork();
     if (child == 0) {
-        dup2(fileno(file), STDERR_FILENO);
-        line_out_take(&stderr, "the test");
-        for (int i = 0; i < LINES; i++)
-            print_line("line", i);
+        take_over(fileno(file));
+        print_lines();
         _exit(0);
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
