@@ -41,7 +41,7 @@
 
 #define REFUSED_SECONDS 2
 #define RETRY_MS 250
-#define ACCEPTED_AT_ONCE 64
+#define ACCEPTED_AT_ONCE 16
 #define SERVED_AT_ONCE 4
 
 static const char no_descriptors[] =

@@ -10,7 +10,7 @@
  *     bench calls                                      what calls cost that have nothing to do with
  *                                                      IDC
  *     bench attack KIND DOMID PORT                     asks for as much as it can (attack.h)
- *     bench victim DOMID PORT COUNT PID                connects now and then meanwhile
+ *     bench victim DOMID PORT COUNT                    connects now and then meanwhile
  *
  * It is one file that needs few libraries and can be copied into guests. docs/performance.md tells
  * what the tests measure. Exit status: 0; 1 for a failure; 2 for wrong usage; 3 when this machine
@@ -37,7 +37,7 @@ static int print_usage(FILE *to)
             "       bench relay PATH TO\n"
             "       bench calls\n"
             "       bench attack KIND DOMID PORT\n"
-            "       bench victim DOMID PORT COUNT PID\n\n"
+            "       bench victim DOMID PORT COUNT\n\n"
             "  --size BYTES      of a write or a round trip (default: 65536 for streams, 64 for "
             "round trips)\n"
             "  --streams N       connections at the same time (default: 1; fairness 16)\n"
@@ -242,10 +242,10 @@ int main(int argc, char **argv)
         return bench_relay(argv[2], argv[3]);
     if (argc == 2 && strcmp(argv[1], "calls") == 0)
         return calls_run();
-    if (argc == 6 && strcmp(argv[1], "victim") == 0)
-        return attack_victim(
-            (unsigned)strtoul(argv[2], NULL, 10), (unsigned)strtoul(argv[3], NULL, 10),
-            (unsigned)strtoul(argv[4], NULL, 10), (pid_t)strtol(argv[5], NULL, 10));
+    if (argc == 5 && strcmp(argv[1], "victim") == 0)
+        return attack_victim((unsigned)strtoul(argv[2], NULL, 10),
+                             (unsigned)strtoul(argv[3], NULL, 10),
+                             (unsigned)strtoul(argv[4], NULL, 10));
     if (argc == 5 && strcmp(argv[1], "attack") == 0)
         return attack_run(argv[2], (unsigned)strtoul(argv[3], NULL, 10),
                           (unsigned)strtoul(argv[4], NULL, 10));

@@ -19,7 +19,7 @@
 /* For one client. 113 of the smallest calls come in one go, of so many bytes. */
 #define CALLS_AT_ONCE 1024
 #define BUDGET 320
-#define ACCEPTED 64 /* connections in one turn, at most */
+#define ACCEPTED 16 /* connections in one turn, at most */
 #define MANY 20000
 
 struct counting {
