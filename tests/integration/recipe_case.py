@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests that run the commands of docs/recipes.md, as they stand there.
+"""Tests that run the commands of docs/recipes.md, or of another document, as they stand there.
 
 A line of a code block is a prompt (`dom0$`, `web#`; `web:` before a line of a file) and what stands behind it. A test names its
 section, and takes each line by how it begins. What a test must have elsewhere (a directory, a port, a program that isn't
@@ -22,9 +22,9 @@ GENERATION = 1000  # of the rules with the name; on Xen idc-setup has published 
 NAMES = "version 1\nself uuid=ffffffff-0000-0000-0000-%012d\npeer %d name=%s\nend\n"
 
 
-def sections():
+def sections(document=DOCUMENT):
     """{heading: [(prompt, line)]} of those that have commands."""
-    with open(os.path.join(ROOT, DOCUMENT), encoding="utf-8") as stream:
+    with open(os.path.join(ROOT, document), encoding="utf-8") as stream:
         _, *parts = re.split(r"^## ", stream.read(), flags=re.MULTILINE)
     found = {part.partition("\n")[0]: re.findall(r"^    (\w+[$#:]) (\s*\S.*)$", part, re.MULTILINE) for part in parts}
     return {heading: lines for heading, lines in found.items() if lines}
@@ -71,6 +71,7 @@ class WebCase(ProgramsCase):
 
 
 class RecipeCase(WebCase):
+    document = DOCUMENT
     heading = None
     installed = ()  # programs of the machine, or patterns of their paths, without which the test is skipped
 
@@ -81,7 +82,7 @@ class RecipeCase(WebCase):
             if self.world.platform == "local" and not shutil.which(program) and not glob.glob(program):
                 self.skipTest("%s is not installed (scripts/bootstrap recipes)" % program)
         super().setUp()
-        self.lines = sections()[self.heading]
+        self.lines = sections(self.document)[self.heading]
         self.left = list(self.lines)
 
     def take(self, prompt, beginning, *exchange):
@@ -91,9 +92,9 @@ class RecipeCase(WebCase):
             self.left.remove(found)
         text = found[1]
         for old, new in exchange:
-            self.assertIn(old, text, DOCUMENT)
+            self.assertIn(old, text, self.document)
             text = text.replace(old, new)
         return text
 
     def assert_all_taken(self):
-        self.assertEqual(self.left, [], "the test leaves out a command of %s" % DOCUMENT)
+        self.assertEqual(self.left, [], "the test leaves out a command of %s" % self.document)
