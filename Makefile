@@ -516,6 +516,9 @@ TO_DOC  := $(DESTDIR)$(DOCDIR)
 TO_UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system
 TO_USER := $(DESTDIR)$(PREFIX)/lib/sysusers.d
 TO_UDEV := $(DESTDIR)$(PREFIX)/lib/udev/rules.d
+TO_BASH := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+# Debian's zsh reads vendors' functions below /usr; everything else is in site-functions.
+TO_ZSH  := $(DESTDIR)$(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 # As they lie in the sources, so that their links work.
 DOC_TOP := README.md CONTRIBUTING.md LICENSE $(DEMO_SRC)
 DOC_SUB := $(wildcard docs/*.md LICENSES/*)
@@ -523,7 +526,7 @@ DOC_SUB := $(wildcard docs/*.md LICENSES/*)
 # Modes are told, so that umask has no say in them.
 install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, man pages, documents, systemd unit (LIBDIR=)
 	install -d "$(TO_BIN)" "$(TO_SBIN)" "$(TO_LIB)/pkgconfig" "$(TO_OWN)" "$(TO_INC)" "$(TO_UNIT)" "$(TO_USER)" "$(TO_UDEV)" \
-	    "$(TO_DOC)/docs" "$(TO_DOC)/LICENSES"
+	    "$(TO_BASH)" "$(TO_ZSH)" "$(TO_DOC)/docs" "$(TO_DOC)/LICENSES"
 	install -m 755 $(BUILD)/link_mgr $(BUILD)/idc-setup "$(TO_SBIN)"
 	install -m 755 $(BUILD)/idc "$(TO_BIN)"
 	install -m 755 $(BUILD)/test_accept $(BUILD)/test_conn "$(TO_OWN)"
@@ -541,6 +544,8 @@ install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, m
 	$(fill) dist/idc-serve@.service.in | install -m 644 /dev/stdin "$(TO_UNIT)/idc-serve@.service"
 	install -m 644 dist/idc.sysusers "$(TO_USER)/idc.conf"
 	install -m 644 dist/idc.rules "$(TO_UDEV)/60-idc.rules"
+	install -m 644 dist/idc.bash "$(TO_BASH)/idc"
+	install -m 644 dist/_idc "$(TO_ZSH)"
 	install -m 644 $(DOC_TOP) "$(TO_DOC)"
 	@for file in $(DOC_SUB); do install -m 644 $$file "$(TO_DOC)/$$file" || exit 1; done
 	@for page in $(MAN); do install -v -D -m 644 $$page "$(TO_MAN)/man$${page##*.}/$${page##*/}" || exit 1; done
@@ -552,7 +557,7 @@ uninstall: ## remove what install put there
 	rm -f "$(TO_LIB)/libidc.a" "$(TO_LIB)/libidc.so" "$(TO_LIB)/libidc.so.0" "$(TO_LIB)/libidc.so.$(VERSION)"
 	rm -f "$(TO_LIB)/pkgconfig/libidc.pc" "$(TO_UNIT)/link_mgr.service" "$(TO_UNIT)/link_mgr.socket" "$(TO_UNIT)/idc-policy.service"
 	rm -f "$(TO_UNIT)/idc-channels.service" "$(TO_UNIT)/idc-serve@.service"
-	rm -f "$(TO_USER)/idc.conf" "$(TO_UDEV)/60-idc.rules"
+	rm -f "$(TO_USER)/idc.conf" "$(TO_UDEV)/60-idc.rules" "$(TO_BASH)/idc" "$(TO_ZSH)/_idc"
 	rm -rf "$(TO_OWN)" "$(TO_DOC)"
 	@for page in test_accept.1 $(patsubst docs/%.md,%,$(MAN_SRC)); do rm -f "$(TO_MAN)/man$${page##*.}/$$page"; done
 

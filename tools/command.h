@@ -8,6 +8,7 @@
 #define IDC_COMMAND_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "idc.h"
@@ -35,6 +36,10 @@ int run_serve(const struct command *command, int argc, char **argv);
 int run_channels(const struct command *command, int argc, char **argv);
 int run_rpc(const struct command *command, int argc, char **argv);
 int run_bench(const struct command *command, int argc, char **argv);
+int run_complete(const struct command *command, int argc, char **argv);
+
+/* All commands, for completion; NULL behind the last one. */
+const struct command *command_at(size_t place);
 
 /* The daemon's RPC socket: --socket, or what libidc takes by itself. */
 extern const char *command_socket;

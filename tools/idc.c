@@ -146,10 +146,21 @@ static const struct command commands[] = {
      "  --timeout S        seconds to wait for the connection, default 30, and for\n"
      "                     the whole answer, default 5\n",
      run_services},
+    {"complete", "[--] [WORD]...", "what the last word may become, for shells",
+     "The words are those of a command line, without idc before them. The first line\n"
+     "says what is completed: words, parts (no blank follows), files, or programs.\n"
+     "Each other line is a possible word, and behind a tab what it is. This command\n"
+     "takes a second at most, and says nothing of failures.\n",
+     run_complete},
 };
 /* For mistakes before the command. */
 static const struct command whole = {.name = ""};
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+const struct command *command_at(size_t place)
+{
+    return place < COMMAND_COUNT ? &commands[place] : NULL;
+}
 
 static int print_help(FILE *to)
 {

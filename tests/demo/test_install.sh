@@ -16,7 +16,8 @@ make -s install BUILD="$build" DESTDIR="$to" PREFIX=/opt/idc || wrong "make inst
 there=$to/opt/idc
 for file in sbin/link_mgr sbin/idc-setup bin/idc lib/libidc.a lib/libidc.so lib/libidc.so.0 lib/pkgconfig/libidc.pc include/idc.h \
     lib/idc/test_accept lib/idc/test_conn lib/idc/libidc-vsock.so lib/systemd/system/link_mgr.service lib/systemd/system/link_mgr.socket lib/systemd/system/idc-policy.service lib/systemd/system/idc-channels.service lib/systemd/system/idc-serve@.service \
-    lib/sysusers.d/idc.conf lib/udev/rules.d/60-idc.rules; do
+    lib/sysusers.d/idc.conf lib/udev/rules.d/60-idc.rules \
+    share/bash-completion/completions/idc share/zsh/site-functions/_idc; do
     [ -s "$there/$file" ] || wrong "no $file"
 done
 ! grep -rq '@PREFIX@\|@VERSION@' "$there/lib/pkgconfig" "$there/lib/systemd" || wrong "a @WORD@ is left"
@@ -91,8 +92,9 @@ for file in libidc.a libidc.so libidc.so.0 pkgconfig/libidc.pc; do
     [ -s "$to/usr/lib/$multiarch/$file" ] || wrong "no $file in /usr/lib/$multiarch"
 done
 grep -qxF "libdir=\${exec_prefix}/lib/$multiarch" "$to/usr/lib/$multiarch/pkgconfig/libidc.pc" || wrong "libidc.pc names another libdir"
-for file in idc/libidc-vsock.so systemd/system/link_mgr.service; do
-    [ -s "$to/usr/lib/$file" ] || wrong "no $file in /usr/lib"
+for file in lib/idc/libidc-vsock.so lib/systemd/system/link_mgr.service share/bash-completion/completions/idc \
+    share/zsh/vendor-completions/_idc; do
+    [ -s "$to/usr/$file" ] || wrong "no $file in /usr"
 done
 gone PREFIX=/usr
 make -s install BUILD="$build" DESTDIR="$to" PREFIX=/usr LIBDIR=/usr/lib64 >/dev/null || wrong "make install LIBDIR= failed"

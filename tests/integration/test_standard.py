@@ -126,10 +126,10 @@ class Full(RulesCase):
         yield from (["idc"] + words for words in (
             ["--help"], ["--version"], ["help"], ["help", "cat"], ["status"], ["status", "--json"], ["status", "--connections"],
             ["services", db], ["cat", "--recv-only", db, port], ["ping", "-c", "1", db], ["rpc", "status"],
-            ["rpc", "--get", "domid", "status"], ["rpc", "system.listMethods"], ["forward", "exec:echo hello", "stdio"],
+            ["rpc", "--get", "domid", "status"], ["complete", "--", ""], ["rpc", "system.listMethods"], ["forward", "exec:echo hello", "stdio"],
             ["channels", "--check", "--config", os.path.join(self.policy, "policy.d")]))
         yield from (["idc", command, "--help"] for command in (
-            "status", "ping", "cat", "forward", "channels", "serve", "bench", "run", "wait", "rpc", "services"))
+            "status", "ping", "cat", "forward", "channels", "serve", "bench", "run", "wait", "rpc", "services", "complete"))
         yield from (["idc-setup"] + words for words in (
             ["--help"], ["--version"], ["--list"], ["--list", "--json"], ["list"], ["list", "--json"], ["graph"], ["graph", "--dot"],
             ["explain", web, db, port], ["explain", db, web, port], ["explain", "--json", web, db, port],
