@@ -390,14 +390,14 @@ bench-xen-programs:
 C_DIRS      := common libidc vsock link_mgr policy idc-setup channels tools tests
 LINT_C      := $(shell find $(C_DIRS) -name '*.c' 2>/dev/null | sort) $(DEMO_SRC)
 LINT_H      := $(shell find $(C_DIRS) include -name '*.h' 2>/dev/null)
-LINT_SCRIPT := $(shell git ls-files -co --exclude-standard -- scripts tests .ci 2>/dev/null)
+LINT_SCRIPT := $(shell git ls-files -co --exclude-standard -- scripts tests python .ci 2>/dev/null)
 LINT_SH     := $(shell grep -lE '^\#!.*[ /](ba|a)?sh$$' $(LINT_SCRIPT) /dev/null)
 LINT_PY     := $(shell grep -lE '^\#!.*[ /]python3$$' $(LINT_SCRIPT) /dev/null) $(filter %.py,$(LINT_SCRIPT))
 TIDY        := $(patsubst %.c,$(BUILD)/lint/%.tidy,$(LINT_C))
 
-lint: ## the compiler's warnings, clang-tidy, cppcheck, shellcheck, pyflakes, clang-format, the length of lines, the rooms of link_mgr, the core without a C library
+lint: ## the compiler's warnings, clang-tidy, cppcheck, shellcheck, pyflakes, mypy, clang-format, the length of lines, the rooms of link_mgr, the core without a C library
 	$(BOOTSTRAP) test lint
-	$(SUBMAKE_J) --output-sync=target -k lint-c lint-cppcheck lint-sh lint-py \
+	$(SUBMAKE_J) --output-sync=target -k lint-c lint-cppcheck lint-sh lint-py lint-types \
 	    lint-format lint-lines lint-names lint-rooms lint-prose lint-freestanding lint-warnings
 
 lint-c: $(TIDY)
@@ -425,6 +425,11 @@ lint-sh:
 lint-py:
 	$(call say,PYTHON,$(words $(LINT_PY)) files)
 	$(Q)$(if $(LINT_PY),pyflakes3 $(LINT_PY))
+
+# The Python package says that it has types.
+lint-types:
+	$(call say,TYPES,python/idc)
+	$(Q)mypy --strict --no-error-summary --cache-dir $(BUILD)/lint/mypy python/idc
 
 # Other versions of clang-format differ in small things, so only version 14 counts.
 CLANG_FORMAT = $(shell for name in clang-format-14 clang-format; do \
@@ -502,6 +507,10 @@ $(BUILD)/man/%: docs/%.md
 MULTIARCH := $(if $(filter /usr,$(PREFIX)),$(shell $(CC) -print-multiarch))
 LIBDIR    ?= $(PREFIX)/lib$(addprefix /,$(MULTIARCH))
 DOCDIR    ?= $(PREFIX)/share/doc/idc
+# Where Debian's Python looks: below /usr there is one directory for all its versions, elsewhere one for each.
+PYTHON    ?= $(firstword $(wildcard /usr/bin/python3) python3)
+PYTHONDIR ?= $(PREFIX)/lib/python3$(if $(filter-out /usr,$(PREFIX)),$(shell $(PYTHON) -c 'import sys; print(".%d" % sys.version_info[1])' \
+                 2>/dev/null))/dist-packages
 fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
            -e 's|@LIBDIR@|$(patsubst $(PREFIX)/%,$${exec_prefix}/%,$(LIBDIR))|'
 
@@ -519,14 +528,15 @@ TO_UDEV := $(DESTDIR)$(PREFIX)/lib/udev/rules.d
 TO_BASH := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 # Debian's zsh reads vendors' functions below /usr; everything else is in site-functions.
 TO_ZSH  := $(DESTDIR)$(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+TO_PY   := $(DESTDIR)$(PYTHONDIR)/idc
 # As they lie in the sources, so that their links work.
 DOC_TOP := README.md CONTRIBUTING.md LICENSE $(DEMO_SRC)
 DOC_SUB := $(wildcard docs/*.md LICENSES/*)
 
 # Modes are told, so that umask has no say in them.
-install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, man pages, documents, systemd unit (LIBDIR=)
+install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, Python package, man pages, documents, systemd unit (LIBDIR=, PYTHONDIR=)
 	install -d "$(TO_BIN)" "$(TO_SBIN)" "$(TO_LIB)/pkgconfig" "$(TO_OWN)" "$(TO_INC)" "$(TO_UNIT)" "$(TO_USER)" "$(TO_UDEV)" \
-	    "$(TO_BASH)" "$(TO_ZSH)" "$(TO_DOC)/docs" "$(TO_DOC)/LICENSES"
+	    "$(TO_BASH)" "$(TO_ZSH)" "$(TO_PY)" "$(TO_DOC)/docs" "$(TO_DOC)/LICENSES"
 	install -m 755 $(BUILD)/link_mgr $(BUILD)/idc-setup "$(TO_SBIN)"
 	install -m 755 $(BUILD)/idc "$(TO_BIN)"
 	install -m 755 $(BUILD)/test_accept $(BUILD)/test_conn "$(TO_OWN)"
@@ -546,6 +556,7 @@ install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, m
 	install -m 644 dist/idc.rules "$(TO_UDEV)/60-idc.rules"
 	install -m 644 dist/idc.bash "$(TO_BASH)/idc"
 	install -m 644 dist/_idc "$(TO_ZSH)"
+	install -m 644 python/idc/*.py python/idc/py.typed "$(TO_PY)"
 	install -m 644 $(DOC_TOP) "$(TO_DOC)"
 	@for file in $(DOC_SUB); do install -m 644 $$file "$(TO_DOC)/$$file" || exit 1; done
 	@for page in $(MAN); do install -v -D -m 644 $$page "$(TO_MAN)/man$${page##*.}/$${page##*/}" || exit 1; done
@@ -558,7 +569,7 @@ uninstall: ## remove what install put there
 	rm -f "$(TO_LIB)/pkgconfig/libidc.pc" "$(TO_UNIT)/link_mgr.service" "$(TO_UNIT)/link_mgr.socket" "$(TO_UNIT)/idc-policy.service"
 	rm -f "$(TO_UNIT)/idc-channels.service" "$(TO_UNIT)/idc-serve@.service"
 	rm -f "$(TO_USER)/idc.conf" "$(TO_UDEV)/60-idc.rules" "$(TO_BASH)/idc" "$(TO_ZSH)/_idc"
-	rm -rf "$(TO_OWN)" "$(TO_DOC)"
+	rm -rf "$(TO_OWN)" "$(TO_DOC)" "$(TO_PY)"
 	@for page in test_accept.1 $(patsubst docs/%.md,%,$(MAN_SRC)); do rm -f "$(TO_MAN)/man$${page##*.}/$$page"; done
 
 clean: ## remove everything that was made
@@ -574,7 +585,7 @@ help: ## this list
 
 FORCE:
 .PHONY: bench bench-attacks bench-xen bench-xen-programs
-.PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-freestanding lint-sh lint-py \
+.PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-freestanding lint-sh lint-py lint-types \
         lint-format lint-lines lint-names lint-rooms lint-prose lint-warnings \
         man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen check-vsock-kernel check-recipes \
         fuzz model coverage run-coverage replays soak \

@@ -59,6 +59,14 @@ for kind in shared static; do
     [ "$said" = "$version" ] || wrong "the $kind program says version '$said', pkg-config '$version'"
 done
 
+# The Python package, with the installed library. (A sanitizer's library would have to come before Python's.)
+package=$(echo "$there"/lib/python3*/dist-packages)
+[ -e "$package/idc/py.typed" ] || wrong "no types of the Python package"
+said=$(PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$package LD_LIBRARY_PATH=$there/lib python3 -c 'import idc; print(idc.version())') ||
+    [ -n "$sanitize" ] || wrong "the Python package failed"
+[ "$said" = "$version" ] || [ -n "$sanitize" ] || wrong "the Python package says version '$said', pkg-config '$version'"
+grep -qx "version = \"$version\"" python/pyproject.toml || wrong "python/pyproject.toml has another version than $version"
+
 # Only what idc.h declares is in anyone's way.
 extra=$(nm -D --defined-only "$there/lib/libidc.so.0" | awk '$2 != "A" && $3 !~ /^idc_/ {print $3}')
 [ -z "$extra" ] || [ -n "$sanitize" ] || wrong "libidc.so defines: $extra"
@@ -93,7 +101,7 @@ for file in libidc.a libidc.so libidc.so.0 pkgconfig/libidc.pc; do
 done
 grep -qxF "libdir=\${exec_prefix}/lib/$multiarch" "$to/usr/lib/$multiarch/pkgconfig/libidc.pc" || wrong "libidc.pc names another libdir"
 for file in lib/idc/libidc-vsock.so lib/systemd/system/link_mgr.service share/bash-completion/completions/idc \
-    share/zsh/vendor-completions/_idc; do
+    share/zsh/vendor-completions/_idc lib/python3/dist-packages/idc/__init__.py; do
     [ -s "$to/usr/$file" ] || wrong "no $file in /usr"
 done
 gone PREFIX=/usr
