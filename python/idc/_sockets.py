@@ -161,12 +161,13 @@ class Socket(socket.socket):
 
     # ---- why it ended ----
 
-    def _probe(self) -> None:
-        """Raises what libidc knows about the end, without taking data."""
+    def _probe(self, flags: int = 0) -> None:
+        """Raises what libidc knows about the end, without taking data. flags: of the call that has
+        found the end. After MSG_WAITALL, only link_mgr can say that it was a clean one."""
         probe = ctypes.create_string_buffer(1)
+        flags = flags & socket.MSG_WAITALL | socket.MSG_PEEK | socket.MSG_DONTWAIT
         try:
-            call("idc_recv_with", self.fileno(), probe, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT,
-                 None)
+            call("idc_recv_with", self.fileno(), probe, 1, flags, None)
         except (BlockingIOError, InterruptedError):
             pass
 
@@ -219,7 +220,7 @@ class Socket(socket.socket):
             return self._recv_part(bufsize, flags)
         data = self._receive_by(super().recv, bufsize, flags)
         if not data and bufsize > 0:
-            self._probe()
+            self._probe(flags)
         return data
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
@@ -230,7 +231,7 @@ class Socket(socket.socket):
             return len(data)
         got = self._receive_by(super().recv_into, buffer, nbytes, flags)
         if got == 0 and size > 0:
-            self._probe()
+            self._probe(flags)
         return got
 
     # ---- messages ----
