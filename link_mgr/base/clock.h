@@ -9,5 +9,7 @@
 uint64_t clock_now_ms(void);
 /* Milliseconds since 1970, as good. Somebody may set this clock. */
 uint64_t clock_wall_ms(void);
+/* Nanoseconds since 1970, as good as the kernel knows. */
+uint64_t clock_wall_ns(void);
 
 #endif

@@ -22,6 +22,7 @@
 #define PUSH_LENT ((ssize_t)IDC_MESSAGE_MAX + 1) /* more than any length */
 
 struct endpoint;
+struct capture_frame;
 struct conn;
 struct judge_question;
 struct judge_verdict;
@@ -96,6 +97,9 @@ struct host {
     /* limit is that of the peer that the line is about. So a peer that causes many lines doesn't
      * hide the lines about others. */
     void (*log)(struct host *host, struct log_limit *limit, int priority, const char *text);
+    /* A frame passes (capture.h). NULL, which the host may set and take away between two turns:
+     * nobody wants to see them. */
+    void (*frame)(struct host *host, const struct capture_frame *frame);
 };
 
 #endif

@@ -4,6 +4,7 @@
 #ifndef IDC_LINK_PRIVATE_H
 #define IDC_LINK_PRIVATE_H
 
+#include "link_mgr/core/capture.h"
 #include "link_mgr/core/core.h"
 #include "link_mgr/core/link.h"
 #include "link_mgr/core/peer.h"
@@ -31,8 +32,10 @@ struct slot {
 struct refusal {
     uint32_t id;
     uint32_t status;
-    uint32_t uid;  /* users have turns */
-    uint32_t rule; /* as in a CONNECT_rsp */
+    uint32_t uid;               /* users have turns */
+    uint32_t rule;              /* as in a CONNECT_rsp */
+    uint32_t source_port, port; /* of the request, for captures */
+    uint32_t type;
 };
 
 struct link {
@@ -71,6 +74,12 @@ struct link {
 static inline uint64_t link_features(const struct link *link)
 {
     return link->own.features & link->other.features;
+}
+
+/* Does the host want to see frames? */
+static inline bool link_is_captured(const struct link *link)
+{
+    return __builtin_expect(link->peer->core->host->frame != NULL, 0);
 }
 
 /* Gives conn an id. False: memory is short, or there are too many. */

@@ -120,7 +120,10 @@ static void link_receive_refuse(struct link *link, const struct wire_connect_req
         (struct refusal){.id = req->id,
                          .status = reason_to_wire(reason, link_features(link) & WIRE_RULES),
                          .uid = req->uid,
-                         .rule = rule};
+                         .rule = rule,
+                         .source_port = req->source_port,
+                         .port = req->port,
+                         .type = req->type};
     link->peer->core->count.requests_refused++;
     if (host->refused)
         host->refused(host, &question, reason, verdict);
@@ -254,6 +257,8 @@ static const char *link_receive_dispatch(struct link *link, const struct wire_fr
     struct arrival arrival = {.frame = frame, .payload = payload, .reason = REASON_PROTOCOL};
     if ((frame->type == WIRE_TYPE_HELLO) == link->up)
         return link->up ? "a second HELLO" : "a frame before HELLO";
+    if (link_is_captured(link))
+        link_capture_received(link, frame);
     if (frame->type >= WIRE_TYPE_SKIPPED)
         return NULL;
     if (frame->type != WIRE_TYPE_DATA)

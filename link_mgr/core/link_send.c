@@ -13,14 +13,25 @@
 /* less is not worth a frame's header, its system calls and its events */
 #define DATA_ROOM_MIN 1024u
 
-/* Puts a frame that has no data of a program. There is room for it. */
-static void link_send_put(struct link *link, const struct wire_frame *frame, const void *payload)
+/* Puts a frame, for which there is room. payload NULL: it has none, or it is in the ring. */
+static void link_send_ring(struct link *link, const struct wire_frame *frame, const void *payload)
 {
     uint8_t header[WIRE_HEADER];
     wire_put_frame(header, frame);
     ring_put(&link->rings.out, 0, header, sizeof(header));
     if (payload)
         ring_put(&link->rings.out, WIRE_HEADER, payload, frame->length);
+}
+
+/* The same for a frame of a connection, or of none (NULL). */
+static void link_send_put(struct link *link, const struct conn *conn,
+                          const struct wire_frame *frame, const void *payload)
+{
+    link_send_ring(link, frame, payload);
+    if (link_is_captured(link)) {
+        struct capture_ends ends = capture_ends_of(conn);
+        link_capture_sent(link, frame, &ends);
+    }
 }
 
 static void link_send_publish(struct link *link, uint32_t length)
@@ -53,7 +64,7 @@ static void send_hello(struct link *link)
 {
     uint8_t payload[WIRE_HELLO];
     wire_put_hello(payload, &link->own);
-    link_send_put(link, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO},
+    link_send_put(link, NULL, &(struct wire_frame){.type = WIRE_TYPE_HELLO, .length = WIRE_HELLO},
                   payload);
     link_send_publish(link, WIRE_HELLO);
     link->hello_sent = true;
@@ -63,8 +74,8 @@ static void send_bye(struct link *link, enum reason reason)
 {
     uint8_t payload[4];
     wire_put_u32(payload, reason);
-    link_send_put(link, &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(payload)},
-                  payload);
+    link_send_put(link, NULL,
+                  &(struct wire_frame){.type = WIRE_TYPE_BYE, .length = sizeof(payload)}, payload);
     link_send_publish(link, sizeof(payload));
 }
 
@@ -75,7 +86,7 @@ static void send_response(struct link *link, struct conn *conn)
         .id = conn->id, .port = conn->local_port, .uid = conn->listener_uid};
     uint32_t length = wire_put_connect_rsp(payload, link_features(link), &rsp);
     conn->owed &= ~OWED_RESPONSE;
-    link_send_put(link,
+    link_send_put(link, conn,
                   &(struct wire_frame){.type = WIRE_TYPE_CONNECT_RSP,
                                        .length = length,
                                        .connection = conn->peer_id,
@@ -91,7 +102,7 @@ static void send_disconnect(struct link *link, struct conn *conn, uint8_t flags)
     uint8_t payload[4];
     uint32_t length = flags & WIRE_RESET ? sizeof(payload) : 0;
     wire_put_u32(payload, conn->reset);
-    link_send_put(link,
+    link_send_put(link, conn,
                   &(struct wire_frame){.type = WIRE_TYPE_DISCONNECT,
                                        .flags = flags,
                                        .length = length,
@@ -115,7 +126,7 @@ static void send_control(struct link *link)
     else if (flags)
         send_disconnect(link, conn, flags);
     else if (conn->owed & OWED_CREDIT) {
-        link_send_put(link,
+        link_send_put(link, conn,
                       &(struct wire_frame){.type = WIRE_TYPE_CREDIT,
                                            .connection = conn->peer_id,
                                            .credit = conn_credit_field(conn)},
@@ -166,10 +177,15 @@ static void send_refusal(struct link *link)
     const struct wire_connect_rsp rsp = {
         .status = refusal.status, .uid = WIRE_UID_UNKNOWN, .rule = refusal.rule};
     uint32_t length = wire_put_connect_rsp(payload, link_features(link), &rsp);
-    link_send_put(link,
-                  &(struct wire_frame){
-                      .type = WIRE_TYPE_CONNECT_RSP, .length = length, .connection = refusal.id},
-                  payload);
+    const struct wire_frame frame = {
+        .type = WIRE_TYPE_CONNECT_RSP, .length = length, .connection = refusal.id};
+    link_send_ring(link, &frame, payload);
+    if (link_is_captured(link))
+        link_capture_sent(link, &frame,
+                          &(struct capture_ends){.local_port = refusal.port,
+                                                 .peer_port = refusal.source_port,
+                                                 .type = refusal.type,
+                                                 .name = ""});
     link_send_publish(link, length);
     link->unanswered_in--;
     link->tokens -= 1000;
@@ -193,7 +209,7 @@ static void send_request(struct link *link, struct conn *conn)
     };
     strcpy(req.name, conn->name);
     uint32_t length = wire_put_connect_req(payload, &req);
-    link_send_put(link,
+    link_send_put(link, conn,
                   &(struct wire_frame){.type = WIRE_TYPE_CONNECT_REQ,
                                        .length = length,
                                        .credit = conn_credit_field(conn)},
@@ -260,7 +276,7 @@ static int64_t link_send_fill(struct link *link, struct conn *conn, uint32_t roo
         frame.flags |= WIRE_DATA_TOTAL;
         frame.length += WIRE_TOTAL;
     }
-    link_send_put(link, &frame, NULL);
+    link_send_put(link, conn, &frame, NULL);
     link_send_publish(link, frame.length);
     return frame.length;
 }
