@@ -45,6 +45,7 @@ DAEMON_SRC := link_mgr/options.c $(foreach room,rpc hub program base,$(wildcard 
 SETUP_SRC  := $(wildcard idc-setup/*.c)
 POLICY_SRC := $(wildcard policy/*.c)
 MEASURE_SRC := $(wildcard tools/measure/*.c)
+PCAP_SRC   := $(wildcard tools/pcap/*.c)
 TOOLS_SRC  := $(wildcard tools/*.c)
 CHANNELS_SRC := $(wildcard channels/*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
@@ -76,6 +77,8 @@ LIBIDC_ALL := $(BUILD)/pic/libidc_all.a
 LIBIDC_A   := $(BUILD)/libidc.a
 # Measuring, for the idc tool and for bench.
 MEASURE_LIB := $(BUILD)/obj/libmeasure.a
+# Files of captures, for the idc tool and its tests.
+PCAP_LIB := $(BUILD)/obj/libpcapng.a
 # Ends, bridges and channels, for the idc tool and its tests; and the questions to the kernel that link_mgr asks too.
 CHANNELS_LIB := $(BUILD)/obj/libchannels.a
 # The policy files' language. link_mgr does not need it.
@@ -102,7 +105,7 @@ XMLRPC_OTHERS := strndup|asprintf|__asprintf_chk|reallocarray|aligned_alloc|posi
 # what they depend on, and is written only when that changes.
 CONFIG := $(CC) $(CFLAGS_ALL) $(XEN_FLAGS) $(XMLRPC_OWN) | $(LDFLAGS) | $(LIBIDC_SRC) $(VSOCK_SRC) $(COMMON_SRC) $(DAEMON_SRC) \
           $(CORE_SRC) $(LOCAL_SRC) $(XEN_SRC) $(SETUP_SRC) $(TOOLS_SRC) \
-          $(MEASURE_SRC) $(BENCH_SRC) $(POLICY_SRC) $(CHANNELS_SRC)
+          $(MEASURE_SRC) $(PCAP_SRC) $(BENCH_SRC) $(POLICY_SRC) $(CHANNELS_SRC)
 $(BUILD)/config: export CONFIG_TEXT = $(CONFIG)
 $(BUILD)/config: FORCE
 	@printf '%s\n' "$$CONFIG_TEXT" | cmp -s - $@ || \
@@ -138,10 +141,11 @@ $(XMLRPC_O): $(BUILD)/config
 $(DAEMON_LIB): $(call obj,$(DAEMON_SRC) $(CORE_SRC) $(LOCAL_SRC) $(XEN_SRC) $(COMMON_SRC)) $(XMLRPC_O)
 $(LIBIDC_ALL): $(call pic,$(LIBIDC_SRC) $(COMMON_SRC))
 $(MEASURE_LIB): $(call obj,$(MEASURE_SRC))
+$(PCAP_LIB): $(call obj,$(PCAP_SRC))
 $(POLICY_LIB): $(call obj,$(POLICY_SRC))
 $(CHANNELS_LIB): $(call obj,$(CHANNELS_SRC) link_mgr/base/unix_diag.c)
 $(SETUP_LIB): $(call obj,$(filter-out idc-setup/main.c,$(SETUP_SRC)))
-$(DAEMON_LIB) $(LIBIDC_ALL) $(MEASURE_LIB) $(POLICY_LIB) $(SETUP_LIB) $(CHANNELS_LIB):
+$(DAEMON_LIB) $(LIBIDC_ALL) $(MEASURE_LIB) $(PCAP_LIB) $(POLICY_LIB) $(SETUP_LIB) $(CHANNELS_LIB):
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
@@ -191,7 +195,7 @@ $(BUILD)/idc-setup: $(call obj,$(SETUP_SRC)) $(POLICY_LIB) $(DAEMON_LIB)
 
 # The project's own programs carry the library in them: each is one file that runs from the build directory and can be
 # copied into a guest.
-$(BUILD)/idc: $(call obj,$(TOOLS_SRC)) $(CHANNELS_LIB) $(MEASURE_LIB) $(LIBIDC_ALL)
+$(BUILD)/idc: $(call obj,$(TOOLS_SRC)) $(CHANNELS_LIB) $(MEASURE_LIB) $(PCAP_LIB) $(LIBIDC_ALL)
 	$(call link,$(TOOLS_LIBS))
 
 $(BUILD)/bench: $(call obj,$(BENCH_SRC)) $(MEASURE_LIB) $(LIBIDC_ALL)
@@ -217,7 +221,7 @@ $(LONE_LIB): $(call obj,$(wildcard tests/lone/*.c))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LONE_LIB) $(SETUP_LIB) $(POLICY_LIB) $(CHANNELS_LIB) $(DAEMON_LIB) $(MEASURE_LIB) $(LIBIDC_ALL)
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LONE_LIB) $(SETUP_LIB) $(POLICY_LIB) $(CHANNELS_LIB) $(DAEMON_LIB) $(MEASURE_LIB) $(PCAP_LIB) $(LIBIDC_ALL)
 	$(call link,$(DAEMON_LIBS) -lcheck -lsubunit -lm -lrt)
 
 # Without the libraries: it is run on the kernels of Xen's guests too.
@@ -302,7 +306,7 @@ export RECIPES
 check-recipes: ## the programs of docs/recipes.md, with all that they need (RECIPES: words that pick some)
 	$(BOOTSTRAP) test programs recipes
 	$(SUBMAKE_J) all test-programs
-	@tests/integration/run --no-build --build $(BUILD) $(addprefix -k ,$(or $(RECIPES),test_recipes test_two_hosts))
+	@tests/integration/run --no-build --build $(BUILD) $(addprefix -k ,$(or $(RECIPES),test_recipes test_two_hosts test_capture.Tshark))
 
 check-vsock-kernel: ## the Linux kernel's own tests of AF_VSOCK over IDC; fetches them, 170 MB (KERNEL_TREE: a source that is here)
 	$(BOOTSTRAP) test

@@ -35,6 +35,7 @@ int run_forward(const struct command *command, int argc, char **argv);
 int run_serve(const struct command *command, int argc, char **argv);
 int run_channels(const struct command *command, int argc, char **argv);
 int run_rpc(const struct command *command, int argc, char **argv);
+int run_capture(const struct command *command, int argc, char **argv);
 int run_bench(const struct command *command, int argc, char **argv);
 int run_complete(const struct command *command, int argc, char **argv);
 

@@ -142,6 +142,15 @@ static const struct command commands[] = {
      "A handle outlives the command: it ends keep_ms, by default 60000, after the\n"
      "latest call on it. A fault is printed as JSON too, and the exit status is 1.\n",
      run_rpc},
+    {"capture", "[OPTION]...", "write what passes on links, for tshark and wireshark",
+     "  --peer DOMAIN      only what passes between this domain and that one\n"
+     "  --port N           only frames of connections from or to this port\n"
+     "  --data             with data; --data=BYTES: so many bytes of each frame\n"
+     "  -c, --count COUNT  stop after so many frames; else Ctrl-C stops it\n"
+     "  -w, --write FILE   to a file, in place of standard output (-w -)\n"
+     "Only root, and the user that link_mgr runs as, may. Connections within the\n"
+     "domain have no link, and are not captured. idc capture | tshark -i -\n",
+     run_capture},
     {"services", "[--timeout S] DOMAIN", "list what a domain offers: port, type, name",
      "  --timeout S        seconds to wait for the connection, default 30, and for\n"
      "                     the whole answer, default 5\n",

@@ -404,6 +404,8 @@ static void set_timer(struct hub *hub)
 bool hub_turn(struct hub *hub)
 {
     bool more = core_turn(hub->core);
+    if (!LIST_EMPTY(&hub->captures.list))
+        hub_captures_write(hub);
     set_timer(hub);
     return more;
 }
@@ -443,6 +445,7 @@ int hub_new(const struct hub_config *config, struct hub **result)
     hub->timer_deadline = UINT64_MAX;
     hub_records_init(hub);
     LIST_INIT(&hub->permits);
+    LIST_INIT(&hub->captures.list);
     trim_init(&hub->trim, hub->base);
     audit_begin(&hub->audit, hub->base);
     endpoints_init(&hub->endpoints, hub->base);
@@ -477,6 +480,7 @@ void hub_free(struct hub *hub)
         end_listeners(hub);
         core_free(hub->core);
     }
+    hub_captures_end(hub);
     audit_end(&hub->audit);
     hub_permits_end(hub);
     acceptors_end(&hub->acceptors);

@@ -143,6 +143,21 @@ int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
 /* How many bytes its program has written that the hub has not yet taken. */
 int64_t hub_unsent(struct hub *hub, const struct hub_question *question);
 
+/* ---- captures (hub_capture.c) ---- */
+
+struct hub_capture_request {
+    struct hub_caller caller;
+    bool one_peer; /* only what passes between this domain and domid */
+    uint32_t domid;
+    uint32_t port; /* only frames of connections from or to it; 0: all frames */
+    uint32_t data; /* so many bytes of each DATA_ind; 0: none */
+};
+
+/* Begins a capture. *fd is for the caller to pass on: whoever has it reads records
+ * (common/capture.h) from it. -EACCES: the caller may not; -EBUSY: there are as many as may be. */
+int hub_capture(struct hub *hub, const struct hub_capture_request *request, int *fd,
+                char why[HUB_WHY_MAX]);
+
 /* ---- names of domains (hub_names.c) ---- */
 
 /* The domid of the domain that is named so. -EINVAL: `any` names none; -EHOSTUNREACH: this domain

@@ -17,6 +17,7 @@
 #include "link_mgr/program/endpoint.h"
 #include "link_mgr/hub/audit.h"
 #include "link_mgr/hub/hub.h"
+#include "link_mgr/hub/hub_capture.h"
 #include "link_mgr/hub/listen_rules.h"
 #include "link_mgr/hub/port_manager.h"
 #include "link_mgr/base/trim.h"
@@ -63,6 +64,7 @@ struct hub {
     struct endpoints endpoints;
     struct trim trim;
     struct audit audit;
+    struct hub_captures captures;
     struct hub_rules rules;
     struct hub_permit_list permits;
     uint64_t listens_refused, listeners_revoked;

@@ -80,6 +80,13 @@ const struct rpc_method rpc_methods[] = {
      "Out: domid, name, uuid (empty: not told).\n"
      "Faults (errno): 113 this domain is told of no such domain, 76 it is told of several.",
      false, rpc_do_resolve, NULL},
+    {"idc.capture", S_S, "fd domid domain port data ",
+     "Begins to show the frames that pass on links. On upgraded connections only.\n"
+     "In: fd, true; domid or domain: only frames from and to it; port: only those of connections "
+     "with that port; data: so many bytes of each DATA_ind, default 0.\n"
+     "Out: version of the records that can be read from the descriptor, domid of this domain.\n"
+     "Faults (errno): 13 only root and link_mgr's user may, 16 there are as many as may be.",
+     false, rpc_do_capture, NULL},
     {"idc.status", "S:,S:S", "detail from ",
      "The daemon's state.\nIn: nothing, or detail (false leaves out connections and handles), from "
      "(the "
