@@ -308,6 +308,12 @@ check-recipes: ## the programs of docs/recipes.md, with all that they need (RECI
 	$(SUBMAKE_J) all test-programs
 	@tests/integration/run --no-build --build $(BUILD) $(addprefix -k ,$(or $(RECIPES),test_recipes test_two_hosts test_capture.Tshark))
 
+check-go: ## the Go package's tests, with the race detector, and Go programs between domains (BRIEF=1: some, without it)
+	$(BOOTSTRAP) test programs go
+	$(SUBMAKE_J) all test-programs
+	@tests/unit/test_go.sh $(if $(BRIEF),,--race)
+	@tests/integration/run --no-build --build $(BUILD) -k test_go.$(if $(BRIEF),Quick)
+
 check-vsock-kernel: ## the Linux kernel's own tests of AF_VSOCK over IDC; fetches them, 170 MB (KERNEL_TREE: a source that is here)
 	$(BOOTSTRAP) test
 	$(SUBMAKE) all test-programs
@@ -591,7 +597,7 @@ FORCE:
 .PHONY: bench bench-attacks bench-xen bench-xen-programs
 .PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-freestanding lint-sh lint-py lint-types \
         lint-format lint-lines lint-names lint-rooms lint-prose lint-warnings \
-        man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen check-vsock-kernel check-recipes \
+        man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen check-vsock-kernel check-recipes check-go \
         fuzz model coverage run-coverage replays soak \
         check-short check-other check-compilers \
         run-demo run-demo-xen run-check run-check-short run-check-tsan run-check-valgrind run-check-xen run-fuzz

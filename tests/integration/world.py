@@ -45,6 +45,7 @@ from puppet import Puppet, parse_values
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAMS = ["puppet", "flows", "prefork", "moments", "rpcpipe", "hostile", "vsock", "vsock_uv"]
+GO_PROBE = "goprobe"  # where there is Go
 READY = b" is ready, "
 Usage = collections.namedtuple("Usage", "fds rss_kib threads")
 
@@ -394,7 +395,7 @@ class LocalWorld:
         time.sleep(seconds)
 
     def find_program(self, name):
-        if name in PROGRAMS:
+        if name in PROGRAMS + [GO_PROBE]:
             return os.path.join(self.programs, "tests", name)
         path = os.path.join(self.programs, name)
         return path if os.path.exists(path) else name

@@ -15,7 +15,7 @@ import sys
 
 import debian
 import rpc
-from world import PROGRAMS, ROOT, Domain, test_user, wait_until
+from world import GO_PROBE, PROGRAMS, ROOT, Domain, test_user, wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "xen"))
 from release import Release  # noqa: E402
@@ -83,10 +83,12 @@ class XenIdcWorld:
     can_change_uid = True
     measures_memory = True
 
-    def __init__(self, build_dir, with_debian=False):
-        """with_debian: the domains have programs of Debian, and memory for them."""
+    def __init__(self, build_dir, with_debian=False, with_go=False):
+        """with_debian: the domains have programs of Debian, and memory for them. with_go: one in Go, where it was built."""
         self.build_dir = os.path.abspath(build_dir)
         programs = [os.path.join(self.build_dir, "tests", name) for name in PROGRAMS] + [os.path.join(self.build_dir, FACTS)]
+        probe = os.path.join(self.build_dir, "tests", GO_PROBE)
+        programs += [probe] * (with_go and os.path.exists(probe))
         files, memory = self._own_files(), 192
         if with_debian:
             more, their_files = debian.for_image(Release(os.path.join(self.build_dir, "xen")))

@@ -43,4 +43,14 @@ $(BUILD)/tests/hostile: $(patsubst %,$(BUILD)/obj/tests/programs/%.o,hostile hos
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(DAEMON_LIBS) -o $@
 
+# A Go program, static, where there is Go. All that Go keeps is below build/, and it fetches nothing.
+GO_SRC := $(wildcard go/*.go go/go.mod tests/programs/go/*)
+GO_ENV := GOFLAGS='-mod=mod -buildvcs=false' GOPROXY=off GOTOOLCHAIN=local GOPATH=$(CURDIR)/build/go GOCACHE=$(CURDIR)/build/go/cache
+ifneq ($(shell command -v go),)
+test-programs: $(BUILD)/tests/goprobe
+endif
+$(BUILD)/tests/goprobe: $(GO_SRC)
+	@mkdir -p $(@D)
+	cd tests/programs/go && $(GO_ENV) CGO_ENABLED=0 go build -ldflags='-s -w' -o $(abspath $@) .
+
 .PHONY: test-programs

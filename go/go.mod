@@ -1,0 +1,3 @@
+module idc.example/idc
+
+go 1.19
