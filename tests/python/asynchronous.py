@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import resource
+import time
 
 import idc
 from common import DOMID, HERE, PATIENCE, THERE, connect, fails, fails_async, listen, main, ours, until
@@ -226,6 +227,11 @@ async def case_no_descriptors():
         resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
         try:
             await until(lambda: reported, "a report")
+            began = time.monotonic()
+            for _ in range(30):
+                await asyncio.sleep(0)
+            # It is tried again after a pause, and not in each turn.
+            assert len(reported) <= 2 + (time.monotonic() - began) / idc._async.ACCEPT_PAUSE, len(reported)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert reported[0].errno == errno.EMFILE, reported

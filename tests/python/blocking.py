@@ -330,6 +330,16 @@ def case_fork():
             server.close()
 
 
+def fill(client):
+    client.settimeout(0)
+    try:
+        while True:
+            client.send_message(bytes(500000))
+    except OSError as error:
+        assert error.errno in (errno.EAGAIN, errno.ETOOMANYREFS)
+    client.settimeout(None)
+
+
 class Stop(Exception):
     pass
 
@@ -348,6 +358,7 @@ def case_signals():
                  lambda: client.recv_message(), lambda: [client.send_message(bytes(500000)) for _ in range(1000)]):
         client, server = pair(type=idc.SEQPACKET)
         with client, server, listen(4322) as listener:
+            fill(client)  # so that a send waits
             runs.clear()
             signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
             try:
