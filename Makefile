@@ -64,7 +64,7 @@ endif
 DAEMON_LIBS := -levent_core -lmicrohttpd -lseccomp -lpthread $(XEN_LIBS)
 LIBIDC_LIBS := -lpthread
 # Tools that ask for the status read XML.
-TOOLS_LIBS  := -lxmlrpc -lxmlrpc_util -levent_core $(LIBIDC_LIBS)
+TOOLS_LIBS  := -lxmlrpc -lxmlrpc_util -levent_core -lmicrohttpd $(LIBIDC_LIBS)
 
 comma := ,
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -306,7 +306,7 @@ export RECIPES
 check-recipes: ## the programs of docs/recipes.md, with all that they need (RECIPES: words that pick some)
 	$(BOOTSTRAP) test programs recipes
 	$(SUBMAKE_J) all test-programs
-	@tests/integration/run --no-build --build $(BUILD) $(addprefix -k ,$(or $(RECIPES),test_recipes test_two_hosts test_capture.Tshark))
+	@tests/integration/run --no-build --build $(BUILD) $(addprefix -k ,$(or $(RECIPES),test_recipes test_two_hosts test_capture.Tshark test_metrics.Prometheus))
 
 check-go: ## the Go package's tests, with the race detector, and Go programs between domains (BRIEF=1: some, without it)
 	$(BOOTSTRAP) test programs go

@@ -39,6 +39,7 @@
 
 #include "libidc/internal.h"
 #include "tools/command.h"
+#include "tools/progress.h"
 
 #define STREAM_BUFFER 65536
 /* How long --send-only still takes data, and how long we do so after stdin has failed: until
@@ -64,6 +65,7 @@ struct cat {
     bool listen, once, keep;
     bool recv_only, send_only, no_wait;
     bool stdin_failed;
+    bool progress;
     double linger_until; /* after the end of stdin, if we then wait only for a while; else 0 */
     uint32_t port, timeout_ms;
     bool expects; /* --expect-uid: whoever else listens gets nothing */
@@ -105,6 +107,8 @@ static int flow_read(struct flow *flow)
         return would_block() ? 0 : -1;
     flow->len = flow->discard ? 0 : (size_t)got;
     flow->done = 0;
+    if (!flow->to_socket)
+        progress_received((size_t)got);
     return 0;
 }
 
@@ -122,6 +126,8 @@ static int flow_write(struct flow *flow)
     if (wrote < 0)
         return would_block() ? 0 : -1;
     flow->done += (size_t)wrote;
+    if (flow->to_socket)
+        progress_sent((size_t)wrote);
     return 0;
 }
 
@@ -306,7 +312,10 @@ static int run_relay(struct cat *cat)
     int status = relay_open(cat);
     if (status == 0) {
         relay_begin(cat);
+        if (cat->progress)
+            progress_begin();
         status = cat_relay(cat);
+        progress_end();
         relay_end(cat);
     }
     relay_close(cat);
@@ -463,6 +472,8 @@ static bool check_choice(const struct cat *cat, int arguments)
         wrong = "--once and --keep contradict each other";
     else if (cat->recv_only && cat->send_only)
         wrong = "--recv-only and --send-only contradict each other";
+    else if (cat->progress && (cat->keep || cat->exec != NULL))
+        wrong = "--progress is for one connection, and takes no --keep and no --exec";
     else if (cat->exec != NULL && (cat->recv_only || cat->send_only || cat->no_wait))
         wrong = "--exec takes no --recv-only, --send-only and -N";
     if (wrong != NULL)
@@ -495,6 +506,9 @@ static bool cat_option(struct cat *cat, int option)
     case 'N':
         cat->no_wait = true;
         return true;
+    case 'P':
+        cat->progress = true;
+        return true;
     case 'c':
         cat->exec = optarg;
         return true;
@@ -508,21 +522,15 @@ static bool cat_option(struct cat *cat, int option)
 
 int run_cat(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {{"seqpacket", no_argument, NULL, 'q'},
-                                            {"listen", no_argument, NULL, 'l'},
-                                            {"port", required_argument, NULL, 'p'},
-                                            {"name", required_argument, NULL, 'n'},
-                                            {"once", no_argument, NULL, 'o'},
-                                            {"keep", no_argument, NULL, 'k'},
-                                            {"recv-only", no_argument, NULL, 'd'},
-                                            {"send-only", no_argument, NULL, 's'},
-                                            {"no-wait", no_argument, NULL, 'N'},
-                                            {"exec", required_argument, NULL, 'c'},
-                                            {"expect-uid", required_argument, NULL, 'u'},
-                                            {"timeout", required_argument, NULL, 't'},
-                                            {"socket", required_argument, NULL, 'S'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seqpacket", no_argument, NULL, 'q'},     {"listen", no_argument, NULL, 'l'},
+        {"port", required_argument, NULL, 'p'},    {"name", required_argument, NULL, 'n'},
+        {"once", no_argument, NULL, 'o'},          {"keep", no_argument, NULL, 'k'},
+        {"recv-only", no_argument, NULL, 'd'},     {"send-only", no_argument, NULL, 's'},
+        {"no-wait", no_argument, NULL, 'N'},       {"progress", no_argument, NULL, 'P'},
+        {"exec", required_argument, NULL, 'c'},    {"expect-uid", required_argument, NULL, 'u'},
+        {"timeout", required_argument, NULL, 't'}, {"socket", required_argument, NULL, 'S'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     struct cat cat = {.command = command, .type = IDC_STREAM};
     int option, status;
     while ((option = getopt_long(argc, argv, ":hlkdNc:", options, NULL)) != -1) {

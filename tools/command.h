@@ -37,6 +37,7 @@ int run_channels(const struct command *command, int argc, char **argv);
 int run_rpc(const struct command *command, int argc, char **argv);
 int run_capture(const struct command *command, int argc, char **argv);
 int run_bench(const struct command *command, int argc, char **argv);
+int run_top(const struct command *command, int argc, char **argv);
 int run_complete(const struct command *command, int argc, char **argv);
 
 /* All commands, for completion; NULL behind the last one. */

@@ -11,15 +11,30 @@
 
 static const struct command commands[] = {
     {"status",
-     "[--json] [--connections] [--timeout S]\n"
+     "[--json] [--connections] [--watch [S]]\n"
+     "       [--timeout S]\n"
+     "   or: idc status --prometheus [--listen PLACE] [--timeout S]\n"
      "   or: idc status --channels [--json] [--state PATH] [--timeout S]",
      "what link_mgr is doing: links, listeners, counters",
      "  --json             all of it, as JSON\n"
      "  --connections      every connection, and your handles, too\n"
+     "  --watch            again and again, each 2 seconds, or as many as stand behind\n"
+     "                     it; q or Ctrl-C ends it\n"
+     "  --prometheus       metrics in Prometheus' text format\n"
+     "  --listen PLACE     ... for a scraper, at /metrics by HTTP, on unix:PATH or\n"
+     "                     tcp:ADDRESS:PORT, until SIGTERM\n"
      "  --channels         the channels of idc channels instead\n"
      "  --state PATH       ... as its --state\n"
      "  --timeout S        seconds to wait for the answer, default 5\n",
      run_status},
+    {"top", "[-i S] [-c N] [--sort ORDER] [--timeout S]",
+     "links and connections by how much they carry",
+     "  -i, --interval S   seconds between two answers, default 2\n"
+     "  -c, --count N      end after so many\n"
+     "  --sort ORDER       by rate (default), sent, received or total\n"
+     "  --timeout S        seconds to wait for each answer, default 5\n"
+     "Keys: q ends it, left and right change the order, up and down the lines.\n",
+     run_top},
     {"ping", "[-c COUNT] [-i S] [-W S] DOMAIN", "measure the way to a domain's link_mgr and back",
      "  -c, --count COUNT  stop after so many; else Ctrl-C stops it\n"
      "  -i, --interval S   seconds between two, default 1; 0.2 is a fifth of one\n"
@@ -37,6 +52,7 @@ static const struct command commands[] = {
      "  --send-only        throw away what comes; after the end of stdin, end when the\n"
      "                     other side does or has sent nothing for 5 seconds\n"
      "  -N, --no-wait      end when the other side ends and stdin has no more then\n"
+     "  --progress         amounts and rate on stderr, while it lasts\n"
      "  -l, --listen       wait for a connection instead of making one\n"
      "  --port PORT        ... on this port\n"
      "  --name SERVICE     ... on this service name\n"

@@ -5,9 +5,13 @@ waits for more to send."""
 
 import contextlib
 import itertools
+import os
+import re
 import signal
+import tempfile
 
 from case import IdcTestCase
+from terminal import Terminal
 from world import wait_until
 
 
@@ -263,3 +267,50 @@ class SendOnly(IdcTestCase):
         self.assertEqual(self.received(consumer), 100000)
         consumer.do("close", 2)
         self.assertEqual((producer.wait(), producer.stdout.read_all(60), producer.stderr.read_all(60)), (0, b"", b""))
+
+
+class Progress(IdcTestCase):
+    """`idc cat --progress`."""
+    platforms = ("local",)
+
+    def sink(self):
+        self.b.spawn(["idc", "cat", "-l", "-k", "--name", "sink", "-c", "cat >/dev/null"])
+        self.assertEqual(self.a.run(["idc", "wait", str(self.b.domid), "sink"]).returncode, 0)
+
+    def test_a_pipe_and_a_file(self):
+        self.sink()
+        result = self.a.run(["idc", "cat", "--progress", str(self.b.domid), "sink"], input=b"x" * 2048)
+        self.assertEqual((result.returncode, result.stdout), (0, b""))
+        self.assertRegex(result.stderr.decode(), r"^sent 2\.0 KiB, received 0 B, [\d.]+ [KMG]?i?B/s, \d+ s\n$")
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"y" * 3072)
+            file.flush()
+            result = self.a.run(["sh", "-c", "%s cat --progress %d sink <%s" % (
+                self.world.find_program("idc"), self.b.domid, file.name)])
+        self.assertRegex(result.stderr.decode(), r"^sent 3\.0 KiB of 3\.0 KiB \(100 %\), received 0 B, .*/s, \d+ s\n$")
+
+    def test_what_comes(self):
+        self.b.spawn(["idc", "cat", "-l", "-k", "--name", "source", "-c", "head -c 4096 /dev/zero"])
+        self.assertEqual(self.a.run(["idc", "wait", str(self.b.domid), "source"]).returncode, 0)
+        result = self.a.run(["idc", "cat", "-d", "--progress", str(self.b.domid), "source"])
+        self.assertEqual((result.returncode, len(result.stdout)), (0, 4096))
+        self.assertIn("received 4.0 KiB, ", result.stderr.decode())
+
+    def test_a_line_that_is_written_anew(self):
+        self.sink()
+        env = {**os.environ, "IDC_SOCKET": self.a.socket}
+        with tempfile.TemporaryDirectory() as directory:
+            terminal = Terminal(directory, ["sh", "-c", "(head -c 1024 /dev/zero; cat) | %s cat --progress %d sink; cat" % (
+                self.world.find_program("idc"), self.b.domid)], env)
+            self.addCleanup(terminal.close)
+            for second in 1, 3:
+                wait_until(lambda: re.search(r", (\d+) s$", terminal.screen()[0]) and
+                           int(re.search(r", (\d+) s$", terminal.screen()[0])[1]) >= second, what="a line with seconds")
+            self.assertEqual([line[:12] for line in terminal.screen() if line], ["sent 1.0 KiB"])
+            terminal.close()
+
+    def test_it_is_for_one_connection(self):
+        for words in (["-l", "-k"], ["-l", "-c", "cat"]):
+            result = self.a.run(["idc", "cat", "--progress", *words])
+            self.assertEqual(result.returncode, 2)
+            self.assertIn(b"--progress is for one connection", result.stderr)

@@ -124,12 +124,13 @@ class Full(RulesCase):
         """All that print, by their words."""
         web, db, port = str(self.a.domid), str(self.b.domid), str(PORT)
         yield from (["idc"] + words for words in (
-            ["--help"], ["--version"], ["help"], ["help", "cat"], ["status"], ["status", "--json"], ["status", "--connections"],
+            ["--help"], ["--version"], ["help"], ["help", "cat"], ["status"], ["status", "--json"], ["status", "--connections"], ["status", "--prometheus"],
+            ["status", "--watch", "0.1"], ["top", "--count", "1", "--interval", "0.1"],
             ["services", db], ["cat", "--recv-only", db, port], ["ping", "-c", "1", db], ["rpc", "status"],
             ["rpc", "--get", "domid", "status"], ["complete", "--", ""], ["rpc", "system.listMethods"], ["forward", "exec:echo hello", "stdio"],
             ["channels", "--check", "--config", os.path.join(self.policy, "policy.d")]))
         yield from (["idc", command, "--help"] for command in (
-            "status", "ping", "cat", "forward", "channels", "serve", "bench", "run", "wait", "rpc", "services", "complete"))
+            "status", "ping", "cat", "forward", "channels", "serve", "bench", "run", "wait", "rpc", "services", "complete", "top"))
         yield from (["idc-setup"] + words for words in (
             ["--help"], ["--version"], ["--list"], ["--list", "--json"], ["list"], ["list", "--json"], ["graph"], ["graph", "--dot"],
             ["explain", web, db, port], ["explain", db, web, port], ["explain", "--json", web, db, port],
