@@ -146,9 +146,8 @@ static void capture_write(struct hub_capture *capture)
         capture->used -= (uint32_t)sent;
     }
     bool blocked = sent < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS);
-    if ((sent < 0 && !blocked) || (capture->used == 0 && capture->ending))
-        capture_free(capture);
-    else if (capture->used > 0 && event_add(&capture->writable, NULL) < 0)
+    bool over = (sent < 0 && !blocked) || (capture->used == 0 && capture->ending);
+    if (over || (capture->used > 0 && event_add(&capture->writable, NULL) < 0))
         capture_free(capture);
 }
 

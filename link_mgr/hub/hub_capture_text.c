@@ -10,12 +10,14 @@
 
 #include "link_mgr/core/reason.h"
 
-_Static_assert((int)CAPTURE_BYE == (int)WIRE_TYPE_BYE && CAPTURE_DATA == (int)WIRE_TYPE_DATA,
-               "frames have the protocol's numbers");
-_Static_assert(CAPTURE_RESET == WIRE_RESET && CAPTURE_NO_MORE_DATA == WIRE_NO_MORE_DATA &&
-                   CAPTURE_NO_MORE_WANTED == WIRE_NO_MORE_WANTED &&
-                   CAPTURE_DATA_MORE == WIRE_DATA_MORE,
-               "flags too");
+#define SAME(ours, protocols) _Static_assert((int)(ours) == (int)(protocols), "as the protocol's")
+SAME(CAPTURE_HELLO, WIRE_TYPE_HELLO);
+SAME(CAPTURE_DATA, WIRE_TYPE_DATA);
+SAME(CAPTURE_BYE, WIRE_TYPE_BYE);
+SAME(CAPTURE_DATA_MORE, WIRE_DATA_MORE);
+SAME(CAPTURE_NO_MORE_DATA, WIRE_NO_MORE_DATA);
+SAME(CAPTURE_NO_MORE_WANTED, WIRE_NO_MORE_WANTED);
+SAME(CAPTURE_RESET, WIRE_RESET);
 
 struct describe {
     const struct capture_frame *shown;
