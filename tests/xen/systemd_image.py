@@ -17,11 +17,13 @@ import tempfile
 
 from release import MERGED, MULTIARCH
 
+# idc-channels.service needs the program install, which busybox doesn't have.
+TOOLS = ["coreutils"]
 PACKAGES = ["systemd", "udev", "kmod", "libkmod2", "libmount1", "libseccomp2"]
 # The first program in some releases only: systemd there starts each service by way of it.
 OPTIONAL_PROGRAMS = ["usr/lib/systemd/systemd-executor"]
 PROGRAMS = ["usr/lib/systemd/systemd", "usr/lib/systemd/systemd-journald", "usr/bin/systemctl", "usr/bin/journalctl",
-            "usr/bin/systemd-sysusers", "usr/bin/udevadm", "usr/bin/kmod"]
+            "usr/bin/systemd-sysusers", "usr/bin/udevadm", "usr/bin/kmod", "usr/bin/install"]
 LINKS = {"usr/lib/systemd/systemd-udevd": "/usr/bin/udevadm", "usr/sbin/modprobe": "/usr/bin/kmod"}
 # systemd loads these when it wants them, so they aren't listed as needed.
 LIBRARIES = ["libkmod.so.2", "libmount.so.1", "libseccomp.so.2"]
@@ -49,6 +51,7 @@ ExecStart=/bin/agent guest /dev/hvc0
 
 def fetch(packages):
     packages.release.fetch("systemd", PACKAGES)
+    packages.release.fetch("coreutils", TOOLS)
 
 
 def add(cpio, packages, programs, modules):
