@@ -4,18 +4,30 @@
 #include "tests/unit/rpc_fixture.h"
 #include "tests/unit/suite.h"
 
+/* The programs lie beside the directory of this one. Those of another architecture do not run from a
+ * shell, so with $EMULATOR the scripts in $BUILD are taken, which run them in it (scripts/check). */
+static void libidc_tools_find(char directory[512])
+{
+    const char *emulator = getenv("EMULATOR"), *build = getenv("BUILD");
+    if (emulator && *emulator && build) {
+        snprintf(directory, 512, "%s", build);
+        return;
+    }
+    ssize_t len = readlink("/proc/self/exe", directory, 400);
+    ck_assert_int_gt(len, 0);
+    directory[len] = '\0';
+    strcpy(strrchr(directory, '/'), "/..");
+}
+
 static void libidc_tools_setup(void)
 {
-    char self[512], path[1200];
+    char directory[512], path[1200];
     server_start();
     setenv("IDC_SOCKET", server_path, 1);
     setenv("D", server_dir, 1);
-    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    ck_assert_int_gt(len, 0);
-    self[len] = '\0';
-    *strrchr(self, '/') = '\0';
-    snprintf(path, sizeof(path), "%s/..:%s", self, getenv("PATH"));
-    setenv("PATH", path, 1); /* the programs lie beside the directory of this one */
+    libidc_tools_find(directory);
+    snprintf(path, sizeof(path), "%s:%s", directory, getenv("PATH"));
+    setenv("PATH", path, 1);
 }
 
 /* Exit status of a shell script; what it prints, both outputs mixed, in *text. */
