@@ -4,8 +4,9 @@
 #include "tests/unit/rpc_fixture.h"
 #include "tests/unit/suite.h"
 
-/* The programs lie beside the directory of this one. Those of another architecture do not run from a
- * shell, so with $EMULATOR the scripts in $BUILD are taken, which run them in it (scripts/check). */
+/* The programs lie beside the directory of this one. Those of another architecture do not run from
+ * a shell, so with $EMULATOR the scripts in $BUILD are taken, which run them in it (scripts/check).
+ */
 static void libidc_tools_find(char directory[512])
 {
     const char *emulator = getenv("EMULATOR"), *build = getenv("BUILD");
