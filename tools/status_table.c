@@ -97,6 +97,7 @@ static const struct column user_columns[] = {{"UID", "uid", 10, USER, 0},
                                              {"MEMORY", "rpc-memory", 8, BYTES, 0},
                                              {"LISTENERS", "listeners", 9, PLAIN, 0},
                                              {"CONNECTIONS", "connections", 11, PLAIN, 0},
+                                             {"UNACCEPTED", "unaccepted", 10, PLAIN, 0},
                                              {NULL, NULL, 0, PLAIN, 0}};
 
 static void format_number(const struct column *column, int64_t number, char *out, size_t size)

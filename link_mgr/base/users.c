@@ -20,6 +20,7 @@ static const struct {
     [USER_RPC_MEMORY] = {"rpc-memory", "bytes of calls and answers", 64 << 20, 256 << 20},
     [USER_LISTENERS] = {"listeners", "listeners", 256, QUOTA_NO_LIMIT},
     [USER_CONNECTIONS] = {"connections", "connections to other domains", 4096, QUOTA_NO_LIMIT},
+    [USER_UNACCEPTED] = {"unaccepted", "unaccepted connections within the domain", 4096, 16384},
 };
 
 const char *users_name(enum user_kind kind)

@@ -18,6 +18,7 @@ enum user_kind {
     USER_RPC_MEMORY,
     USER_LISTENERS,
     USER_CONNECTIONS,
+    USER_UNACCEPTED,
     USER_KINDS
 };
 

@@ -453,7 +453,7 @@ int hub_new(const struct hub_config *config, struct hub **result)
     hub->host.ops = config->ops;
     hub->host.platform = config->platform;
     evtimer_assign(&hub->deadline, hub->base, on_deadline, hub);
-    int error = acceptors_init(&hub->acceptors, hub->base);
+    int error = acceptors_init(&hub->acceptors, hub->base, hub->users);
     hub->core = error ? NULL : core_new(&hub->host, &config->core);
     if (hub->core)
         hub->audit.domid = hub->core->domid;

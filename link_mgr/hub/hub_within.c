@@ -170,6 +170,10 @@ static enum reason within_reason(struct hub *hub, struct hub_pending *pending, i
     struct listener *listener;
     struct judge_verdict verdict;
     enum reason reason = judge_admits(hub->core, &question, &listener, &verdict);
+    if (reason == REASON_OK && !acceptor_has_room(listener->owner, question.uid)) {
+        *error = -EDQUOT; /* before the far end is used up */
+        return REASON_OK;
+    }
     if (reason == REASON_OK && request->held_end >= 0) {
         *error = hub_part_with_near_end(pending, listener);
         return REASON_OK;
@@ -183,10 +187,13 @@ static enum reason within_reason(struct hub *hub, struct hub_pending *pending, i
     return *error == -EPIPE ? REASON_NO_LISTENER : reason;
 }
 
-static void within_explain(struct hub_pending *pending, const char *why)
+static void within_explain(struct hub_pending *pending, int error, const char *why)
 {
     const struct hub_connect *request = &pending->request;
-    if (request->name[0])
+    if (error == -EDQUOT)
+        users_explain(pending->hub->users, request->caller.uid, USER_UNACCEPTED, pending->why,
+                      sizeof(pending->why));
+    else if (request->name[0])
         snprintf(pending->why, sizeof(pending->why), "service %s of this domain: %s", request->name,
                  why);
     else
@@ -213,7 +220,7 @@ void hub_connect_within(struct hub *hub, struct hub_pending *pending)
         why = reason_text(reason);
         error = -reason_errno(reason);
     }
-    within_explain(pending, why);
+    within_explain(pending, error, why);
     /* an attempt that got beyond this point has used up the program's far end */
     if (tried || !hub_try_again(pending, reason, error, pending->why))
         hub_answer_known(pending, error);

@@ -71,19 +71,26 @@ static void waiting_close(struct waiting *waiting)
     waiting->fd = -1;
 }
 
-static void acceptor_drop(struct waiting *waiting)
+static void waiting_free(struct waiting *waiting)
 {
     struct acceptor *acceptor = waiting->acceptor;
     TAILQ_REMOVE(&acceptor->queue, waiting, list);
     acceptor->listener->waiting--;
     acceptor->awaited -= waiting->awaited;
-    if (waiting->fd >= 0)
-        waiting_close(waiting);
-    else
-        acceptor->underway--;
+    if (waiting->marked)
+        quota_give(acceptor->all->users, waiting->peer.uid, USER_UNACCEPTED, 1);
     if (waiting->ticket)
         *waiting->ticket = NULL;
     free(waiting);
+}
+
+static void acceptor_drop(struct waiting *waiting)
+{
+    if (waiting->fd >= 0)
+        waiting_close(waiting);
+    else
+        waiting->acceptor->underway--;
+    waiting_free(waiting);
 }
 
 void acceptor_conn_ended(void *ticket)
@@ -332,8 +339,9 @@ static void on_events(evutil_socket_t epoll, short what, void *arg)
         on_event(event.data.ptr);
 }
 
-int acceptors_init(struct acceptors *all, struct event_base *base)
+int acceptors_init(struct acceptors *all, struct event_base *base, struct quota *users)
 {
+    all->users = users;
     all->pid = getpid();
     all->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (all->epoll < 0)
@@ -491,20 +499,35 @@ void acceptor_free(struct acceptor *acceptor)
 static void acceptor_withdraw(struct acceptor *acceptor, struct waiting *waiting)
 {
     shutdown(acceptor->fd, SHUT_RDWR);
-    TAILQ_REMOVE(&acceptor->queue, waiting, list);
-    acceptor->awaited -= waiting->awaited;
-    acceptor->listener->waiting--;
-    if (waiting->ticket)
-        *waiting->ticket = NULL;
-    free(waiting);
+    waiting_free(waiting);
+}
+
+/* Those that were taken, unnoticed, make room first. */
+bool acceptor_has_room(struct acceptor *acceptor, uint32_t uid)
+{
+    const struct quota *users = acceptor->all->users;
+    if (!quota_may_take(users, uid, USER_UNACCEPTED, 1))
+        acceptor_look(acceptor);
+    return quota_may_take(users, uid, USER_UNACCEPTED, 1);
+}
+
+static bool acceptor_has_many(const struct acceptor *acceptor, uint32_t uid)
+{
+    const struct quota *users = acceptor->all->users;
+    return quota_held(users, uid, USER_UNACCEPTED) >= users->limits[USER_UNACCEPTED].each / 2;
 }
 
 int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
                    const struct idc_addr *peer, void **ticket)
 {
+    if (!conn && !quota_take(acceptor->all->users, peer->uid, USER_UNACCEPTED, 1))
+        return -EDQUOT;
     struct waiting *waiting = malloc(sizeof(*waiting));
-    if (!waiting)
+    if (!waiting) {
+        if (!conn)
+            quota_give(acceptor->all->users, peer->uid, USER_UNACCEPTED, 1);
         return -ENOMEM;
+    }
     *waiting = (struct waiting){.acceptor = acceptor,
                                 .conn = conn,
                                 .ticket = ticket,
@@ -523,6 +546,8 @@ int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
         acceptor_withdraw(acceptor, waiting);
         return -EPIPE;
     }
+    if (!conn && acceptor_has_many(acceptor, peer->uid))
+        acceptor_await(waiting);
     choose_events(acceptor);
     return 0;
 }

@@ -40,6 +40,10 @@
  * program knows that it is no longer registered. What the last link_mgr had sent may still be in
  * the socket, and be answered. So the numbers begin anywhere, and an answer to nothing is ignored.
  *
+ * A connection within the domain takes a descriptor here, or one of those that the kernel lets
+ * link_mgr have under way. So until it is taken, it counts for the user who connects
+ * (USER_UNACCEPTED). A user with half of what it may have makes the daemon wait for answers.
+ *
  * When the last copy of the program's end is closed, or the end is shut down, the listener is gone.
  * The connections that it had not taken are then reset. The event for this may come late, so
  * whoever is about to rely on a listener looks first (acceptor_is_gone). The kernel shows no event
@@ -52,6 +56,7 @@
 #include <event2/event_struct.h>
 #include <stdint.h>
 
+#include "link_mgr/base/users.h"
 #include "link_mgr/core/core.h"
 
 #define ACCEPTOR_UNDERWAY 64
@@ -61,13 +66,14 @@ struct acceptor;
 
 /* What all acceptors share. */
 struct acceptors {
+    struct quota *users;
     int epoll;
     int pid; /* our own */
     struct event event;
 };
 
 /* 0 or negative errno. acceptors_end is called after the last acceptor has ended. */
-int acceptors_init(struct acceptors *all, struct event_base *base);
+int acceptors_init(struct acceptors *all, struct event_base *base, struct quota *users);
 void acceptors_end(struct acceptors *all);
 
 /* Takes over listener: the acceptor becomes its owner, and ends it with core_unlisten. 0 and the
@@ -87,9 +93,12 @@ bool acceptor_has_end(const struct acceptor *acceptor, int fd);
 /* Offers a connection to the program, and takes program_fd over. conn is NULL for one within the
  * domain. The caller gives *ticket to acceptor_conn_ended if conn ends before the program takes it;
  * once the program has taken it, *ticket is NULL. 0 or negative errno (nothing was taken over);
- * -EPIPE: the program has shut the listener down. */
+ * -EPIPE: the program has shut the listener down; -EDQUOT: the user that connects within the domain
+ * has too many that are not taken. */
 int acceptor_offer(struct acceptor *acceptor, struct conn *conn, int program_fd,
                    const struct idc_addr *peer, void **ticket);
+/* May this user offer one more connection within the domain? */
+bool acceptor_has_room(struct acceptor *acceptor, uint32_t uid);
 void acceptor_conn_ended(void *ticket);
 /* Something depends on when the program takes that one. */
 void acceptor_await(void *ticket);

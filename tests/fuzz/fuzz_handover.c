@@ -89,6 +89,7 @@ static void fuzz_program(struct fuzz_input *input)
 static struct {
     struct event_base *base;
     struct acceptors all;
+    struct quota users;
     struct core core;
     struct listener *listener;
     struct conn conns[OFFERS];
@@ -113,14 +114,17 @@ static void scene_begin(uint8_t backlog)
     static struct host host = {.unlistened = on_unlistened};
     struct acceptor *acceptor;
     struct listener *clash;
+    struct user_limits limits;
     memset(&scene, 0, sizeof(scene));
+    users_usual(&limits);
+    users_init(&scene.users, &limits);
     scene.base = event_base_new();
     scene.serial = (uint64_t)getpid() << 16;
     scene.core.host = &host;
     scene.core.domid = 1;
     TAILQ_INIT(&scene.core.peers);
     listener_table_init(&scene.core.listeners, 0);
-    fuzz_require(acceptors_init(&scene.all, scene.base) == 0 &&
+    fuzz_require(acceptors_init(&scene.all, scene.base, &scene.users) == 0 &&
                      listener_add(&scene.core.listeners, 80, "", &scene.listener, &clash) == 0,
                  "no listener");
     scene.listener->backlog = 1 + backlog % OFFERS;
@@ -136,6 +140,7 @@ static void scene_end(void)
         acceptor_free(scene_acceptor());
     close(scene.program);
     acceptors_end(&scene.all);
+    quota_end(&scene.users);
     event_base_free(scene.base);
 }
 

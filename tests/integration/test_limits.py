@@ -413,7 +413,8 @@ class Connections(Limits):
 class Quotas(IdcTestCase):
     """What one user may have; others, and root, do not notice."""
     platforms = ("local",)
-    options = KEEP_LINKS + ("--quota", "listeners=2", "--quota", "connections=3", "--quota", "rpc-connections=4")
+    options = KEEP_LINKS + ("--quota", "listeners=2", "--quota", "connections=3", "--quota", "rpc-connections=4",
+                            "--quota", "unaccepted=3")
     USER, OTHER = 12345, 12346
 
     def refused(self, number, words, call, *arguments, **named):
@@ -446,6 +447,30 @@ class Quotas(IdcTestCase):
                 return False
             return True
         wait_until(connects, what="a connection in the place of another")
+
+    def test_unaccepted_connections(self):
+        """Each takes a descriptor of link_mgr, even if nobody is left at the near end."""
+        server = self.a.puppet()
+        for place, port in (1, 80), (2, 81):
+            server.do("listen", place, port=port, backlog=100)
+        user, other, root = self.a.puppet(uid=self.USER), self.a.puppet(uid=self.OTHER), self.a.puppet()
+        for place, port in (1, 80), (2, 80), (3, 81):
+            user.do("connect", place, domid=self.a.domid, port=port)
+            user.do("close", place)
+        for place in range(1, 6):  # root is not limited
+            root.do("connect", place, domid=self.a.domid, port=80)
+        self.refused(errno.EDQUOT, "uid 12345 has as many unaccepted connections within the domain as one user may have, 3",
+                     user.do, "connect", 4, domid=self.a.domid, port=81)
+        other.do("connect", 1, domid=self.a.domid, port=80)
+        for place in range(3, 5):
+            server.do("accept", 1, place)
+        for place in 4, 5:
+            user.do("connect", place, domid=self.a.domid, port=80)
+        self.assert_errno(errno.EDQUOT, user.do, "connect", 6, domid=self.a.domid, port=80)
+        (shown,) = [one for one in self.a.status()["users"] if one["uid"] == self.USER]
+        self.assertEqual(shown["unaccepted"], 3)
+        server.kill()
+        wait_until(lambda: all(one.get("unaccepted", 0) == 0 for one in self.a.status()["users"]), what="the end of all")
 
     def test_accepted_connections(self):
         """They are those of the listener's user."""

@@ -23,6 +23,8 @@
 
 static struct event_base *base;
 static struct acceptors all;
+static struct quota users;
+static struct user_limits limits;
 static struct core core;
 static struct listener *listener;
 static struct acceptor *acceptor;
@@ -82,7 +84,9 @@ static void acceptor_begin(void)
     /* other tests may run at the same time */
     serial = (uint64_t)getpid() << 16;
     offered = 0;
-    ck_assert_int_eq(acceptors_init(&all, base), 0);
+    users_usual(&limits);
+    users_init(&users, &limits);
+    ck_assert_int_eq(acceptors_init(&all, base, &users), 0);
     acceptor = make_listener(80, CONNS, &program);
     listener = listener_by_port(&core.listeners, 80);
 }
@@ -96,6 +100,7 @@ static void acceptor_end(void)
     if (program >= 0)
         close(program);
     acceptors_end(&all);
+    quota_end(&users);
     event_base_free(base);
 }
 
