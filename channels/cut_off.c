@@ -52,7 +52,11 @@ void cut_off_text(int fd, int error, char text[CUT_OFF_TEXT_MAX])
     bool is_cut = error == ECONNRESET || error == EPIPE;
     if (fd >= 0 && is_cut && libidc_is_connection(fd) && cut_off_ask(fd, error, text))
         return;
-    snprintf(text, CUT_OFF_TEXT_MAX, "%s",
-             error == EPIPE ? "it takes no more, and what was sent to it last is lost"
-                            : strerror(error));
+    if (error == ENODATA) /* side.c */
+        snprintf(text, CUT_OFF_TEXT_MAX, "%s",
+                 "a program that has a copy of this socket has read from it");
+    else
+        snprintf(text, CUT_OFF_TEXT_MAX, "%s",
+                 error == EPIPE ? "it takes no more, and what was sent to it last is lost"
+                                : strerror(error));
 }

@@ -75,13 +75,15 @@ static bool side_hung_up(int fd)
     return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
-/* Bytes in a Unix socket that were not passed on, or a negative errno. */
+/* Bytes in a Unix socket that were not passed on, or a negative errno. The held byte has gone if
+ * another program has a copy of the socket, and has read from it: a client of this domain may have
+ * kept one. */
 static ssize_t side_fresh(const struct side *side)
 {
     int waiting = 0;
     if (ioctl(side->in, SIOCINQ, &waiting) < 0)
         return -errno;
-    return waiting - side->held;
+    return waiting < side->held ? -ENODATA : waiting - side->held;
 }
 
 /* The end, or why there is none. The held byte stays. */

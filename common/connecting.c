@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/handover.h"
+#include "common/handover_private.h"
 #include "common/text_cut.h"
 
 #define FAIL_MAGIC "IDC\2"
@@ -231,11 +231,22 @@ static ssize_t connecting_zeros(const char *bytes, ssize_t len)
     return count;
 }
 
-/* Descriptors that a program has sent with the filler are received, and closed as all others. */
+/* Descriptors that a program has sent with the filler are received, and closed as all others. Then
+ * the far end is refused. One beside the last byte would stay in it, for whoever reads that. */
 static ssize_t drain_recv(int far_end, void *bytes, size_t len, int flags)
 {
-    int none = 0;
-    return handover_recv(far_end, bytes, len, NULL, &none, MSG_DONTWAIT | flags);
+    int fd, count = 1;
+    ssize_t got = handover_recv(far_end, bytes, len, &fd, &count, MSG_DONTWAIT | flags);
+    if (got >= 0 && count > 0) {
+        handover_close_fds(&fd, count);
+        return -EPERM;
+    }
+    return got;
+}
+
+static int drain_error(ssize_t got)
+{
+    return got == -EPERM ? -EPERM : -EINVAL;
 }
 
 /* Peeks, and then takes the part that is filler. */
@@ -246,9 +257,10 @@ static int drain_stream(int far_end)
         ssize_t there = drain_recv(far_end, bytes, sizeof(bytes), MSG_PEEK);
         ssize_t filler = there > 0 ? connecting_zeros(bytes, there) : 0;
         if (there <= 0 || (filler < there && bytes[filler] != FILLER_LAST))
-            return -EINVAL;
-        if (filler > 0 && drain_recv(far_end, bytes, (size_t)filler, 0) != filler)
-            return -EINVAL;
+            return drain_error(there);
+        ssize_t got = filler > 0 ? drain_recv(far_end, bytes, (size_t)filler, 0) : 0;
+        if (got != filler)
+            return drain_error(got);
         if (filler < there)
             return 0;
         total += filler;
@@ -261,12 +273,14 @@ static int drain_messages(int far_end)
 {
     char first;
     for (int i = 0; i <= FILLER_MAX; i++) {
-        if (drain_recv(far_end, &first, 1, MSG_PEEK) != 1)
-            return -EINVAL;
+        ssize_t got = drain_recv(far_end, &first, 1, MSG_PEEK);
+        if (got != 1)
+            return drain_error(got);
         if (first == FILLER_LAST)
             return 0;
-        if (first != FILLER || drain_recv(far_end, &first, 1, 0) != 1)
-            return -EINVAL;
+        got = first == FILLER ? drain_recv(far_end, &first, 1, 0) : 0;
+        if (got != 1)
+            return drain_error(got);
     }
     return -EINVAL;
 }

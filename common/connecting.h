@@ -45,7 +45,8 @@ void connecting_settle(int near_end, int size);
 /* ---- far end ---- */
 
 /* Takes the filler out, except the last message, which stays unread so that the connection can
- * still be reset. A second call changes nothing. 0, or -EINVAL: what is there is not the filler. */
+ * still be reset. A second call changes nothing. 0, -EINVAL: what is there is not the filler, or
+ * -EPERM: descriptors came with it. */
 int connecting_drain(int far_end);
 /* Names the far end after a failed attempt; close it next. If why is too long, it loses what stands
  * before its first colon. If that is not enough, it loses its end, and "..." shows that. 0 or

@@ -83,11 +83,14 @@ struct handover_name {
 int handover_bind(int fd, const struct handover_name *name);
 /* Reads the name of fd's peer. 0, -ENOTSOCK, or -EINVAL when the name is not one of ours. */
 int handover_name(int fd, struct handover_name *name);
+/* Is fd, which has a name, the peer of other? Both are Unix sockets. */
+bool handover_is_peer_of(int fd, int other);
 /* Has fd itself been named as a listener's far end before? */
 bool handover_is_named(int fd);
 
 /* How descriptors that came and are not wanted are closed, from now on; at first, by close(2). The
- * daemon must not wait for that (link_mgr/base/closer.h). Call it before there are threads. */
+ * daemon must not wait for that (link_mgr/base/closer.h), nor must a server (libidc/aside.c). Call
+ * it before there are threads. */
 void handover_closes_by(void (*close_one)(int fd));
 
 /* One sendmsg (MSG_NOSIGNAL | flags) with up to HANDOVER_FDS_MAX descriptors. Bytes sent or
@@ -125,7 +128,8 @@ uint32_t handover_waiting_number(const uint8_t *in, size_t len);
 int handover_tell_taken(int listener, uint32_t number);
 /* The number of an answer; 0: it is not an answer. */
 uint32_t handover_taken_number(const uint8_t *in, size_t len);
-/* Takes the mark out of a connection. 0, -EPROTO: there is none, or what recv failed with. */
+/* Takes the mark out of a connection. 0, -EPROTO: there is none, or descriptors came with it, or
+ * what recv failed with. */
 int handover_take_mark(int fd);
 
 /* Another message on a listener, without a descriptor: what libidc has to say about a listener that
@@ -144,7 +148,8 @@ int handover_send_note(int far_end, const struct handover_note *note);
 /* Takes the next waiting connection off a listener and tells the daemon so. serial is that of the
  * listener's name. Returns the connection's descriptor, or negative errno: -ECONNABORTED when the
  * listener was ended, -EMFILE (with nothing taken) when the process may open no more, -EBADF when
- * another thread has closed the listener meanwhile. flags are those of recv(2). A program
+ * another thread has closed the listener meanwhile. A connection whose client has taken the mark
+ * is dropped, and the next one is waited for. flags are those of recv(2). A program
  * may have made the listener's SO_SNDBUF so small that the answer finds no room. Then SO_SNDBUF is
  * set to what all answers need. The call may still wait, even with MSG_DONTWAIT, if the socket is
  * full all the same. Only the daemon reads answers, so it asks first (POLLOUT). */

@@ -9,6 +9,12 @@
  * with the listener's. The rest is done on the duplicate. It is not held while we wait: a process
  * that is forked meanwhile would inherit it, and keep the listener from ending.
  *
+ * A client that connects without waiting makes the socket itself (libidc/connect.c), and may have
+ * kept a copy. With that it can take the mark, or put another one there with a descriptor beside
+ * it. Such a connection is dropped, and the next one is waited for. What came with it may be slow
+ * to close, and so is the connection itself, with whatever is in its queue. So they are closed as
+ * all that is foreign (handover_closes_by).
+ *
  * The message on a listener: domid, port, uid, type (2 bytes), marked (2), number, service name
  * padded with NUL. All numbers are little-endian.
  *
@@ -18,9 +24,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/service_name.h"
@@ -28,6 +37,9 @@
 /* The kernel doubles it, and counts 768 bytes for an answer. The acceptor has no more than 64
  * messages under way. It is no more than everybody may have (net.core.wmem_max). */
 #define ANSWERS_BUFFER (128 * 1024)
+
+/* The client has done something to the connection. No system call fails with this. */
+#define ACCEPT_SPOILT (-ENOTNAM)
 
 #define NOTE_MAGIC "note"
 #define NOTE_FIXED 9
@@ -116,9 +128,11 @@ uint32_t handover_taken_number(const uint8_t *in, size_t len)
 int handover_take_mark(int fd)
 {
     char mark;
-    int none = 0;
-    ssize_t got = handover_recv(fd, &mark, 1, NULL, &none, MSG_DONTWAIT);
-    if (got == 1)
+    int foreign, count = 1;
+    ssize_t got = handover_recv(fd, &mark, 1, &foreign, &count, MSG_DONTWAIT);
+    if (got >= 0 && count > 0)
+        handover_close_fds(&foreign, count);
+    if (got == 1 && count == 0)
         return 0;
     return got < 0 && got != -EAGAIN ? (int)got : -EPROTO;
 }
@@ -190,7 +204,7 @@ static ssize_t accept_receive(int listener, uint64_t serial, struct iovec *bytes
     return got >= 0 && lacks ? -EMFILE : got;
 }
 
-/* Returns 0 and the connection's descriptor, which the caller closes on an error too. */
+/* Returns 0 and the connection's descriptor. The caller closes that after an error. */
 static int accept_take(int listener, uint64_t serial, struct idc_addr *peer, int flags,
                        bool *marked, struct handover_note *note, int *fd)
 {
@@ -214,8 +228,8 @@ static int accept_take(int listener, uint64_t serial, struct idc_addr *peer, int
     if (*fd < 0 && note != NULL && decode_note(message, length, note))
         return HANDOVER_NOTED;
     int error = *fd >= 0 ? handover_decode_waiting(message, length, &waiting) : -EPROTO;
-    if (error == 0 && waiting.marked && marked == NULL)
-        error = handover_take_mark(*fd);
+    if (error == 0 && waiting.marked && marked == NULL && handover_take_mark(*fd) < 0)
+        return ACCEPT_SPOILT;
     if (marked != NULL)
         *marked = waiting.marked;
     *peer = waiting.peer;
@@ -233,8 +247,35 @@ int handover_accept_marked(int listener, uint64_t serial, struct idc_addr *peer,
     return handover_accept_noted(listener, serial, peer, flags, marked, NULL);
 }
 
-int handover_accept_noted(int listener, uint64_t serial, struct idc_addr *peer, int flags,
-                          bool *marked, struct handover_note *note)
+static int64_t accept_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Before another connection is waited for: of the time limit of the call (SO_RCVTIMEO), only the
+ * rest is left. Returns the flags of the call then, or negative errno. */
+static int accept_go_on(int listener, uint64_t serial, int64_t began_ms, int flags)
+{
+    struct handover_name name;
+    struct timeval limit = {0};
+    struct pollfd p = {.fd = listener, .events = POLLIN};
+    if (handover_name(listener, &name) < 0 || !name.listener || name.serial != serial)
+        return -EBADF;
+    getsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &limit, &(socklen_t){sizeof(limit)});
+    int64_t ms = (int64_t)limit.tv_sec * 1000 + (limit.tv_usec + 999) / 1000;
+    if (ms == 0 || !handover_may_wait(listener, flags))
+        return flags;
+    int64_t left = began_ms + ms - accept_now_ms();
+    int ready = left > 0 ? poll(&p, 1, left < INT_MAX ? (int)left : INT_MAX) : 0;
+    if (ready < 0)
+        return -errno;
+    return ready > 0 ? flags | MSG_DONTWAIT : -EAGAIN;
+}
+
+static int accept_once(int listener, uint64_t serial, struct idc_addr *peer, int flags,
+                       bool *marked, struct handover_note *note)
 {
     int fd = -1;
     int error = check_room(listener);
@@ -242,7 +283,26 @@ int handover_accept_noted(int listener, uint64_t serial, struct idc_addr *peer, 
         error = accept_take(listener, serial, peer, flags, marked, note, &fd);
     if (error == 0)
         return fd;
-    if (fd >= 0)
+    if (fd >= 0 && error == ACCEPT_SPOILT)
+        handover_close_fds(&fd, 1);
+    else if (fd >= 0)
         close(fd);
     return error;
+}
+
+int handover_accept_noted(int listener, uint64_t serial, struct idc_addr *peer, int flags,
+                          bool *marked, struct handover_note *note)
+{
+    int64_t began_ms = accept_now_ms();
+    int now = flags;
+    for (;;) {
+        int got = accept_once(listener, serial, peer, now, marked, note);
+        /* another thread may have been faster */
+        bool again = got == ACCEPT_SPOILT || (got == -EAGAIN && now != flags);
+        if (!again)
+            return got;
+        now = accept_go_on(listener, serial, began_ms, flags);
+        if (now < 0)
+            return now;
+    }
 }

@@ -90,7 +90,7 @@ void handover_make_stream_room(int fd)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){HANDOVER_STREAM_BUFFER}, sizeof(int));
 }
 
-static bool handover_may_wait(int sock, int flags)
+bool handover_may_wait(int sock, int flags)
 {
     return !(flags & MSG_DONTWAIT) && !(fcntl(sock, F_GETFL) & O_NONBLOCK);
 }
@@ -327,7 +327,10 @@ static ssize_t message_take(int sock, void *buf, size_t len, int flags, size_t *
         if (use_small && got > 0)
             memcpy(buf, small, (size_t)got);
     }
-    handover_close_fds(fds, count);
+    if (total > 0)
+        close(fds[0]); /* a memory file is closed at once */
+    else
+        handover_close_fds(fds, count);
     /* not if it came alone; another thread has taken what was looked at first */
     return lacks && count == 0 && front_is_length(*length) ? -EMFILE : got;
 }

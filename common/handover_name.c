@@ -134,6 +134,17 @@ bool handover_is_named(int fd)
     return get_name(fd, getsockname, &own) == 0 && own.listener;
 }
 
+/* A name that programs could have set in another network namespace would be the same, byte by byte.
+ */
+bool handover_is_peer_of(int fd, int other)
+{
+    struct sockaddr_un own = {0}, peer = {0};
+    socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
+    return getsockname(fd, (struct sockaddr *)&own, &own_len) == 0 &&
+           getpeername(other, (struct sockaddr *)&peer, &peer_len) == 0 && own_len == peer_len &&
+           own_len <= sizeof(own) && memcmp(&own, &peer, own_len) == 0;
+}
+
 int handover_name(int fd, struct handover_name *name)
 {
     struct handover_name own = {0};

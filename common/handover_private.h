@@ -39,4 +39,9 @@ void handover_close_fds(const int *fds, int count);
 ssize_t handover_receive(int sock, struct iovec *bytes, int *fds, int *count, int flags, int looks,
                          bool *lacks);
 
+/* ---- handover_message.c ---- */
+
+/* Waits a call with these flags on sock, when it has to? */
+bool handover_may_wait(int sock, int flags);
+
 #endif

@@ -287,12 +287,9 @@ func take(listener int) (int, error) {
 		}
 		return -1, &Error{syscall.EPROTO, "link_mgr sent something that is not a connection"}
 	}
-	if binary.LittleEndian.Uint16(message[14:]) == 1 {
-		err = takeMark(fds[0])
-	}
-	if err != nil {
-		closeAll(fds)
-		return -1, err
+	if binary.LittleEndian.Uint16(message[14:]) == 1 && !takeMark(fds[0]) {
+		go closeAll(fds) // what is in its queue may be slow to close
+		return -1, nil
 	}
 	return fds[0], nil
 }
@@ -328,15 +325,13 @@ func answerTaken(listener int, number []byte) {
 	}
 }
 
-// takeMark takes the byte out that resets a connection within the domain if nobody takes it.
-func takeMark(fd int) error {
+// takeMark takes the byte out that resets a connection within the domain if nobody takes it. The
+// client may have kept a copy of the socket, and taken the byte itself, or put another one there
+// with descriptors beside it. Such a connection is of no interest.
+func takeMark(fd int) bool {
 	n, fds, err := receiveOne(fd, make([]byte, 1))
-	closeAll(fds)
-	if err == nil && n == 1 {
-		return nil
+	if len(fds) > 0 {
+		go closeAll(fds) // they may be slow to close
 	}
-	if err == nil || err == syscall.EAGAIN {
-		err = syscall.EPROTO
-	}
-	return err
+	return err == nil && n == 1 && len(fds) == 0
 }

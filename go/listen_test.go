@@ -89,6 +89,37 @@ func TestAccept(t *testing.T) {
 	l.Close()
 }
 
+// A client has taken the mark, or has put a descriptor beside it. The next one is accepted.
+func TestAcceptWithoutTheMark(t *testing.T) {
+	l, far := listenFake(t)
+	before := descriptorCount()
+	message := make([]byte, waitingSize)
+	message[14] = 1
+	for number := byte(1); number <= 2; number++ {
+		near, other := pair(t, false, false)
+		if number == 2 {
+			syscall.Sendmsg(other, []byte("m"), syscall.UnixRights(far), nil, 0)
+		}
+		message[16] = number
+		syscall.Sendmsg(far, message, syscall.UnixRights(near), nil, 0)
+		closeAll([]int{near, other})
+	}
+	l.SetDeadline(time.Now().Add(time.Millisecond))
+	if _, err := l.Accept(); err == nil || !err.(*net.OpError).Timeout() {
+		t.Error(err)
+	}
+	l.SetDeadline(time.Time{})
+	settles(t, descriptorCount, before)
+	waiting(t, far, 3, true)
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	syscall.Close(far)
+	l.Close()
+}
+
 func TestCloseEndsAcceptAndListener(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	l, far := listenFake(t)

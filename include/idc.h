@@ -250,6 +250,8 @@ IDC_API int idc_listen_with(uint32_t port, const char *service, int backlog,
  * Take the next waiting connection. The call waits for one, unless the listener has O_NONBLOCK
  * (then EAGAIN). peer, if not NULL, gets the caller's address. Its domid comes from the link
  * itself, and the peer cannot forge it. Returns a connected descriptor that the caller closes.
+ * A connection that its client has spoilt, by reading from a copy of the other end, is dropped, and
+ * the next one is waited for.
  * Errors: ECONNABORTED when the listener was ended, or its daemon has ended; those of a listener
  * that is kept, and cannot be registered anew (idc_listen_with); EBADF when another
  * thread has closed the descriptor meanwhile; EINVAL when it is not a listener. A call that waits

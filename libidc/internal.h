@@ -161,4 +161,9 @@ int64_t libidc_answer_int(const struct libidc_answer *answer, const char *name, 
 void libidc_answer_text(const struct libidc_answer *answer, const char *name, char *out,
                         size_t size);
 
+/* ---- aside.c ---- */
+
+/* From now on foreign descriptors are closed by threads. Called when the library is loaded. */
+void libidc_aside_begin(void);
+
 #endif

@@ -82,6 +82,11 @@ int idc_listen_name(const char *service, int backlog)
     return idc_listen_with(IDC_PORT_ANY, service, backlog, NULL);
 }
 
+__attribute__((constructor)) static void listen_loaded(void)
+{
+    libidc_aside_begin();
+}
+
 /* This check ensures that nothing is read from a descriptor given by mistake. */
 static int check_listener(int fd, uint64_t *serial)
 {

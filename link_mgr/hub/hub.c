@@ -302,7 +302,7 @@ static void hub_part_early(struct hub_pending *pending)
 {
     int error = hub_part_with_near_end(pending, NULL);
     if (error)
-        hub_answer_soon(pending, own_error(error), "%s", own_error_text(error));
+        hub_answer_soon(pending, own_error(error), "%s", hub_near_end_text(error));
 }
 
 static void hub_attempt_elsewhere(struct hub *hub, struct hub_pending *pending)

@@ -94,6 +94,7 @@ struct hub_pending {
     int64_t pause_ms;             /* before that */
     struct hub_route route;       /* of a connect to `any` */
     struct closer_note *near_end; /* the program's near end is being closed (hub_within.c) */
+    bool near_end_named;          /* ... after it was named */
     struct hub_connected result;  /* of one within the domain; fd -1 otherwise */
 };
 
@@ -149,6 +150,8 @@ void hub_connect_within(struct hub *hub, struct hub_pending *pending);
 /* hub_within.c. Parts with the program's near end, and then makes the next attempt. listener: NULL
  * if it is not known yet. Negative errno: that cannot be. */
 int hub_part_with_near_end(struct hub_pending *pending, const struct listener *listener);
+/* In words, why that cannot be. */
+const char *hub_near_end_text(int error);
 /* hub_names.c. Finds out which domain the next attempt of a connect goes to: request.domid. False:
  * there is none now, and the connect was answered or is tried again later. */
 bool hub_find_domain(struct hub *hub, struct hub_pending *pending);

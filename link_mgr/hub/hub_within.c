@@ -10,6 +10,11 @@
  * copy, with anything in its queue, so the closer closes it (base/closer.h), and tells when that
  * is done. An attempt that waits for a listener does not know the listener's port yet. It is left
  * out of the name: handover_name finds it in the name of the far end.
+ *
+ * The accepting program is told by that name whom it talks to. So a near end without a name must
+ * not get there: its program could give it any name. A near end has no other name than ours,
+ * because a second bind fails, and it is the far end's peer, because the far end's peer has that
+ * name. Without the duplicate there is no connection.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -76,6 +81,14 @@ static void near_end_is_closed(void *arg)
     hub_attempt(pending->hub, pending);
 }
 
+/* Those of more than 93 bytes would be cut (common/connecting.c). */
+const char *hub_near_end_text(int error)
+{
+    if (error == -EINVAL)
+        return "the near end that came is not the far end's peer, or has a name already";
+    return own_error_text(error);
+}
+
 /* See the top. 0: the attempt goes on when the near end is closed. */
 int hub_part_with_near_end(struct hub_pending *pending, const struct listener *listener)
 {
@@ -86,8 +99,11 @@ int hub_part_with_near_end(struct hub_pending *pending, const struct listener *l
     int error = within_prepare(request->far_end, request->held_end, request->type);
     if (!error)
         error = name_client_end(hub, request, listener, request->held_end, request->local_port);
+    if (!error && !handover_is_peer_of(request->held_end, request->far_end))
+        error = -EINVAL;
     if (error)
         return error;
+    pending->near_end_named = true;
     pending->near_end =
         closer_close_then(request->held_end, request->caller.uid, near_end_is_closed, pending);
     if (!pending->near_end)
@@ -201,20 +217,40 @@ static void within_explain(struct hub_pending *pending, int error, const char *w
                  why);
 }
 
+static const char *within_error_text(const struct hub_pending *pending, int error)
+{
+    if (!error)
+        return "";
+    return pending->request.held_end >= 0 ? hub_near_end_text(error) : own_error_text(error);
+}
+
+/* What cannot be mended by another attempt. NULL: nothing. */
+static const char *within_unfit(const struct hub_pending *pending)
+{
+    const struct hub_connect *request = &pending->request;
+    return request->far_end >= 0 && request->held_end < 0 && !pending->near_end_named
+               ? "within the domain, the near end has to come with the far end"
+               : NULL;
+}
+
 void hub_connect_within(struct hub *hub, struct hub_pending *pending)
 {
     struct hub_connect *request = &pending->request;
     int error = 0;
     enum reason reason = REASON_OK;
     bool own_pair = request->far_end >= 0;
-    if (request->wait && request->held_end >= 0)
+    const char *why = within_unfit(pending);
+    if (why)
+        error = -EINVAL;
+    else if (request->wait && request->held_end >= 0)
         error = hub_part_with_near_end(pending, NULL);
     else
         reason = within_reason(hub, pending, &error);
     if (pending->near_end)
         return; /* it comes back here */
     bool tried = (error != 0 && own_pair) || reason == REASON_OK;
-    const char *why = error ? own_error_text(error) : "";
+    if (!why)
+        why = within_error_text(pending, error);
     error = own_error(error);
     if (reason != REASON_OK) {
         why = reason_text(reason);

@@ -464,10 +464,12 @@ static size_t recv_cost(size_t room)
 }
 
 /* Looks at what is next, without taking it. Returns the number of bytes, HANDOVER_END, or negative
- * errno. */
+ * errno. A client within the domain may have kept a copy of the socket, and set SO_PEEK_OFF on it.
+ * Then the look would find nothing, and the socket would stay readable. */
 static ssize_t recv_look(const struct rpc_handle *handle, void *buf, size_t room)
 {
     size_t length;
+    setsockopt(handle->fd, SOL_SOCKET, SO_PEEK_OFF, &(int){-1}, sizeof(int));
     if (handle->type == IDC_SEQPACKET)
         return handover_recv_message(handle->fd, buf, room, MSG_DONTWAIT | MSG_PEEK, &length);
     int none = 0;

@@ -237,7 +237,7 @@ static void accept_hand_over(struct rpc_wait *wait, int fd, const struct handove
         closer_charge(charge);
         accept_take(listener);
         if (waiting->marked && handover_take_mark(handle->fd) < 0)
-            shutdown(handle->fd, SHUT_RDWR); /* this cannot be: it came with the mark */
+            shutdown(handle->fd, SHUT_RDWR); /* the client has kept a copy, and taken it */
     }
 }
 

@@ -405,11 +405,69 @@ START_TEST(accept_takes_the_mark)
     ck_assert_int_eq(recv(fd, got, sizeof(got), 0), 4);
     ck_assert_int_eq(memcmp(got, "data", 4), 0);
     close(fd);
-    handover_offer(ends[0], true);
-    ck_assert_int_eq(handover_accept(pair[1], listener_serial, &peer, 0), -EPROTO);
     close(ends[0]);
     close(ends[1]);
     close_pair();
+}
+END_TEST
+
+static void offer_spoilt(int type, bool with_descriptor)
+{
+    int ends[2];
+    ck_assert_int_eq(socketpair(AF_UNIX, type, 0, ends), 0);
+    if (with_descriptor)
+        ck_assert_int_eq(handover_send(ends[1], "", 1, &(int){STDERR_FILENO}, 1, 0), 1);
+    handover_offer(ends[0], true);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* A client has taken the mark out, or has put a descriptor beside it. */
+START_TEST(accept_without_its_mark)
+{
+    struct idc_addr peer;
+    const struct timeval limit = {.tv_usec = 20000};
+    int ends[2], before = count_descriptors();
+    open_listener();
+    for (int i = 0; i < 2; i++) {
+        offer_spoilt(types[_i], i == 1);
+        ck_assert_int_eq(handover_accept(pair[1], listener_serial, &peer, MSG_DONTWAIT), -EAGAIN);
+    }
+    ck_assert_int_eq(setsockopt(pair[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+    offer_spoilt(types[_i], false);
+    ck_assert_int_eq(handover_accept(pair[1], listener_serial, &peer, 0), -EAGAIN);
+    /* the next one is taken, with or without a limit */
+    for (int i = 0; i < 2; i++) {
+        const struct timeval wait = {.tv_sec = i * 600};
+        ck_assert_int_eq(setsockopt(pair[1], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)), 0);
+        ck_assert_int_eq(socketpair(AF_UNIX, types[_i], 0, ends), 0);
+        ck_assert_int_eq(send(ends[1], "", 1, 0), 1);
+        offer_spoilt(types[_i], false);
+        offer_spoilt(types[_i], true);
+        handover_offer(ends[0], true);
+        int fd = handover_accept(pair[1], listener_serial, &peer, 0);
+        ck_assert_int_ge(fd, 0);
+        close(fd);
+        close(ends[0]);
+        close(ends[1]);
+    }
+    close_pair();
+    ck_assert_int_eq(count_descriptors(), before);
+}
+END_TEST
+
+/* No descriptor may come with the filler: the last byte of it stays. */
+START_TEST(filler_with_descriptors)
+{
+    for (int at = 0; at < 3; at++) {
+        open_pair(types[_i]);
+        for (int i = 0; i < 3; i++)
+            ck_assert_int_eq(
+                handover_send(pair[0], i < 2 ? "\0" : "\1", 1, &(int){STDERR_FILENO}, i == at, 0),
+                1);
+        ck_assert_int_eq(connecting_drain(pair[1]), -EPERM);
+        close_pair();
+    }
 }
 END_TEST
 
@@ -1311,6 +1369,7 @@ int main(void)
     tcase_add_test(tests, answer_hostile);
     tcase_add_test(tests, accept_takes_and_tells);
     tcase_add_loop_test(tests, accept_takes_the_mark, 0, 2);
+    tcase_add_loop_test(tests, accept_without_its_mark, 0, 2);
     tcase_add_test(tests, accept_of_nonsense);
     tcase_add_test(tests, accept_with_a_small_buffer);
     tcase_add_loop_test(tests, accept_of_a_number_that_became_another, 0, 2);
@@ -1322,6 +1381,7 @@ int main(void)
     tcase_add_loop_test(tests, rough_filler, 0, 2);
     tcase_add_loop_test(tests, little_filler, 0, 2);
     tcase_add_loop_test(tests, no_filler, 0, 2);
+    tcase_add_loop_test(tests, filler_with_descriptors, 0, 2);
     tcase_add_loop_test(tests, failure_in_a_name, 0, 2);
     tcase_add_loop_test(tests, errors_in_a_name, 0, 2);
     tcase_add_loop_test(tests, end_without_a_name, 0, 2);
