@@ -7,7 +7,7 @@ about the block's last command. The others must succeed. All that is not run is 
 
 The machine is one of its own (tests/xen/xenworld.py): both guests begin with systemd, and nothing of IDC is in them or in dom0 but
 the file that the document packs. dom0's first process is the harness's agent. So what idc-policy.service would start there is
-started here. Guests have no disk, so what is typed in one is gone when it is started again.
+started here. Guests have no disk. What a disk would keep over a reboot is added to the image before the guest is started again.
 """
 
 import os
@@ -36,6 +36,11 @@ MEMORY_MIB = 512  # the system is in it, twice while it begins
 PATIENCE_S = 300
 # The image has the programs for other tests: here only what the document installs counts.
 NOTHING_INSTALLED = "rm -rf /usr/local/* /usr/bin/idc /usr/bin/idc-setup /usr/bin/link_mgr /usr/bin/test_accept /usr/bin/test_conn"
+# What a disk would keep and the test changes, as further archives for the kernel's first file system. The second one is large, and is
+# made in dom0, where the document has unpacked the same files.
+KEPT = "cd / && find etc var/log/idc-channels | cpio -o -H newc | gzip -1"
+INSTALLED = "cd / && find usr/local | cpio -o -H newc | gzip -1 >> /guest/guest.img"
+SUMS = "find /usr/local -type f | sort | xargs sha256sum | sha256sum"
 
 
 class Command:
@@ -114,6 +119,8 @@ class Tutorial(unittest.TestCase):
             for step in self.steps:
                 if step not in first:
                     self.type(step, self.in_domain)
+            left = self.domains["db#"].run(["find", "/usr/local", "/etc/idc", "-type", "f"]).stdout
+            self.assertEqual(left, b"", "what the document takes away")
 
     def tell_what_is_left_out(self):
         for step in self.steps:
@@ -143,6 +150,8 @@ class Tutorial(unittest.TestCase):
         domain = self.domains[step.where]
         if step.line == "systemctl enable --now idc-policy":
             return self.begin_policy(domain)
+        if step.line == "systemctl reboot":
+            return self.reboot(domain)
         done = domain.run(["sh", "-c", "(%s) 2>&1" % in_harness(step.line)], env={"PATH": PATH}, timeout=PATIENCE_S)
         return done.stdout.decode(errors="replace"), done.returncode
 
@@ -151,6 +160,19 @@ class Tutorial(unittest.TestCase):
         dom0.run(["mkdir", "-p", "-m", "700", "/run/idc-policy"], check=True)
         words = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE).group(1))
         dom0.spawn(words, env={"PATH": PATH})
+        return "", 0
+
+    def reboot(self, guest):
+        """The guest ends, as the harness configures guests, and is started again."""
+        domid, dom0 = guest.domid, self.xen.dom0
+        self.assertEqual(guest.run(["sh", "-c", SUMS], check=True).stdout, dom0.run(["sh", "-c", SUMS], check=True).stdout)
+        kept = guest.run(["sh", "-c", KEPT], check=True).stdout
+        guest.spawn(["systemctl", "reboot"])
+        self.xen.wait_gone(guest, domid)
+        dom0.run(["sh", "-c", INSTALLED], check=True)
+        dom0.run(["sh", "-c", "cat >> /guest/guest.img"], input=kept, check=True)
+        self.xen.create(guest.number)
+        self.assertNotEqual(guest.domid, domid)
         return "", 0
 
 

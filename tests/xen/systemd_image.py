@@ -22,12 +22,13 @@ TOOLS = ["coreutils"]
 PACKAGES = ["systemd", "udev", "kmod", "libkmod2", "libmount1", "libseccomp2"]
 # The first program in some releases only: systemd there starts each service by way of it.
 OPTIONAL_PROGRAMS = ["usr/lib/systemd/systemd-executor"]
-PROGRAMS = ["usr/lib/systemd/systemd", "usr/lib/systemd/systemd-journald", "usr/bin/systemctl", "usr/bin/journalctl",
-            "usr/bin/systemd-sysusers", "usr/bin/udevadm", "usr/bin/kmod", "usr/bin/install"]
+PROGRAMS = ["usr/lib/systemd/systemd", "usr/lib/systemd/systemd-journald", "usr/lib/systemd/systemd-shutdown", "usr/bin/systemctl",
+            "usr/bin/journalctl", "usr/bin/systemd-sysusers", "usr/bin/udevadm", "usr/bin/kmod", "usr/bin/install"]
 LINKS = {"usr/lib/systemd/systemd-udevd": "/usr/bin/udevadm", "usr/sbin/modprobe": "/usr/bin/kmod"}
 # systemd loads these when it wants them, so they aren't listed as needed.
 LIBRARIES = ["libkmod.so.2", "libmount.so.1", "libseccomp.so.2"]
-UNITS = ["*.target", "*.slice", "systemd-journald*", "systemd-udevd*", "systemd-udev-trigger.service", "modprobe@.service"]
+UNITS = ["*.target", "*.slice", "systemd-journald*", "systemd-udevd*", "systemd-udev-trigger.service", "modprobe@.service",
+         "systemd-reboot.service"]
 RULES = ["usr/lib/udev/rules.d/50-udev-default.rules"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 DIST = os.path.join(os.path.dirname(os.path.dirname(HERE)), "dist")

@@ -383,7 +383,7 @@ class XenWorld:
         self.link.wait_for(lambda: self.link.hellos.get(domain.number, 0) > hellos, self._boot_timeout,
                            "sign of life of " + domain.name)
 
-    def _wait_gone(self, domain, domid):
+    def wait_gone(self, domain, domid):
         self.link.wait_for(lambda: self.link.domids.get(domain.number) != domid, 60, "end of %s" % domain.name)
         self.link.lose_target(domain.number, "%s has ended" % domain.name)
 
@@ -408,12 +408,12 @@ class XenWorld:
     def destroy(self, domain):
         domid = domain.domid
         self.xl("destroy", domain.name)
-        self._wait_gone(domain, domid)
+        self.wait_gone(domain, domid)
 
     def shutdown(self, domain):
         domid = domain.domid
         domain.spawn(["poweroff", "-f"])
-        self._wait_gone(domain, domid)
+        self.wait_gone(domain, domid)
 
     def pause(self, domain):
         self.xl("pause", domain.name)
