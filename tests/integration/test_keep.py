@@ -232,7 +232,7 @@ class Keep(RpcCase):
     def test_help_has_every_method(self):
         text = self.a.run(["idc", "rpc", "--help"]).stdout.decode()
         for method in self.rpc(self.a, "system.listMethods"):
-            if method.startswith("idc."):
+            if method.startswith("idc.") and method != "idc.capture":  # it needs an upgraded connection
                 self.assertRegex(text, r"(?m)^  (.*, )?%s\b" % method[len("idc."):])
                 self.assertIn("In:", self.rpc(self.a, "system.methodHelp", method))
 
