@@ -400,7 +400,7 @@ bench-xen-programs:
 C_DIRS      := common libidc vsock link_mgr policy idc-setup channels tools tests
 LINT_C      := $(shell find $(C_DIRS) -name '*.c' 2>/dev/null | sort) $(DEMO_SRC)
 LINT_H      := $(shell find $(C_DIRS) include -name '*.h' 2>/dev/null)
-LINT_SCRIPT := $(shell git ls-files -co --exclude-standard -- scripts tests python .ci 2>/dev/null)
+LINT_SCRIPT := $(shell git ls-files -co --exclude-standard -- scripts tests python .ci debian dist 2>/dev/null)
 LINT_SH     := $(shell grep -lE '^\#!.*[ /](ba|a)?sh$$' $(LINT_SCRIPT) /dev/null)
 LINT_PY     := $(shell grep -lE '^\#!.*[ /]python3$$' $(LINT_SCRIPT) /dev/null) $(filter %.py,$(LINT_SCRIPT))
 TIDY        := $(patsubst %.c,$(BUILD)/lint/%.tidy,$(LINT_C))
@@ -539,6 +539,7 @@ TO_BASH := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 # Debian's zsh reads vendors' functions below /usr; everything else is in site-functions.
 TO_ZSH  := $(DESTDIR)$(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 TO_PY   := $(DESTDIR)$(PYTHONDIR)/idc
+TO_MODS := $(DESTDIR)$(PREFIX)/lib/modprobe.d
 # As they lie in the sources, so that their links work.
 DOC_TOP := README.md CONTRIBUTING.md LICENSE $(DEMO_SRC)
 DOC_SUB := $(wildcard docs/*.md LICENSES/*)
@@ -546,7 +547,7 @@ DOC_SUB := $(wildcard docs/*.md LICENSES/*)
 # Modes are told, so that umask has no say in them.
 install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, Python package, man pages, documents, systemd unit (LIBDIR=, PYTHONDIR=)
 	install -d "$(TO_BIN)" "$(TO_SBIN)" "$(TO_LIB)/pkgconfig" "$(TO_OWN)" "$(TO_INC)" "$(TO_UNIT)" "$(TO_USER)" "$(TO_UDEV)" \
-	    "$(TO_BASH)" "$(TO_ZSH)" "$(TO_PY)" "$(TO_DOC)/docs" "$(TO_DOC)/LICENSES"
+	    "$(TO_BASH)" "$(TO_ZSH)" "$(TO_PY)" "$(TO_MODS)" "$(TO_DOC)/docs" "$(TO_DOC)/LICENSES"
 	install -m 755 $(BUILD)/link_mgr $(BUILD)/idc-setup "$(TO_SBIN)"
 	install -m 755 $(BUILD)/idc "$(TO_BIN)"
 	install -m 755 $(BUILD)/test_accept $(BUILD)/test_conn "$(TO_OWN)"
@@ -567,6 +568,8 @@ install: all man-pages ## into $(DESTDIR)$(PREFIX): programs, library, header, P
 	install -m 644 dist/idc.bash "$(TO_BASH)/idc"
 	install -m 644 dist/_idc "$(TO_ZSH)"
 	install -m 644 python/idc/*.py python/idc/py.typed "$(TO_PY)"
+	install -m 644 dist/idc.modprobe "$(TO_MODS)/idc.conf"
+	install -m 755 dist/libvirt-hook "$(TO_OWN)"
 	install -m 644 $(DOC_TOP) "$(TO_DOC)"
 	@for file in $(DOC_SUB); do install -m 644 $$file "$(TO_DOC)/$$file" || exit 1; done
 	@for page in $(MAN); do install -v -D -m 644 $$page "$(TO_MAN)/man$${page##*.}/$${page##*/}" || exit 1; done
@@ -578,9 +581,19 @@ uninstall: ## remove what install put there
 	rm -f "$(TO_LIB)/libidc.a" "$(TO_LIB)/libidc.so" "$(TO_LIB)/libidc.so.0" "$(TO_LIB)/libidc.so.$(VERSION)"
 	rm -f "$(TO_LIB)/pkgconfig/libidc.pc" "$(TO_UNIT)/link_mgr.service" "$(TO_UNIT)/link_mgr.socket" "$(TO_UNIT)/idc-policy.service"
 	rm -f "$(TO_UNIT)/idc-channels.service" "$(TO_UNIT)/idc-serve@.service"
-	rm -f "$(TO_USER)/idc.conf" "$(TO_UDEV)/60-idc.rules" "$(TO_BASH)/idc" "$(TO_ZSH)/_idc"
+	rm -f "$(TO_USER)/idc.conf" "$(TO_UDEV)/60-idc.rules" "$(TO_BASH)/idc" "$(TO_ZSH)/_idc" "$(TO_MODS)/idc.conf"
 	rm -rf "$(TO_OWN)" "$(TO_DOC)" "$(TO_PY)"
 	@for page in test_accept.1 $(patsubst docs/%.md,%,$(MAN_SRC)); do rm -f "$(TO_MAN)/man$${page##*.}/$$page"; done
+
+# ---- Debian packages -------------------------------------------------------------------------------------------------------------
+
+deb: ## packages for the machine's own release of Debian, into build/deb; without root
+	$(BOOTSTRAP) docs deb
+	@scripts/make-deb --to $(BUILD)/deb
+
+check-deb: ## these packages: the same bytes each time, lintian, installed, upgraded, removed and purged in a minimal system; needs root
+	$(BOOTSTRAP) docs deb release
+	@tests/packages/run --build $(BUILD)
 
 clean: ## remove everything that was made
 	rm -rf $(BUILD)
@@ -597,7 +610,8 @@ FORCE:
 .PHONY: bench bench-attacks bench-xen bench-xen-programs
 .PHONY: FORCE all help unit-programs sim-program test-programs fuzzers lint lint-c lint-cppcheck lint-freestanding lint-sh lint-py lint-types \
         lint-format lint-lines lint-names lint-rooms lint-prose lint-warnings \
-        man man-pages install uninstall clean demo demo-xen check check-asan check-tsan check-valgrind check-xen check-vsock-kernel check-recipes check-go \
+        man man-pages install uninstall deb check-deb clean demo demo-xen check check-asan check-tsan check-valgrind check-xen \
+        check-vsock-kernel check-recipes check-go \
         fuzz model coverage run-coverage replays soak \
         check-short check-other check-compilers \
         run-demo run-demo-xen run-check run-check-short run-check-tsan run-check-valgrind run-check-xen run-fuzz

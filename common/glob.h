@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * glob.h - patterns of names: `*` is any bytes or none, `?` is one byte, and `\` makes the next
  * byte stand for itself.

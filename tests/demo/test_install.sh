@@ -16,7 +16,7 @@ make -s install BUILD="$build" DESTDIR="$to" PREFIX=/opt/idc || wrong "make inst
 there=$to/opt/idc
 for file in sbin/link_mgr sbin/idc-setup bin/idc lib/libidc.a lib/libidc.so lib/libidc.so.0 lib/pkgconfig/libidc.pc include/idc.h \
     lib/idc/test_accept lib/idc/test_conn lib/idc/libidc-vsock.so lib/systemd/system/link_mgr.service lib/systemd/system/link_mgr.socket lib/systemd/system/idc-policy.service lib/systemd/system/idc-channels.service lib/systemd/system/idc-serve@.service \
-    lib/sysusers.d/idc.conf lib/udev/rules.d/60-idc.rules \
+    lib/sysusers.d/idc.conf lib/udev/rules.d/60-idc.rules lib/modprobe.d/idc.conf lib/idc/libvirt-hook \
     share/bash-completion/completions/idc share/zsh/site-functions/_idc; do
     [ -s "$there/$file" ] || wrong "no $file"
 done
@@ -75,6 +75,9 @@ extra=$(nm -g --defined-only "$there/lib/libidc.a" | awk 'NF == 3 && $3 !~ /^idc
 for name in $(grep -oE '\bidc_[a-z_]+\(' include/idc.h | tr -d '(' | sort -u); do
     nm -D --defined-only "$there/lib/libidc.so.0" | grep -q " $name\(@\|$\)" || wrong "libidc.so has no $name"
 done
+
+# libvirt's hook is the one that the document shows, which is tried on Xen.
+diff <(grep -v '^# ' "$there/lib/idc/libvirt-hook") <(sed -n '/^    #!.bin.sh/,/^    exit 0/s/^    //p' docs/xen.md) || wrong "docs/xen.md has another hook"
 
 # Every file that a man page names below share/doc is there.
 while read -r file; do
