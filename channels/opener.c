@@ -286,6 +286,9 @@ static int listen_unix(struct opener *opener, int *listener, char *why)
     if (fd == -EEXIST)
         return opener_fail(why, EEXIST, "what is there is no socket, and stays: %s",
                            strerror(EEXIST));
+    if (opener->bound.lock_is_foreign)
+        return opener_fail(why, -fd, "its lock file, %s.lock, was made by uid %u, and stays: %s",
+                           address->sun_path, (unsigned)opener->bound.lock_uid, strerror(-fd));
     if (fd < 0)
         return opener_fail_errno(why, -fd);
     *listener = fd;

@@ -167,6 +167,9 @@ static int report_listen(struct report *report, char *why)
         return report_fail(why, "another one runs already, whose socket is %s", path);
     if (fd == -EEXIST)
         return report_fail(why, "%s: what is there is no socket, and stays", path);
+    if (report->file.lock_is_foreign)
+        return report_fail(why, "%s.lock was made by uid %u, and stays: %s", path,
+                           (unsigned)report->file.lock_uid, strerror(-fd));
     if (fd < 0)
         return report_fail(why, "%s: %s", path, strerror(-fd));
     report->listener = fd;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -18,31 +17,64 @@ static bool is_same_file(const struct stat *one, const struct stat *other)
 
 /* ---- the lock ---- */
 
-/* The descriptor of the locked file, or a negative errno. -EAGAIN: who had it has just taken it
- * away. */
-static int lock_try(const char *path)
+/* The file that another user has made there is taken away, if that is allowed. In a sticky
+ * directory it is not. */
+static int lock_remove_foreign(const char *path, const struct stat *there, struct socket_file *file)
 {
-    struct stat ours, now;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
-    if (fd < 0)
-        return -errno;
-    int error = flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno : 0;
-    if (error == EWOULDBLOCK)
-        error = EADDRINUSE; /* another one replaces the socket just now */
-    else if (error == 0 &&
-             (fstat(fd, &ours) < 0 || lstat(path, &now) < 0 || !is_same_file(&ours, &now)))
-        error = EAGAIN;
-    if (error == 0)
-        return fd;
-    close(fd);
-    return -error;
+    if (unlink(path) == 0 || errno == ENOENT)
+        return -EAGAIN;
+    file->lock_is_foreign = true;
+    file->lock_uid = there->st_uid;
+    return -EPERM;
 }
 
-static int lock_take(const char *path)
+/* Others can neither lock such a file nor keep it locked. */
+static bool lock_is_ours(const struct stat *there)
+{
+    return S_ISREG(there->st_mode) && there->st_nlink == 1 && (there->st_mode & 077) == 0 &&
+           (there->st_uid == geteuid() || there->st_uid == 0);
+}
+
+/* 0: what is there is fd's, and counts. */
+static int lock_look_at(int fd, const char *path, struct socket_file *file)
+{
+    struct stat ours, there;
+    if (lstat(path, &there) < 0)
+        return errno == ENOENT ? -EAGAIN : -errno;
+    if (!lock_is_ours(&there))
+        return lock_remove_foreign(path, &there, file);
+    if (fd < 0 || fstat(fd, &ours) < 0)
+        return -EACCES; /* root's */
+    return is_same_file(&ours, &there) ? 0 : -EAGAIN;
+}
+
+/* The descriptor of the locked file, or a negative errno. -EAGAIN: who had it has just taken it
+ * away. */
+static int lock_try(const char *path, struct socket_file *file)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+    int failed = errno, error;
+    if (fd < 0 && failed != EACCES && failed != ELOOP && failed != EISDIR && failed != ENXIO)
+        return -failed;
+    bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    failed = fd < 0 ? failed : errno;
+    error = lock_look_at(fd, path, file); /* also at one that another one has locked */
+    if (error == -EACCES)
+        error = -failed;
+    if (error == 0 && !locked)
+        error = failed == EWOULDBLOCK ? -EADDRINUSE : -failed; /* it replaces the socket just now */
+    if (error == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
+static int lock_take(const char *path, struct socket_file *file)
 {
     int fd = -EAGAIN;
     for (int i = 0; i < LOCK_ATTEMPTS && fd == -EAGAIN; i++)
-        fd = lock_try(path);
+        fd = lock_try(path, file);
     return fd;
 }
 
@@ -79,14 +111,14 @@ static int bind_at(int fd, const struct sockaddr_un *address)
     return bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
 }
 
-static int replace_left_over(int fd, const struct sockaddr_un *address)
+static int replace_left_over(int fd, const struct sockaddr_un *address, struct socket_file *file)
 {
     char path[sizeof(address->sun_path) + sizeof(".lock")];
     int error = look_at_path(address);
     if (error < 0)
         return error;
     snprintf(path, sizeof(path), "%s.lock", address->sun_path);
-    int locked = lock_take(path);
+    int locked = lock_take(path, file);
     if (locked < 0)
         return locked;
     error = look_at_path(address); /* another one may have replaced it meanwhile */
@@ -98,12 +130,13 @@ static int replace_left_over(int fd, const struct sockaddr_un *address)
     return error;
 }
 
-static int bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode)
+static int bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode,
+                          struct socket_file *file)
 {
     mode_t before = mode != 0 ? umask(0777 & ~mode) : 0;
     int error = bind_at(fd, address);
     if (error == -EADDRINUSE)
-        error = replace_left_over(fd, address);
+        error = replace_left_over(fd, address, file);
     if (mode != 0)
         umask(before);
     return error;
@@ -117,7 +150,7 @@ int socket_file_listen(const struct sockaddr_un *address, mode_t mode, int backl
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    int error = bind_with_mode(fd, address, mode);
+    int error = bind_with_mode(fd, address, mode, file);
     if (error == 0 && lstat(address->sun_path, &made) == 0)
         *file = (struct socket_file){.device = made.st_dev, .inode = made.st_ino};
     if (error == 0 && listen(fd, backlog) < 0)

@@ -13,6 +13,11 @@
  * is there just as long as that takes. Who finds nothing at the path needs no lock: bind(2) makes
  * something for one of them only.
  *
+ * Others may make files in a directory such as /tmp, and could keep a lock for ever. So only a lock
+ * file counts that is root's or our own user's, and that nobody else may open. Another one is taken
+ * away. In a sticky directory only its owner, the directory's or root can do that. Then it is an
+ * error, which says whose file it is.
+ *
  * Whether somebody has a socket is found out with a datagram socket. It is refused for its type
  * then. So he gets no connection by this, and a socket that is bound and does not listen yet counts
  * too.
@@ -22,6 +27,7 @@
 #ifndef IDC_SOCKET_FILE_H
 #define IDC_SOCKET_FILE_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/un.h>
@@ -30,13 +36,17 @@
 struct socket_file {
     dev_t device;
     ino_t inode;
+    bool lock_is_foreign; /* the lock file is another user's, or others can lock it */
+    uid_t lock_uid;       /* then, its owner */
 };
 
 /*
  * Listens at address, a path that ends with a NUL. Returns a stream socket, which is non-blocking
  * and close-on-exec, or a negative errno. -EADDRINUSE: somebody has that socket, or is just making
- * it. -EEXIST: what is there is no socket. mode is the file's from its first moment; 0: as umask
- * says. umask is changed for a moment, so no other thread may make files meanwhile.
+ * it. -EEXIST: what is there is no socket. -EPERM with
+ * file->lock_is_foreign: somebody else's PATH.lock is in the way. mode is the file's from its first
+ * moment; 0: as umask says. umask is changed for a moment, so no other thread may make files
+ * meanwhile.
  */
 int socket_file_listen(const struct sockaddr_un *address, mode_t mode, int backlog,
                        struct socket_file *file);

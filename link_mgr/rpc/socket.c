@@ -81,6 +81,11 @@ static int open_at(struct rpc_socket *s, char *why, size_t why_size)
     const char *path = s->address.sun_path;
     struct stat status = {0};
     s->fd = socket_file_listen(&s->address, 0600, BACKLOG, &s->file);
+    if (s->file.lock_is_foreign) {
+        snprintf(why, why_size, "cannot listen on %s: %s.lock was made by uid %u, and stays", path,
+                 path, (unsigned)s->file.lock_uid);
+        return s->fd;
+    }
     int error = s->fd < 0 ? s->fd : stat(path, &status) < 0 ? -errno : 0;
     if (error != 0) {
         explain_failure(error, path, why, why_size);

@@ -228,6 +228,66 @@ START_TEST(replaced_meanwhile)
 }
 END_TEST
 
+/* ---- locks of others ---- */
+
+#define OWNER 64133
+#define OTHER 64134
+
+/* As another user makes it who wants to keep everybody out. */
+static int make_foreign_lock(void)
+{
+    int fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fchown(fd, OTHER, OTHER), 0);
+    ck_assert_int_eq(fchmod(fd, 0666), 0);
+    ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+    return fd;
+}
+
+START_TEST(lock_of_another_user)
+{
+    if (geteuid() != 0)
+        return;
+    leave_over();
+    int lock = make_foreign_lock();
+    int fd = try_it();
+    ck_assert_int_ge(fd, 0);
+    ck_assert(!file.lock_is_foreign);
+    close(fd);
+    close(lock);
+}
+END_TEST
+
+/* In a sticky directory, as /tmp is. Whatever the other user makes there. */
+START_TEST(lock_that_cannot_go)
+{
+    if (geteuid() != 0)
+        return;
+    leave_over();
+    ck_assert_int_eq(chown(address.sun_path, OWNER, OWNER), 0);
+    ck_assert_int_eq(chmod(directory, 01777), 0);
+    for (int kind = 0; kind < 4; kind++) {
+        int lock = kind < 2 ? make_foreign_lock() : -1;
+        if (kind == 1) /* it can't even be opened */
+            ck_assert_int_eq(chmod(lock_path, 0600), 0);
+        if (kind == 2)
+            ck_assert_int_eq(symlink("s", lock_path), 0);
+        if (kind == 3)
+            ck_assert_int_eq(mkdir(lock_path, 0700), 0);
+        ck_assert_int_eq(lchown(lock_path, OTHER, OTHER), 0);
+        ck_assert_int_eq(seteuid(OWNER), 0);
+        int result = try_it();
+        ck_assert_int_eq(seteuid(0), 0);
+        ck_assert_int_eq(result, -EPERM);
+        ck_assert(file.lock_is_foreign);
+        ck_assert_uint_eq(file.lock_uid, OTHER);
+        close(lock);
+        ck_assert_int_eq(remove(lock_path), 0);
+    }
+    ck_assert_int_eq(chmod(directory, 0700), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("socket_file");
@@ -242,6 +302,8 @@ int main(void)
     tcase_add_test(tcase, another_one_replaces_it);
     tcase_add_test(tcase, several_at_once);
     tcase_add_test(tcase, replaced_meanwhile);
+    tcase_add_test(tcase, lock_of_another_user);
+    tcase_add_test(tcase, lock_that_cannot_go);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
