@@ -293,10 +293,11 @@ static void offer_ends(const struct completion *completion)
  * "reason, unsent   serial". */
 static void offer_methods(const struct completion *completion)
 {
-    const char *text = strstr(completion->command->help, "Methods,");
+    const char *methods = strstr(completion->command->help, "Methods,");
     char word[TOKEN_MAX];
-    while (text != NULL && (text = strchr(text, '\n')) != NULL) {
-        text++;
+    for (const char *text = methods != NULL ? methods : ""; *text != '\0';) {
+        text += strcspn(text, "\n");
+        text += *text == '\n';
         if (strncmp(text, "  ", 2) != 0 || text[2] == ' ')
             continue;
         for (text += 2; islower((unsigned char)*text);) {
