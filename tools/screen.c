@@ -139,7 +139,7 @@ static size_t count_lines(const char *text)
 bool screen_show(const char *text)
 {
     size_t rows = terminal_size(true, 24), lines = count_lines(text);
-    size_t shown = lines < rows ? lines : rows - 2;
+    size_t shown = lines < rows ? lines : rows > 2 ? rows - 2 : 0;
     if (!screen.terminal) {
         fputs(text, stdout);
         return fflush(stdout) == 0 && !ferror(stdout);

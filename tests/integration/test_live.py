@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 
 from case import IdcTestCase
 from terminal import Terminal
@@ -55,6 +56,12 @@ class Watch(LiveCase):
         row = next(line for line in lines if "org.example.sink" in line)
         self.assertRegex(row, r"^ *\d+ +\d+ +\d+ out open +stream .* idc +.*org\.example\.sink$")
         self.assertNotIn("service:", "\n".join(lines))
+        terminal.resize(80, 10)
+        terminal.wait("more lines)")
+        for height in 2, 1:  # less than what says that there is more
+            terminal.resize(80, height)
+            time.sleep(0.6)
+            self.assertEqual(terminal.ask("alternate_on"), "1")
         terminal.resize(80, 10)
         terminal.wait("more lines)")
         terminal.type("C-c")
