@@ -390,12 +390,16 @@ START_TEST(what_was_left_out_is_told_in_time)
 {
     struct read_entry entry;
     const struct audit_event event = refusal_from(3);
-    unsigned left = BURST + 50;
+    unsigned left = 0;
     char count[16], message[80];
-    note_many(&event, left);
+    for (unsigned i = 0; i < BURST + 50; i++) { /* journald's queue may have room for ten only */
+        audit_note(&audit, &event);
+        if (entry_read(&entry))
+            ck_assert_str_eq(entry_field(&entry, "IDC_EVENT"), "refused");
+        else
+            left++;
+    }
     ck_assert(event_pending(&audit.tick, EV_TIMEOUT, NULL));
-    for (; entry_read(&entry); left--)
-        ck_assert_str_eq(entry_field(&entry, "IDC_EVENT"), "refused");
     ck_assert_uint_gt(left, 1);
     event_active(&audit.tick, EV_TIMEOUT, 0);
     event_base_loop(base, EVLOOP_NONBLOCK);

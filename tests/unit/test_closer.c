@@ -297,8 +297,11 @@ START_TEST(notes)
     ck_assert_int_eq(poll(&due, 1, 0), 0);
     ck_assert_int_eq(told, 0);
     set_stays(false);
-    for (int64_t limit = now_ms() + LIMIT_S * 1000; told == 0; ck_assert(now_ms() < limit))
+    int64_t limit = now_ms() + LIMIT_S * 1000;
+    while (told == 0) {
+        ck_assert(now_ms() < limit);
         tell_when_due();
+    }
     closer_stop(LIMIT_S * 1000);
     closer_tell();
     ck_assert_int_eq(ended, 2);

@@ -220,8 +220,8 @@ START_TEST(nodes_join)
         .ruleset = ruleset, .domains = domains, .count = 3, .nodes = nodes, .node_count = 4};
     static const char *const expected[] = {
         "version 1\n" WEB_SELF "rule 1 deny 22 log=yes at=policy:1\npeer 2 name=db in=1\nend\n",
-        "version 1\nself name=db\nrule 1 deny 22 log=yes at=policy:1\n"
-        "peer 1 name=web uuid=01000000-0000-0000-0000-000000000000 out=1\nend\n",
+        ("version 1\nself name=db\nrule 1 deny 22 log=yes at=policy:1\n"
+         "peer 1 name=web uuid=01000000-0000-0000-0000-000000000000 out=1\nend\n"),
         "version 1\nself name=Domain-0\nend\n",
     };
     for (size_t i = 0; i < 3; i++) {
