@@ -542,7 +542,7 @@ END_TEST
 /* Closed by its owner just before the bridge looks whether a pipe has a reader; or -1. */
 static int closed_before_look = -1;
 
-/* glibc declares poll as one that only writes, and gcc believes it. clang does not know the warning. */
+/* glibc declares poll as one that only writes, and gcc believes it. clang has no such warning. */
 #pragma GCC diagnostic push
 #ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
