@@ -143,7 +143,9 @@ $(LIBIDC_ALL): $(call pic,$(LIBIDC_SRC) $(COMMON_SRC))
 $(MEASURE_LIB): $(call obj,$(MEASURE_SRC))
 $(PCAP_LIB): $(call obj,$(PCAP_SRC))
 $(POLICY_LIB): $(call obj,$(POLICY_SRC))
-$(CHANNELS_LIB): $(call obj,$(CHANNELS_SRC) link_mgr/base/unix_diag.c)
+# What it has in common with link_mgr.
+CHANNELS_BASE := $(addprefix link_mgr/base/,unix_diag.c closer.c numbers.c log.c clock.c)
+$(CHANNELS_LIB): $(call obj,$(CHANNELS_SRC) $(CHANNELS_BASE))
 $(SETUP_LIB): $(call obj,$(filter-out idc-setup/main.c,$(SETUP_SRC)))
 $(DAEMON_LIB) $(LIBIDC_ALL) $(MEASURE_LIB) $(PCAP_LIB) $(POLICY_LIB) $(SETUP_LIB) $(CHANNELS_LIB):
 	$(call say,AR,$@)

@@ -2,12 +2,18 @@
 #include "channels/child.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <unistd.h>
+
+#define INHERITED_MAX 63 /* the highest number that is passed on */
 
 struct child {
     pid_t pid;
@@ -33,20 +39,82 @@ static void child_reset_signals(void)
     }
 }
 
-pid_t child_fork(void)
+static int reserved = -1; /* number; nothing but /dev/null is there, except in between */
+static int nothing = -1;  /* /dev/null */
+
+static int highest_inherited(void)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = fork();
-    if (pid == 0) {
-        child_reset_signals();
-        setpgid(0, 0);
-    } else if (pid > 0) {
-        setpgid(pid, pid); /* whoever is first: it may be killed at once */
+    for (int fd = INHERITED_MAX; fd > STDERR_FILENO; fd--) {
+        int flags = fcntl(fd, F_GETFD);
+        if (flags >= 0 && (flags & FD_CLOEXEC) == 0)
+            return fd;
     }
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return pid;
+    return STDERR_FILENO;
+}
+
+void child_begin(void)
+{
+    int highest = highest_inherited();
+    nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    do { /* no number below stays free */
+        reserved = fcntl(nothing, F_DUPFD_CLOEXEC, 0);
+    } while (reserved >= 0 && reserved <= highest);
+}
+
+struct fork_request {
+    int fd;
+    child_main *run;
+    const void *argument;
+    sigset_t before;
+    pid_t pid;
+    int error;
+};
+
+static void child_fork_here(struct fork_request *request)
+{
+    request->pid = fork();
+    request->error = errno;
+    if (request->pid != 0)
+        return;
+    child_reset_signals();
+    setpgid(0, 0);
+    pthread_sigmask(SIG_SETMASK, &request->before, NULL);
+    _exit(request->run(request->fd, request->argument));
+}
+
+static void *child_fork_narrowly(void *request)
+{
+    close_range((unsigned)reserved + 1, UINT_MAX, CLOSE_RANGE_UNSHARE);
+    child_fork_here(request);
+    return NULL;
+}
+
+static void child_fork_by_thread(struct fork_request *request)
+{
+    pthread_t thread;
+    int fd = request->fd;
+    request->fd = fd >= 0 ? dup3(fd, reserved, O_CLOEXEC) : fd;
+    request->error = pthread_create(&thread, NULL, child_fork_narrowly, request);
+    if (request->error == 0)
+        pthread_join(thread, NULL);
+    dup3(nothing, reserved, O_CLOEXEC); /* fd is still open, so nothing waits */
+}
+
+pid_t child_fork(int fd, child_main *run, const void *argument)
+{
+    struct fork_request request = {.fd = fd, .run = run, .argument = argument, .pid = -1};
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &request.before);
+    if (reserved >= 0)
+        child_fork_by_thread(&request);
+    else
+        child_fork_here(&request);
+    if (request.pid > 0)
+        setpgid(request.pid, request.pid); /* whoever is first: it may be killed at once */
+    pthread_sigmask(SIG_SETMASK, &request.before, NULL);
+    errno = request.error;
+    return request.pid;
 }
 
 void child_close_private(void)
@@ -65,13 +133,14 @@ void child_close_private(void)
 
 /* ---- records ---- */
 
-struct child *child_start(pid_t *pid, void (*ended)(void *context), void *context)
+struct child *child_start(int fd, child_main *run, const void *argument,
+                          void (*ended)(void *context), void *context)
 {
     struct child *child = calloc(1, sizeof(*child));
     if (child == NULL)
         return NULL;
-    *pid = child->pid = child_fork();
-    if (*pid < 0) {
+    child->pid = child_fork(fd, run, argument);
+    if (child->pid < 0) {
         free(child);
         return NULL;
     }

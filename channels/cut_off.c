@@ -52,7 +52,10 @@ void cut_off_text(int fd, int error, char text[CUT_OFF_TEXT_MAX])
     bool is_cut = error == ECONNRESET || error == EPIPE;
     if (fd >= 0 && is_cut && libidc_is_connection(fd) && cut_off_ask(fd, error, text))
         return;
-    if (error == ENODATA) /* side.c */
+    if (error == EPERM && fd >= 0) /* foreign.c */
+        snprintf(text, CUT_OFF_TEXT_MAX, "%s",
+                 "descriptors came with what it has sent, and these cannot pass");
+    else if (error == ENODATA) /* side.c */
         snprintf(text, CUT_OFF_TEXT_MAX, "%s",
                  "a program that has a copy of this socket has read from it");
     else

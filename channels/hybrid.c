@@ -37,12 +37,14 @@ int hybrid_say_ok(const struct side *side, uint32_t port)
 static int hybrid_read_byte(struct side *side, char *byte, bool last)
 {
     ssize_t got = recv(side->in, byte, 1, MSG_DONTWAIT | MSG_PEEK);
+    if (got < 0)
+        got = -errno;
     if (got == 1 && (*byte == '\n' || last))
         side->held = true;
     else if (got == 1)
-        got = recv(side->in, byte, 1, MSG_DONTWAIT);
+        got = side_take_byte(side, byte);
     if (got < 0)
-        return errno == EINTR ? -EAGAIN : -errno;
+        return got == -EINTR ? -EAGAIN : (int)got;
     return got == 0 ? -EPIPE : 0;
 }
 

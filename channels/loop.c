@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "channels/child.h"
+#include "channels/foreign.h"
 #include "common/line_out.h"
 
 #define DESCRIPTORS_MAX (1u << 30) /* no kernel allows more */
@@ -80,6 +81,8 @@ int loop_open(struct loop *loop, void (*hangup)(void *context), void *context)
     }
     signal(SIGPIPE, SIG_IGN);
     loop_mask_early(SIG_UNBLOCK);
+    child_begin();
+    error |= foreign_begin();
     loop->descriptors = loop_raise_limit();
     return error;
 }
@@ -96,12 +99,17 @@ static void loop_wakes(evutil_socket_t fd, short what, void *argument)
 void loop_run(struct loop *loop)
 {
     static const struct timeval pause = {LINE_OUT_AGAIN_MS / 1000, 0};
+    static const struct timeval soon = {0, FOREIGN_AGAIN_MS * 1000};
     struct event_base *base = loop->bridges.base;
     struct event wakes;
     evtimer_assign(&wakes, base, loop_wakes, NULL);
-    while (event_base_loop(base, EVLOOP_ONCE) == 0 && !event_base_got_break(base))
-        if (!line_out_tell() && !evtimer_pending(&wakes, NULL))
+    while (event_base_loop(base, EVLOOP_ONCE) == 0 && !event_base_got_break(base)) {
+        bool told = line_out_tell();
+        if (foreign_flush())
+            event_add(&wakes, &soon);
+        else if (!told && !evtimer_pending(&wakes, NULL))
             event_add(&wakes, &pause);
+    }
     event_del(&wakes);
 }
 
@@ -110,6 +118,7 @@ void loop_close(struct loop *loop)
     for (int i = 0; i < LOOP_SIGNALS; i++)
         event_del(&loop->signals[i]);
     rooms_end(&loop->rooms);
+    foreign_end();
     event_base_free(loop->bridges.base);
     free(loop->bridges.buf);
 }

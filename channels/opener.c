@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "channels/foreign.h"
 #include "channels/opener_local.h"
 #include "common/socket_file.h"
 #include "libidc/internal.h"
@@ -209,6 +210,8 @@ static int open_socket(struct opener *opener, uint32_t port, unsigned attempt, s
         ((struct sockaddr_vm *)&address.to)->svm_port = port;
     if (opener->end.kind == END_TCP)
         set_no_delay(fd);
+    if (opener->end.kind == END_UNIX)
+        foreign_refuse(fd);
     *side = side_of(fd, fd);
     if (connect(fd, (struct sockaddr *)&address.to, address.len) == 0)
         return 0;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "channels/child.h"
+#include "channels/foreign.h"
 #include "channels/opener.h"
 
 /* UNIX98_PTY_SLAVE_MAJOR and the seven that follow it, in the kernel's major.h */
@@ -291,11 +292,11 @@ static int descriptor_prepare(struct opener_local *local, const struct end *end,
 
 /* ---- commands ---- */
 
-static void exec_child(const char *command, int socket)
+static int exec_child(int socket, const void *command)
 {
     if (dup2(socket, STDIN_FILENO) >= 0 && dup2(socket, STDOUT_FILENO) >= 0)
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-    _exit(127);
+        execl("/bin/sh", "sh", "-c", (const char *)command, (char *)NULL);
+    return 127;
 }
 
 int opener_local_exec(const char *command, const struct opener_settings *settings,
@@ -304,12 +305,11 @@ int opener_local_exec(const char *command, const struct opener_settings *setting
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return local_fail(why, "cannot make a socket");
+    foreign_refuse(pair[0]);
     /* the held byte, so that a reset can be told from the beginning */
     bool held = send(pair[1], "m", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
-    pid_t pid;
-    struct child *child = child_start(&pid, settings->ended, settings->context);
-    if (child != NULL && pid == 0)
-        exec_child(command, pair[1]);
+    struct child *child =
+        child_start(pair[1], exec_child, command, settings->ended, settings->context);
     int status = child == NULL ? local_fail(why, "cannot make a process") : 0;
     close(pair[1]);
     if (status < 0) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "channels/child.h"
+#include "channels/foreign.h"
 #include "link_mgr/base/unix_diag.h"
 
 static void side_set_linger(int fd, bool resets)
@@ -102,12 +103,11 @@ static ssize_t side_take(struct side *side, void *buf, size_t len)
 {
     char held;
     struct iovec parts[2] = {{&held, side->held}, {buf, len}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     if (len == 0 && !side->held)
         return 0;
-    ssize_t got = recvmsg(side->in, &message, MSG_DONTWAIT);
+    ssize_t got = foreign_recv(side->in, parts, 2);
     if (got <= 0)
-        return got < 0 ? -errno : -EIO; /* the kernel has just told of more */
+        return got < 0 ? got : -EIO; /* the kernel has just told of more */
     got -= side->held;
     side->held = false;
     return got;
@@ -173,12 +173,17 @@ ssize_t side_read(struct side *side, void *buf, size_t size)
     return got;
 }
 
+ssize_t side_take_byte(const struct side *side, char *byte)
+{
+    return foreign_recv(side->in, &(struct iovec){byte, 1}, 1);
+}
+
 void side_let_go(struct side *side)
 {
     char byte;
     if (!side->held || side_hung_up(side->in))
         return;
-    recv(side->in, &byte, 1, MSG_DONTWAIT);
+    side_take_byte(side, &byte);
     side->held = false;
 }
 
@@ -234,7 +239,9 @@ static void side_close_cleanly(const struct side *side)
 {
     char held;
     if (side->form == SIDE_UNIX && side->held)
-        recv(side->in, &held, 1, MSG_DONTWAIT);
+        side_take_byte(side, &held);
+    if (side->form == SIDE_UNIX)
+        shutdown(side->in, SHUT_RDWR); /* it is told now, whenever it is closed */
     if (side->form == SIDE_SOCKET)
         side_set_linger(side->in, false);
 }
@@ -251,7 +258,9 @@ void side_close(struct side *side, int error)
         child_release(side->child);
         side->child = NULL;
     }
-    if (side->in >= 0)
+    if (side->in >= 0 && side->form == SIDE_UNIX)
+        foreign_close(side->in);
+    else if (side->in >= 0)
         close(side->in);
     if (side->out >= 0 && side->out != side->in)
         close(side->out);

@@ -21,8 +21,8 @@
  * A TCP socket is told the same by SO_LINGER with no time, which is set from the beginning. A clean
  * end switches it off. A pipe, a terminal and a file cannot be told.
  *
- * Urgent bytes are ordinary ones here, in their place (SO_OOBINLINE). Descriptors that a program
- * sends along with bytes do not pass; the kernel closes them.
+ * Urgent bytes are ordinary ones here, in their place (SO_OOBINLINE). Descriptors do not pass: who
+ * sends some gets EPERM, or is cut off (foreign.h).
  */
 #ifndef IDC_CHANNELS_SIDE_H
 #define IDC_CHANNELS_SIDE_H
@@ -72,6 +72,8 @@ bool side_has_more(const struct side *side);
 
 /* Bytes that came, 0 at the end of data, or negative errno. */
 ssize_t side_read(struct side *side, void *buf, size_t size);
+/* One byte of a Unix socket in which none is held: 1, 0 at the end, or negative errno. */
+ssize_t side_take_byte(const struct side *side, char *byte);
 /* Lets the held byte go, until more comes; not if its writer has ended, since nobody waits then. */
 void side_let_go(struct side *side);
 /* Bytes that were taken, or negative errno. */

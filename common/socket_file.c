@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/guard.h"
+
 #define LOCK_ATTEMPTS 100
 
 static bool is_same_file(const struct stat *one, const struct stat *other)
@@ -153,6 +155,7 @@ int socket_file_listen(const struct sockaddr_un *address, mode_t mode, int backl
     int error = bind_with_mode(fd, address, mode, file);
     if (error == 0 && lstat(address->sun_path, &made) == 0)
         *file = (struct socket_file){.device = made.st_dev, .inode = made.st_ino};
+    guard_begin(fd); /* and so all that are accepted from it */
     if (error == 0 && listen(fd, backlog) < 0)
         error = -errno;
     if (error == 0)

@@ -42,7 +42,8 @@ struct socket_file {
 
 /*
  * Listens at address, a path that ends with a NUL. Returns a stream socket, which is non-blocking
- * and close-on-exec, or a negative errno. -EADDRINUSE: somebody has that socket, or is just making
+ * and close-on-exec, or a negative errno. What is accepted from it takes no descriptors
+ * (common/guard.h) until guard_end. -EADDRINUSE: somebody has that socket, or is just making
  * it. -EEXIST: what is there is no socket. -EPERM with
  * file->lock_is_foreign: somebody else's PATH.lock is in the way. mode is the file's from its first
  * moment; 0: as umask says. umask is changed for a moment, so no other thread may make files

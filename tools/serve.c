@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "channels/foreign.h"
 #include "channels/loop.h"
 #include "common/naming.h"
 #include "common/notify.h"
@@ -159,7 +160,7 @@ static bool serve_can_run(struct serve *serve)
 static void serve_run(struct serve *serve, int fd, bool marked, const struct idc_addr *peer)
 {
     if (serve_child_is_unwanted(fd, marked, serve->type)) {
-        close(fd);
+        foreign_close(fd);
         return;
     }
     pid_t pid = serve_child_start(&serve->child, fd, marked, peer, name_of(serve, peer->domid));
@@ -167,7 +168,7 @@ static void serve_run(struct serve *serve, int fd, bool marked, const struct idc
         serve_note(serve, pid);
     else
         serve_say(serve, "cannot make a process", strerror(errno));
-    close(fd);
+    foreign_close(fd); /* the program may have ended, and this be the last one */
 }
 
 /* ---- listening ---- */

@@ -106,37 +106,44 @@ static int child_become_user(const struct passwd *user)
 }
 
 /* Only what a peer has sent, and nobody has read, makes the close a reset now. */
-static void child_fail(const struct serve_child *child, const char *what)
+static int child_fail(const struct serve_child *child, const char *what)
 {
     struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
     failure(child->command, "%s: %s", what, strerror(errno));
     poll(&p, 1, UNREAD_MS);
-    _exit(EXIT_NOT_FOUND);
+    return EXIT_NOT_FOUND;
 }
 
-static void child_run(const struct serve_child *child, int fd, bool marked,
-                      const struct idc_addr *peer, const char *name)
+/* What the new process is to know. */
+struct child_order {
+    const struct serve_child *child;
+    bool marked;
+    const struct idc_addr *peer;
+    const char *name;
+};
+
+static int child_run(int fd, const void *argument)
 {
+    const struct child_order *order = argument;
+    const struct serve_child *child = order->child;
     bool joined = dup2(fd, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0;
     child_close_private(); /* looking up a user, and what a program can't do, may take a while */
     line_out_again();
-    child_set_environment(child, peer, name);
+    child_set_environment(child, order->peer, order->name);
     if (!joined || child_become_user(child->user) < 0) {
         failure(child->command, "cannot prepare a process: %s", strerror(errno));
-        _exit(EXIT_NOT_FOUND); /* with its mark */
+        return EXIT_NOT_FOUND; /* with its mark */
     }
-    if (marked)
+    if (order->marked)
         handover_take_mark(STDIN_FILENO);
     execvp(child->program[0], child->program);
-    child_fail(child, child->program[0]);
+    return child_fail(child, child->program[0]);
 }
 
 pid_t serve_child_start(const struct serve_child *child, int fd, bool marked,
                         const struct idc_addr *peer, const char *name)
 {
+    const struct child_order order = {child, marked, peer, name};
     fflush(NULL);
-    pid_t pid = child_fork();
-    if (pid == 0)
-        child_run(child, fd, marked, peer, name);
-    return pid;
+    return child_fork(fd, child_run, &order);
 }

@@ -25,6 +25,7 @@
 #define LINE_MAX_BYTES (LINE_OUT_MAX - 32) /* two paths, and words */
 
 static int verbose;
+static const char *program = "link_mgr";
 
 static struct {
     pthread_mutex_t mutex; /* of what follows */
@@ -37,6 +38,11 @@ void log_set_verbose(int level)
     verbose = level;
 }
 
+void log_set_program(const char *name)
+{
+    program = name;
+}
+
 static bool is_shown(int priority)
 {
     return priority <= (verbose ? LOG_DEBUG : LOG_NOTICE);
@@ -46,7 +52,7 @@ static void err_line(const char *line, size_t len)
 {
     pthread_mutex_lock(&err.mutex);
     if (!err.open)
-        line_out_open(&err.out, STDERR_FILENO, "link_mgr");
+        line_out_open(&err.out, STDERR_FILENO, program);
     err.open = true;
     line_out_put(&err.out, line, len);
     pthread_mutex_unlock(&err.mutex);
@@ -65,7 +71,7 @@ static void write_line(int priority, const char *format, va_list args)
     /* systemd reads a priority at the start of each line of a service's stderr. */
     int length = getenv("JOURNAL_STREAM")
                      ? snprintf(line, sizeof(line), "<%d>%s\n", priority, shown)
-                     : snprintf(line, sizeof(line), "link_mgr: %s\n", shown);
+                     : snprintf(line, sizeof(line), "%s: %s\n", program, shown);
     err_line(line, (size_t)length);
 }
 

@@ -14,6 +14,8 @@
  * there is no room for it, it is lost, and the next one says how many were. */
 void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_set_verbose(int level);
+/* Who says it, in front of each line; at first, link_mgr. It stays the caller's. */
+void log_set_program(const char *name);
 void log_limited_line(struct log_limit *limit, int priority, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 #define log_limited(priority, ...)                                  \

@@ -12,7 +12,7 @@
 #include "common/capture.h"
 #include "link_mgr/base/clock.h"
 #include "link_mgr/base/closer.h"
-#include "link_mgr/base/guard.h"
+#include "common/guard.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/core/capture.h"

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
-#include "link_mgr/base/guard.h"
+#include "common/guard.h"
 #include "link_mgr/hub/hub_private.h"
 
 /* Serials are random, so their last bits spread them evenly. */

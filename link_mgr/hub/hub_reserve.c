@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
-#include "link_mgr/base/guard.h"
+#include "common/guard.h"
 #include "link_mgr/program/acceptor.h"
 #include "link_mgr/hub/hub_private.h"
 #include "link_mgr/base/own_error.h"

@@ -16,7 +16,7 @@
 
 #include "common/handover.h"
 #include "link_mgr/base/closer.h"
-#include "link_mgr/base/guard.h"
+#include "common/guard.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/numbers.h"
 #include "link_mgr/base/timer.h"
@@ -49,7 +49,7 @@ struct acceptor {
     int life;          /* its program keeps the listener; -1: it does not */
     bool life_guarded; /* as guarded, of life */
     uint64_t serial;   /* in the name of fd */
-    bool guarded;      /* no descriptors can come with answers (base/guard.h) */
+    bool guarded;      /* no descriptors can come with answers (common/guard.h) */
     bool listening;    /* wakes up for answers */
     struct event retry;
     TAILQ_HEAD(waiting_list, waiting) queue;

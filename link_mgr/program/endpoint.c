@@ -16,7 +16,7 @@
 
 #include "common/connecting.h"
 #include "link_mgr/base/closer.h"
-#include "link_mgr/base/guard.h"
+#include "common/guard.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/numbers.h"
 #include "link_mgr/base/own_error.h"

@@ -15,7 +15,7 @@ struct endpoint {
     struct endpoint_config config;
     int fd;
     bool own;     /* the pair is one that we made: nobody else reads our end */
-    bool guarded; /* ... and no descriptors can come (base/guard.h) */
+    bool guarded; /* ... and no descriptors can come (common/guard.h) */
     bool bulk;    /* the last read was large */
     /* bytes that were forwarded and are still unread: in the end the last byte, or the last
      * message. Stream: 0 only while others wait behind */

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "link_mgr/base/guard.h"
+#include "common/guard.h"
 
 bool rpc_params_want_fd(struct rpc_params *params)
 {

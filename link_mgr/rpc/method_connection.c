@@ -24,7 +24,7 @@
 #include "common/connecting.h"
 #include "common/handover.h"
 #include "link_mgr/base/closer.h"
-#include "link_mgr/base/guard.h"
+#include "common/guard.h"
 #include "link_mgr/base/numbers.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/rpc/delivery.h"

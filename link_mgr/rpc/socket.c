@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "common/socket_file.h"
-#include "link_mgr/base/guard.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/privileges.h"
 #include "link_mgr/rpc/rpc_private.h"
@@ -91,7 +90,6 @@ static int open_at(struct rpc_socket *s, char *why, size_t why_size)
         explain_failure(error, path, why, why_size);
         return error;
     }
-    guard_begin(s->fd); /* docs/rpc.md: no descriptors before the upgrade */
     set_access(path, status.st_gid);
     return 0;
 }

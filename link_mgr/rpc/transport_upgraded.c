@@ -39,7 +39,7 @@
 #include "common/compact.h"
 #include "common/handover.h"
 #include "link_mgr/base/closer.h"
-#include "link_mgr/base/guard.h"
+#include "common/guard.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/numbers.h"
 #include "link_mgr/base/own_error.h"

@@ -13,11 +13,11 @@ import unittest
 
 import rpc
 from case import IdcTestCase
+from evil import EvilDescriptors
 from forward_case import read_exactly
 from world import wait_until
 
 SERVED_SECONDS = 40  # far less than the linger time
-LINGER_SECONDS = 1000
 UPGRADE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: idc-rpc/1\r\n\r\n"
 FILLER, FILLER_LAST = b"\0", b"\1"
 
@@ -50,14 +50,13 @@ class Line:
         return result, socket.socket(fileno=fds[0]) if fds else None
 
 
-class ForeignBase(IdcTestCase):
+class ForeignBase(EvilDescriptors, IdcTestCase):
     platforms = ("local",)
     old_kernel = False
 
     def setUp(self):
         super().setUp()
-        self.evil_peers = []
-        self.addCleanup(self.let_go)
+        self.begin_evil()
         if self.old_kernel:
             self.begin_old_kernel()
 
@@ -74,30 +73,6 @@ class ForeignBase(IdcTestCase):
         self.a.wait_ready()
         self.world.acquaint(*self.domains)
 
-    # ---- descriptors that are slow to close ----
-
-    def evil(self):
-        """A new one. Only the last close of it is slow."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # the smallest
-            end = socket.create_connection(listener.getsockname())
-            peer, _ = listener.accept()
-        self.evil_peers.append(peer)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER_SECONDS))
-        end.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                end.send(bytes(1 << 20))
-        end.setblocking(True)
-        return end
-
-    def let_go(self):
-        """The peers end with unread data, which resets the connections: nothing lingers any more."""
-        for peer in self.evil_peers:
-            peer.close()
-        self.evil_peers = []
-
     @contextlib.contextmanager
     def stopped(self):
         """What is sent and closed here is closed last by link_mgr."""
@@ -106,19 +81,6 @@ class ForeignBase(IdcTestCase):
             yield
         finally:
             self.a.thaw()
-
-    def send_evil(self, end, data, count=1):
-        """False: the kernel has refused it."""
-        evils = [self.evil() for _ in range(count)]
-        sent = True
-        try:
-            socket.send_fds(end, [data], [evil.fileno() for evil in evils])
-        except PermissionError:
-            sent = False
-            self.let_go()
-        for evil in evils:
-            evil.close()
-        return sent
 
     # ---- clients ----
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * old_kernel.h - a kernel before Linux 6.16, which cannot refuse descriptors (base/guard.h). To be
- * included by one file of a test program. A test that has set old_kernel is on such a one.
+ * old_kernel.h - a kernel before Linux 6.16, which cannot refuse descriptors (common/guard.h). To
+ * be included by one file of a test program. A test that has set old_kernel is on such a one.
  */
 #ifndef IDC_OLD_KERNEL_H
 #define IDC_OLD_KERNEL_H

@@ -1,12 +1,12 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * guard.h - sockets of link_mgr's to which no program can send descriptors (base/closer.h says why
- * that matters).
+ * guard.h - sockets to which no program can send descriptors (link_mgr/base/closer.h says why that
+ * matters).
  *
  * Since Linux 6.16 a socket can refuse descriptors (SO_PASSRIGHTS): the sender's call fails with
  * EPERM, and nothing is sent. The option belongs to the socket. So it proves something only of a
  * socket that no program has ever held: a program could set it back, or have sent something before.
- * On older kernels link_mgr receives the descriptors that come, and hands them to the closer.
+ * On older kernels the descriptors that come have to be received, and handed to the closer.
  */
 #ifndef IDC_GUARD_H
 #define IDC_GUARD_H

@@ -1,6 +1,6 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* guard.c - see guard.h. */
-#include "link_mgr/base/guard.h"
+#include "common/guard.h"
 
 #include <errno.h>
 #include <sys/socket.h>
