@@ -107,6 +107,7 @@ class Case:
 class World:
     def __init__(self, directory):
         self.policy, self.environment = os.path.join(directory, "etc"), dict(os.environ, IDC_STORE=os.path.join(directory, "store"))
+        os.umask(0o022)  # a policy that everybody can write is refused
         os.mkdir(self.policy)
         self.setup("1", "2")  # makes the store
         for it in DOMAINS:

@@ -3,6 +3,7 @@
 # idc-setup check, list and explain: what they read, print and refuse. Usage: test_setup_policy.sh [IDC-SETUP]
 # Exits 0 when all is well; else prints what was not and exits 1.
 
+umask 022
 # shellcheck source=tests/unit/setup_common.sh
 . "$(dirname "$0")/setup_common.sh"
 here=$tmp/etc
