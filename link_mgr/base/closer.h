@@ -36,8 +36,8 @@
  *
  * What is known to be harmless is closed directly: link_mgr's own ends of sockets in whose queues
  * nothing of a program can be (common/guard.h), and memory files that link_mgr has made. No lane
- * can hold these up. A turn in which something else is closed costs two system calls more. One wakes
- * the thread, and in the other one the thread waits again.
+ * can hold these up. A turn in which something else is closed costs two system calls more. One
+ * wakes the thread, and in the other one the thread waits again.
  *
  * Where no thread was started (unit tests, tools), closer_close is close.
  */

@@ -142,8 +142,8 @@ static int look_at_descriptors(int fd, const void *argument)
 {
     const struct numbers *numbers = argument;
     struct stat given, found;
-    bool narrow = fstat(numbers->given, &given) < 0 && !is_open(numbers->ours) &&
-                  !is_open(numbers->theirs);
+    bool narrow =
+        fstat(numbers->given, &given) < 0 && !is_open(numbers->ours) && !is_open(numbers->theirs);
     bool there = fstat(fd, &found) == 0 && S_ISFIFO(found.st_mode) && is_open(numbers->early);
     child_close_private();
     bool closed = !is_open(fd) && is_open(STDERR_FILENO) && is_open(numbers->early);
