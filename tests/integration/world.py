@@ -462,6 +462,10 @@ class LocalWorld:
         argv += [str(getattr(domain, "domid", domain)) for domain in domains]
         return subprocess.run(argv, check=True, capture_output=True, timeout=60, **self.as_user()).stdout.decode()
 
+    def tell_setup(self, *domains, **options):
+        """setup, without waiting until link_mgrs know it; here nothing waits."""
+        return self.setup(*domains, **options)
+
     def setup_rules(self, command, *words):
         """idc-setup with a command that is a word."""
         argv = [self.find_program("idc-setup"), command, "--store", self.store_directory, *words]
@@ -501,6 +505,19 @@ class LocalWorld:
             with open(path, encoding="utf-8") as stream:
                 nodes["/local/domain/%s/data/idc/%s/%s" % (domain, peer, name.replace(".", "/"))] = stream.read().partition("\n")[2]
         return nodes
+
+    def published(self, domain):
+        """Files of what its link_mgr has published for others."""
+        return self._data_files(domain.domid)
+
+    @staticmethod
+    def unpublish(path):
+        """False: it is not there any more."""
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _data_files(self, domid="*"):
         """Files of what link_mgrs have published for each other."""

@@ -199,10 +199,14 @@ class XenIdcWorld:
         if paths:
             self.xen.dom0.run(["xenstore-rm"] + paths, check=True)
 
-    def setup(self, *domains, ports=None, remove=False, add=False):
+    def tell_setup(self, *domains, ports=None, remove=False, add=False):
+        """setup, without asking the link_mgrs whether they know it: one may be stopped."""
         argv = ["idc-setup"] + ["--remove"] * remove + ["--add"] * add + (["--ports", ports] if ports else [])
         argv += [str(getattr(domain, "domid", domain)) for domain in domains]
-        said = self.xen.dom0.run(argv, check=True).stdout.decode()
+        return self.xen.dom0.run(argv, check=True).stdout.decode()
+
+    def setup(self, *domains, remove=False, **options):
+        said = self.tell_setup(*domains, remove=remove, **options)
         self._wait_for_rules([domain for domain in domains if isinstance(domain, XenDomain)], allowed=not remove)
         return said
 
@@ -235,6 +239,14 @@ class XenIdcWorld:
     def store(self):
         return {path: value for path, value in self.xen.store_list("/local/domain").items()
                 if "/data/idc/" in path and value}
+
+    def published(self, domain):
+        """Nodes of what its link_mgr has published for others."""
+        return sorted(self.xen.store_list("/local/domain/%d/data/idc" % domain.domid))
+
+    def unpublish(self, path):
+        """False: it is not there any more."""
+        return self.xen.dom0.run(["xenstore-rm", path]).returncode == 0
 
     def stray_files(self):
         sockets = [domain for domain in self.domains if domain.domid is not None and "rpc.sock" in domain.list_directory("/run/idc")]

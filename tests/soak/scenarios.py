@@ -259,6 +259,10 @@ def as_os_error(call):
             raise OSError(errno.ENOBUFS, problem.errmsg) from problem
         except http.client.HTTPException as problem:
             raise OSError(errno.ECONNRESET, "HTTP: %r" % problem) from problem
+        except ConnectionError as problem:
+            if problem.errno is None:  # of a rpcpipe, which has ended
+                raise OSError(errno.ECONNRESET, str(problem)) from problem
+            raise
     wrapped.__name__ = call.__name__
     return wrapped
 
@@ -271,7 +275,7 @@ class OnceTransport(rpc.UnixTransport):
 
 
 def rpc_to(domain):
-    return rpc.Rpc(OnceTransport(domain.socket, 120))
+    return rpc.Rpc(OnceTransport(domain.socket, 120)) if domain.world.local_files else domain.rpc()
 
 
 @as_os_error

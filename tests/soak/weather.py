@@ -24,8 +24,9 @@ class Weather:
         self.stormy = False
         self.limits = {}  # of each process, before it was short of anything
         self.undone = []  # what is still to be undone: (time, function)
+        limits = world.local_files  # of processes of this machine; the images have no prlimit
         self.kinds = [(self.kill, 5), (self.terminate, 2), (self.freeze, 5), (self.revoke, 4), (self.forget_nodes, 3),
-                      (self.take_descriptors, 4), (self.take_memory, 3 if world.measures_memory else 0)]
+                      (self.take_descriptors, 4 if limits else 0), (self.take_memory, 3 if limits and world.measures_memory else 0)]
 
     def storm(self, seconds, check):
         """check() is called between faults; it raises when the soak has failed."""
@@ -97,21 +98,16 @@ class Weather:
 
     def revoke(self):
         pair = self.some_pair()
-        self.world.setup(*pair, remove=True)
-        self.later(0, 3, lambda: self.world.setup(*pair))
+        self.world.tell_setup(*pair, remove=True)
+        self.later(0, 3, lambda: self.world.tell_setup(*pair))
 
     def forget_nodes(self):
         """Nodes of the store disappear: those that link_mgrs have written for each other. idc-setup, told again, mends it."""
         domain = self.rng.choice(self.world.domains)
-        paths = [path for path in self.world._data_files(domain.domid)
-                 if os.path.basename(path) in UNITS and self.rng.random() < 0.5]
-        for path in paths:
-            try:
-                os.unlink(path)
+        for path in self.world.published(domain):
+            if os.path.basename(path) in UNITS and self.rng.random() < 0.5 and self.world.unpublish(path):
                 self.tally.add("nodes of the store deleted")
-            except FileNotFoundError:
-                pass
-        self.later(0, 3, lambda: self.world.setup(*self.world.domains))
+        self.later(0, 3, lambda: self.world.tell_setup(*self.world.domains))
 
     def take_descriptors(self):
         """Hardly any descriptor more than it has."""

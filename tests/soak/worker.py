@@ -19,6 +19,7 @@ EXCUSED = {getattr(errno, name) for name in (
     "EACCES", "ENOENT")}
 USERS = (0, 0, 1000, 1001, 1002)
 PLACES = 8000
+FEW_DESCRIPTORS = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh"]
 
 
 class Program(Puppet):
@@ -100,7 +101,7 @@ class Worker(threading.Thread):
 
     def spawn(self, domain, argv, few_descriptors=False):
         uid = self.pick(USERS) if self.world.can_change_uid else 0
-        process = domain.spawn((["prlimit", "--nofile=20"] if few_descriptors else []) + argv, uid=uid)
+        process = domain.spawn(FEW_DESCRIPTORS * few_descriptors + argv, uid=uid)
         self.processes.append(process)
         return process
 
