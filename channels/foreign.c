@@ -29,9 +29,9 @@ void foreign_end(void)
     closer_stop(END_MS);
 }
 
-void foreign_refuse(int fd)
+bool foreign_refuse(int fd)
 {
-    guard_begin(fd);
+    return guard_begin(fd);
 }
 
 static uint32_t foreign_uid(int fd)

@@ -14,7 +14,8 @@
  *   hands it down from a listener to what it accepts).
  * * What cannot refuse them is read with room for all that may come. They are closed by threads
  *   (link_mgr/base/closer.h), and the connection is cut off with EPERM.
- * * Such a socket is itself closed by these threads, since something may be in its queue.
+ * * Such a socket is itself closed by these threads, since something may be in its queue. One that
+ *   has refused them from the beginning is closed at once.
  *
  * Each close is charged to the user at the other end of the socket, as the kernel knows him. So a
  * user's slow closes delay only closes of that user. Those who are connected to by IDC count as
@@ -39,8 +40,9 @@ bool foreign_flush(void);
 /* Waits for a second at most; the end of the process closes the rest. */
 void foreign_end(void);
 
-/* The socket takes no descriptors from now on, where the kernel has that. */
-void foreign_refuse(int fd);
+/* The socket takes no descriptors from now on, nor does what it accepts. False: the kernel does not
+ * have that. */
+bool foreign_refuse(int fd);
 /* Takes bytes out of a Unix socket, without waiting: how many, 0 at the end, or negative errno.
  * -EPERM: descriptors came with them. */
 ssize_t foreign_recv(int fd, struct iovec *parts, size_t count);

@@ -9,6 +9,7 @@
 
 #include "channels/child.h"
 #include "channels/foreign.h"
+#include "channels/terminal.h"
 #include "common/line_out.h"
 
 #define DESCRIPTORS_MAX (1u << 30) /* no kernel allows more */
@@ -82,6 +83,7 @@ int loop_open(struct loop *loop, void (*hangup)(void *context), void *context)
     signal(SIGPIPE, SIG_IGN);
     loop_mask_early(SIG_UNBLOCK);
     child_begin();
+    terminals_begin(loop->bridges.base);
     error |= foreign_begin();
     loop->descriptors = loop_raise_limit();
     return error;
@@ -117,6 +119,7 @@ void loop_close(struct loop *loop)
 {
     for (int i = 0; i < LOOP_SIGNALS; i++)
         event_del(&loop->signals[i]);
+    terminals_end();
     rooms_end(&loop->rooms);
     foreign_end();
     event_base_free(loop->bridges.base);

@@ -36,6 +36,7 @@ struct opener {
     unsigned address_count;
     struct opener_local local; /* pty, file, standard input and output */
     struct socket_file bound;  /* unix-listen */
+    bool guarded;              /* unix-listen: who connects can send no descriptors */
 };
 
 static int __attribute__((format(printf, 3, 4)))
@@ -210,9 +211,8 @@ static int open_socket(struct opener *opener, uint32_t port, unsigned attempt, s
         ((struct sockaddr_vm *)&address.to)->svm_port = port;
     if (opener->end.kind == END_TCP)
         set_no_delay(fd);
-    if (opener->end.kind == END_UNIX)
-        foreign_refuse(fd);
     *side = side_of(fd, fd);
+    side->guarded = opener->end.kind == END_UNIX && foreign_refuse(fd);
     if (connect(fd, (struct sockaddr *)&address.to, address.len) == 0)
         return 0;
     int error = errno;
@@ -294,6 +294,7 @@ static int listen_unix(struct opener *opener, int *listener, char *why)
                            address->sun_path, (unsigned)opener->bound.lock_uid, strerror(-fd));
     if (fd < 0)
         return opener_fail_errno(why, -fd);
+    opener->guarded = foreign_refuse(fd); /* it does since it listens */
     *listener = fd;
     return 0;
 }
@@ -435,6 +436,7 @@ int opener_accept(struct opener *opener, int listener, struct side *side, char w
     if (opener->end.kind == END_TCP_LISTEN)
         set_no_delay(fd);
     *side = side_of(fd, fd);
+    side->guarded = opener->guarded;
     return 0;
 }
 

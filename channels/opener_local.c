@@ -169,6 +169,7 @@ static int pty_prepare(struct opener_local *local, const struct end *end, char *
     local->slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (local->slave < 0 || pty_set_raw(local->slave) < 0)
         return local_fail(why, name);
+    terminal_begin(&local->terminal, fd, local->slave, name);
     if (pty_link(name, end->where) < 0)
         return local_fail(why, "cannot link to the pty");
     memcpy(local->target, name, sizeof(name));
@@ -305,7 +306,7 @@ int opener_local_exec(const char *command, const struct opener_settings *setting
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return local_fail(why, "cannot make a socket");
-    foreign_refuse(pair[0]);
+    bool guarded = foreign_refuse(pair[0]);
     /* the held byte, so that a reset can be told from the beginning */
     bool held = send(pair[1], "m", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
     struct child *child =
@@ -317,6 +318,7 @@ int opener_local_exec(const char *command, const struct opener_settings *setting
         return status;
     }
     *side = side_unix(pair[0], held);
+    side->guarded = guarded;
     side->child = child;
     return 0;
 }
@@ -341,6 +343,7 @@ void opener_local_release(struct opener_local *local, const struct end *end)
 {
     if (end->kind == END_PTY)
         pty_unlink(local, end->where);
+    terminal_end(&local->terminal);
     if (local->slave >= 0)
         close(local->slave);
     /* those of a single connection were the bridge's */

@@ -6,6 +6,7 @@
 
 #include "channels/end.h"
 #include "channels/side.h"
+#include "channels/terminal.h"
 
 struct opener_settings;
 
@@ -14,8 +15,10 @@ struct opener_local {
     struct side side;
     int slave;       /* pty: kept open, so that it does not hang up when programs close it */
     char target[64]; /* pty: the link's target, once there is the link */
+    struct terminal terminal; /* its settings */
 };
-#define OPENER_LOCAL_NONE ((struct opener_local){.side = SIDE_NONE, .slave = -1})
+#define OPENER_LOCAL_NONE \
+    ((struct opener_local){.side = SIDE_NONE, .slave = -1, .terminal = {.name = ""}})
 
 int opener_local_prepare(struct opener_local *local, const struct end *end, char *why);
 void opener_local_release(struct opener_local *local, const struct end *end);

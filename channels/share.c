@@ -6,7 +6,7 @@
 /* The event loop, RPC connections, a file that is read, sixteen readers of the state, and some. The
  * first of these take a dozen. */
 #define SHARE_PROCESS 64
-#define SHARE_PROCESS_LEAST 20
+#define SHARE_PROCESS_LEAST 28
 #define SHARE_CONNECTION 2
 
 void shares_begin(struct shares *shares, unsigned descriptors)

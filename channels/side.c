@@ -258,7 +258,7 @@ void side_close(struct side *side, int error)
         child_release(side->child);
         side->child = NULL;
     }
-    if (side->in >= 0 && side->form == SIDE_UNIX)
+    if (side->in >= 0 && side->form == SIDE_UNIX && !side->guarded)
         foreign_close(side->in);
     else if (side->in >= 0)
         close(side->in);

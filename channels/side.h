@@ -46,9 +46,10 @@ enum side_form {
 struct side {
     int in, out; /* the same for a socket; -1: closed, or there is none */
     enum side_form form;
-    bool held;  /* one byte in it has been passed on already */
-    bool ended; /* all that was there has been read: what comes now is a new block */
-    bool news;  /* something was read; room.c takes this back */
+    bool guarded; /* no descriptors can be in it (foreign.h) */
+    bool held;    /* one byte in it has been passed on already */
+    bool ended;   /* all that was there has been read: what comes now is a new block */
+    bool news;    /* something was read; room.c takes this back */
     /* at most as many bytes are in the block of the held one; for room.c */
     uint32_t block;
     struct child *child; /* exec: its process; else NULL */

@@ -11,6 +11,8 @@ import select
 import signal
 import socket
 import stat
+import struct
+import termios
 import threading
 import time
 import tty
@@ -20,6 +22,7 @@ from world import wait_until
 
 CHANNELS = 100
 CONNECTIONS = 1000
+TIOCGEXCL = 0x80045440
 
 
 class ChannelsCase(ForwardCase):
@@ -240,6 +243,64 @@ class Running(ChannelsCase):
         self.assertTrue(os.path.exists(self.path("t/org.example.tty")), before)
         self.end(second)
 
+    def terminal(self, name="tty"):
+        fd = os.open(self.path("t/" + name), os.O_RDWR | os.O_NOCTTY)
+        return fd
+
+    @staticmethod
+    def settings(fd):
+        """(exclusive, settings)"""
+        return struct.unpack("i", fcntl.ioctl(fd, TIOCGEXCL, bytes(4)))[0], termios.tcgetattr(fd)[:6]
+
+    def test_settings_of_a_terminal(self):
+        """They end with the last program that has it open, whoever shares it."""
+        self.write("pty: pty:%s -> unix:%s" % (self.path("t/tty"), self.path("server")))
+        server, process = self.unix_server("server"), self.channels()
+        peer, first = self.accept(server), self.terminal()
+        before = self.settings(first)
+        wrong = termios.tcgetattr(first)
+        wrong[0] |= termios.IXON
+        wrong[1] |= termios.OPOST | termios.ONLCR
+        termios.tcsetattr(first, termios.TCSANOW, wrong)
+        fcntl.ioctl(first, termios.TIOCEXCL)
+        termios.tcflow(first, termios.TCOOFF)
+        second = self.terminal()  # root may
+        os.close(first)
+        time.sleep(0.2)
+        self.assertEqual(self.settings(second), (1, wrong[:6]))
+        peer.sendall(b"\r\3no echo")  # it waits in the terminal
+        time.sleep(0.2)
+        os.close(second)
+        time.sleep(1.5)
+        third = self.terminal()
+        self.assertEqual(self.settings(third), before)
+        self.assertEqual(os.read(third, 100), b"\r\3no echo")
+        os.write(third, b"answer\n")
+        self.assertEqual(peer.recv(100), b"answer\n")
+        os.close(third)
+        os.unlink(self.path("server"))
+        self.end(process)
+
+    def test_terminal_that_is_opened_very_often(self):
+        """While nobody counts: more changes than inotify keeps."""
+        self.write("pty: pty:%s -> unix:%s" % (self.path("t/tty"), self.path("server")))
+        server, process = self.unix_server("server"), self.channels()
+        self.accept(server)
+        first = self.terminal()
+        before = self.settings(first)
+        process.kill(signal.SIGSTOP)
+        for _ in range(12000):
+            os.close(os.open(self.path("t/tty"), os.O_RDWR | os.O_NOCTTY))
+        fcntl.ioctl(first, termios.TIOCEXCL)
+        os.close(first)
+        process.kill(signal.SIGCONT)
+        time.sleep(0.5)
+        last = self.terminal()
+        self.assertEqual(self.settings(last), before)
+        os.close(last)
+        os.unlink(self.path("server"))
+        self.end(process)
+
     def ask_quietly(self):
         status, out, _ = self.ask(["idc", "status", "--channels", "--json", "--state", self.path("state")])
         return {one["name"] for one in json.loads(out)["channels"]} if status == 0 else None
@@ -324,15 +385,15 @@ class Running(ChannelsCase):
         lines = ["c%d: unix-listen:%s -> unix:%s" % (i, self.path("c%d" % i), self.path("b")) for i in range(40)]
         self.write(*lines)
         server = self.unix_server("b")
-        process = self.few_descriptors(90)  # (90 - 40 - 20) / 2 = 15 connections
-        self.wait_line(process, b"the limit of 90 descriptors is too small for 40 channels, ")
+        process = self.few_descriptors(98)  # (98 - 40 - 28) / 2 = 15 connections
+        self.wait_line(process, b"the limit of 98 descriptors is too small for 40 channels, ")
         clients = [self.unix("c%d" % (i % 40)) for i in range(80)]
         self.wait_line(process, b"refused: there are all 15 connections already that ")
         self.assertEqual(sum(one["connections"] for one in self.states().values()), 15)
         self.write(*lines, "new: unix-listen:%s -> unix:%s" % (self.path("new"), self.path("b")))
         process.kill(signal.SIGHUP)
         self.wait_path("new")
-        self.wait_line(process, b"the limit of 90 descriptors is too small for 41 channels, ")
+        self.wait_line(process, b"the limit of 98 descriptors is too small for 41 channels, ")
         for client in clients:
             client.close()
         for _ in range(15):

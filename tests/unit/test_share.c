@@ -112,20 +112,20 @@ END_TEST
 
 START_TEST(few_descriptors_or_no_bound)
 {
-    begin_shares(20, 3);
+    begin_shares(28, 3);
     ck_assert_uint_eq(shares_total(&shares), 0);
     for (int i = 0; i < 3; i++)
         ck_assert_uint_eq(flood_share(&members[i]), 0); /* else the listeners would have none */
     ck_assert_uint_eq(shares_needed(&shares), 64 + 3 * 4 + 3 * 2);
     begin_shares(64, 3);
-    ck_assert_uint_eq(shares_total(&shares), (64 - 20 - 12) / 2);
+    ck_assert_uint_eq(shares_total(&shares), (64 - 28 - 12) / 2);
     for (int i = 0; i < 3; i++)
         ck_assert_uint_ge(flood_share(&members[i]), 2);
     ck_assert_uint_eq(shares_needed(&shares), 0);
     shares_begin(&shares, 260);
     for (int i = 0; i < 3; i++)
         share_join(&members[i], &shares, 66);
-    ck_assert_uint_eq(shares_total(&shares), (260 - 198 - 20) / 2); /* not 64 of 62 */
+    ck_assert_uint_eq(shares_total(&shares), (260 - 198 - 28) / 2); /* not 64 of 62 */
     begin_shares(0, 3);
     ck_assert_uint_eq(flood_share(&members[0]), 1000000);
 }
@@ -134,7 +134,7 @@ END_TEST
 /* Each may have one while there are any, and no one takes them all. */
 START_TEST(more_channels_than_connections)
 {
-    begin_shares(20 + MEMBERS * 4 + 14, MEMBERS);
+    begin_shares(28 + MEMBERS * 4 + 14, MEMBERS);
     unsigned total = shares_total(&shares), with_one = 0;
     ck_assert_uint_gt(total, 1);
     ck_assert_uint_lt(total, MEMBERS);
