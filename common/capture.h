@@ -31,6 +31,8 @@ enum capture_type {
     CAPTURE_CREDIT,
     CAPTURE_DISCONNECT,
     CAPTURE_BYE,
+    CAPTURE_PING = 128,
+    CAPTURE_PONG,
 };
 #define CAPTURE_DATA_MORE 0x1u
 #define CAPTURE_NO_MORE_DATA 0x1u

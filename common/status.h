@@ -28,8 +28,9 @@ struct status_link {
     uint32_t pages_shared, pages_held;
     /* why the latest link to this peer ended or could not be offered, or "" */
     const char *last_error;
-    bool allowed; /* the policy has an entry for this peer */
-    bool present; /* its link_mgr has published in the store that it is there for us */
+    uint64_t silent_ms; /* the peer was asked, and has not moved for so long; 0: it does */
+    bool allowed;       /* the policy has an entry for this peer */
+    bool present;       /* its link_mgr has published in the store that it is there for us */
 };
 
 struct status_connection {

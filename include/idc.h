@@ -123,12 +123,15 @@ struct idc_options {
     int wait;
     /* listen: the listener outlives its daemon, see idc_listen_with */
     int keep;
+    /* connect, and listen for what it accepts: as idc_peer_timeout; 0: it may hang for ever */
+    int peer_timeout_ms;
+    int reserved; /* 0 */
 };
 /* C++ has no designated initialisers before C++20, and warns of members that are left out. */
 #ifdef __cplusplus
-#define IDC_OPTIONS_INIT                                         \
-    {                                                            \
-        sizeof(struct idc_options), IDC_STREAM, 0, 0, NULL, 0, 0 \
+#define IDC_OPTIONS_INIT                                               \
+    {                                                                  \
+        sizeof(struct idc_options), IDC_STREAM, 0, 0, NULL, 0, 0, 0, 0 \
     }
 #else
 #define IDC_OPTIONS_INIT                                       \
@@ -308,6 +311,20 @@ IDC_API ssize_t idc_recv(int fd, void *buf, size_t len);
  */
 #define IDC_END ((size_t)-1)
 IDC_API ssize_t idc_recv_with(int fd, void *buf, size_t len, int flags, size_t *length);
+
+/*
+ * Says how long the other domain may stand still until this connection ends: 100 or more
+ * milliseconds, or 0, which is the default: for ever. A domain that is paused, or whose daemon
+ * hangs, is no dead one, and its connections wait. With a time, the own daemon asks the other one
+ * for a sign of life when there was none for a third of it. When none comes until the time is over,
+ * the connection is reset: idc_recv and idc_send fail with ETIMEDOUT, plain calls with ECONNRESET.
+ * A peer that is slow, or that never reads, is not ended. It has no effect on a connection within
+ * the domain, to a peer whose daemon is older than this, or that is over. Returns 0. Errors:
+ * EINVAL (no connection of IDC, one that is not connected yet, a time that is out of range, or an
+ * older own daemon), EBADF, ENOTSOCK, ENOENT (the daemon does not know the connection), and those
+ * of a call to the daemon.
+ */
+IDC_API int idc_peer_timeout(int fd, int milliseconds);
 
 /* Close a connection, as close(2) does. What was sent is still delivered. */
 IDC_API int idc_disconnect(int fd);

@@ -46,6 +46,8 @@ static void begin_call(struct compact_writer *call, const struct target *target,
         compact_put_text(call, "type", "seqpacket");
     if (options->wait)
         compact_put_boolean(call, "wait", true);
+    if (options->peer_timeout_ms != 0)
+        compact_put_number(call, "peer_timeout_ms", options->peer_timeout_ms);
     compact_put_number(call, "timeout_ms",
                        options->timeout_ms != 0 ? options->timeout_ms : LIBIDC_TIMEOUT_DEFAULT_MS);
 }

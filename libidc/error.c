@@ -33,7 +33,7 @@ const char *idc_version(void)
 }
 
 /* A later member could otherwise lie in what is padding in an earlier caller's struct. */
-static_assert(sizeof(struct idc_options) == offsetof(struct idc_options, keep) + sizeof(int),
+static_assert(sizeof(struct idc_options) == offsetof(struct idc_options, reserved) + sizeof(int),
               "no padding may be at the end of struct idc_options");
 
 /* A caller may know more members than we do, but must not have set them. Otherwise it would get
@@ -58,9 +58,19 @@ int libidc_options(const struct idc_options *options, struct idc_options *out)
     /* it was a reserved member once, which had to be 0: anything else is by chance */
     if (out->keep != 0 && out->keep != 1)
         return libidc_fail(EINVAL, "keep %d is neither 0 nor 1", out->keep);
+    if (out->reserved != 0)
+        return libidc_fail(EINVAL, "struct idc_options: initialise it with IDC_OPTIONS_INIT");
     if (out->type != IDC_STREAM && out->type != IDC_SEQPACKET)
         return libidc_fail(EINVAL, "type %d is neither IDC_STREAM nor IDC_SEQPACKET", out->type);
     if (out->timeout_ms < IDC_TIMEOUT_NONE)
         return libidc_fail(EINVAL, "timeout_ms %d is negative", out->timeout_ms);
+    return libidc_check_peer_timeout(out->peer_timeout_ms);
+}
+
+int libidc_check_peer_timeout(int ms)
+{
+    if (ms != 0 && ms < LIBIDC_PEER_TIMEOUT_MIN)
+        return libidc_fail(EINVAL, "peer_timeout_ms %d is neither 0 nor %d or more", ms,
+                           LIBIDC_PEER_TIMEOUT_MIN);
     return 0;
 }

@@ -11,6 +11,7 @@
  *   listen.c      idc_listen*, idc_accept, idc_unlisten
  *   keep.c        listeners that outlive their link_mgr
  *   io.c          idc_send, idc_recv, idc_recv_with
+ *   watch.c       idc_peer_timeout
  *   address.c     idc_getsockname, idc_getpeername
  *
  * Functions return 0 or a descriptor, or -1 after libidc_fail. The public functions return that as
@@ -98,7 +99,7 @@ int libidc_post(const char *path, const struct compact_writer *call, int wait_ms
 struct libidc_listen {
     uint32_t port;
     const char *service; /* NULL: none */
-    int type, backlog;
+    int type, backlog, peer_timeout_ms;
     bool told; /* kept: as libidc_listen_told */
 };
 
@@ -126,6 +127,12 @@ int libidc_listen_told(uint32_t port, const char *service, int backlog,
 int libidc_connect_marked(const char *domain, const char *service,
                           const struct idc_options *options);
 int libidc_accept_marked(int listener, struct idc_addr *peer, bool *marked, bool *noted);
+
+/* ---- error.c ---- */
+
+#define LIBIDC_PEER_TIMEOUT_MIN 100
+/* 0, or -1 with errno and the text. */
+int libidc_check_peer_timeout(int ms);
 
 /* ---- io.c: for the same programs ---- */
 

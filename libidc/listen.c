@@ -26,6 +26,8 @@ int libidc_listen_call(const char *path, const struct libidc_listen *listen, int
     if (listen->type == IDC_SEQPACKET)
         compact_put_text(&call, "type", "seqpacket");
     compact_put_number(&call, "backlog", listen->backlog);
+    if (listen->peer_timeout_ms != 0)
+        compact_put_number(&call, "peer_timeout_ms", listen->peer_timeout_ms);
     compact_put_boolean(&call, "fd", true);
     if (far_end >= 0)
         compact_put_boolean(&call, "kept", true);
@@ -48,7 +50,8 @@ static int listen_for(uint32_t port, const char *service, int backlog,
     struct idc_options options;
     if (libidc_options(given, &options) < 0)
         return -1;
-    const struct libidc_listen listen = {port, service, options.type, backlog, told};
+    const struct libidc_listen listen = {
+        port, service, options.type, backlog, options.peer_timeout_ms, told};
     struct libidc_patience patience = libidc_patience_begin(options.timeout_ms);
     int fd;
     do {

@@ -30,7 +30,7 @@ enum look {
     BYTES,     /* with a unit */
     DIRECTION, /* a boolean: in, or out */
     USER,      /* a uid, or none */
-    PROCESS,   /* a pid; 0: none is known */
+    PROCESS,   /* a pid, or another number; 0: none is known */
     BESIDE,    /* text that has no room in the row; it goes below the row, behind its title */
 };
 
@@ -51,6 +51,7 @@ static const struct column link_columns[] = {{"PEER", "peer", 5, PLAIN, 0},
                                              {"RECEIVED", "bytes_received", 8, BYTES, 0},
                                              {"MEMORY", "memory_held", 8, BYTES, 0},
                                              {"HELD", "pages_held", 5, PLAIN, 0},
+                                             {"silent for ms", "silent_ms", BELOW, PROCESS, 13},
                                              {"name", "name", BELOW, BESIDE, -30},
                                              {"last error", "last_error", BELOW, BESIDE, -60},
                                              {NULL, NULL, 0, PLAIN, 0}};

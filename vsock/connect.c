@@ -70,6 +70,7 @@ static int connect_post(int fd, const struct vsock_parts *parts, uint32_t domid,
 {
     struct compact_writer call;
     const int fds[3] = {parts->far_end, fd, parts->reservation};
+    int keepalive = vsock_keepalive(fd);
     compact_begin(&call, COMPACT_CALL, "idc.connect");
     compact_put_number(&call, "domid", domid);
     compact_put_number(&call, "port", port);
@@ -78,6 +79,8 @@ static int connect_post(int fd, const struct vsock_parts *parts, uint32_t domid,
     compact_put_number(&call, "timeout_ms", vsock_connect_timeout(fd));
     compact_put_boolean(&call, "far_end", true);
     compact_put_boolean(&call, "reset_is_end", true);
+    if (keepalive > 0)
+        compact_put_number(&call, "peer_timeout_ms", keepalive);
     if (parts->reservation >= 0)
         compact_put_boolean(&call, "reserved", true);
     return libidc_post(libidc_socket_path(NULL), &call, HAND_OVER_MS, fds,

@@ -211,6 +211,14 @@ static void inherit_options(struct vsock_options *to, const struct vsock_options
     to->connect_timeout_ms = from->connect_timeout_ms;
 }
 
+/* As with TCP. */
+static void inherit_keepalive(int fd, int ms)
+{
+    int one = 1;
+    vsock_next()->setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    vsock_keep_alive(fd, ms);
+}
+
 int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *address,
                  socklen_t *len, int flags)
 {
@@ -219,6 +227,7 @@ int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *add
     int fd = -EINVAL;
     /* another socket may have the listener's number after the wait */
     inherit_options(&options, vsock_options(listener));
+    int keepalive = socket->state == VSOCK_LISTENING ? vsock_keepalive(listener) : 0;
     if (socket->state == VSOCK_LISTENING && address != NULL && len == NULL)
         fd = -EFAULT;
     else if (socket->state == VSOCK_LISTENING && !(flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)))
@@ -238,6 +247,8 @@ int vsock_accept(int listener, struct vsock_socket *socket, struct sockaddr *add
     inherit_options(vsock_options(fd), &options);
     if (peer.type == IDC_SEQPACKET)
         vsock_prepare_messages(fd);
+    if (keepalive > 0)
+        inherit_keepalive(fd, keepalive);
     struct sockaddr_vm from = vsock_address(vsock_cid_of(peer.domid), peer.port);
     if (address != NULL)
         vsock_give_address(&from, address, len);

@@ -8,15 +8,20 @@
  * makes the socket's send buffer larger. A smaller value does not make it smaller, because the
  * bytes that link_mgr leaves unread could fill it.
  *
+ * SO_KEEPALIVE ends the connection when the peer's link_mgr hangs. AF_VSOCK has no options for the
+ * times, so there is one time for all (docs/vsock.md).
+ *
  * SO_SNDBUF has no effect on a vsock socket of the kernel, which only returns the value. It is the
  * same here: the library itself manages the send buffer of the socket pair.
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "libidc/internal.h"
 #include "vsock/vsock.h"
 
 #define BUFFER_SIZE_DEFAULT (256u * 1024)
@@ -136,9 +141,55 @@ static int get_socket_option(int fd, const struct vsock_socket *socket, int name
     }
 }
 
-static int set_socket_option(int fd, int name, const void *value, socklen_t len)
+/* Programs have no option for it. */
+static int keepalive_ms(void)
+{
+    const char *given = secure_getenv("IDC_VSOCK_KEEPALIVE_MS");
+    char *end;
+    long ms = given != NULL ? strtol(given, &end, 10) : 0;
+    if (given == NULL || given[0] == '\0')
+        return VSOCK_KEEPALIVE_MS;
+    if (*end == '\0' && ms >= LIBIDC_PEER_TIMEOUT_MIN && ms <= INT32_MAX)
+        return (int)ms;
+    vsock_say("IDC_VSOCK_KEEPALIVE_MS=%s is not a number of milliseconds from %d; %d is used",
+              given, LIBIDC_PEER_TIMEOUT_MIN, VSOCK_KEEPALIVE_MS);
+    return VSOCK_KEEPALIVE_MS;
+}
+
+int vsock_keepalive(int fd)
+{
+    int is_on = 0;
+    socklen_t len = sizeof(is_on);
+    if (getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &is_on, &len) < 0 || !is_on)
+        return 0;
+    return keepalive_ms();
+}
+
+void vsock_keep_alive(int fd, int ms)
+{
+    int error = errno;
+    if (idc_peer_timeout(fd, ms) < 0)
+        vsock_say("SO_KEEPALIVE has no effect: %s", idc_last_error());
+    errno = error;
+}
+
+/* The kernel keeps the flag. */
+static int set_keepalive(int fd, const struct vsock_socket *socket, const void *value,
+                         socklen_t len)
+{
+    if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, value, len) < 0)
+        return -1;
+    if (socket->state == VSOCK_CONNECTED)
+        vsock_keep_alive(fd, vsock_keepalive(fd));
+    return 0;
+}
+
+static int set_socket_option(int fd, const struct vsock_socket *socket, int name, const void *value,
+                             socklen_t len)
 {
     switch (name) {
+    case SO_KEEPALIVE:
+        return set_keepalive(fd, socket, value, len);
     case SO_PEEK_OFF:
         return option_fail(EOPNOTSUPP);
     case SO_PASSCRED:
@@ -292,7 +343,7 @@ int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int n
     if (value == NULL)
         return option_fail(EFAULT);
     if (level == SOL_SOCKET)
-        return set_socket_option(fd, name, value, len);
+        return set_socket_option(fd, socket, name, value, len);
     return level == AF_VSOCK ? set_vsock_option(fd, socket, name, value, len)
                              : option_fail(ENOPROTOOPT);
 }

@@ -223,6 +223,12 @@ int vsock_getpeername(const struct vsock_socket *socket, struct sockaddr *addres
 
 int vsock_getsockopt(int fd, const struct vsock_socket *socket, int level, int name, void *value,
                      socklen_t *len);
+/* What SO_KEEPALIVE means; $IDC_VSOCK_KEEPALIVE_MS overrides it. */
+#define VSOCK_KEEPALIVE_MS 60000
+/* The time that SO_KEEPALIVE of the socket gives a peer; 0: the option is off. */
+int vsock_keepalive(int fd);
+/* Begins that for a connected socket, or ends it (0). errno is kept. */
+void vsock_keep_alive(int fd, int ms);
 /* SO_VM_SOCKETS_BUFFER_SIZE. */
 uint64_t vsock_buffer_size(int fd);
 int vsock_setsockopt(int fd, const struct vsock_socket *socket, int level, int name,

@@ -21,6 +21,7 @@
 #include "link_mgr/core/budget.h"
 #include "link_mgr/core/core.h"
 #include "link_mgr/core/judge.h"
+#include "link_mgr/core/life.h"
 #include "link_mgr/core/link.h"
 #include "link_mgr/core/pace.h"
 #include "link_mgr/core/peer.h"
@@ -203,12 +204,19 @@ void conn_close_program(struct conn *conn, enum reason reason)
     conn->ep = NULL;
 }
 
+/* From here on the program does not wait for the peer. */
+static void conn_begin_ending(struct conn *conn)
+{
+    conn->phase = CONN_ENDING;
+    life_forget(conn);
+}
+
 /* Both directions are over and told: the normal end. */
 void conn_check_end(struct conn *conn)
 {
     if (conn->phase != CONN_OPEN || conn->in != IN_DONE || conn->out != OUT_DONE)
         return;
-    conn->phase = CONN_ENDING;
+    conn_begin_ending(conn);
     conn_close_program(conn, conn->lost ? REASON_PROGRAM_RESET : REASON_OK);
     conn_owe(conn, OWED_LAST);
 }
@@ -221,7 +229,7 @@ void conn_reset(struct conn *conn, enum reason reason)
     conn->out = OUT_DONE;
     if (conn->phase != CONN_OPEN)
         return;
-    conn->phase = CONN_ENDING;
+    conn_begin_ending(conn);
     conn->reset = reason;
     conn->owed &= OWED_RESPONSE;
     conn_owe(conn, OWED_RESET | OWED_LAST);
@@ -238,7 +246,7 @@ bool conn_deliverable(const struct conn *conn)
 /* The other side is gone. The program gets what has arrived, then the error. */
 static void conn_broken(struct conn *conn, enum reason reason)
 {
-    conn->phase = CONN_ENDING;
+    conn_begin_ending(conn);
     conn->out = OUT_DONE;
     conn->owed &= OWED_LAST;
     if (conn->ep && conn->in <= IN_DRAINING && conn_deliverable(conn)) {
@@ -346,6 +354,8 @@ const char *conn_on_response(struct conn *conn, const struct wire_connect_rsp *r
     conn->phase = CONN_OPEN;
     bool connected = host->connected(host, cookie, conn, reason, &conn->ep) && reason == REASON_OK;
     count_outcome(conn, connected);
+    if (connected && conn->peer_timeout_ms > 0)
+        life_watch(conn, conn->peer_timeout_ms);
     if (!connected)
         refuse_late(conn, reason == REASON_OK ? REASON_NO_RESOURCES : reason);
     else if (conn->pace)
@@ -417,6 +427,7 @@ void conn_cut_off(struct conn *conn, enum reason reason)
     struct host *host = conn_host(conn);
     if (conn->pace)
         pace_forget(conn);
+    life_forget(conn);
     conn->link = NULL;
     if (conn->phase == CONN_OPEN) {
         conn_broken(conn, reason);

@@ -108,13 +108,14 @@ struct conn {
     char name[IDC_SERVICE_MAX + 1];    /* that was asked for, or "" */
     char service[IDC_SERVICE_MAX + 1]; /* incoming: the listener's name, or "" */
     struct listener *listener;         /* incoming, and not yet taken by the program */
-    const struct rule *rule; /* that allowed it; NULL: the policy node did. Or that refused it */
-    uint64_t judged;         /* the peer's `judging`, when it was judged last */
-    struct rule_use *use;    /* where it is counted; NULL: nowhere */
-    struct pace *pace;       /* of its rule's bandwidth; NULL: none */
-    struct conn_paced paced; /* with a pace only */
-    uint64_t serial;         /* these four are the host's */
-    int pid;                 /* of the program of this domain; 0: not known */
+    const struct rule *rule;  /* that allowed it; NULL: the policy node did. Or that refused it */
+    uint64_t judged;          /* the peer's `judging`, when it was judged last */
+    struct rule_use *use;     /* where it is counted; NULL: nowhere */
+    uint32_t peer_timeout_ms; /* how long the peer may hang; 0: for ever */
+    struct pace *pace;        /* of its rule's bandwidth; NULL: none */
+    struct conn_paced paced;  /* with a pace only */
+    uint64_t serial;          /* these four are the host's */
+    int pid;                  /* of the program of this domain; 0: not known */
     void *ticket, *permit;
 
     unsigned owed;
@@ -147,11 +148,12 @@ struct conn {
 
     /* Which of the lists below it is on. on_ready with paced.in_line: that of its pace */
     bool on_control, on_ready, on_hungry;
+    bool is_watched;      /* the link's `watched` (life.h) */
     bool is_fresh;        /* on_ready is set, and that list is the link's `fresh` */
     uint8_t request_kind; /* these three belong to requests.h, while phase is less than OPEN */
     struct requester *requester;
     uint32_t request_key;
-    TAILQ_ENTRY(conn) of_peer, control, ready, hungry, left_entry;
+    TAILQ_ENTRY(conn) of_peer, control, ready, hungry, left_entry, watched;
 };
 TAILQ_HEAD(conn_list, conn);
 

@@ -270,6 +270,7 @@ static struct conn *core_begin_connect(struct core *core, const struct core_requ
     conn->local_port =
         request->local_port ? request->local_port : listener_ephemeral_port(&core->listeners);
     conn->peer_port = request->port;
+    conn->peer_timeout_ms = request->peer_timeout_ms;
     if (!verdict.rules.perhaps)
         rule_use_enter(conn);
     strcpy(conn->name, request->name);

@@ -78,8 +78,9 @@ struct core_request {
     const char *name;    /* "": none */
     uint32_t local_port; /* 0: a free one */
     enum idc_type type;
-    uint32_t uid; /* of the program */
-    void *cookie; /* not NULL; for host->connected */
+    uint32_t uid;             /* of the program */
+    uint32_t peer_timeout_ms; /* 0: none */
+    void *cookie;             /* not NULL; for host->connected */
 };
 
 /* Starts a connection to another domain. host->connected gives the answer in a later turn. Returns

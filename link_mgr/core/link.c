@@ -35,6 +35,7 @@ struct link *link_new(const struct link_config *config)
     TAILQ_INIT(&link->control);
     TAILQ_INIT(&link->fresh);
     TAILQ_INIT(&link->ready);
+    life_init(&link->life);
     requests_init(&link->requests);
     return link;
 }
@@ -111,6 +112,7 @@ void link_forget(struct link *link, struct conn *conn)
 {
     if (conn->on_control)
         TAILQ_REMOVE(&link->control, conn, control);
+    life_forget(conn);
     if (conn->pace)
         pace_forget(conn);
     if (conn->on_ready)
@@ -177,6 +179,11 @@ void link_stats(const struct link *link, struct link_stats *stats)
 {
     *stats = link->stats;
     stats->connections = link->connections;
+}
+
+uint64_t link_silence(const struct link *link, uint64_t now)
+{
+    return life_silence(link, now);
 }
 
 uint64_t link_wish(const struct link *link)

@@ -85,6 +85,8 @@ struct link_stats {
 };
 void link_stats(const struct link *link, struct link_stats *stats);
 uint32_t link_ring_size(const struct link *link);
+/* As life_silence. */
+uint64_t link_silence(const struct link *link, uint64_t now);
 /* The peer's latest wish, which this link answers. */
 uint64_t link_wish(const struct link *link);
 

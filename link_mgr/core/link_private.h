@@ -6,6 +6,7 @@
 
 #include "link_mgr/core/capture.h"
 #include "link_mgr/core/core.h"
+#include "link_mgr/core/life.h"
 #include "link_mgr/core/link.h"
 #include "link_mgr/core/peer.h"
 #include "link_mgr/core/requests.h"
@@ -62,6 +63,7 @@ struct link {
     uint32_t refusal_count, refusal_uid;    /* whose the latest one sent was */
     uint64_t tokens, tokens_at;             /* thousandths of a refusal; when they were counted */
 
+    struct life life;
     bool quiet;           /* frames were published without an event */
     uint64_t quiet_until; /* by then they get one */
     uint64_t now;         /* of this turn */

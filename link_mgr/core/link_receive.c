@@ -99,6 +99,8 @@ static enum reason link_receive_admit(struct link *link, const struct wire_conne
         rule_use_enter(conn);
         conn->owed |= OWED_RESPONSE;
         link_owe(link, conn);
+        if (listener->peer_timeout_ms > 0)
+            life_watch(conn, listener->peer_timeout_ms);
         if (conn->pace)
             pace_promise(conn);
         return REASON_OK;
@@ -240,6 +242,21 @@ static const char *on_bye(struct link *link, struct arrival *arrival)
     return arrival->reason == REASON_OK ? "idle" : reason_text(arrival->reason);
 }
 
+/* PING or PONG. That it came is all that a PONG says. */
+static const char *on_ping(struct link *link, const struct wire_frame *frame)
+{
+    if (frame->length != 0 || frame->flags != 0 || frame->connection != 0 || frame->credit != 0)
+        return "a PING or PONG that carries something";
+    link->life.owes_pong |= frame->type == WIRE_TYPE_PING;
+    return NULL;
+}
+
+static const char *link_receive_skippable(struct link *link, const struct wire_frame *frame)
+{
+    bool known = frame->type <= WIRE_TYPE_PONG && (link_features(link) & WIRE_PING);
+    return known ? on_ping(link, frame) : NULL;
+}
+
 static const char *(*const handlers[WIRE_TYPE_COUNT])(struct link *, struct arrival *) = {
     [WIRE_TYPE_HELLO] = on_hello,
     [WIRE_TYPE_CONNECT_REQ] = on_connect_req,
@@ -259,8 +276,10 @@ static const char *link_receive_dispatch(struct link *link, const struct wire_fr
         return link->up ? "a second HELLO" : "a frame before HELLO";
     if (link_is_captured(link))
         link_capture_received(link, frame);
-    if (frame->type >= WIRE_TYPE_SKIPPED)
-        return NULL;
+    if (frame->type >= WIRE_TYPE_SKIPPED) {
+        *reason = arrival.reason;
+        return link_receive_skippable(link, frame);
+    }
     if (frame->type != WIRE_TYPE_DATA)
         ring_get(&link->rings.in, WIRE_HEADER, payload, frame->length);
     const char *wrong = handlers[frame->type](link, &arrival);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Frames into the ring: one function for each source. The order of precedence is: frames that
- * connections owe, refusals (at a limited rate), requests, data.
+ * Frames into the ring: one function for each source. The order of precedence is: PONG and PING,
+ * frames that connections owe, refusals (at a limited rate), requests, data.
  */
 #include "link_mgr/core/link_private.h"
 #include "link_mgr/core/pace.h"
@@ -114,6 +114,19 @@ static void send_disconnect(struct link *link, struct conn *conn, uint8_t flags)
     else
         link_send_publish(link, length);
     conn_disconnect_sent(conn, flags);
+}
+
+/* Sends a PONG or PING that the link owes. */
+static void send_ping(struct link *link)
+{
+    struct life *life = &link->life;
+    const struct wire_frame frame = {.type = life->owes_pong ? WIRE_TYPE_PONG : WIRE_TYPE_PING};
+    if (life->owes_pong)
+        life->owes_pong = false;
+    else
+        life->owes_ping = false;
+    link_send_put(link, NULL, &frame, NULL);
+    link_send_publish(link, 0);
 }
 
 /* Sends one frame that a connection owes. The connection leaves the list when it owes no more. */
@@ -308,13 +321,16 @@ static bool send_one(struct link *link, uint64_t now, uint32_t space, bool *bloc
 {
     struct conn *request =
         link->end_proposed ? NULL : requests_next(&link->requests, link->other.max_requests);
+    bool ping = link->life.owes_pong || link->life.owes_ping;
     bool control = !TAILQ_EMPTY(&link->control);
     bool refusal = may_refuse(link, now);
     bool data = !TAILQ_EMPTY(&link->fresh) || !TAILQ_EMPTY(&link->ready);
-    *blocked = control || refusal || request || data;
+    *blocked = ping || control || refusal || request || data;
     if (space < CONTROL_ROOM)
         return false;
-    if (control)
+    if (ping)
+        send_ping(link);
+    else if (control)
         send_control(link);
     else if (refusal)
         send_refusal(link);
@@ -333,6 +349,7 @@ const char *link_send(struct link *link, uint64_t now, bool *more, enum reason *
     link->now = now;
     if (link->quiet && now >= link->quiet_until)
         end_quiet(link);
+    life_turn(link, now);
     if (now >= link->peer->pace_due)
         pace_pass(link->peer, now);
     uint32_t bytes = 0;
@@ -366,6 +383,8 @@ uint64_t link_deadline(const struct link *link)
     uint64_t due = link->peer->pace_due;
     if (link->quiet && link->quiet_until < due)
         due = link->quiet_until;
+    if (link->life.due < due)
+        due = link->life.due;
     if (link->refusal_count == 0 || link->tokens >= 1000)
         return due;
     uint64_t refusal = link->tokens_at + (1000 - link->tokens + LINK_REFUSALS_PER_SECOND - 1) /

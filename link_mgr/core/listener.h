@@ -22,10 +22,11 @@ struct listener {
     char name[IDC_SERVICE_MAX + 1]; /* "": none */
     enum idc_type type;
     uint32_t uid;
-    int pid;              /* the host's: of the program that asked for it */
-    bool local_only;      /* other domains do not see it */
-    bool reset_is_end;    /* the host's, for the connections that are accepted */
-    int backlog;          /* 0: the port is only reserved, nobody listens yet */
+    int pid;                  /* the host's: of the program that asked for it */
+    bool local_only;          /* other domains do not see it */
+    bool reset_is_end;        /* the host's, for the connections that are accepted */
+    uint32_t peer_timeout_ms; /* of the connections that are accepted; 0: none */
+    int backlog;              /* 0: the port is only reserved, nobody listens yet */
     int waiting;          /* handed to the program and not yet taken by it; counted by the host */
     uint64_t accepted;    /* taken; counted by the host */
     void *owner, *permit; /* the host's */

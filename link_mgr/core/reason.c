@@ -40,6 +40,8 @@ static const struct {
                                           "it may have"},
     [REASON_RULE_RATE] = {ENOBUFS, "the rule that allows it lets no more connections through in "
                                    "this second"},
+    [REASON_SILENT] = {ETIMEDOUT, "the other domain is paused or hangs: no sign of life for as "
+                                  "long as it may"},
 };
 static_assert(sizeof(reasons) / sizeof(reasons[0]) == REASON_COUNT, "one row for each reason");
 

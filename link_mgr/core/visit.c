@@ -41,6 +41,7 @@ static void visit_link(const struct peer *peer, const struct status_visitor *vis
         struct link_stats stats;
         link_stats(peer->link, &stats);
         info.ring_size = link_ring_size(peer->link);
+        info.silent_ms = link_silence(peer->link, peer->core->host->now(peer->core->host));
         info.bytes_sent += stats.bytes_sent;
         info.bytes_received += stats.bytes_received;
         info.frames_sent += stats.frames_sent;

@@ -42,13 +42,17 @@ enum wire_type {
     WIRE_TYPE_DISCONNECT,
     WIRE_TYPE_BYE,
     WIRE_TYPE_COUNT,
-    WIRE_TYPE_SKIPPED = 128, /* from here on */
+    WIRE_TYPE_SKIPPED = 128, /* from here on, by those that do not know them */
+    WIRE_TYPE_PING = WIRE_TYPE_SKIPPED,
+    WIRE_TYPE_PONG,
 };
 
 /* Features, as bits of HELLO. */
 #define WIRE_LISTENER_UID 0x1u
 #define WIRE_RULES 0x2u /* in use only together with the one before */
-#define WIRE_FEATURES (WIRE_LISTENER_UID | WIRE_RULES) /* those that this side knows */
+#define WIRE_PING 0x4u  /* a PING is answered */
+/* those that this side knows */
+#define WIRE_FEATURES (WIRE_LISTENER_UID | WIRE_RULES | WIRE_PING)
 
 #define WIRE_DATA_MORE 0x1u
 #define WIRE_DATA_TOTAL 0x2u

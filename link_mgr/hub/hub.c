@@ -267,6 +267,7 @@ static void hub_start(struct hub *hub, struct hub_pending *pending)
                                         .local_port = request->local_port,
                                         .type = request->type,
                                         .uid = request->caller.uid,
+                                        .peer_timeout_ms = request->peer_timeout_ms,
                                         .cookie = pending};
     pending->conn = core_connect(hub->core, &wanted, &reason);
     if (!pending->conn) {

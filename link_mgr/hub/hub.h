@@ -64,7 +64,8 @@ struct hub_connect {
     /* Has the caller's client gone without the hub knowing yet? Called with done's arg, before the
      * hub does anything that others see. */
     bool (*gone)(void *arg);
-    bool reset_is_end; /* as in struct endpoint_config */
+    bool reset_is_end;        /* as in struct endpoint_config */
+    uint32_t peer_timeout_ms; /* how long the peer may hang; 0: for ever */
 };
 
 struct hub_connected {
@@ -98,7 +99,8 @@ struct hub_listen {
     bool local_only; /* only programs of this domain may connect */
     /* takes the port, but refuses connections until hub_listen_reserved. It must have no name */
     bool reserve;
-    bool reset_is_end; /* of the connections that it accepts, as in struct endpoint_config */
+    bool reset_is_end;        /* of the connections that it accepts, as in struct endpoint_config */
+    uint32_t peer_timeout_ms; /* of these; 0: none */
     /* far_end, which is taken over on success, is an end of a seqpacket pair whose other end is the
      * program's listener. The program keeps a copy, for the next link_mgr. The descriptor that it
      * gets from us hangs up when the listener is registered no longer. */
@@ -133,7 +135,7 @@ struct hub_question {
     int shown; /* a descriptor that the caller has, -1: none. It stays the caller's */
 };
 
-/* Both fail with -ENOENT when the hub does not know the connection (any more), and with -EACCES
+/* All fail with -ENOENT when the hub does not know the connection (any more), and with -EACCES
  * when the caller may not ask. */
 
 /* Why the connection ended, or was broken off. *end is a negative errno, or 0 when it ended
@@ -142,6 +144,9 @@ int hub_reason(struct hub *hub, const struct hub_question *question, int *end,
                char why[HUB_WHY_MAX]);
 /* How many bytes its program has written that the hub has not yet taken. */
 int64_t hub_unsent(struct hub *hub, const struct hub_question *question);
+/* Says how long the peer may hang (0: for ever) until the connection ends. 0 if it is open, or has
+ * ended already. */
+int hub_watch_peer(struct hub *hub, const struct hub_question *question, uint32_t ms);
 
 /* ---- captures (hub_capture.c) ---- */
 

@@ -14,6 +14,7 @@
 SAME(CAPTURE_HELLO, WIRE_TYPE_HELLO);
 SAME(CAPTURE_DATA, WIRE_TYPE_DATA);
 SAME(CAPTURE_BYE, WIRE_TYPE_BYE);
+SAME(CAPTURE_PONG, WIRE_TYPE_PONG);
 SAME(CAPTURE_DATA_MORE, WIRE_DATA_MORE);
 SAME(CAPTURE_NO_MORE_DATA, WIRE_NO_MORE_DATA);
 SAME(CAPTURE_NO_MORE_WANTED, WIRE_NO_MORE_WANTED);
@@ -161,6 +162,10 @@ static void describe_type(struct describe *d)
         break;
     case WIRE_TYPE_BYE:
         describe_bye(d);
+        break;
+    case WIRE_TYPE_PING:
+    case WIRE_TYPE_PONG:
+        words_add(d, "%s", d->shown->frame->type == WIRE_TYPE_PING ? "PING" : "PONG");
         break;
     default:
         words_add(d, "a frame of type %u, which is skipped", (unsigned)d->shown->frame->type);

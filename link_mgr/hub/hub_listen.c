@@ -67,6 +67,7 @@ static int prepare_listener(struct hub *hub, const struct hub_listen *request,
     listener->pid = request->caller.pid;
     listener->local_only = request->local_only;
     listener->reset_is_end = request->reset_is_end;
+    listener->peer_timeout_ms = request->peer_timeout_ms;
     listener->backlog = request->reserve ? 0 : hub_backlog(request->backlog);
     return 0;
 }

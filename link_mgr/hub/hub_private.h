@@ -31,8 +31,8 @@
 struct hub_record {
     LIST_ENTRY(hub_record) bucket;
     uint64_t serial;
-    uint32_t uid;            /* of its program here: the one that connected, or that listens */
-    const struct conn *conn; /* NULL: it has ended, with reason */
+    uint32_t uid;      /* of its program here: the one that connected, or that listens */
+    struct conn *conn; /* NULL: it has ended, with reason */
     enum reason reason;
 };
 LIST_HEAD(hub_record_list, hub_record);
@@ -106,7 +106,7 @@ void hub_records_free(struct hub *hub);
 bool hub_record_exists(struct hub *hub, uint64_t serial);
 /* 0, -EDQUOT: the user here has as many as it may have, -EUSERS: others of its domain have left it
  * none (hub_share.c), -ENOMEM. */
-int hub_record_begin(struct hub *hub, const struct conn *conn, uint32_t uid);
+int hub_record_begin(struct hub *hub, struct conn *conn, uint32_t uid);
 void hub_record_cancel(struct hub *hub, uint64_t serial);
 void hub_record_end(struct hub *hub, uint64_t serial, enum reason reason);
 /* hub_share.c. A connection from another domain to a service of that user, which is counted for the

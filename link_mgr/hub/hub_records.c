@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The records from which hub_reason and hub_unsent answer. There is one for each connection that
- * has, or had, a program's socket; the serial number finds it. When a connection ends, its record
- * moves to a ring, and stays there until HUB_REASONS others have ended after it. If it stayed where
- * it is in the heap, the freed memory around it could not go back to the system.
+ * The records from which hub_reason, hub_unsent and hub_watch_peer answer. There is one for each
+ * connection that has, or had, a program's socket; the serial number finds it. When a connection
+ * ends, its record moves to a ring, and stays there until HUB_REASONS others have ended after it.
+ * If it stayed where it is in the heap, the freed memory around it could not go back to the system.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,8 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/handover.h"
 #include "common/guard.h"
+#include "common/handover.h"
+#include "link_mgr/core/life.h"
 #include "link_mgr/hub/hub_private.h"
 
 /* Serials are random, so their last bits spread them evenly. */
@@ -65,7 +66,7 @@ void hub_records_free(struct hub *hub)
     hub_shares_end(hub);
 }
 
-int hub_record_begin(struct hub *hub, const struct conn *conn, uint32_t uid)
+int hub_record_begin(struct hub *hub, struct conn *conn, uint32_t uid)
 {
     struct hub_record *record = malloc(sizeof(*record));
     if (!record)
@@ -150,4 +151,13 @@ int64_t hub_unsent(struct hub *hub, const struct hub_question *question)
     if (error)
         return error;
     return record->conn && record->conn->ep ? endpoint_unsent(record->conn->ep) : 0;
+}
+
+int hub_watch_peer(struct hub *hub, const struct hub_question *question, uint32_t ms)
+{
+    const struct hub_record *record;
+    int error = record_ask(hub, question, &record);
+    if (!error && record->conn)
+        life_watch(record->conn, ms);
+    return error;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * method_connection.c - idc.connect, disconnect, send, recv, reason.
+ * method_connection.c - idc.connect, disconnect, send, recv, reason, unsent, peer_timeout.
  *
  * A connect that does not wait (member far_end) is bound to the program's near end, not to the RPC
  * connection that it came over. A program may close that connection, or end, while another program
@@ -235,6 +235,7 @@ static void read_connect(struct rpc_params *params, struct connecting *connect,
     request->port = (uint32_t)rpc_params_int(params, "port", 1, UINT32_MAX, 0);
     request->local_port = read_reserved(params);
     request->reset_is_end = rpc_params_bool(params, "reset_is_end", false);
+    request->peer_timeout_ms = rpc_params_peer_timeout(params, 0);
     rpc_params_service(params, "name", request->name);
     request->timeout_ms = rpc_params_timeout(params, 1, CONNECT_TIMEOUT_DEFAULT);
     request->wait = rpc_params_bool(params, "wait", false);
@@ -304,7 +305,7 @@ void rpc_do_disconnect(struct rpc_call *call, struct rpc_params *params)
     rpc_reply_empty(call);
 }
 
-/* The question that idc.reason and idc.unsent have in common. */
+/* The question that idc.reason, idc.unsent and idc.peer_timeout have in common. */
 static void read_question(struct rpc_params *params, struct hub_question *question)
 {
     struct rpc_call *call = params->call;
@@ -387,6 +388,20 @@ void rpc_do_unsent(struct rpc_call *call, struct rpc_params *params)
     rpc_struct_begin(&s, call);
     rpc_struct_int(&s, "bytes", bytes);
     rpc_struct_reply(&s);
+}
+
+void rpc_do_peer_timeout(struct rpc_call *call, struct rpc_params *params)
+{
+    struct hub_question question;
+    read_question(params, &question);
+    uint32_t ms = rpc_params_peer_timeout(params, RPC_REQUIRED);
+    if (!rpc_params_ok(params))
+        return;
+    int error = hub_watch_peer(call->session->server->hub, &question, ms);
+    if (error < 0)
+        fault_of_question(call, &question, error);
+    else
+        rpc_reply_empty(call);
 }
 
 static const char *transfer_error_text(int error)

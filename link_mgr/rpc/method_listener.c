@@ -65,6 +65,7 @@ static void read_listen(struct rpc_params *params, struct hub_listen *request)
     request->local_only = rpc_params_bool(params, "local", false);
     request->reserve = rpc_params_bool(params, "reserve", false);
     request->reset_is_end = rpc_params_bool(params, "reset_is_end", false);
+    request->peer_timeout_ms = rpc_params_peer_timeout(params, 0);
 }
 
 /* The port was reserved before, and the listener is the program's own socket. The call's
@@ -75,7 +76,8 @@ static void listen_reserved(struct rpc_params *params, const struct hub_listen *
     struct hub_listening result = {.fd = -1};
     char why[HUB_WHY_MAX] = "";
     if (rpc_params_has(params, "port") || rpc_params_has(params, "name") || request->reserve ||
-        rpc_params_has(params, "local") || rpc_params_has(params, "reset_is_end"))
+        rpc_params_has(params, "local") || rpc_params_has(params, "reset_is_end") ||
+        rpc_params_has(params, "peer_timeout_ms"))
         rpc_params_refuse(
             params, "member \"far_end\": the reservation has the port, and says who may connect");
     else if (call->fd_count > 2)

@@ -101,6 +101,7 @@ static void on_link(void *arg, const struct status_link *info)
     rpc_struct_int(&s, "memory_ceiling", (int64_t)info->memory_ceiling);
     rpc_struct_int(&s, "pages_shared", info->pages_shared);
     rpc_struct_int(&s, "pages_held", info->pages_held);
+    rpc_struct_int(&s, "silent_ms", (int64_t)info->silent_ms);
     rpc_struct_text(&s, "last_error", info->last_error);
     rpc_struct_bool(&s, "allowed", info->allowed);
     rpc_struct_bool(&s, "present", info->present);

@@ -7,7 +7,8 @@
 
 const struct rpc_method rpc_methods[] = {
     {"idc.connect", S_S,
-     "domid domain port name type timeout_ms wait fd far_end reserved reset_is_end keep_ms ",
+     "domid domain port name type timeout_ms wait fd far_end reserved reset_is_end keep_ms "
+     "peer_timeout_ms ",
      "Connects to a service of a domain.\n"
      "In: domid (32752: this one), or domain: its name, uuid:UUID, domid:N, dom0, self, or any: "
      "the "
@@ -17,7 +18,10 @@ const struct rpc_method rpc_methods[] = {
      "waited for; "
      "keep_ms, up to 600000: how long the handle outlives the HTTP connection that made it, and "
      "the "
-     "latest call on it; default 0.\n"
+     "latest call on it; default 0; "
+     "peer_timeout_ms, 100 or more: the connection ends when the peer's link_mgr hangs for so "
+     "long; "
+     "default 0: never.\n"
      "Out: handle, local_port, peer_domid, peer_port, peer_uid, serial.\n"
      "Faults (errno): 111 refused, 13 not allowed by policy, 113 no such domain or no link_mgr "
      "there, 110 timed out, "
@@ -28,10 +32,11 @@ const struct rpc_method rpc_methods[] = {
      "Closes a connection; what was sent before is delivered.\nIn: handle.\nOut: empty.", false,
      rpc_do_disconnect, NULL},
     {"idc.listen", S_S,
-     "port name type backlog local fd far_end reserve reset_is_end keep_ms kept ",
+     "port name type backlog local fd far_end reserve reset_is_end keep_ms kept peer_timeout_ms ",
      "Listens on a port (0: link_mgr picks one), or on a service name, or both.\n"
      "In: port, name, type \"stream\" (default) or \"seqpacket\", backlog (default 128); "
-     "local, true: only for connections of this domain; keep_ms, as in idc.connect.\n"
+     "local, true: only for connections of this domain; keep_ms, as in idc.connect; "
+     "peer_timeout_ms, as in idc.connect, of the connections that are accepted.\n"
      "Out: handle, port.\n"
      "Faults (errno): 98 in use, 13 ports below 1024 need privilege, 122 the user's quota.",
      false, rpc_do_listen, NULL},
@@ -71,6 +76,11 @@ const struct rpc_method rpc_methods[] = {
      "How many written bytes link_mgr has not taken from the program yet.\nIn: serial.\nOut: "
      "bytes.\nFaults (errno): 2 not known, 13 not yours.",
      false, rpc_do_unsent, NULL},
+    {"idc.peer_timeout", S_S, "serial shown peer_timeout_ms ",
+     "Ends a connection when the peer's link_mgr hangs for so long.\n"
+     "In: serial; peer_timeout_ms, 100 or more, 0: never.\nOut: empty.\n"
+     "Faults (errno): 2 not known, 13 not yours.",
+     false, rpc_do_peer_timeout, NULL},
     {"idc.domid", "S:,S:S", "",
      "Which domain this is.\nIn: nothing.\nOut: domid, name, uuid (empty: not told).", false,
      rpc_do_domid, NULL},

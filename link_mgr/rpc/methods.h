@@ -31,6 +31,7 @@ void rpc_do_send(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_recv(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_reason(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_unsent(struct rpc_call *call, struct rpc_params *params);
+void rpc_do_peer_timeout(struct rpc_call *call, struct rpc_params *params);
 
 /* method_listener.c */
 void rpc_do_listen(struct rpc_call *call, struct rpc_params *params);

@@ -337,6 +337,15 @@ int64_t rpc_params_timeout(struct rpc_params *params, int64_t min, int64_t fallb
     return timeout;
 }
 
+uint32_t rpc_params_peer_timeout(struct rpc_params *params, int64_t fallback)
+{
+    int64_t timeout = rpc_params_int(params, "peer_timeout_ms", 0, RPC_TIMEOUT_MAX, fallback);
+    if (timeout > 0 && timeout < RPC_PEER_TIMEOUT_MIN)
+        rpc_params_refuse(params, "member \"peer_timeout_ms\" must be 0 or at least %d",
+                          RPC_PEER_TIMEOUT_MIN);
+    return timeout > 0 ? (uint32_t)timeout : 0;
+}
+
 static bool read_bool(const struct found *found, bool *out)
 {
     xmlrpc_bool flag = false;

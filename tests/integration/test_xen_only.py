@@ -337,6 +337,30 @@ class Lives(XenCase):
         self.assertEqual((out["received"], out["hash_received"]), (back["sent"], back["hash_sent"]))
         self.assert_as_before(base)
 
+    def test_a_paused_guest_is_noticed_by_who_asks(self):
+        base = self.web()
+        server, client = self.b.puppet(), self.a.puppet()
+        server.do("listen", 1, port=84)
+        for place, hang in ((2, 2000), (3, 0), (4, 600000)):
+            client.do("connect", place, domid=self.b.domid, port=84, hang=hang)
+            server.do("accept", 1, place)
+        waiting = client.begin("recv", 2, max=1)
+        self.xen.pause(self.b.xen)
+        self.assert_errno(errno.ETIMEDOUT, waiting.result)
+        self.assertGreater(self.a.link(self.b)["silent_ms"], 0)
+        self.xen.unpause(self.b.xen)
+        self.assert_errno(errno.ETIMEDOUT, server.begin("recv", 2, max=1).result)
+        for place in (3, 4):
+            for source, target in ((client, server), (server, client)):
+                source.do("send", place, len=1000, seed=place)
+                target.do("check", place, len=1000, seed=place)
+        self.assertEqual(self.a.link(self.b)["silent_ms"], 0)
+        for puppet in (server, client):
+            for place in (2, 3, 4):
+                puppet.do("close", place)
+        server.do("unlisten", 1)
+        self.assert_as_before(base)
+
     def test_save_and_restore(self):
         base = self.web()
         one, other = self.connected(self.a, self.b)

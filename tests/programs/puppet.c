@@ -19,7 +19,8 @@
  * calls on IDC's descriptors; nowait=1 makes connect the one that does not wait, and is waited for
  * otherwise, and makes a listener that does not block; keep=1 makes one that outlives its link_mgr;
  * oob=1 makes the last byte of send urgent; with=1 makes recv idc_recv_with, with the flags peek,
- * trunc and waitall. The end of standard input ends the program.
+ * trunc and waitall; hang=MS says how long the peer may hang. The end of standard input ends the
+ * program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -179,6 +180,7 @@ static int run_listen(struct command *command)
     options.type = type_of(command);
     options.wait = (int)number_of(command, "wait", 0);
     options.keep = (int)number_of(command, "keep", 0);
+    options.peer_timeout_ms = (int)number_of(command, "hang", 0);
     int fd =
         idc_listen_with((uint32_t)number_of(command, "port", 0), text_of(command, "name", NULL),
                         (int)number_of(command, "backlog", 128), &options);
@@ -234,6 +236,7 @@ static int run_connect(struct command *command)
     options.type = type_of(command);
     options.timeout_ms = (int)number_of(command, "timeout", 0);
     options.nonblocking = (int)number_of(command, "nowait", 0);
+    options.peer_timeout_ms = (int)number_of(command, "hang", 0);
     options.wait = (int)number_of(command, "wait", 0);
     const char *domain = text_of(command, "domain", NULL);
     int fd = domain ? idc_connect_to(domain, name ? name : text_of(command, "port", ""), &options)
@@ -609,6 +612,13 @@ static int run_become(struct command *command)
     return 0;
 }
 
+/* How long the peer may hang. */
+static int run_allow(struct command *command)
+{
+    int fd = sockets[place_of(command, 2)].fd;
+    return idc_peer_timeout(fd, (int)number_of(command, "hang", 0)) < 0 ? errno : 0;
+}
+
 /* ---- lines ---- */
 
 static const struct verb verbs[] = {
@@ -622,7 +632,7 @@ static const struct verb verbs[] = {
     {"feed", false, run_feed},        {"press", false, run_press},
     {"option", true, run_option},     {"stray", true, run_stray},
     {"pass", false, run_pass},        {"take", false, run_take},
-    {"become", true, run_become},
+    {"become", true, run_become},     {"allow", false, run_allow},
 };
 
 static const struct verb *find_verb(const char *name)

@@ -64,6 +64,7 @@ struct hub {
     uint64_t first_serial, serial;
     uint32_t next_port;
     int pending, cancelled;
+    uint32_t peer_timeout_ms; /* the latest of hub_watch_peer */
     struct fake_listener listeners[FAKE_LISTENERS];
     struct fake_end ends[FAKE_ENDS];
 };
@@ -172,6 +173,12 @@ int64_t hub_unsent(struct hub *hub, const struct hub_question *question)
         if (hub->ends[i].fd >= 0 && hub->ends[i].serial == question->serial)
             return 77;
     return -ENOENT;
+}
+
+int hub_watch_peer(struct hub *hub, const struct hub_question *question, uint32_t ms)
+{
+    hub->peer_timeout_ms = ms;
+    return hub_unsent(hub, question) < 0 ? -ENOENT : 0;
 }
 
 /* No test of these needs it. */

@@ -478,6 +478,10 @@ START_TEST(other_frames)
     ck_assert_str_eq(seen.text, "BYE: the link is idle");
     capture_described(WIRE_TYPE_HELLO, 0, bytes, 4, true, &seen);
     ck_assert_int_eq(strncmp(seen.text, "HELLO: ", 7), 0);
+    capture_described(WIRE_TYPE_PING, 0, bytes, 0, true, &seen);
+    ck_assert_str_eq(seen.text, "PING");
+    capture_described(WIRE_TYPE_PONG, 0, bytes, 0, false, &seen);
+    ck_assert_str_eq(seen.text, "PONG");
     capture_described(222, 0, payload, sizeof(payload), false, &seen);
     ck_assert_str_eq(seen.text, "a frame of type 222, which is skipped");
     capture_end();

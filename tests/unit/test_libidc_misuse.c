@@ -141,6 +141,11 @@ static void misuse_close(enum kind kind, int fd)
 
 /* ---- the functions ---- */
 
+static long use_peer_timeout(int fd)
+{
+    return idc_peer_timeout(fd, 1000);
+}
+
 static long use_finish(int fd)
 {
     return idc_connect_finish(fd);
@@ -237,6 +242,10 @@ static const struct {
      use_unlisten,
      {WORKS, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EBADF,
       EBADF}},
+    {"idc_peer_timeout",
+     use_peer_timeout,
+     {EINVAL, WORKS, WORKS, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, ENOTSOCK, ENOTSOCK,
+      EBADF, EBADF}},
     {"idc_getsockname",
      use_getsockname,
      {WORKS, WORKS, WORKS, ENOTCONN, ENOTCONN, EINVAL, EINVAL, EINVAL, EINVAL, ENOTSOCK, ENOTSOCK,

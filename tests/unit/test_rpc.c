@@ -380,6 +380,11 @@ static const struct refusal {
     {"idc.reason", "serial", "<string>x</string>", EINVAL, "\"serial\""},
     {"idc.unsent", "serial", "<int>-1</int>", EINVAL, "\"serial\""},
     {"idc.unsent", "serial", "<int>7</int>", ENOENT, "serial 7"},
+    {"idc.peer_timeout", "serial", "<int>7</int>", EINVAL, "\"peer_timeout_ms\" is missing"},
+    {"idc.peer_timeout", "peer_timeout_ms", "<int>500</int>", EINVAL, "\"serial\" is missing"},
+    {"idc.connect", "peer_timeout_ms", "<int>99</int>", EINVAL, "at least 100"},
+    {"idc.connect", "peer_timeout_ms", "<int>-1</int>", EINVAL, "\"peer_timeout_ms\""},
+    {"idc.listen", "peer_timeout_ms", "<int>1</int>", EINVAL, "at least 100"},
     {"idc.connect", "reserved", "<boolean>1</boolean>", EINVAL, "\"reserved\""},
     {"idc.listen", "reserve", "<boolean>1</boolean>", EINVAL, "\"port\""},
     {"idc.listen", "far_end", "<boolean>1</boolean>", EINVAL, "reservation"},
@@ -397,6 +402,21 @@ START_TEST(refused)
                       strstr(rpc_fixture_member(body, "faultString"), r->text) != NULL,
                   "%s %s=%s: %s", r->method, r->name, r->value, body);
     free(body);
+    close(fd);
+}
+END_TEST
+
+START_TEST(peer_timeout)
+{
+    int fd = rpc_fixture_dial();
+    int64_t serial = number_free(CALL(fd, "idc.connect", ECHO), "serial");
+    char *body = CALL(fd, "idc.peer_timeout", "serial", xml_int(serial), "peer_timeout_ms",
+                      "<int>500</int>");
+    ck_assert_msg(strstr(body, "fault") == NULL, "%s", body);
+    free(body);
+    ck_assert_int_eq(fault_free(CALL(fd, "idc.peer_timeout", "serial", xml_int(serial + 999),
+                                     "peer_timeout_ms", "<int>500</int>")),
+                     ENOENT);
     close(fd);
 }
 END_TEST
@@ -954,6 +974,7 @@ int main(void)
     tcase_add_test(tests, unlisten_in_a_multicall);
     tcase_add_loop_test(tests, refused, 0, sizeof(refusals) / sizeof(refusals[0]));
     tcase_add_test(tests, unsent);
+    tcase_add_test(tests, peer_timeout);
     tcase_add_test(tests, handle_of_the_other_kind);
     tcase_add_test(tests, malformed_documents);
     tcase_add_test(tests, hostile_documents);

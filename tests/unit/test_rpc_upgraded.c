@@ -297,6 +297,7 @@ static const struct {
     {"idc.listen", "far_end", TRUE_, 3, EINVAL},
     {"idc.reason", "serial", "<i8>1</i8>", 1, EINVAL},
     {"idc.unsent", "serial", "<i8>1</i8>", 1, EINVAL},
+    {"idc.peer_timeout", "serial", "<i8>1</i8>", 1, EINVAL},
     {"idc.accept", "handle", "<int>1</int>", 1, EINVAL},
 };
 #define SURPLUS ((int)(sizeof(surplus) / sizeof(surplus[0])))

@@ -130,6 +130,8 @@ static void add_message_and_ends(struct bytes *out)
              (struct wire_frame){0, WIRE_TYPE_DISCONNECT, WIRE_LAST, ID_OTHER,
                                  16384 + 6 + WIRE_MESSAGE_COST},
              "");
+    wire_add(out, (struct wire_frame){.type = WIRE_TYPE_PING}, "");
+    wire_add(out, (struct wire_frame){.type = WIRE_TYPE_PONG}, "");
     wire_add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, idle);
     wire_add(out, (struct wire_frame){.length = 4, .type = WIRE_TYPE_BYE}, end);
 }
@@ -139,7 +141,7 @@ static void add_message_and_ends(struct bytes *out)
 START_TEST(test_examples)
 {
     struct bytes document = {.length = 0}, code = {.length = 0};
-    bool shown[WIRE_TYPE_COUNT] = {false};
+    bool shown[UINT8_MAX + 1] = {false};
     read_document(&document);
     add_setup(&code);
     add_stream(&code);
@@ -153,6 +155,7 @@ START_TEST(test_examples)
         shown[code.at[at + 4]] = true;
     for (int type = 1; type < WIRE_TYPE_COUNT; type++)
         ck_assert_msg(shown[type], "there is no example of type %d", type);
+    ck_assert(shown[WIRE_TYPE_PING] && shown[WIRE_TYPE_PONG]);
 }
 END_TEST
 
