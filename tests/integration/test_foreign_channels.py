@@ -145,8 +145,8 @@ class ForeignChannels(EvilDescriptors, ChannelsCase):
         self.process = self.begin(["idc", "serve", "--port", "79", "--", "cat"])
         self.wait_listener(self.a, 79)
         for _ in range(6):
+            self.process.kill(signal.SIGSTOP)  # or a program has read it before the last close here
             client = self.within(79)
-            self.process.kill(signal.SIGSTOP)
             super().send_evil(client, b"some")
             client.close()
             self.process.kill(signal.SIGCONT)
