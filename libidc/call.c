@@ -31,7 +31,7 @@ int64_t libidc_answer_int(const struct libidc_answer *answer, const char *name, 
     struct compact_reader reader = {answer->bytes, answer->bytes + answer->len};
     struct compact_member member;
     while (compact_next(&reader, &member) > 0)
-        if (member.type == COMPACT_NUMBER && compact_equal(&member.name, name))
+        if (member.type != COMPACT_TEXT && compact_equal(&member.name, name))
             return member.number;
     return fallback;
 }

@@ -163,6 +163,7 @@ bool libidc_patience_again(struct libidc_patience *patience, const char *path);
 /* The time that is left, in the form of struct idc_options. */
 int libidc_patience_left(const struct libidc_patience *patience);
 
+/* A number, or 0 or 1 for a boolean. */
 int64_t libidc_answer_int(const struct libidc_answer *answer, const char *name, int64_t fallback);
 /* Copies at most size - 1 bytes. */
 void libidc_answer_text(const struct libidc_answer *answer, const char *name, char *out,

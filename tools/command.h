@@ -31,6 +31,7 @@ int run_cat(const struct command *command, int argc, char **argv);
 int run_run(const struct command *command, int argc, char **argv);
 int run_services(const struct command *command, int argc, char **argv);
 int run_wait(const struct command *command, int argc, char **argv);
+int run_explain(const struct command *command, int argc, char **argv);
 int run_forward(const struct command *command, int argc, char **argv);
 int run_serve(const struct command *command, int argc, char **argv);
 int run_channels(const struct command *command, int argc, char **argv);

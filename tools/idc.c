@@ -136,6 +136,14 @@ static const struct command commands[] = {
      "for a program that listens there. It makes no connection to that program.\n"
      "  --timeout S        give up after S seconds, default 30; 0: only look\n",
      run_wait},
+    {"explain", "[--type T] [--timeout S] DOMAIN PORT|SERVICE",
+     "say why a connection would be made or not",
+     "Looks at the rules, the quota and the link, and at what listens there. It makes\n"
+     "no connection to that program. The exit status is 0 if a connection would be\n"
+     "made, 3 if rules refuse it, and 1 if something else is missing.\n"
+     "  --type T           stream (default), or seqpacket: messages\n"
+     "  --timeout S        seconds to wait for the other domain, default 5\n",
+     run_explain},
     {"rpc", "[--get MEMBER] METHOD [MEMBER=VALUE]...",
      "call link_mgr, and print the answer as JSON",
      "  --get MEMBER       print this member of the answer alone: data as they are,\n"
@@ -153,6 +161,7 @@ static const struct command commands[] = {
      "  reason, unsent     serial\n"
      "  peer_timeout       serial peer_timeout_ms\n"
      "  resolve            domain\n"
+     "  explain            domid|domain port|name type\n"
      "  domid\n"
      "  status             detail from\n"
      "  system.listMethods, system.methodHelp METHOD, system.methodSignature METHOD\n"

@@ -148,6 +148,31 @@ int64_t hub_unsent(struct hub *hub, const struct hub_question *question);
  * ended already. */
 int hub_watch_peer(struct hub *hub, const struct hub_question *question, uint32_t ms);
 
+/* ---- what would become of a connect (hub_prospect.c) ---- */
+
+#define HUB_PROSPECT_RULE 128
+#define HUB_PROSPECT_LINK 192
+
+struct hub_prospect {
+    uint32_t domid; /* never IDC_DOMID_SELF */
+    const char *by; /* what decides: "own" (domain), "rule", (policy) "node", or "none" */
+    bool perhaps;   /* another rule may, for only one of the listener's port and name is known */
+    char rule[HUB_PROSPECT_RULE]; /* FILE:LINE, as far as there is room; "": no rule */
+    int error;                    /* the errno of a connect that would fail here; 0: it goes out */
+    char why[HUB_RULE_MAX];
+    /* of the caller's uid, with other domains; max 0: without a limit */
+    uint64_t connections, connections_max;
+    const char *link; /* as in struct status_link; "none": the own domain needs none */
+    bool present;     /* ... and so is this */
+    char link_error[HUB_PROSPECT_LINK];
+};
+
+/* As far as this side decides, by what it knows now. Of the request, caller, to, port or name,
+ * and type count. Nobody else learns that it was asked. Errors as of hub_resolve; -EINVAL: that
+ * cannot be connected to. */
+int hub_prospect(struct hub *hub, const struct hub_connect *request, struct hub_prospect *out,
+                 char why[HUB_WHY_MAX]);
+
 /* ---- captures (hub_capture.c) ---- */
 
 struct hub_capture_request {

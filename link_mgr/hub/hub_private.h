@@ -2,7 +2,8 @@
 /*
  * hub_private.h - the hub from the inside, for its own files: hub.c and hub_listen.c (requests of
  * programs), hub_names.c (which domain is meant), hub_permit.c (who may listen), hub_host.c (what
- * the core asks for), hub_within.c, hub_records.c and hub_status.c (snapshots).
+ * the core asks for), hub_within.c, hub_prospect.c (what would become of a connect), hub_records.c
+ * and hub_status.c (snapshots).
  */
 #ifndef IDC_HUB_PRIVATE_H
 #define IDC_HUB_PRIVATE_H

@@ -90,6 +90,14 @@ const struct rpc_method rpc_methods[] = {
      "Out: domid, name, uuid (empty: not told).\n"
      "Faults (errno): 113 this domain is told of no such domain, 76 it is told of several.",
      false, rpc_do_resolve, NULL},
+    {"idc.explain", S_S, "domid domain port name type ",
+     "What would become of a connect of the caller, as far as this side decides. None is made.\n"
+     "In: domid or domain, not any; port or name; type \"stream\" (default) or \"seqpacket\".\n"
+     "Out: domid; by: \"own\", \"rule\", \"node\" or \"none\"; rule, perhaps; errno (0: the "
+     "request would be sent), why; connections, connections_max (0: no limit); link, present, "
+     "link_error.\n"
+     "Faults (errno): 113 this domain is told of no such domain, 76 it is told of several.",
+     false, rpc_do_explain, NULL},
     {"idc.capture", S_S, "fd domid domain port data ",
      "Begins to show the frames that pass on links. On upgraded connections only.\n"
      "In: fd, true; domid or domain: only frames from and to it; port: only those of connections "

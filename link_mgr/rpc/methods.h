@@ -42,6 +42,9 @@ void rpc_do_unlisten(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_domid(struct rpc_call *call, struct rpc_params *params);
 void rpc_do_resolve(struct rpc_call *call, struct rpc_params *params);
 
+/* method_explain.c */
+void rpc_do_explain(struct rpc_call *call, struct rpc_params *params);
+
 /* method_capture.c */
 void rpc_do_capture(struct rpc_call *call, struct rpc_params *params);
 

@@ -110,7 +110,7 @@ class Identity(IdcTestCase):
         refused = {"disconnect": connection, "send": {**connection, "data": b"x"}, "recv": {**connection, "timeout_ms": 0},
                    "accept": {**listener, "timeout_ms": 0}, "unlisten": listener, "reason": serial, "unsent": serial,
                    "peer_timeout": {**serial, "peer_timeout_ms": 100}}
-        public = {"connect", "listen", "status", "resolve", "domid"}  # docs/rpc.md says what they tell
+        public = {"connect", "listen", "status", "resolve", "domid", "explain"}  # docs/rpc.md says what they tell
         public.add("capture")  # root's, test_capture.Commands.test_who_may
         methods = {name[len("idc."):] for name in owner.system.listMethods() if name.startswith("idc.")}
         self.assertEqual(methods, public | set(refused), "a method that is not tried here")
