@@ -22,10 +22,11 @@ KIB = 1024
 IDC_ONLY = ("idc",)
 # On real Xen only (tests/bench/xen/peers.py). The proxies take one connection at a time.
 VCHANS, PROXIES = ("vchan", "vchan-64k"), ("proxy-256k", "proxy")
-MESSAGES = ("idc", "idc-seqpacket", "idc-vsock", "unix", "socketpair", "tcp", "vsock", "chain") + VCHANS + PROXIES
+NETWORKS = ("net-tcp", "idc-dom0", "net-tcp-dom0")
+MESSAGES = ("idc", "idc-seqpacket", "idc-vsock", "unix", "socketpair", "tcp", "vsock", "chain") + VCHANS + PROXIES + NETWORKS
 # Those in which a connection is a descriptor, and there can be several to one server.
-SOCKETS = ("idc", "idc-vsock", "unix", "socketpair", "tcp", "vsock", "chain")
-CONNECTING = ("idc", "idc-vsock", "unix", "tcp", "vsock", "chain") + VCHANS
+SOCKETS = ("idc", "idc-vsock", "unix", "socketpair", "tcp", "vsock", "chain") + NETWORKS
+CONNECTING = ("idc", "idc-vsock", "unix", "tcp", "vsock", "chain") + VCHANS + NETWORKS
 
 
 def case(test, size=64, streams=1, idle=0, only=None):
@@ -108,7 +109,7 @@ GROUPS = [
 ]
 
 KEYS = ("test", "size", "streams", "idle")
-BETWEEN_DOMAINS = ("idc-seqpacket", "idc-vsock") + VCHANS + PROXIES
+BETWEEN_DOMAINS = ("net-tcp", "idc-seqpacket", "idc-vsock") + VCHANS + PROXIES + ("idc-dom0", "net-tcp-dom0")
 TRANSPORTS = ("idc",) + BETWEEN_DOMAINS + ("unix", "socketpair", "tcp", "vsock", "chain")
 BLOCK = 6  # columns beside that of IDC
 

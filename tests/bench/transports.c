@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * transports.c - the sockets of the kernel: Unix, TCP and vsock over loopback, a socket pair, and
- * Unix through two relays. What is not there (no vsock, say) is told in one line that contains "not
- * available"; nothing is loaded or configured.
+ * transports.c - the sockets of the kernel: Unix, TCP and vsock over loopback, TCP to any address,
+ * a socket pair, and Unix through two relays. What is not there (no vsock, say) is told in one line
+ * that contains "not available"; nothing is loaded or configured.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -75,14 +76,18 @@ static int parse_unix(const char *path, union address *address)
     return 0;
 }
 
-static int parse_tcp(const char *port, union address *address)
+/* PORT, or IPV4:PORT. */
+static int parse_tcp(const char *text, union address *address)
 {
+    char host[INET_ADDRSTRLEN] = "127.0.0.1";
+    const char *colon = text ? strchr(text, ':') : NULL, *port = colon ? colon + 1 : text;
     unsigned long number = port ? strtoul(port, NULL, 10) : 0;
-    if (number < 1 || number > 65535)
-        return measure_fail("the address is a port, 1 to 65535");
+    if (colon)
+        snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
     address->inet =
         (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)number)};
-    address->inet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (number < 1 || number > 65535 || inet_pton(AF_INET, host, &address->inet.sin_addr) != 1)
+        return measure_fail("the address is a port, 1 to 65535, or IPV4:PORT");
     return 0;
 }
 
@@ -282,7 +287,7 @@ const struct transport transport_unix = {
 };
 const struct transport transport_tcp = {
     .name = "tcp",
-    .address = "PORT (of the loopback interface)",
+    .address = "PORT (of the loopback interface), or IPV4:PORT",
     .listen = socket_listen,
     .accept = socket_accept,
     .connect = socket_connect,

@@ -251,10 +251,11 @@ def _device_model(cpio, packages):
     cpio.file("guest/vmlinuz", glob.glob(packages.path("boot/vmlinuz-*"))[0])
 
 
-def build(packages, build_dir, destination, programs, files=(), guest_tools=(), guest_modules=(), guest_type="pv", systemd=False):
+def build(packages, build_dir, destination, programs, files=(), guest_tools=(), guest_modules=(), guest_type="pv", systemd=False,
+          dom0_modules=()):
     """Writes xen, vmlinux, dom0.img into the directory destination. programs are put into /usr/bin of dom0 and guests; files
     are pairs (path in the domains, path here); guest_tools are names of Xen's programs, and guest_modules of the kernel's
-    modules (in the order of their needs), for the guests alone. What of these is in build_dir is taken as it is built for the
+    modules (in the order of their needs), for the guests alone, as dom0_modules are for dom0. What of these is in build_dir is taken as it is built for the
     release. systemd: the guests have systemd (systemd_image.py)."""
     built = Programs(packages.release, build_dir)
     built.build(list(programs) + [source for _, source in files])
@@ -278,7 +279,8 @@ def build(packages, build_dir, destination, programs, files=(), guest_tools=(), 
     _common(guest, packages, agent, tools, modules, programs)
     guest.write(os.path.join(destination, "guest.img"))
 
-    _common(dom0, packages, agent, store_tools + [packages.tool(name) for name in DOM0_TOOLS], DOM0_MODULES, programs)
+    _common(dom0, packages, agent, store_tools + [packages.tool(name) for name in DOM0_TOOLS],
+            DOM0_MODULES + list(dom0_modules), programs)
     dom0.link(packages.tools_in_image, "/usr/bin")
     dom0.data("etc/xen/xl.conf", b'autoballoon="off"\n')
     for path in ("var/lib/xen", "var/log/xen", "run/xen", "run/lock", "var/lock"):

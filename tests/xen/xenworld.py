@@ -11,7 +11,8 @@
 XenWorld(build_dir, guests=2, ...) boots Xen with a PV dom0 and guests g1, g2, ... by QEMU's TCG (image.py says of what), in about
 half a minute; start() and stop() do the same without `with`. $XEN_RELEASE says of which release of Debian all of it is, and
 $XEN_GUESTS what kind the guests are: pv (unless it says otherwise) or pvh. Programs of build_dir (and `programs=`) are in
-/usr/bin of every domain; `guest_tools=` (of Xen's) and `guest_modules=` (of the kernel's) only in the guests. With `systemd=True`
+/usr/bin of every domain; `guest_tools=` (of Xen's) and `guest_modules=` (of the kernel's) only in the guests;
+`dom0_modules=` are dom0's. With `systemd=True`
 the guests' first process is systemd (systemd_image.py). One boot serves many tests. All commands in all domains run as children
 of an agent (agent.c), over a line that adds nothing to the guests' grants, event channels, watches or store nodes (consoles.h).
 
@@ -182,13 +183,14 @@ class XenWorld:
     """One machine with Xen. See the module's documentation."""
 
     def __init__(self, build_dir="build", guests=2, programs=(), files=(), guest_tools=(), guest_modules=(),
-                 clock=None, guest_type=None, guest_memory=192, systemd=False, gntalloc_limit=None, limit=7200, boot_timeout=600,
+                 dom0_modules=(), clock=None, guest_type=None, guest_memory=192, systemd=False, gntalloc_limit=None, limit=7200, boot_timeout=600,
                  verbose=False):
         self.build_dir = os.path.abspath(build_dir)
         self.programs = list(programs)
         self.files = list(files)
         self.guest_tools = list(guest_tools)
         self.guest_modules = list(guest_modules)
+        self.dom0_modules = list(dom0_modules)
         self.domains = []
         self.link = None
         self.boot_seconds = None
@@ -238,7 +240,7 @@ class XenWorld:
             packages = image.Packages(directory)
             self._say("Debian %s, %s guests" % (packages.release.name, self.guest_type.upper()))
             image.build(packages, self.build_dir, self._run, self._programs(), self.files, self.guest_tools, self.guest_modules,
-                        self.guest_type, self._systemd)
+                        self.guest_type, self._systemd, self.dom0_modules)
             self._boot()
         except BaseException:
             self.stop(failed=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The machine that benchmarks on real Xen run in: one CPU whose time is counted in instructions, dom0 and two guests, a
-link_mgr in each of the three, and a rule that lets the guests connect to each other.
+link_mgr in each of the three, rules that let the guests connect to each other and the second one to dom0, and Xen's network
+between all of them (network.py).
 
 One instruction of any of them is one nanosecond for all, and idle time is skipped, so figures don't depend on what else the
 host does. Time limits in the domains are in virtual time, and pass at once while everything waits.
@@ -12,6 +13,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "xen"))
+import network  # noqa: E402
 from xenworld import XenError, XenWorld  # noqa: E402
 
 BENCH = "bench-vchan"
@@ -31,9 +33,11 @@ class Machine:
     def __init__(self, build, verbose=False):
         shim = os.path.join(build, os.path.basename(LARGE_RINGS))
         self.world = XenWorld(build, guests=2, programs=[os.path.join(build, BENCH)], files=[(LARGE_RINGS, shim)],
-                              clock="skipping", guest_tools=["vchan-socket-proxy"], guest_modules=VSOCK_MODULES,
+                              clock="skipping", guest_tools=["vchan-socket-proxy"],
+                              guest_modules=VSOCK_MODULES + network.GUEST_MODULES, dom0_modules=network.DOM0_MODULES,
                               guest_memory=GUEST_MEMORY, gntalloc_limit=GRANTS, limit=LIMIT, verbose=verbose)
         self._kept = {}
+        self.network = network.Network(self.world)
 
     def __enter__(self):
         self.world.start()
@@ -53,7 +57,9 @@ class Machine:
 
     def _prepare(self):
         one, two = self.guests
-        self.world.dom0.run(["idc-setup", str(one.domid), str(two.domid)], check=True)
+        for first in (one.domid, 0):
+            self.world.dom0.run(["idc-setup", str(first), str(two.domid)], check=True)
+        self.network.begin()
         two.run(["ip", "link", "set", "lo", "up"], check=True)
         for guest in self.guests:
             guest.run(["mount", "-t", "tracefs", "tracefs", TRACING], check=True)
@@ -66,8 +72,8 @@ class Machine:
             process.kill(signal.SIGTERM)
             process.wait()
         self._kept.clear()
-        for guest in self.guests:
-            guest.kill_all()
+        for domain in self.world.domains:
+            domain.kill_all()
         self.daemons = [self._start_daemon(domain) for domain in self.guests + [self.world.dom0]]
         self._make_link()
 
@@ -86,6 +92,9 @@ class Machine:
         if b"is ready" not in process.stderr.readline():
             raise XenError("link_mgr in %s did not start" % domain.name)
         return process
+
+    def daemon_of(self, domain):
+        return self.daemons[(self.guests + [self.world.dom0]).index(domain)]
 
     # ---- servers that stay ----
 

@@ -2,7 +2,8 @@
 """What is measured on real Xen: IDC, and what one would use in its place, all in one boot (tests/xen/xenworld.py).
 
 A Peer starts its servers, runs one test of the bench program (tests/bench/bench.c) and returns its figures. What crosses
-domains is served in g1 and measured from g2; the kernel's own sockets have both ends in g2, while g1 has nothing to do.
+domains is served in g1 (or in dom0, where the name says so) and measured from g2. The kernel's own sockets have both ends
+in g2, while g1 has nothing to do. TCP is measured there too, and over Xen's network (network.py) with the other domains.
 Sockets' servers stay for the whole boot. Those of vchans, and the proxies, are started for each run: a server of vchans
 counts them together with its client, and a pair of proxies serves one connection at a time.
 """
@@ -102,7 +103,7 @@ class Idc(Peer):
 
     def begin(self):
         if not self.machine.serving(self.name):
-            watch = ["--watch", str(self.machine.daemons[0].pid)]
+            watch = ["--watch", str(self.machine.daemon_of(self.server).pid)]
             self.machine.keep(self.name, self.spawn(self.server, self.program + ["serve", *self.listening(), *watch]))
 
     def listening(self):
@@ -113,10 +114,25 @@ class Idc(Peer):
         return [self.name, "%d:%s" % (self.server.domid, self.port)]
 
     def options(self):
-        return ["--watch", str(self.machine.daemons[1].pid)]
+        return ["--watch", str(self.machine.daemon_of(self.client).pid)]
 
     def between(self):
-        return [(guest, daemon.pid) for guest, daemon in zip(self.machine.guests, self.machine.daemons)]
+        return [(domain, self.machine.daemon_of(domain).pid) for domain in (self.server, self.client)]
+
+
+class IdcDom0(Idc):
+    """Served in dom0."""
+    name, port = "idc-dom0", "93"
+
+    def __init__(self, machine):
+        super().__init__(machine)
+        self.server = machine.world.dom0
+
+    def listening(self):
+        return ["idc", self.port]
+
+    def words(self):
+        return ["idc", "0:" + self.port]
 
 
 class IdcMessages(Idc):
@@ -225,6 +241,28 @@ class Tcp(Loopback):
     name, address = "tcp", "5000"
 
 
+class NetTcp(Peer):
+    """TCP over Xen's network: netfront in g2 and g1, netback and a bridge in dom0."""
+    name, port = "net-tcp", 5001
+    carries = False
+
+    def begin(self):
+        if not self.machine.serving(self.name):
+            self.machine.keep(self.name, self.spawn(self.server, [BENCH, "serve"] + self.words()))
+
+    def words(self):
+        return ["tcp", "%s:%d" % (self.machine.network.address(self.server), self.port)]
+
+
+class NetTcpDom0(NetTcp):
+    """Served in dom0, at the bridge itself: netfront in g2 and netback in dom0."""
+    name, port = "net-tcp-dom0", 5002
+
+    def __init__(self, machine):
+        super().__init__(machine)
+        self.server = machine.world.dom0
+
+
 class Vsock(Loopback):
     name, address = "vsock", "1:5000"
 
@@ -239,4 +277,5 @@ class Chain(Loopback):
         return [(self.client, int(child)) for child in children.split()]
 
 
-PEERS = [Idc, IdcMessages, IdcVsock, Vchan, Vchan64, LargeProxy, Proxy, Unix, SocketPair, Vsock, Tcp, Chain]
+PEERS = [Idc, NetTcp, IdcMessages, IdcVsock, Vchan, Vchan64, LargeProxy, Proxy, IdcDom0, NetTcpDom0, Unix, SocketPair, Vsock, Tcp,
+         Chain]
