@@ -52,9 +52,10 @@ class Watch(LiveCase):
         self.assertTrue(all(len(line) <= 80 for line in lines))
         self.assertEqual(terminal.ask("alternate_on"), "1")
         terminal.resize(200, 50)
+        # The screen may have been drawn in part.
+        wanted = re.compile(r"^ *\d+ +\d+ +\d+ out open +stream .* idc +.*org\.example\.sink$")
+        wait_until(lambda: any(map(wanted.match, terminal.wait("SERVICE"))), what="a row with the service")
         lines = terminal.wait("SERVICE")
-        row = next(line for line in lines if "org.example.sink" in line)
-        self.assertRegex(row, r"^ *\d+ +\d+ +\d+ out open +stream .* idc +.*org\.example\.sink$")
         self.assertNotIn("service:", "\n".join(lines))
         terminal.resize(80, 10)
         terminal.wait("more lines)")
