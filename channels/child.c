@@ -94,9 +94,11 @@ static void child_fork_by_thread(struct fork_request *request)
     pthread_t thread;
     int fd = request->fd;
     request->fd = fd >= 0 ? dup3(fd, reserved, O_CLOEXEC) : fd;
-    request->error = pthread_create(&thread, NULL, child_fork_narrowly, request);
-    if (request->error == 0)
+    int error = pthread_create(&thread, NULL, child_fork_narrowly, request);
+    if (error == 0)
         pthread_join(thread, NULL);
+    else
+        request->error = error;
     dup3(nothing, reserved, O_CLOEXEC); /* fd is still open, so nothing waits */
 }
 
