@@ -5,9 +5,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "common/guard.h"
 #include "common/handover.h"
 #include "link_mgr/base/closer.h"
-#include "common/guard.h"
 #include "link_mgr/base/log.h"
 
 #define RIGHTS_MAX 253 /* SCM_MAX_FD of the kernel */

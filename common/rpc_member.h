@@ -22,6 +22,9 @@ struct rpc_member {
     enum rpc_member_kind kind;
 };
 
+/* The least peer_timeout_ms but 0. */
+#define RPC_PEER_TIMEOUT_MIN 100
+
 /* NULL: no method takes a member of that name, of len bytes. */
 const struct rpc_member *rpc_member_find(const char *name, size_t len);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/rpc_member.h"
 #include "common/text_cut.h"
 #include "libidc/internal.h"
 
@@ -69,8 +70,8 @@ int libidc_options(const struct idc_options *options, struct idc_options *out)
 
 int libidc_check_peer_timeout(int ms)
 {
-    if (ms != 0 && ms < LIBIDC_PEER_TIMEOUT_MIN)
+    if (ms != 0 && ms < RPC_PEER_TIMEOUT_MIN)
         return libidc_fail(EINVAL, "peer_timeout_ms %d is neither 0 nor %d or more", ms,
-                           LIBIDC_PEER_TIMEOUT_MIN);
+                           RPC_PEER_TIMEOUT_MIN);
     return 0;
 }

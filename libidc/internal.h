@@ -130,7 +130,6 @@ int libidc_accept_marked(int listener, struct idc_addr *peer, bool *marked, bool
 
 /* ---- error.c ---- */
 
-#define LIBIDC_PEER_TIMEOUT_MIN 100
 /* 0, or -1 with errno and the text. */
 int libidc_check_peer_timeout(int ms);
 

@@ -21,7 +21,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "libidc/internal.h"
+#include "common/rpc_member.h"
 #include "vsock/vsock.h"
 
 #define BUFFER_SIZE_DEFAULT (256u * 1024)
@@ -149,10 +149,10 @@ static int keepalive_ms(void)
     long ms = given != NULL ? strtol(given, &end, 10) : 0;
     if (given == NULL || given[0] == '\0')
         return VSOCK_KEEPALIVE_MS;
-    if (*end == '\0' && ms >= LIBIDC_PEER_TIMEOUT_MIN && ms <= INT32_MAX)
+    if (*end == '\0' && ms >= RPC_PEER_TIMEOUT_MIN && ms <= INT32_MAX)
         return (int)ms;
     vsock_say("IDC_VSOCK_KEEPALIVE_MS=%s is not a number of milliseconds from %d; %d is used",
-              given, LIBIDC_PEER_TIMEOUT_MIN, VSOCK_KEEPALIVE_MS);
+              given, RPC_PEER_TIMEOUT_MIN, VSOCK_KEEPALIVE_MS);
     return VSOCK_KEEPALIVE_MS;
 }
 

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "common/capture.h"
+#include "common/guard.h"
 #include "link_mgr/base/clock.h"
 #include "link_mgr/base/closer.h"
-#include "common/guard.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/core/capture.h"

@@ -12,11 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/handover.h"
 #include "common/guard.h"
-#include "link_mgr/program/acceptor.h"
-#include "link_mgr/hub/hub_private.h"
+#include "common/handover.h"
 #include "link_mgr/base/own_error.h"
+#include "link_mgr/hub/hub_private.h"
+#include "link_mgr/program/acceptor.h"
 
 static struct listener *reserved_by(struct hub *hub, int fd)
 {

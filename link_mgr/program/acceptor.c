@@ -14,9 +14,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/guard.h"
 #include "common/handover.h"
 #include "link_mgr/base/closer.h"
-#include "common/guard.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/numbers.h"
 #include "link_mgr/base/timer.h"

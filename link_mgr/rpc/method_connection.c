@@ -22,9 +22,9 @@
 #include <unistd.h>
 
 #include "common/connecting.h"
+#include "common/guard.h"
 #include "common/handover.h"
 #include "link_mgr/base/closer.h"
-#include "common/guard.h"
 #include "link_mgr/base/numbers.h"
 #include "link_mgr/base/own_error.h"
 #include "link_mgr/rpc/delivery.h"

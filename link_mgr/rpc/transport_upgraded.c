@@ -37,9 +37,9 @@
 #include <unistd.h>
 
 #include "common/compact.h"
+#include "common/guard.h"
 #include "common/handover.h"
 #include "link_mgr/base/closer.h"
-#include "common/guard.h"
 #include "link_mgr/base/log.h"
 #include "link_mgr/base/numbers.h"
 #include "link_mgr/base/own_error.h"

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc_member.h"
 #include "common/service_name.h"
 #include "common/text_cut.h"
 #include "link_mgr/rpc/methods.h"

@@ -47,7 +47,6 @@ int64_t rpc_params_int(struct rpc_params *params, const char *name, int64_t min,
 /* Milliseconds; -1: no limit. min is 0 if a client may ask the call not to wait, else 1. */
 int64_t rpc_params_timeout(struct rpc_params *params, int64_t min, int64_t fallback);
 /* Milliseconds that a peer may hang: RPC_PEER_TIMEOUT_MIN or more; 0: for ever. */
-#define RPC_PEER_TIMEOUT_MIN 100
 uint32_t rpc_params_peer_timeout(struct rpc_params *params, int64_t fallback);
 bool rpc_params_bool(struct rpc_params *params, const char *name, bool fallback);
 enum idc_type rpc_params_type(struct rpc_params *params);

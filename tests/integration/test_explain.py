@@ -28,7 +28,7 @@ class Explain(RulesCase):
 
     def allow(self, *words):
         self.idc_setup("allow", *words)
-        wait_until(lambda: self.a.run(["idc", "explain", "db", words[-1]]).returncode != 3, what="the rule")
+        wait_until(lambda: self.a.run(["idc", "explain", "db", words[-1]]).stdout.startswith(b"allowed"), what="the rule")
 
     def test_no_rule(self):
         self.listen()
